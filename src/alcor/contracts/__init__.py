@@ -1,0 +1,1 @@
+"""The seams between planes: Protocol classes and the messages that cross them."""

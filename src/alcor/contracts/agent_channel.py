@@ -1,0 +1,115 @@
+"""The messages between controller and agents, the same bytes on every path (law 3).
+
+    agent                                   controller
+      Hello(held digests, plugged) ------->   what differs?
+      <------- Welcome(epoch)
+      <------- Update(number, sections)       deltas; full only where asked or differing
+      Acknowledgement(number, results) ---->  ledger: in force
+      Plugs(plugged, unplugged) ----------->  ACTIVE
+      Beat <------------------------------->  silence is noticed
+
+On a stream each message is one frame: 4 bytes length (big endian, at most FRAME_MAX) and msgpack.
+"""
+
+from enum import IntEnum
+from typing import TypeAlias
+
+import msgspec
+
+from alcor.model.goal_state import SectionKey, SectionUpdate
+from alcor.model.ids import HostId, PortId
+from alcor.model.version import Version
+
+PROTOCOL = 1
+FRAME_MAX = 64 * 1024 * 1024  # a full section of 500,000 placements fits; more is a broken peer
+BEAT_S = 1.0
+SILENCE_S = 3.5  # three beats may be lost before a peer is taken for gone
+
+
+class Outcome(IntEnum):
+    """What became of one section update at the agent. Zero is unspecified: never success."""
+
+    UNSPECIFIED = 0
+    IN_FORCE = 1
+    REFUSED = 2  # the data plane cannot; `reason` says why
+    SEND_ALL = 3  # the base is not what the agent holds
+
+
+class Held(msgspec.Struct, frozen=True, array_like=True):
+    """A section that the agent holds, in force."""
+
+    key: SectionKey
+    version: Version
+    digest: bytes
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
+    """First message of an agent."""
+
+    protocol: int
+    host: HostId
+    vtep: bytes
+    zone: str
+    data_plane: str
+    agent_version: str
+    started_at: int  # microseconds since 1970 UTC
+    held: tuple[Held, ...] = ()
+    plugged: tuple[PortId, ...] = ()
+
+
+class SectionResult(msgspec.Struct, frozen=True, array_like=True):
+    """Answer to one section update. `version`: the version that was sent."""
+
+    key: SectionKey
+    version: Version
+    outcome: Outcome
+    reason: str = ""
+
+
+class Acknowledgement(msgspec.Struct, frozen=True, array_like=True, tag="ack"):
+    """Answer to one update: every section of it, after the data plane confirmed them.
+
+    `number` 0: not an answer; sections that were refused before are in force now (or the reverse).
+    """
+
+    number: int
+    results: tuple[SectionResult, ...]
+    took_us: int = 0
+
+
+class Plugs(msgspec.Struct, frozen=True, array_like=True, tag="plugs"):
+    """Workloads that came or went, since the last such message."""
+
+    plugged: tuple[PortId, ...] = ()
+    unplugged: tuple[PortId, ...] = ()
+
+
+class Beat(msgspec.Struct, frozen=True, array_like=True, tag="beat"):
+    """I am alive. Sent by both ends every BEAT_S."""
+
+    number: int
+
+
+class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
+    """First answer of the controller."""
+
+    protocol: int
+    epoch: int
+
+
+class Farewell(msgspec.Struct, frozen=True, array_like=True, tag="farewell"):
+    """The controller refuses or ends the stream, and why."""
+
+    reason: str
+
+
+class Update(msgspec.Struct, frozen=True, array_like=True, tag="update"):
+    """Goal state. All sections of one update are put in force together, or each refused on its own."""
+
+    number: int  # grows by one per stream, from 1
+    sections: tuple[SectionUpdate, ...]
+    complete: bool = False  # last of a synchronisation: sections not named since Welcome are confirmed or gone
+
+
+FromAgent: TypeAlias = Hello | Acknowledgement | Plugs | Beat
+FromController: TypeAlias = Welcome | Update | Beat | Farewell

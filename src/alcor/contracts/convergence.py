@@ -1,0 +1,115 @@
+"""What the control plane tells the management plane: how far the hosts are."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from alcor.model.ids import HostId, PortId
+from alcor.model.records import Host, Port
+
+PortStatus = Literal["ACTIVE", "DOWN", "BUILD", "ERROR"]
+HostProgress = Literal["pending", "in_force", "refused", "unreachable", "superseded"]
+
+
+class PortState(msgspec.Struct, frozen=True):
+    """The truth about one port (law 1).
+
+    ACTIVE: in force and plugged. BUILD: being delivered to a live agent. ERROR: its host refused it.
+    DOWN: everything else. `applied_revision`: the revision its host acknowledged for it, None if none.
+    """
+
+    status: PortStatus
+    in_force: bool
+    plugged: bool
+    applied_revision: int | None
+    reason: str
+
+
+class HostReceipt(msgspec.Struct, frozen=True):
+    """One host's part in a change."""
+
+    host: HostId
+    state: HostProgress
+    took_ms: float | None  # from commit to acknowledgement
+    reason: str = ""
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """Which hosts a revision concerns, and what each has. Kept for the newest revisions only."""
+
+    revision: int
+    committed_at: int  # microseconds since 1970 UTC
+    in_force: bool  # on every host concerned
+    hosts: tuple[HostReceipt, ...]
+
+
+class HostStatus(msgspec.Struct, frozen=True):
+    """One host, as the controller sees it."""
+
+    record: Host
+    alive: bool
+    started_at: int | None  # of its agent, microseconds
+    last_heard_at: int | None  # microseconds
+    ports: int
+    ports_in_force: int
+    ports_plugged: int
+    sections: int
+    sections_pending: int
+    reason: str  # a sentence on its state
+
+
+class Convergence(Protocol):
+    """Answers from memory; nothing here reads the store. Implemented by the controller."""
+
+    def port_states(self, ports: Sequence[Port]) -> list[PortState]:
+        """Give the state of each port, in order. O(1) each."""
+        ...
+
+    async def wait(
+        self,
+        port_ids: Sequence[PortId],
+        *,
+        revision: int,
+        until: Literal["in_force", "active"],
+        timeout_s: float,
+    ) -> bool:
+        """Wait until the revision is known here and each port is so, or deleted. False on timeout."""
+        ...
+
+    async def wait_revision(self, revision: int, *, timeout_s: float) -> bool:
+        """Wait until a revision is in force on every host concerned. False on timeout."""
+        ...
+
+    def receipt(self, revision: int) -> Receipt | None:
+        """Give the receipt of a revision; None when it is unknown or too old."""
+        ...
+
+    def hosts(self) -> list[HostStatus]:
+        """Give all hosts, by name."""
+        ...
+
+    def trace(
+        self, *, port_id: PortId, to_ip: bytes, protocol: str, dst_port: int, icmp_type: int
+    ) -> "TraceResult":
+        """Follow a packet through the rules that the hosts hold. Raises Missing, Invalid."""
+        ...
+
+
+class TraceStep(msgspec.Struct, frozen=True):
+    """One table's decision: where, what was matched, and what it did."""
+
+    host: HostId
+    table: str
+    rule: str  # in words, with the ids of the objects it comes from
+    action: str
+
+
+class TraceResult(msgspec.Struct, frozen=True):
+    """Where a packet ends, and why."""
+
+    delivered: bool
+    to_port: PortId | None
+    decided_by: str  # a sentence: the rule that decided
+    steps: tuple[TraceStep, ...]
+    packet: dict[str, Any] = {}

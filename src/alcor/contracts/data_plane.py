@@ -1,0 +1,74 @@
+"""The seam that every data plane implements: Open vSwitch, simulated, more to come."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from alcor.model.goal_state import HostState, SectionKey, SectionUpdate
+from alcor.model.ids import HostId, PortId
+
+
+class HostFacts(msgspec.Struct, frozen=True):
+    """What a data plane must know of its host."""
+
+    host: HostId
+    vtep: bytes  # packed address of the tunnel endpoint
+    router_mac: int  # source MAC of what this host routes; unique per host
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A section that the data plane cannot put in force, and why."""
+
+    key: SectionKey
+    reason: str
+
+
+class DataPlaneEvents(Protocol):
+    """What a data plane tells its agent. Called from the event loop; must not block."""
+
+    def plugged(self, port_id: PortId) -> None:
+        """The workload of a port known here is attached, and its flows are in force."""
+        ...
+
+    def unplugged(self, port_id: PortId) -> None:
+        """It is there no longer."""
+        ...
+
+    def lost(self, reason: str) -> None:
+        """The data plane does not answer; nothing is known to be in force until `synchronise` succeeds."""
+        ...
+
+    def ready(self) -> None:
+        """The data plane answers (again) and wants `synchronise`."""
+        ...
+
+
+class DataPlane(Protocol):
+    """One host's forwarding. All methods run on the agent's loop, one at a time (the agent sees to that)."""
+
+    name: str
+
+    async def start(self, events: DataPlaneEvents) -> None:
+        """Connect and begin to watch. Returns at once; `events.ready` follows when it answers."""
+        ...
+
+    async def synchronise(self, state: HostState, *, remove: bool) -> Sequence[Refusal]:
+        """Make the data plane hold the state, changing only what differs; confirmed on return.
+
+        `remove` False: the state is not known to be complete, so what it does not name is left alone (law 6).
+        Raises Unavailable when the data plane does not answer.
+        """
+        ...
+
+    async def apply(self, state: HostState, updates: Sequence[SectionUpdate]) -> Sequence[Refusal]:
+        """Put updates in force, atomically; confirmed on return. `state` has them already. O(updates)."""
+        ...
+
+    def plugged_ports(self) -> Sequence[PortId]:
+        """Name the ports known here whose workload is attached, sorted."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections. Forwarding stays as it is (law 6)."""
+        ...

@@ -1,0 +1,179 @@
+"""The store: records, one atomic write with one revision, and the change log.
+
+A service reads, decides (pure), and hands over a `Write`: what to insert, update and delete, and the *guards*
+that its decision rests on. The store executes it in one transaction: rows, claims on unique values, guards,
+log entry, revision. Guards are checked after the lock on the partition's revision is held, so two writes whose
+guards exclude each other cannot both commit, whatever process they come from. A store may commit several
+writes in one transaction; each has its own revision.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias, TypeVar
+
+import msgspec
+
+from alcor.model import errors
+from alcor.model.ids import ProjectId, RequestId
+from alcor.model.records import AnyRecord, RecordSet, Subnet
+
+R = TypeVar("R", bound=AnyRecord)
+Value: TypeAlias = str | int | bool | bytes | None
+
+
+class Exists(msgspec.Struct, frozen=True):
+    """The record is still there."""
+
+    kind: str
+    id: str
+
+
+class Unchanged(msgspec.Struct, frozen=True):
+    """The record is there with this revision number."""
+
+    kind: str
+    id: str
+    revision_number: int
+
+
+class NoneWhere(msgspec.Struct, frozen=True):
+    """No record of the kind has this value in this column (columns as in `Query.where`)."""
+
+    kind: str
+    column: str
+    value: Value
+
+
+Guard: TypeAlias = Exists | Unchanged | NoneWhere
+
+
+class Write(msgspec.Struct, frozen=True, kw_only=True):
+    """One request's worth of change: all of it is committed, or none.
+
+    Updated and deleted records are guarded by the store itself: they must be there (deletes carry the last
+    version seen, so that addresses are released and the log is complete).
+    """
+
+    request_id: RequestId
+    project_id: ProjectId
+    inserts: RecordSet = RecordSet()
+    updates: RecordSet = RecordSet()
+    deletes: RecordSet = RecordSet()
+    guards: tuple[Guard, ...] = ()
+
+
+class Change(msgspec.Struct, frozen=True, array_like=True):
+    """One entry of the change log: what a request did, in commit order without gaps."""
+
+    revision: int
+    committed_at: int  # microseconds since 1970 UTC
+    request_id: RequestId
+    project_id: ProjectId
+    puts: RecordSet  # inserted and updated, as they are now
+    deletes: RecordSet  # as they were last
+
+
+class Stale(errors.Conflict):
+    """A guard did not hold: read again and decide again. `guard` tells which."""
+
+    default_reason = "Stale"
+
+    def __init__(self, guard: Guard) -> None:
+        super().__init__(f"the state moved: {guard}")
+        self.guard = guard
+
+
+class Taken(errors.Conflict):
+    """A unique value is given already. `constraint`: address | mac | vni | id; `value` as stored.
+
+    address: (subnet_id, packed ip); mac: (network_id, mac); vni: the number; id: the id.
+    """
+
+    default_reason = "Taken"
+
+    def __init__(self, constraint: str, value: object) -> None:
+        super().__init__(f"{constraint} {value!r} is given already")
+        self.constraint = constraint
+        self.value = value
+
+
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """Which records of a kind, in what order.
+
+    `where`: any of the values, for every column named. Columns: `id`, `name`, `project_id` for all kinds, and
+    subnet: network_id; port: network_id, host, mac, device_id, device_owner, port_group_id,
+    `fixed_ips.subnet_id`, `fixed_ips.ip` (packed), `security_groups` (member of);
+    security_group: is_default; security_group_rule: security_group_id, remote_group_id; network: shared, vni;
+    port_group: network_id. A column that is not listed raises Broken.
+    `order`: (column, ascending); `id` is appended, so the order is total. `after`: the last record of the page
+    before, in this order. `limit` None: all, at most 100,000 (then LimitReached).
+    """
+
+    where: Mapping[str, Sequence[Value]] = {}
+    order: tuple[tuple[str, bool], ...] = ()
+    after: AnyRecord | None = None
+    limit: int | None = None
+
+
+class Snapshot(Protocol):
+    """Everything as of one revision; an async context manager holds it open."""
+
+    revision: int
+
+    def records(self, kind: type[R]) -> AsyncIterator[Sequence[R]]:
+        """Stream all records of the kind in chunks of at most 1,000, in id order."""
+        ...
+
+    async def __aenter__(self) -> "Snapshot": ...
+    async def __aexit__(self, *exc: object) -> None: ...
+
+
+class Store(Protocol):
+    """The contract of every store. Errors: Stale and Taken from `commit`; Unavailable when it cannot answer."""
+
+    async def get(self, kind: type[R], ids: Sequence[str]) -> dict[str, R]:
+        """Read by id; missing ids are left out."""
+        ...
+
+    async def select(self, kind: type[R], query: Query) -> list[R]:
+        """Read by query."""
+        ...
+
+    async def commit(self, write: Write) -> int:
+        """Make the write durable and give its revision. The listeners have heard of it on return."""
+        ...
+
+    async def revision(self) -> int:
+        """Give the last committed revision."""
+        ...
+
+    async def changes(self, *, after: int, limit: int = 1000) -> list[Change]:
+        """Read the log after a revision, ascending. Raises Missing when it was trimmed away."""
+        ...
+
+    async def begin_epoch(self) -> int:
+        """Start a controller's term: durably add one to the partition's epoch and give it."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """Open a consistent view of all records."""
+        ...
+
+    def listen(self, on_commit: Callable[[Change], None]) -> None:
+        """Call back after each commit of this process. Order across commits is not promised."""
+        ...
+
+
+class AddressAllocator(Protocol):
+    """Free addresses of subnets, from blocks leased to this process; the store's constraint is the net."""
+
+    async def take(self, subnet: Subnet, count: int) -> list[bytes]:
+        """Give `count` packed addresses that nobody holds. Raises Conflict IpAddressGenerationFailure."""
+        ...
+
+    def give_back(self, subnet_id: str, ips: Sequence[bytes]) -> None:
+        """Return addresses that were not used after all, or whose port was deleted (after the commit)."""
+        ...
+
+    def discard(self, subnet_id: str, ip: bytes) -> None:
+        """Forget an address that turned out to be taken."""
+        ...

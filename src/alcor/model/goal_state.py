@@ -1,0 +1,320 @@
+"""What one host must hold: numbered sections, and the changes between two versions of one.
+
+    section key     a host holds it when                   it holds
+    network:<id>    it has a port in a network of the      the network, its subnets, this host's own ports,
+                    network's domain                       and who is where (placements)
+    router:<id>     it holds one of its networks           the router's interfaces
+    group:<id>      one of its ports is in the group, or   the rules (only of its own ports' groups) and the
+                    such a group's rule names it remote    members' addresses (only of remote groups)
+
+The *domain* of a network is the network itself and those one router away from it.
+A change and a full section have one form: a full section is the change from nothing. `set_*` entries replace
+those with the same key, `gone_*` name the keys to forget. Keys are unique in a section. All structs travel as
+msgpack arrays: fields are only ever appended, with a default.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, NewType, TypeAlias, TypeVar
+
+import msgspec
+
+from alcor.model.ids import GroupId, NetworkId, PortId, RuleId, SubnetId, Vni
+from alcor.model.records import FixedIp
+from alcor.model.version import Version
+
+SectionKey = NewType("SectionKey", str)
+
+_K = TypeVar("_K", bound=Any)  # keys are sortable; Python 3.11 has no way to say so shortly
+_V = TypeVar("_V")
+
+
+def network_key(network_id: str) -> SectionKey:
+    return SectionKey(f"network:{network_id}")
+
+
+def router_key(router_id: str) -> SectionKey:
+    return SectionKey(f"router:{router_id}")
+
+
+def group_key(group_id: str) -> SectionKey:
+    return SectionKey(f"group:{group_id}")
+
+
+class _Entry(msgspec.Struct, frozen=True, array_like=True):
+    """Base of what sections hold."""
+
+
+class NetworkEntry(_Entry, frozen=True, array_like=True):
+    """The network itself; one in each network section."""
+
+    id: NetworkId
+    vni: Vni
+    mtu: int
+    admin_state_up: bool
+
+
+class SubnetEntry(_Entry, frozen=True, array_like=True):
+    """What DHCP must answer for a subnet. Key: id."""
+
+    id: SubnetId
+    cidr: tuple[bytes, int]
+    gateway_ip: bytes | None
+    enable_dhcp: bool
+    dns_nameservers: tuple[bytes, ...]
+    host_routes: tuple[tuple[bytes, int, bytes], ...]  # destination network, prefix length, next hop
+
+
+class LocalPort(_Entry, frozen=True, array_like=True):
+    """A port of this host. Key: id."""
+
+    id: PortId
+    mac: int
+    fixed_ips: tuple[FixedIp, ...]
+    groups: tuple[GroupId, ...]
+    port_security: bool
+    admin_state_up: bool
+
+
+class Placement(_Entry, frozen=True, array_like=True):
+    """Where a port of the network is, this host's own included. Key: port_id."""
+
+    port_id: PortId
+    mac: int
+    ips: tuple[bytes, ...]
+    vtep: bytes
+
+
+class RouterInterface(_Entry, frozen=True, array_like=True):
+    """One leg of a router: its address in one subnet. Key: (port_id, subnet cidr)."""
+
+    port_id: PortId
+    network_id: NetworkId
+    vni: Vni
+    cidr: tuple[bytes, int]
+    ip: bytes
+    mac: int
+
+
+class Rule(_Entry, frozen=True, array_like=True):
+    """A security group rule. Key: id. Meaning of the fields as in `records.SecurityGroupRule`."""
+
+    id: RuleId
+    is_ingress: bool
+    ethertype: int  # 4 | 6
+    protocol: int | None
+    port_min: int | None
+    port_max: int | None
+    remote_group: GroupId | None
+    remote_prefix: tuple[bytes, int] | None
+
+
+class Member(_Entry, frozen=True, array_like=True, order=True):
+    """An address of a member of the group. The whole is the key: (VNI, IP), never IP alone (law 8)."""
+
+    vni: Vni
+    ip: bytes
+
+
+class NetworkChange(msgspec.Struct, frozen=True, array_like=True, tag="network"):
+    """Change of a network section; full when applied to nothing."""
+
+    network: NetworkEntry | None = None
+    set_subnets: tuple[SubnetEntry, ...] = ()
+    gone_subnets: tuple[SubnetId, ...] = ()
+    set_ports: tuple[LocalPort, ...] = ()
+    gone_ports: tuple[PortId, ...] = ()
+    set_placements: tuple[Placement, ...] = ()
+    gone_placements: tuple[PortId, ...] = ()
+
+
+class RouterChange(msgspec.Struct, frozen=True, array_like=True, tag="router"):
+    """Change of a router section."""
+
+    admin_state_up: bool = True
+    set_interfaces: tuple[RouterInterface, ...] = ()
+    gone_interfaces: tuple[tuple[PortId, tuple[bytes, int]], ...] = ()
+
+
+class GroupChange(msgspec.Struct, frozen=True, array_like=True, tag="group"):
+    """Change of a security group section."""
+
+    stateful: bool = True
+    set_rules: tuple[Rule, ...] = ()
+    gone_rules: tuple[RuleId, ...] = ()
+    set_members: tuple[Member, ...] = ()
+    gone_members: tuple[Member, ...] = ()
+
+
+SectionChange: TypeAlias = NetworkChange | RouterChange | GroupChange
+
+
+class SectionUpdate(msgspec.Struct, frozen=True, array_like=True):
+    """One numbered piece of goal state, as every path carries it.
+
+    `base` None: the section is exactly `change` applied to nothing (accepted if newer than what is held).
+    `base` given: `change` leads from that version to `version`; any other base is answered "send all".
+    `change` None: the host holds the section no longer (with base None). A delta that changes nothing
+    confirms that the content at `base` is the content at `version`.
+    """
+
+    key: SectionKey
+    base: Version | None
+    version: Version
+    change: SectionChange | None
+
+
+class NetworkSection:
+    """A network section as it is held. Owner: the host state that contains it."""
+
+    __slots__ = ("network", "placements", "ports", "subnets")
+
+    def __init__(self) -> None:
+        self.network: NetworkEntry | None = None
+        self.subnets: dict[SubnetId, SubnetEntry] = {}
+        self.ports: dict[PortId, LocalPort] = {}
+        self.placements: dict[PortId, Placement] = {}
+
+    def apply(self, change: NetworkChange) -> None:
+        """Make the change. O(entries in the change)."""
+        if change.network is not None:
+            self.network = change.network
+        _merge(self.subnets, ((entry.id, entry) for entry in change.set_subnets), change.gone_subnets)
+        _merge(self.ports, ((entry.id, entry) for entry in change.set_ports), change.gone_ports)
+        _merge(
+            self.placements,
+            ((entry.port_id, entry) for entry in change.set_placements),
+            change.gone_placements,
+        )
+
+    def full(self) -> NetworkChange:
+        """Give the change from nothing that makes this section; entries sorted by key."""
+        return NetworkChange(
+            network=self.network,
+            set_subnets=_sorted_values(self.subnets),
+            set_ports=_sorted_values(self.ports),
+            set_placements=_sorted_values(self.placements),
+        )
+
+
+class RouterSection:
+    """A router section as it is held."""
+
+    __slots__ = ("admin_state_up", "interfaces")
+
+    def __init__(self) -> None:
+        self.admin_state_up = True
+        self.interfaces: dict[tuple[PortId, tuple[bytes, int]], RouterInterface] = {}
+
+    def apply(self, change: RouterChange) -> None:
+        """Make the change."""
+        self.admin_state_up = change.admin_state_up
+        _merge(
+            self.interfaces,
+            (((entry.port_id, entry.cidr), entry) for entry in change.set_interfaces),
+            change.gone_interfaces,
+        )
+
+    def full(self) -> RouterChange:
+        """Give the change from nothing that makes this section."""
+        return RouterChange(admin_state_up=self.admin_state_up, set_interfaces=_sorted_values(self.interfaces))
+
+
+class GroupSection:
+    """A security group section as it is held."""
+
+    __slots__ = ("members", "rules", "stateful")
+
+    def __init__(self) -> None:
+        self.stateful = True
+        self.rules: dict[RuleId, Rule] = {}
+        self.members: set[Member] = set()
+
+    def apply(self, change: GroupChange) -> None:
+        """Make the change."""
+        self.stateful = change.stateful
+        _merge(self.rules, ((entry.id, entry) for entry in change.set_rules), change.gone_rules)
+        self.members.difference_update(change.gone_members)
+        self.members.update(change.set_members)
+
+    def full(self) -> GroupChange:
+        """Give the change from nothing that makes this section."""
+        return GroupChange(
+            stateful=self.stateful,
+            set_rules=_sorted_values(self.rules),
+            set_members=tuple(sorted(self.members)),
+        )
+
+
+Section: TypeAlias = NetworkSection | RouterSection | GroupSection
+
+
+def empty_section_for(change: SectionChange) -> Section:
+    """Give an empty section of the kind that the change is for."""
+    match change:
+        case NetworkChange():
+            return NetworkSection()
+        case RouterChange():
+            return RouterSection()
+        case GroupChange():
+            return GroupSection()
+
+
+def apply_change(section: Section, change: SectionChange) -> None:
+    """Apply a change to a section of its own kind. Raises TypeError when the kinds differ."""
+    match section, change:
+        case NetworkSection(), NetworkChange():
+            section.apply(change)
+        case RouterSection(), RouterChange():
+            section.apply(change)
+        case GroupSection(), GroupChange():
+            section.apply(change)
+        case _:
+            raise TypeError(f"a {type(change).__name__} does not fit a {type(section).__name__}")
+
+
+class HostState:
+    """All sections that a host holds, with their versions: wanted by the controller, or held by an agent.
+
+    `versions` also keeps removed sections as tombstones (version without section), so that a late full
+    section cannot bring one back.
+    """
+
+    __slots__ = ("sections", "versions")
+
+    def __init__(self) -> None:
+        self.sections: dict[SectionKey, Section] = {}
+        self.versions: dict[SectionKey, Version] = {}
+
+    def full_updates(self) -> list[SectionUpdate]:
+        """Give a full update for every section, in key order."""
+        return [
+            SectionUpdate(key, None, self.versions[key], self.sections[key].full())
+            for key in sorted(self.sections)
+        ]
+
+
+def digest(change: SectionChange) -> bytes:
+    """Give 8 bytes that are equal when two full sections have the same content. O(entries).
+
+    Give it `section.full()`: entries are in key order there, so that the encoding is canonical.
+    """
+    return hashlib.blake2b(_encoder.encode(change), digest_size=8).digest()
+
+
+def holding_ports(update: SectionUpdate) -> Iterable[PortId]:
+    """Name the local ports that an update sets."""
+    return (port.id for port in update.change.set_ports) if isinstance(update.change, NetworkChange) else ()
+
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+def _merge(held: dict[_K, _V], entries: Iterable[tuple[_K, _V]], gone: Iterable[_K]) -> None:
+    for key in gone:
+        held.pop(key, None)
+    held.update(entries)
+
+
+def _sorted_values(held: dict[_K, _V]) -> tuple[_V, ...]:
+    return tuple(held[key] for key in sorted(held))

@@ -1,0 +1,15 @@
+"""Distinct types for distinct identifiers. Object ids are canonical lower-case UUID text."""
+
+from typing import NewType
+
+NetworkId = NewType("NetworkId", str)
+SubnetId = NewType("SubnetId", str)
+PortId = NewType("PortId", str)
+GroupId = NewType("GroupId", str)  # security group
+RuleId = NewType("RuleId", str)
+RouterId = NewType("RouterId", str)
+PortGroupId = NewType("PortGroupId", str)
+HostId = NewType("HostId", str)  # host name, as in binding:host_id
+ProjectId = NewType("ProjectId", str)
+RequestId = NewType("RequestId", str)
+Vni = NewType("Vni", int)  # 1 .. 2**24 - 1

@@ -1,0 +1,169 @@
+"""The stored nouns: one frozen record per row, as the store keeps it and the change log carries it.
+
+Records are encoded as msgpack arrays, so a stored body is read by position: fields are only ever appended,
+with a default, and never reordered or removed (docs/decisions/0002-records.md). Times are microseconds since
+1970 UTC. `revision_number` is Neutron's per-object counter; it grows with every change of the object and of
+its children (a rule bumps its group, an interface its router).
+"""
+
+from typing import TypeAlias
+
+import msgspec
+
+from alcor.model.ids import (
+    GroupId,
+    HostId,
+    NetworkId,
+    PortGroupId,
+    PortId,
+    ProjectId,
+    RouterId,
+    RuleId,
+    SubnetId,
+    Vni,
+)
+
+ROUTER_INTERFACE = "network:router_interface"  # device_owner of a router's ports
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+    """What every record has. Closed: a field added here would shift those of every kind."""
+
+    id: str
+    project_id: ProjectId
+    name: str = ""
+    description: str = ""
+    created_at: int = 0
+    updated_at: int = 0
+    revision_number: int = 0
+    tags: tuple[str, ...] = ()
+
+
+class Network(Record, frozen=True, array_like=True, kw_only=True):
+    """A VPC: a layer-2 domain of its own, named on the wire by its VNI."""
+
+    id: NetworkId
+    vni: Vni
+    mtu: int = 1450
+    admin_state_up: bool = True
+    shared: bool = False
+    port_security_enabled: bool = True
+
+
+class Subnet(Record, frozen=True, array_like=True, kw_only=True):
+    """A range of addresses of one network."""
+
+    id: SubnetId
+    network_id: NetworkId
+    cidr: tuple[bytes, int]  # a Cidr: packed network address, prefix length
+    gateway_ip: bytes | None = None
+    pools: tuple[tuple[bytes, bytes], ...] = ()  # inclusive ends, ascending, disjoint
+    dns_nameservers: tuple[str, ...] = ()
+    host_routes: tuple[tuple[str, str], ...] = ()  # (destination CIDR, next hop)
+    enable_dhcp: bool = True
+
+
+class FixedIp(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """An address that a port holds."""
+
+    subnet_id: SubnetId
+    ip: bytes
+
+
+class Port(Record, frozen=True, array_like=True, kw_only=True):
+    """An endpoint: of a workload when it has a host, of a router when its owner says so."""
+
+    id: PortId
+    network_id: NetworkId
+    mac: int
+    fixed_ips: tuple[FixedIp, ...] = ()
+    security_groups: tuple[GroupId, ...] = ()  # ascending
+    host: HostId = HostId("")  # binding:host_id; empty is unbound
+    device_id: str = ""
+    device_owner: str = ""
+    admin_state_up: bool = True
+    port_security_enabled: bool = True
+    vnic_type: str = "normal"
+    binding_profile: msgspec.Raw = msgspec.Raw(b"\x80")  # msgpack map, kept as the client sent it
+    port_group_id: PortGroupId = PortGroupId("")
+
+
+class SecurityGroup(Record, frozen=True, array_like=True, kw_only=True):
+    """A set of ports and what they may send and receive."""
+
+    id: GroupId
+    is_default: bool = False
+    stateful: bool = True
+
+
+class SecurityGroupRule(Record, frozen=True, array_like=True, kw_only=True):
+    """One permission. Everything that no rule permits is dropped.
+
+    `protocol` is an IP protocol number, or None for any. `port_min`/`port_max` are ports for tcp and udp
+    (inclusive), type and code for ICMP; None for any.
+    """
+
+    id: RuleId
+    security_group_id: GroupId
+    direction: str  # ingress | egress
+    ethertype: str = "IPv4"  # IPv4 | IPv6
+    protocol: int | None = None
+    port_min: int | None = None
+    port_max: int | None = None
+    remote_group_id: GroupId | None = None
+    remote_prefix: tuple[bytes, int] | None = None
+    protocol_text: str | None = None  # as the client wrote it: 'tcp' and '6' are shown as given
+
+
+class Router(Record, frozen=True, array_like=True, kw_only=True):
+    """Joins subnets. Its interfaces are ports with device_owner ROUTER_INTERFACE and device_id its id."""
+
+    id: RouterId
+    admin_state_up: bool = True
+
+
+class PortGroup(Record, frozen=True, array_like=True, kw_only=True):
+    """Many ports made in one call from one template."""
+
+    id: PortGroupId
+    network_id: NetworkId
+    size: int
+    template: msgspec.Raw = msgspec.Raw(b"\x80")  # msgpack map of the request's template
+
+
+class Host(Record, frozen=True, array_like=True, kw_only=True):
+    """A compute host, as its agent introduced it. `id` is the host name; project_id is empty."""
+
+    id: HostId
+    vtep: bytes  # tunnel endpoint, packed
+    zone: str = ""
+    data_plane: str = ""
+    configurations: msgspec.Raw = msgspec.Raw(b"\x80")
+
+
+AnyRecord: TypeAlias = Network | Subnet | Port | SecurityGroup | SecurityGroupRule | Router | PortGroup | Host
+
+KINDS: dict[str, type[AnyRecord]] = {
+    "network": Network,
+    "subnet": Subnet,
+    "port": Port,
+    "security_group": SecurityGroup,
+    "security_group_rule": SecurityGroupRule,
+    "router": Router,
+    "port_group": PortGroup,
+    "host": Host,
+}
+KIND_OF: dict[type[AnyRecord], str] = {record_type: kind for kind, record_type in KINDS.items()}
+
+
+class RecordSet(msgspec.Struct, frozen=True, array_like=True):
+    """Records of all kinds, as a transaction writes them and the change log carries them."""
+
+    networks: tuple[Network, ...] = ()
+    subnets: tuple[Subnet, ...] = ()
+    ports: tuple[Port, ...] = ()
+    security_groups: tuple[SecurityGroup, ...] = ()
+    security_group_rules: tuple[SecurityGroupRule, ...] = ()
+    routers: tuple[Router, ...] = ()
+    port_groups: tuple[PortGroup, ...] = ()
+    hosts: tuple[Host, ...] = ()
