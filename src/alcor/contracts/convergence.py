@@ -89,12 +89,6 @@ class Convergence(Protocol):
         """Give all hosts, by name."""
         ...
 
-    def trace(
-        self, *, port_id: PortId, to_ip: bytes, protocol: str, dst_port: int, icmp_type: int
-    ) -> "TraceResult":
-        """Follow a packet through the rules that the hosts hold. Raises Missing, Invalid."""
-        ...
-
 
 class TraceStep(msgspec.Struct, frozen=True):
     """One table's decision: where, what was matched, and what it did."""
@@ -113,3 +107,13 @@ class TraceResult(msgspec.Struct, frozen=True):
     decided_by: str  # a sentence: the rule that decided
     steps: tuple[TraceStep, ...]
     packet: dict[str, Any] = {}
+
+
+class Tracer(Protocol):
+    """Follows a packet through the rules of the hosts; wired from the controller and the simulated pipeline."""
+
+    def trace(
+        self, *, port_id: PortId, to_ip: bytes, protocol: str, dst_port: int, icmp_type: int
+    ) -> TraceResult:
+        """Send one packet from a port, in memory. `protocol`: icmp | tcp | udp. Raises Missing, Invalid."""
+        ...
