@@ -12,7 +12,7 @@ On a stream each message is one frame: 4 bytes length (big endian, at most FRAME
 """
 
 from enum import IntEnum
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -108,8 +108,39 @@ class Update(msgspec.Struct, frozen=True, array_like=True, tag="update"):
 
     number: int  # grows by one per stream, from 1
     sections: tuple[SectionUpdate, ...]
-    complete: bool = False  # last of a synchronisation: sections not named since Welcome are confirmed or gone
+    # Last of a synchronisation. By now every section that Hello named and that the host should not hold was
+    # removed by name, and every one that differs was sent; what was not named stays as Hello told it.
+    complete: bool = False
 
 
 FromAgent: TypeAlias = Hello | Acknowledgement | Plugs | Beat
 FromController: TypeAlias = Welcome | Update | Beat | Farewell
+
+
+class Channel(Protocol):
+    """One stream of frames between two peers, in order. Bytes are frame bodies: one encoded message each."""
+
+    async def receive(self) -> bytes | None:
+        """Give the next frame; None at the end, whoever ended it. One reader at a time."""
+        ...
+
+    def send(self, frame_body: bytes) -> None:
+        """Queue a frame. Never blocks and never raises; after the end it does nothing.
+
+        Frames of one turn of the loop leave together. A backlog above its bound closes the channel.
+        """
+        ...
+
+    def close(self, reason: str = "") -> None:
+        """End the channel after what is queued was sent."""
+        ...
+
+    @property
+    def backlog_bytes(self) -> int:
+        """How much is queued and not yet taken by the kernel."""
+        ...
+
+    @property
+    def close_reason(self) -> str | None:
+        """Say why the channel ended; None while it is open."""
+        ...

@@ -1,0 +1,1 @@
+"""The only rooms that see the libraries: PostgreSQL, HTTP, streams."""

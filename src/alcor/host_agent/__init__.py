@@ -1,0 +1,1 @@
+"""The agent on every host: inbox, journal, data plane, reporter."""
