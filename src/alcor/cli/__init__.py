@@ -1,0 +1,1 @@
+"""The `alcor` command."""

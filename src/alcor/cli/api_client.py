@@ -1,0 +1,95 @@
+"""A small client of the region's API for the commands, the demonstration and the benches."""
+
+import os
+from types import TracebackType
+from typing import Any
+
+import httpx
+import msgspec
+
+from alcor.model import errors
+
+DEFAULT_URL = "http://127.0.0.1:9696"
+URL_VARIABLE = "ALCOR_URL"
+
+
+def url_from_environment() -> str:
+    """Give the region's address: $ALCOR_URL, or loopback."""
+    return os.environ.get(URL_VARIABLE, DEFAULT_URL)
+
+
+class ApiClient:
+    """Speaks to the API as one project, or as the operator when `project` is None."""
+
+    def __init__(self, url: str, *, project: str | None = None, timeout_s: float = 60.0) -> None:
+        headers = {"X-Project-Id": project} if project else {"X-Project-Id": "admin", "X-Roles": "admin"}
+        self.url = url
+        self._client = httpx.AsyncClient(
+            base_url=url, headers=headers, timeout=timeout_s, limits=httpx.Limits(max_connections=64)
+        )
+
+    async def get(self, path: str, **params: Any) -> Any:
+        """Read. Raises the six kinds of error, with the API's own message."""
+        return (await self.call("GET", path, params=params))[0]
+
+    async def post(self, path: str, body: object, **params: Any) -> Any:
+        """Create."""
+        return (await self.call("POST", path, body=body, params=params))[0]
+
+    async def put(self, path: str, body: object) -> Any:
+        """Update."""
+        return (await self.call("PUT", path, body=body))[0]
+
+    async def delete(self, path: str) -> None:
+        """Delete."""
+        await self.call("DELETE", path)
+
+    async def call(
+        self, method: str, path: str, *, body: object = None, params: dict[str, Any] | None = None
+    ) -> tuple[Any, httpx.Headers]:
+        """Make a request; give the decoded answer and its headers."""
+        content = None if body is None else msgspec.json.encode(body)
+        try:
+            response = await self._client.request(
+                method, path, content=content, params=params, headers={"Content-Type": "application/json"}
+            )
+        except httpx.HTTPError as error:
+            raise errors.Unavailable(
+                f"no answer from {self.url} ({type(error).__name__}); start a region with `alcor up`",
+                retry_after_s=1,
+            ) from error
+        if response.status_code >= 400:
+            raise _error_of(response)
+        return (msgspec.json.decode(response.content) if response.content else None), response.headers
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def __aenter__(self) -> "ApiClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _error_of(response: httpx.Response) -> errors.AlcorError:
+    try:
+        fault = msgspec.json.decode(response.content)["NeutronError"]
+        message, reason = fault["message"], fault["type"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        message, reason = f"HTTP status {response.status_code}", None
+    match response.status_code:
+        case 404:
+            return errors.Missing(message, reason=reason)
+        case 409 | 412:
+            return errors.Conflict(message, reason=reason)
+        case 429:
+            return errors.LimitReached(message, reason=reason)
+        case 503:
+            return errors.Unavailable(message, reason=reason, retry_after_s=1)
+        case status if status >= 500:
+            return errors.Broken(message, reason=reason)
+        case _:
+            return errors.Invalid(message, reason=reason)

@@ -1,0 +1,63 @@
+"""`alcor hosts`: the hosts and what each holds."""
+
+import asyncio
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from alcor.cli import options
+from alcor.cli.api_client import ApiClient
+
+
+@click.group("hosts", invoke_without_command=True)
+@options.url
+@options.as_json
+@click.pass_context
+def command(context: click.Context, url: str, as_json: bool) -> None:
+    """List the hosts, or `alcor hosts show NAME` one of them."""
+    if context.invoked_subcommand is not None:
+        context.obj = (url, as_json)
+        return
+    hosts = asyncio.run(_read(url, "/v2.0/hosts"))["hosts"]
+    if as_json:
+        click.echo(msgspec.json.encode(hosts))
+        return
+    table = Table("host", "alive", "data plane", "tunnel", "zone", "ports", "in force", "plugged", "state")
+    for host in hosts:
+        table.add_row(
+            host["id"],
+            "yes" if host["alive"] else "NO",
+            host["data_plane"],
+            host["vtep"],
+            host["zone"],
+            str(host["ports"]),
+            str(host["ports_in_force"]),
+            str(host["ports_plugged"]),
+            host["reason"],
+        )
+    Console().print(table)
+
+
+@command.command("show")
+@click.argument("name")
+@click.pass_context
+def show(context: click.Context, name: str) -> None:
+    """Show one host."""
+    url, as_json = context.obj
+    host = asyncio.run(_read(url, f"/v2.0/hosts/{name}"))["host"]
+    if as_json:
+        click.echo(msgspec.json.encode(host))
+        return
+    table = Table(show_header=False, box=None)
+    for key, value in host.items():
+        table.add_row(key, str(value))
+    Console().print(table)
+
+
+async def _read(url: str, path: str) -> dict[str, Any]:
+    async with ApiClient(url) as api:
+        answer: dict[str, Any] = await api.get(path)
+        return answer

@@ -1,0 +1,59 @@
+"""The entry point: the group of all commands, and one way to show an error."""
+
+import importlib
+import sys
+
+import click
+
+from alcor import __version__
+from alcor.model import errors
+
+# Where each command lives. Imported when asked for: `alcor --help` must not load a database driver.
+COMMANDS = {
+    "up": "alcor.cli.up",
+    "agent": "alcor.cli.agent",
+    "status": "alcor.cli.status",
+    "hosts": "alcor.cli.hosts",
+    "trace": "alcor.cli.trace",
+    "bench": "alcor.cli.bench",
+    "demo": "alcor.cli.demo",
+}
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h: the region does not answer
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(COMMANDS[name]).command
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__)
+def alcor() -> None:
+    """Alcor: the network control plane of a cloud.
+
+    Start a region with `alcor up`, a host's agent with `alcor agent`, or see it all work with `alcor demo`.
+    """
+
+
+def main() -> None:
+    """Run the command and turn Alcor's errors into one line and an exit status."""
+    try:
+        alcor.main(standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_USAGE if isinstance(error, click.UsageError) else EXIT_FAILED)
+    except errors.AlcorError as error:
+        click.echo(f"alcor: {error.message}", err=True)
+        sys.exit(EXIT_UNAVAILABLE if isinstance(error, errors.Unavailable) else EXIT_FAILED)

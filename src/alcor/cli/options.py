@@ -1,0 +1,36 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from alcor.cli import api_client
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def url(command: F) -> F:
+    """Where the region answers."""
+    return click.option(
+        "--url",
+        default=api_client.url_from_environment,
+        show_default=f"${api_client.URL_VARIABLE} or {api_client.DEFAULT_URL}",
+        help="Address of the region's API.",
+    )(command)
+
+
+def as_json(command: F) -> F:
+    """Machine-readable output instead of a table."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)
+
+
+def json_file(command: F) -> F:
+    """A file for the results."""
+    return click.option(
+        "--json",
+        "json_file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Write the results to this file as JSON.",
+    )(command)

@@ -1,0 +1,88 @@
+"""`alcor up`: start a region and stay until told to stop."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import click
+import uvloop
+
+from alcor.processes.region import Region, RegionSettings
+from alcor.runtime.event_log import EventLog, Level
+
+
+def _default_data_dir() -> Path:
+    return Path("/var/lib/alcor") if os.geteuid() == 0 else Path.home() / ".local" / "share" / "alcor"
+
+
+@click.command("up")
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=_default_data_dir,
+    show_default="/var/lib/alcor as root",
+    help="Where the embedded store keeps its data; found again at the next start.",
+)
+@click.option(
+    "--database", metavar="URL", help="Use this PostgreSQL (postgresql://...) instead of the embedded one."
+)
+@click.option(
+    "--listen", default="127.0.0.1:9696", show_default=True, help="Address of the API; loopback only."
+)
+@click.option(
+    "--agents",
+    "agent_urls",
+    multiple=True,
+    default=("tcp://127.0.0.1:9697",),
+    show_default=True,
+    help="Where agents dial in: tcp://ADDRESS:PORT or unix:///PATH. May be given several times.",
+)
+@click.option("--verbose", is_flag=True, help="Log debug events too.")
+def command(
+    data_dir: Path, database: str | None, listen: str, agent_urls: tuple[str, ...], verbose: bool
+) -> None:
+    """Start a region: store, API and controller, until Ctrl-C.
+
+    \b
+    alcor up                          everything embedded, API on http://127.0.0.1:9696
+    alcor up --data-dir ./region      data under ./region
+    alcor up --database URL           another PostgreSQL (16 or newer)
+    """
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit():
+        raise click.UsageError(f"--listen wants ADDRESS:PORT, not '{listen}'")
+    settings = RegionSettings(
+        data_dir=data_dir.absolute(),
+        database=database,
+        api_host=host.strip("[]"),
+        api_port=int(port),
+        agent_urls=agent_urls,
+    )
+    log = EventLog(level=Level.DEBUG if verbose else Level.INFO)
+    uvloop.run(_run(settings, log))
+
+
+async def _run(settings: RegionSettings, log: EventLog) -> None:
+    told_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told_to_stop.set)
+    region = Region(settings, log)
+    await region.start()
+    try:
+        click.echo(f"Alcor is up. API: {region.api_url}   agents: {' '.join(region.agent_urls)}")
+        click.echo(f"Try: openstack --os-auth-type none --os-endpoint {region.api_url} network list")
+        await _first(told_to_stop, region.failed)
+        if region.failed.is_set():
+            raise click.ClickException("a part of the region failed; see the event log above")
+    finally:
+        click.echo("Stopping.", err=True)
+        await region.stop()
+
+
+async def _first(*events: asyncio.Event) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()

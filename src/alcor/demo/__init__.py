@@ -1,0 +1,1 @@
+"""The demonstration: a region, tenants, ports and packets, measured and checked."""

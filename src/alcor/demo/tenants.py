@@ -1,0 +1,68 @@
+"""Builds the tenants' VPCs through the API, as their own projects would."""
+
+from typing import Any
+
+import msgspec
+
+from alcor.cli.api_client import ApiClient
+from alcor.demo import scenario
+
+
+class Vpc(msgspec.Struct, frozen=True):
+    """What one tenant owns, by id."""
+
+    tenant: str
+    network: str
+    subnets: dict[str, str]  # subnet letter -> id
+    groups: dict[str, str]  # group name -> id
+
+
+async def build(url: str) -> dict[str, Vpc]:
+    """Create every tenant's VPC; give them by tenant."""
+    return {tenant: await _build_one(url, tenant) for tenant in scenario.TENANTS}
+
+
+async def _build_one(url: str, tenant: str) -> Vpc:
+    async with ApiClient(url, project=tenant) as api:
+        network = (await api.post("/v2.0/networks", {"network": {"name": "vpc"}}))["network"]["id"]
+        router = (await api.post("/v2.0/routers", {"router": {"name": "router"}}))["router"]["id"]
+        subnets = {}
+        for letter, cidr in scenario.SUBNETS.items():
+            body = {
+                "name": f"subnet-{letter}",
+                "network_id": network,
+                "cidr": cidr,
+                "ip_version": 4,
+                "dns_nameservers": ["192.0.2.53"],
+            }
+            subnets[letter] = (await api.post("/v2.0/subnets", {"subnet": body}))["subnet"]["id"]
+            await api.put(f"/v2.0/routers/{router}/add_router_interface", {"subnet_id": subnets[letter]})
+        groups = {name: await _new_group(api, name) for name in scenario.GROUPS}
+        rules = [_rule_body(rule, groups[name], groups) for name in groups for rule in scenario.RULES[name]]
+        await api.post("/v2.0/security-group-rules", {"security_group_rules": rules})
+        return Vpc(tenant, network, subnets, groups)
+
+
+async def _new_group(api: ApiClient, name: str) -> str:
+    group = (await api.post("/v2.0/security-groups", {"security_group": {"name": name}}))["security_group"]
+    if name not in scenario.SENDS_EVERYTHING:
+        for rule in group["security_group_rules"]:  # the egress rules that every new group starts with
+            await api.delete(f"/v2.0/security-group-rules/{rule['id']}")
+    group_id: str = group["id"]
+    return group_id
+
+
+def _rule_body(rule: scenario.RuleSpec, group: str, groups: dict[str, str]) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "security_group_id": group,
+        "direction": rule.direction,
+        "ethertype": "IPv4",
+        "protocol": rule.protocol,
+    }
+    if rule.port is not None:
+        body |= {"port_range_min": rule.port, "port_range_max": rule.port}
+    if rule.remote_group is not None:
+        body["remote_group_id"] = groups[rule.remote_group]
+    if rule.remote_subnet is not None:
+        body["remote_ip_prefix"] = scenario.SUBNETS[rule.remote_subnet]
+    return body

@@ -1,0 +1,143 @@
+"""A whole region in one process: store, API and controller. Wiring only."""
+
+import asyncio
+import contextlib
+import gc
+import ipaddress
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import uvicorn
+
+from alcor.adapters import stream
+from alcor.adapters.postgres.embedded import EmbeddedPostgres
+from alcor.adapters.postgres.store import PostgresStore
+from alcor.control_plane.controller import Controller
+from alcor.management_plane.addressing.allocator import LeasedAllocator
+from alcor.management_plane.api.application import create_application
+from alcor.model import errors
+from alcor.processes.tracing import RegionTracer
+from alcor.runtime.clock import SystemClock
+from alcor.runtime.event_log import EventLog
+from alcor.runtime.supervision import Supervisor
+
+GC_THRESHOLD = 200_000  # allocations between collections: the default costs a third of a batch (numbers.md)
+
+
+class RegionSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a region needs to start. `database` None: the embedded PostgreSQL under `data_dir`."""
+
+    data_dir: Path
+    database: str | None = None
+    api_host: str = "127.0.0.1"
+    api_port: int = 9696
+    agent_urls: tuple[str, ...] = ("tcp://127.0.0.1:9697",)
+
+
+class Region:
+    """Owns the parts of one region and stops them in reverse order."""
+
+    def __init__(self, settings: RegionSettings, log: EventLog) -> None:
+        self._settings = settings
+        self._log = log
+        self._clock = SystemClock()
+        self._supervisor = Supervisor(log)
+        self._stack = contextlib.AsyncExitStack()
+        self.failed = self._supervisor.failed
+        self.api_url = ""
+        self.agent_urls: tuple[str, ...] = ()
+
+    async def start(self) -> None:
+        """Start everything; on failure what was started is stopped again. Raises Invalid, Unavailable."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop everything. Forwarding on the hosts stays as it is (law 6)."""
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        settings = self._settings
+        listener = loopback_socket(settings.api_host, settings.api_port)
+        self._stack.callback(listener.close)
+        dsn = settings.database or await self._start_database()
+        store = await PostgresStore.open(dsn, self._clock, self._log)
+        self._stack.push_async_callback(store.close)
+        allocator = LeasedAllocator(store, self._clock)
+        self._stack.push_async_callback(allocator.close)
+        controller = Controller(store, self._clock, self._log)
+        await controller.start()
+        self._stack.push_async_callback(controller.stop)
+        server = await stream.serve(settings.agent_urls, controller.serve_channel)
+        self._stack.push_async_callback(server.close)
+        self.agent_urls = tuple(server.urls)
+        application = create_application(
+            store, allocator, controller, self._clock, self._log, tracer=RegionTracer(controller)
+        )
+        await self._serve_api(application, listener)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 50, 50)
+
+    async def _start_database(self) -> str:
+        database = EmbeddedPostgres(self._settings.data_dir / "postgres")
+        self._stack.push_async_callback(database.stop)
+        return await database.start()
+
+    async def _serve_api(self, application: object, listener: socket.socket) -> None:
+        config = uvicorn.Config(
+            application,  # type: ignore[arg-type]
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=2,
+            server_header=False,
+        )
+        server = _QuietServer(config)
+        task = self._supervisor.start("api", server.serve(sockets=[listener]))
+        self._stack.push_async_callback(self._supervisor.close)
+        self._stack.callback(setattr, server, "should_exit", True)
+        while not server.started:
+            if task.done():
+                raise errors.Unavailable("the API could not start; see the event log", retry_after_s=1)
+            await asyncio.sleep(0.005)
+        host, port = listener.getsockname()[:2]
+        self.api_url = f"http://{host}:{port}"
+
+
+class _QuietServer(uvicorn.Server):
+    """uvicorn without its signal handlers: the process that owns the region has its own."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def loopback_socket(host: str, port: int) -> socket.socket:
+    """Bind the API's socket. Raises Invalid for anything but loopback: there is no authentication yet."""
+    address = "127.0.0.1" if host == "localhost" else host
+    try:
+        loopback = ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise errors.Invalid(
+            f"'{host}' is not a loopback address: without authentication the API binds to loopback only"
+        )
+    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((address, port))
+    except OSError as error:
+        listener.close()
+        raise errors.Unavailable(
+            f"cannot listen on {address}:{port} ({error.strerror}); is another region running? "
+            "Choose another port with --listen",
+            retry_after_s=1,
+        ) from error
+    return listener
