@@ -1,0 +1,93 @@
+"""The columns that `Query` and `NoneWhere` may name, and their values in a record: one table for all stores."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from alcor.contracts.store import Query, Value
+from alcor.model import errors
+from alcor.model.records import (
+    AnyRecord,
+    Host,
+    Network,
+    Port,
+    PortGroup,
+    Record,
+    RecordSet,
+    Router,
+    SecurityGroup,
+    SecurityGroupRule,
+    Subnet,
+)
+
+# Values of a column in a record; `Any` because the record's own type is the key of the table below.
+Extract = Callable[[Any], tuple[Value, ...]]
+
+
+def _one(name: str) -> Extract:
+    return lambda record: (getattr(record, name),)
+
+
+_ALL: dict[str, Extract] = {name: _one(name) for name in ("id", "name", "project_id")}
+
+
+def _columns(*names: str) -> dict[str, Extract]:
+    return _ALL | {name: _one(name) for name in names}
+
+
+COLUMNS: Mapping[type[Record], Mapping[str, Extract]] = {
+    Network: _columns("shared", "vni"),
+    Subnet: _columns("network_id"),
+    Port: _columns("network_id", "host", "mac", "device_id", "device_owner", "port_group_id")
+    | {
+        "fixed_ips.subnet_id": lambda port: tuple(fixed.subnet_id for fixed in port.fixed_ips),
+        "fixed_ips.ip": lambda port: tuple(fixed.ip for fixed in port.fixed_ips),
+        "security_groups": lambda port: port.security_groups,
+    },
+    SecurityGroup: _columns("is_default"),
+    SecurityGroupRule: _columns("security_group_id", "remote_group_id"),
+    Router: _columns(),
+    PortGroup: _columns("network_id"),
+    Host: _columns(),
+}
+SETS = frozenset({"fixed_ips.subnet_id", "fixed_ips.ip", "security_groups"})  # several values in one record
+PAGE_MAX = 100_000  # records that a query without a limit may answer
+
+
+def values(record: AnyRecord, column: str) -> tuple[Value, ...]:
+    """Give the values of a column in a record. Raises Broken when the kind has no such column."""
+    return extract_of(type(record), column)(record)
+
+
+def extract_of(kind: type[Record], column: str) -> Extract:
+    """Give the function that reads a column. Raises Broken when the kind has no such column."""
+    extract = COLUMNS[kind].get(column)
+    if extract is None:
+        raise errors.Broken(f"{kind.__name__} has no column '{column}'")
+    return extract
+
+
+def total_order(kind: type[Record], query: Query) -> tuple[tuple[str, bool], ...]:
+    """Give the query's order with `id` appended, cut after the first `id`. Raises Broken."""
+    order: list[tuple[str, bool]] = []
+    for column, ascending in (*query.order, ("id", True)):
+        extract_of(kind, column)
+        if column in SETS:
+            raise errors.Broken(f"records cannot be ordered by '{column}': it has several values")
+        order.append((column, ascending))
+        if column == "id":
+            break
+    return tuple(order)
+
+
+def groups(records: RecordSet) -> Sequence[tuple[AnyRecord, ...]]:
+    """Give the records of a set by kind, in the order of `KINDS`."""
+    return (
+        records.networks,
+        records.subnets,
+        records.ports,
+        records.security_groups,
+        records.security_group_rules,
+        records.routers,
+        records.port_groups,
+        records.hosts,
+    )

@@ -1,0 +1,299 @@
+"""A store in memory with the exact semantics of `store.Store`, for tests and simulation.
+
+It lives beside the contract and passes the same contract tests as PostgreSQL. Not durable, one process.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+
+from alcor.contracts import columns
+from alcor.contracts.store import (
+    Change,
+    Exists,
+    Guard,
+    NoneWhere,
+    Query,
+    R,
+    Snapshot,
+    Stale,
+    Taken,
+    Unchanged,
+    Value,
+    Write,
+)
+from alcor.model import addressing, errors
+from alcor.model.records import KIND_OF, KINDS, AnyRecord, Network, Port, Record, RecordSet, Subnet
+from alcor.runtime.clock import Clock, SystemClock
+
+Claim = tuple[str, object]  # constraint, value
+CHUNK = 1000
+
+
+class MemoryStore:
+    """Implements `Store`. Owner of all records, claims and the log."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._records: dict[type[Record], dict[str, AnyRecord]] = {kind: {} for kind in KIND_OF}
+        self._index: dict[tuple[type[Record], str, Value], set[str]] = defaultdict(set)
+        self._claims: dict[Claim, str] = {}
+        self._log: list[Change] = []
+        self._first_kept = 1
+        self._epoch = 0
+        self._listeners: list[Callable[[Change], None]] = []
+
+    async def get(self, kind: type[R], ids: Sequence[str]) -> dict[str, R]:
+        held = self._of(kind)
+        return {id_: held[id_] for id_ in ids if id_ in held}
+
+    async def select(self, kind: type[R], query: Query) -> list[R]:
+        order = columns.total_order(kind, query)
+        found = [record for record in self._candidates(kind, query) if _matches(record, query)]
+        found.sort(key=lambda record: record.id)
+        for column, ascending in reversed(order):
+            found.sort(key=lambda record: _order_value(record, column), reverse=not ascending)
+        if query.after is not None:
+            after = query.after
+            found = [record for record in found if _comes_after(record, after, order)]
+        if query.limit is None and len(found) > columns.PAGE_MAX:
+            raise errors.LimitReached(f"more than {columns.PAGE_MAX} records match: ask for pages")
+        return found if query.limit is None else found[: query.limit]
+
+    async def commit(self, write: Write) -> int:
+        self._check(write)
+        for record in _each(write.deletes):
+            self._remove(record)
+        for record in _each(write.updates):
+            self._remove(self._records[type(record)][record.id])
+        for record in (*_each(write.updates), *_each(write.inserts)):
+            self._add(record)
+        puts = RecordSet(
+            *(
+                (*inserted, *updated)
+                for inserted, updated in zip(
+                    columns.groups(write.inserts), columns.groups(write.updates), strict=True
+                )
+            )  # type: ignore[arg-type]  # the groups are in the order of the fields
+        )
+        change = Change(
+            await self.revision() + 1,
+            self._clock.now_us(),
+            write.request_id,
+            write.project_id,
+            puts,
+            write.deletes,
+        )
+        self._log.append(change)
+        for on_commit in self._listeners:
+            on_commit(change)
+        return change.revision
+
+    async def revision(self) -> int:
+        return self._first_kept - 1 + len(self._log)
+
+    async def changes(self, *, after: int, limit: int = 1000) -> list[Change]:
+        start = after - (self._first_kept - 1)
+        if start < 0:
+            raise errors.Missing(f"the log before revision {self._first_kept} was trimmed away")
+        return self._log[start : start + limit]
+
+    async def begin_epoch(self) -> int:
+        self._epoch += 1
+        return self._epoch
+
+    def snapshot(self) -> Snapshot:
+        return _MemorySnapshot(self._first_kept - 1 + len(self._log), self._records)
+
+    def listen(self, on_commit: Callable[[Change], None]) -> None:
+        self._listeners.append(on_commit)
+
+    def trim(self, *, through: int) -> None:
+        """Forget the log up to and with a revision."""
+        kept = [change for change in self._log if change.revision > through]
+        self._first_kept += len(self._log) - len(kept)
+        self._log = kept
+
+    def holder(self, claim: Claim) -> str | None:
+        """Give the id of the record that holds a unique value."""
+        return self._claims.get(claim)
+
+    def _of(self, kind: type[R]) -> dict[str, R]:
+        return self._records[kind]  # type: ignore[return-value]  # keyed by the kind
+
+    def _candidates(self, kind: type[R], query: Query) -> Sequence[R]:
+        held = self._of(kind)
+        if not query.where:
+            return list(held.values())
+        smallest: set[str] | None = None
+        for column, values in query.where.items():
+            columns.extract_of(kind, column)
+            ids = set().union(*(self._index.get((kind, column, value), set()) for value in values))
+            smallest = ids if smallest is None or len(ids) < len(smallest) else smallest
+        return [held[id_] for id_ in smallest or ()]
+
+    def _check(self, write: Write) -> None:
+        expected = {
+            (guard.kind, guard.id): guard.revision_number
+            for guard in write.guards
+            if isinstance(guard, Unchanged)
+        }
+        for record in _each(write.deletes):
+            self._check_stored(record, record.revision_number)
+        for record in _each(write.updates):
+            self._check_stored(record, expected.get((KIND_OF[type(record)], record.id)))
+        self._check_claims(write)
+        own: dict[type[Record], set[str]] = defaultdict(set)
+        for record in (*_each(write.inserts), *_each(write.updates), *_each(write.deletes)):
+            own[type(record)].add(record.id)
+        inserted: set[tuple[type[Record], str]] = {(type(record), record.id) for record in _each(write.inserts)}
+        for guard in write.guards:
+            if not self._holds(guard, own[KINDS[guard.kind]], inserted):
+                raise Stale(guard)
+
+    def _check_stored(self, record: AnyRecord, revision_number: int | None) -> None:
+        kind = KIND_OF[type(record)]
+        stored = self._records[type(record)].get(record.id)
+        if stored is None:
+            raise Stale(Exists(kind, record.id))
+        if revision_number is not None and stored.revision_number != revision_number:
+            raise Stale(Unchanged(kind, record.id, revision_number))
+
+    def _check_claims(self, write: Write) -> None:
+        released: set[Claim] = set()
+        for record in _each(write.deletes):
+            released.update(_claims(record))
+        for record in _each(write.updates):
+            released.update(_claims(self._records[type(record)][record.id]))
+        taken: set[Claim] = set()
+        for record in (*_each(write.updates), *_each(write.inserts)):
+            for claim in _claims(record):
+                if claim in taken or (claim in self._claims and claim not in released):
+                    raise Taken(_constraint(claim), claim[1])
+                taken.add(claim)
+
+    def _holds(self, guard: Guard, own: set[str], inserted: set[tuple[type[Record], str]]) -> bool:
+        kind = KINDS[guard.kind]
+        match guard:
+            case Exists(id=id_):
+                return id_ in self._records[kind] or (kind, id_) in inserted
+            case Unchanged(id=id_, revision_number=revision_number):
+                stored = self._records[kind].get(id_)
+                return stored is not None and stored.revision_number == revision_number
+            case NoneWhere(column=column, value=value):
+                columns.extract_of(kind, column)
+                return self._index.get((kind, column, value), set()) <= own
+
+    def _add(self, record: AnyRecord) -> None:
+        kind = type(record)
+        self._records[kind][record.id] = record
+        for claim in _claims(record):
+            self._claims[claim] = record.id
+        for column, extract in columns.COLUMNS[kind].items():
+            for value in extract(record):
+                self._index[kind, column, value].add(record.id)
+
+    def _remove(self, record: AnyRecord) -> None:
+        kind = type(record)
+        stored = self._records[kind].pop(record.id)
+        for claim in _claims(stored):
+            self._claims.pop(claim, None)
+        for column, extract in columns.COLUMNS[kind].items():
+            for value in extract(stored):
+                ids = self._index[kind, column, value]
+                ids.discard(stored.id)
+                if not ids:
+                    del self._index[kind, column, value]
+
+
+class MemoryAllocator:
+    """Implements `AddressAllocator` over one MemoryStore: the lowest address that nobody holds or was given."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._given: dict[str, set[bytes]] = defaultdict(set)
+
+    async def take(self, subnet: Subnet, count: int) -> list[bytes]:
+        given = self._given[subnet.id]
+        found: list[bytes] = []
+        for ip in _pool_addresses(subnet):
+            if len(found) == count:
+                break
+            held = self._store.holder(("address", (subnet.id, ip))) is not None
+            if not held and ip not in given and ip != subnet.gateway_ip:
+                found.append(ip)
+        if len(found) < count:
+            raise errors.Conflict(
+                f"No more IP addresses available on subnet {subnet.id}.", reason="IpAddressGenerationFailure"
+            )
+        given.update(found)
+        return found
+
+    def give_back(self, subnet_id: str, ips: Sequence[bytes]) -> None:
+        self._given[subnet_id].difference_update(ips)
+
+    def discard(self, subnet_id: str, ip: bytes) -> None:
+        self._given[subnet_id].discard(ip)
+
+
+class _MemorySnapshot:
+    """Records as they were when it was opened: records are frozen, so that copies of the tables suffice."""
+
+    def __init__(self, revision: int, records: dict[type[Record], dict[str, AnyRecord]]) -> None:
+        self.revision = revision
+        self._records = {kind: dict(held) for kind, held in records.items()}
+
+    async def records(self, kind: type[R]) -> AsyncIterator[Sequence[R]]:
+        held = self._records[kind]
+        ids = sorted(held)
+        for start in range(0, len(ids), CHUNK):
+            yield [held[id_] for id_ in ids[start : start + CHUNK]]
+
+    async def __aenter__(self) -> "Snapshot":
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        return None
+
+
+def _each(records: RecordSet) -> Iterator[AnyRecord]:
+    return (record for group in columns.groups(records) for record in group)
+
+
+def _claims(record: AnyRecord) -> Iterator[Claim]:
+    yield f"id:{KIND_OF[type(record)]}", record.id
+    if isinstance(record, Network):
+        yield "vni", record.vni
+    if isinstance(record, Port):
+        yield "mac", (record.network_id, record.mac)
+        for fixed in record.fixed_ips:
+            yield "address", (fixed.subnet_id, fixed.ip)
+
+
+def _constraint(claim: Claim) -> str:
+    return claim[0].partition(":")[0]
+
+
+def _matches(record: AnyRecord, query: Query) -> bool:
+    return all(
+        any(value in wanted for value in columns.values(record, column))
+        for column, wanted in query.where.items()
+    )
+
+
+def _order_value(record: AnyRecord, column: str) -> tuple[bool, Value]:
+    value = columns.values(record, column)[0]
+    return (value is not None, "" if value is None else value)
+
+
+def _comes_after(record: AnyRecord, after: AnyRecord, order: tuple[tuple[str, bool], ...]) -> bool:
+    for column, ascending in order:
+        mine, other = _order_value(record, column), _order_value(after, column)
+        if mine != other:
+            return (mine > other) is ascending  # type: ignore[operator]  # values of one column compare
+    return False
+
+
+def _pool_addresses(subnet: Subnet) -> Iterator[bytes]:
+    for first, last in subnet.pools:
+        for number in range(addressing.ip_to_int(first), addressing.ip_to_int(last) + 1):
+            yield addressing.ip_from_int(number, length=len(first))
