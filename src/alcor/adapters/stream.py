@@ -1,0 +1,314 @@
+"""Streams of length-prefixed frames over TCP and Unix sockets, with or without TLS.
+
+An asyncio Protocol, not StreamReader and StreamWriter: a frame that arrives in one read is copied once, and
+frames sent in one turn of the loop leave in one system call.
+"""
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from ssl import SSLContext
+from typing import cast
+from urllib.parse import urlsplit
+
+from alcor.contracts.agent_channel import FRAME_MAX, Channel
+from alcor.model import errors
+from alcor.runtime.event_log import SILENT, EventLog
+from alcor.runtime.supervision import Supervisor
+
+CONNECT_TIMEOUT_S = 5.0
+BACKLOG_MAX = 2 * FRAME_MAX  # one frame under way and the largest one behind it
+UNREAD_MAX = 4 * 1024 * 1024  # above it the peer is made to wait: its own backlog grows, not our memory
+LISTEN_QUEUE = 4096  # a controller that comes back meets all its agents at once
+_HEADER = struct.Struct(">I")
+
+OnChannel = Callable[[Channel], Awaitable[None]]
+
+
+class FrameChannel(asyncio.Protocol):
+    """One connection. Owner of its transport and of the frames not yet read or sent."""
+
+    __slots__ = (
+        "_backlog_max",
+        "_close_reason",
+        "_flush_due",
+        "_frames",
+        "_loop",
+        "_on_open",
+        "_partial",
+        "_partial_bytes",
+        "_paused",
+        "_pending",
+        "_pending_bytes",
+        "_transport",
+        "_unread_bytes",
+        "_waiter",
+    )
+
+    def __init__(
+        self, on_open: Callable[["FrameChannel"], None] | None = None, *, backlog_max: int = BACKLOG_MAX
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_open = on_open
+        self._backlog_max = backlog_max
+        self._transport: asyncio.Transport | None = None
+        self._frames: deque[bytes] = deque()
+        self._unread_bytes = 0
+        self._paused = False
+        self._partial: list[bytes] = []  # pieces of a frame that has not arrived whole
+        self._partial_bytes = 0
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._flush_due = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._close_reason: str | None = None
+
+    async def receive(self) -> bytes | None:
+        while not self._frames:
+            if self._close_reason is not None:
+                return None
+            assert self._waiter is None, "a channel has one reader"
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        frame = self._frames.popleft()
+        self._unread_bytes -= len(frame)
+        if self._paused and self._unread_bytes < UNREAD_MAX // 2 and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        return frame
+
+    def send(self, frame_body: bytes) -> None:
+        if self._close_reason is not None or self._transport is None:
+            return
+        if len(frame_body) > FRAME_MAX:
+            self.close(f"a frame of {len(frame_body)} bytes is too large to send")
+            return
+        self._pending.append(_HEADER.pack(len(frame_body)))
+        self._pending.append(frame_body)
+        self._pending_bytes += _HEADER.size + len(frame_body)
+        if self.backlog_bytes > self._backlog_max:
+            self._abort("the peer does not keep up: backlog above its bound")
+        elif not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def close(self, reason: str = "") -> None:
+        if self._close_reason is not None:
+            return
+        self._flush()
+        self._end(reason or "closed here")
+        if self._transport is not None:
+            self._transport.close()
+
+    @property
+    def backlog_bytes(self) -> int:
+        unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return self._pending_bytes + unsent
+
+    @property
+    def close_reason(self) -> str | None:
+        return self._close_reason
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # the loop makes stream transports for us
+        _tune(transport.get_extra_info("socket"))
+        if self._on_open is not None:
+            self._on_open(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._close_reason is not None:
+            return
+        if self._partial:
+            self._partial.append(data)
+            self._partial_bytes += len(data)
+            if self._partial_bytes < _HEADER.size or self._partial_bytes < self._expected_bytes():
+                return
+            data = b"".join(self._partial)
+            self._partial.clear()
+        self._take_frames(data)
+        if self._waiter is not None and not self._waiter.done() and (self._frames or self._close_reason):
+            self._waiter.set_result(None)
+        if self._unread_bytes > UNREAD_MAX and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(f"connection lost: {exc}" if exc else "closed by the peer")
+        self._transport = None
+        self._pending.clear()
+        self._pending_bytes = 0
+
+    def _expected_bytes(self) -> int:
+        """Length of the frame that the partial pieces begin, header included. Joins tiny pieces first."""
+        if len(self._partial[0]) < _HEADER.size:
+            self._partial[:] = [b"".join(self._partial)]
+        (length,) = _HEADER.unpack_from(self._partial[0])
+        return int(length) + _HEADER.size
+
+    def _take_frames(self, data: bytes) -> None:
+        """Cut the frames out of `data`, which begins with a header; keep what is left of it."""
+        offset, size = 0, len(data)
+        while size - offset >= _HEADER.size:
+            (length,) = _HEADER.unpack_from(data, offset)
+            if length == 0 or length > FRAME_MAX:
+                self._abort(f"malformed frame: a length of {length}")
+                return
+            end = offset + _HEADER.size + length
+            if end > size:
+                break
+            self._frames.append(data[offset + _HEADER.size : end])
+            self._unread_bytes += length
+            offset = end
+        if offset < size:
+            self._partial.append(data[offset:] if offset else data)
+            self._partial_bytes = size - offset
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if not self._pending or self._transport is None:
+            return
+        pending, self._pending, self._pending_bytes = self._pending, [], 0
+        if self._transport.is_closing():
+            return
+        self._transport.write(b"".join(pending))
+
+    def _abort(self, reason: str) -> None:
+        self._end(reason)
+        self._pending.clear()
+        self._pending_bytes = 0
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _end(self, reason: str) -> None:
+        if self._close_reason is None:
+            self._close_reason = reason
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Server:
+    """Listening sockets and the channels accepted on them. Owner of one task per channel.
+
+    `urls`: where it listens, with the ports that were chosen.
+    """
+
+    def __init__(self, on_channel: OnChannel, log: EventLog) -> None:
+        self.urls: list[str] = []
+        self._on_channel = on_channel
+        self._supervisor = Supervisor(log)
+        self._servers: list[asyncio.Server] = []
+        self._channels: set[FrameChannel] = set()
+
+    @property
+    def channels(self) -> int:
+        """How many channels are open."""
+        return len(self._channels)
+
+    async def close(self) -> None:
+        """Stop listening, end the channels and their tasks."""
+        for server in self._servers:
+            server.close()
+        for channel in list(self._channels):
+            channel.close("the server ends")
+        await self._supervisor.close()
+
+    async def _listen(self, url: str, ssl: SSLContext | None, backlog_max: int) -> None:
+        loop = asyncio.get_running_loop()
+        parts = urlsplit(url)
+
+        def make() -> FrameChannel:
+            return FrameChannel(self._opened, backlog_max=backlog_max)
+
+        if parts.scheme == "unix":
+            server = await loop.create_unix_server(make, parts.path, ssl=ssl, backlog=LISTEN_QUEUE)
+            self.urls.append(url)
+        elif parts.scheme == "tcp":
+            server = await loop.create_server(
+                make, parts.hostname, parts.port or 0, ssl=ssl, backlog=LISTEN_QUEUE
+            )
+            host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+            self.urls.append(f"tcp://{host}:{server.sockets[0].getsockname()[1]}")
+        else:
+            raise errors.Invalid(f"'{url}' is neither tcp://HOST:PORT nor unix:///PATH")
+        self._servers.append(server)
+
+    def _opened(self, channel: FrameChannel) -> None:
+        self._channels.add(channel)
+        self._supervisor.start("channel", self._serve(channel))
+
+    async def _serve(self, channel: FrameChannel) -> None:
+        try:
+            await self._on_channel(channel)
+        finally:
+            channel.close()
+            self._channels.discard(channel)
+
+
+async def serve(
+    listen: Sequence[str],
+    on_channel: OnChannel,
+    *,
+    ssl: SSLContext | None = None,
+    backlog_max: int = BACKLOG_MAX,
+    log: EventLog = SILENT,
+) -> Server:
+    """Listen on all urls; `on_channel` runs as a task per channel, which ends when it returns.
+
+    Urls: `tcp://HOST:PORT` (port 0: a free one, see `Server.urls`), `unix:///PATH` (an old socket file is
+    replaced). Raises Unavailable when an address cannot be had, Invalid when it is none.
+    """
+    server = Server(on_channel, log)
+    try:
+        for url in listen:
+            await server._listen(url, ssl, backlog_max)
+    except OSError as error:
+        await server.close()
+        raise errors.Unavailable(f"cannot listen on {url}: {error}", retry_after_s=1.0) from error
+    except errors.Invalid:
+        await server.close()
+        raise
+    return server
+
+
+async def connect(
+    url: str,
+    *,
+    ssl: SSLContext | None = None,
+    backlog_max: int = BACKLOG_MAX,
+    timeout_s: float = CONNECT_TIMEOUT_S,
+) -> Channel:
+    """Open a channel. Raises Unavailable when nobody answers in time, Invalid when the url is none."""
+    loop = asyncio.get_running_loop()
+    parts = urlsplit(url)
+
+    def make() -> FrameChannel:
+        return FrameChannel(backlog_max=backlog_max)
+
+    try:
+        async with asyncio.timeout(timeout_s):
+            if parts.scheme == "unix":
+                name = "" if ssl else None  # a socket file has no host name to verify
+                _, channel = await loop.create_unix_connection(make, parts.path, ssl=ssl, server_hostname=name)
+            elif parts.scheme == "tcp" and parts.hostname and parts.port:
+                _, channel = await loop.create_connection(make, parts.hostname, parts.port, ssl=ssl)
+            else:
+                raise errors.Invalid(f"'{url}' is neither tcp://HOST:PORT nor unix:///PATH")
+    except (OSError, TimeoutError) as error:
+        raise errors.Unavailable(f"cannot connect to {url}: {error}", retry_after_s=1.0) from error
+    return channel
+
+
+def _tune(connection: socket.socket | None) -> None:
+    """Send at once, and let the kernel notice peers whose machine is gone."""
+    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
