@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
-from alcor.cli import api_client
+from alcor.client import api
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -15,8 +15,8 @@ def url(command: F) -> F:
     """Where the region answers."""
     return click.option(
         "--url",
-        default=api_client.url_from_environment,
-        show_default=f"${api_client.URL_VARIABLE} or {api_client.DEFAULT_URL}",
+        default=api.url_from_environment,
+        show_default=f"${api.URL_VARIABLE} or {api.DEFAULT_URL}",
         help="Address of the region's API.",
     )(command)
 

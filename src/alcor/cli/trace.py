@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alcor.cli import options
-from alcor.cli.api_client import ApiClient
+from alcor.client.api import ApiClient
 
 
 @click.command("trace")

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from alcor.cli.api_client import ApiClient
+from alcor.client.api import ApiClient
 from alcor.demo import scenario
 from alcor.demo.results import Batched, Serial, percentile
 from alcor.demo.tenants import Vpc

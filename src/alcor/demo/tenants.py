@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from alcor.cli.api_client import ApiClient
+from alcor.client.api import ApiClient
 from alcor.demo import scenario
 
 

@@ -1,4 +1,4 @@
-"""A small client of the region's API for the commands, the demonstration and the benches."""
+"""One region's API over HTTP, with its errors as the six kinds."""
 
 import os
 from types import TracebackType

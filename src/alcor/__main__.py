@@ -1,0 +1,5 @@
+"""`python -m alcor`."""
+
+from alcor.cli.main import main
+
+main()
