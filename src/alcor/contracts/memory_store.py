@@ -246,7 +246,7 @@ class _MemorySnapshot:
         held = self._records[kind]
         ids = sorted(held)
         for start in range(0, len(ids), CHUNK):
-            yield [held[id_] for id_ in ids[start : start + CHUNK]]
+            yield [held[id_] for id_ in ids[start : start + CHUNK]]  # type: ignore[misc]  # keyed by the kind
 
     async def __aenter__(self) -> "Snapshot":
         return self
@@ -289,7 +289,7 @@ def _comes_after(record: AnyRecord, after: AnyRecord, order: tuple[tuple[str, bo
     for column, ascending in order:
         mine, other = _order_value(record, column), _order_value(after, column)
         if mine != other:
-            return (mine > other) is ascending  # type: ignore[operator]  # values of one column compare
+            return (mine > other) is ascending
     return False
 
 

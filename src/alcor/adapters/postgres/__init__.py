@@ -1,0 +1,1 @@
+"""The store on PostgreSQL: schema, mapping of records, commits, and an embedded server."""

@@ -1,0 +1,1 @@
+"""What tenants ask for: who are you, may you, decide, commit."""

@@ -1,0 +1,1 @@
+"""Free addresses of subnets, from blocks leased to this process."""
