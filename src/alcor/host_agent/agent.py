@@ -1,0 +1,253 @@
+"""The agent of one host: keeps one stream to its controller and its data plane in agreement with what is sent.
+
+    channel -> read -> waiting (bounded) -> one loop: Applier (inbox, journal, data plane) -> acknowledgements
+    data plane events ----------------------^  lost, ready          plugged, unplugged -> Plugs, once a turn
+
+It talks to the controller only while the data plane is known to hold the state: a stream that exists says
+that what Hello named is in force (law 1). When the data plane is lost the stream ends at once; when it is ready
+again it is synchronised first. Without a controller all stays as it is, and workloads are still plugged
+(law 6).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+import alcor
+from alcor.contracts.agent_channel import PROTOCOL, Acknowledgement, Channel, Hello, Update
+from alcor.contracts.data_plane import DataPlane, HostFacts
+from alcor.host_agent import inbox, session, settings
+from alcor.host_agent.applier import Applier, Received
+from alcor.host_agent.journal import Journal
+from alcor.host_agent.reporter import PlugReport
+from alcor.host_agent.session import Session
+from alcor.host_agent.settings import AgentTiming
+from alcor.model import errors
+from alcor.model.ids import PortId
+from alcor.runtime.clock import Clock
+from alcor.runtime.event_log import EventLog
+
+WAITING_UPDATES_MAX = 256
+WAITING_BYTES_MAX = (
+    16 * 1024 * 1024
+)  # beyond it the stream is read no further, and the controller's backlog grows
+
+Connect = Callable[[str], Awaitable[Channel]]
+
+
+class Agent:
+    """Owner of the stream, of the updates waiting, and of the data plane's life."""
+
+    def __init__(
+        self,
+        facts: HostFacts,
+        zone: str,
+        data_plane: DataPlane,
+        journal: Journal,
+        connect: Connect,
+        clock: Clock,
+        log: EventLog,
+        *,
+        urls: Sequence[str],
+        timing: AgentTiming = settings.USUAL,
+    ) -> None:
+        self._facts = facts
+        self._zone = zone
+        self._data_plane = data_plane
+        self._journal = journal
+        self._connect = connect
+        self._clock = clock
+        self._log = log
+        self._urls = tuple(urls)
+        self._timing = timing
+        self._started_at = clock.now_us()
+        self._applier = Applier(data_plane, journal, clock, log, timing)
+        self._plugs = PlugReport()
+        self._session: Session | None = None
+        self._waiting: deque[Received] = deque()
+        self._waiting_bytes = 0
+        self._wake = asyncio.Event()
+        self._room = asyncio.Event()
+        self._ready = False  # the data plane answers
+        self._in_force = asyncio.Event()  # and holds the state, but for what it refuses
+        self._disturbances = 0  # how often it was lost or asked to be synchronised
+        self._retry_timer: asyncio.TimerHandle | None = None
+        self._retry_due = False
+
+    async def run(self) -> None:
+        """Work until cancelled; then let go of everything and leave forwarding as it is.
+
+        Raises Unavailable when the journal cannot be used. Any other exception is a broken assumption.
+        """
+        try:
+            self._applier.load()
+            await self._data_plane.start(self)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._apply_for_ever(), name="agent_apply")
+                tasks.create_task(self._stay_connected(), name="agent_connect")
+        finally:
+            if self._retry_timer is not None:
+                self._retry_timer.cancel()
+            await self._data_plane.close()
+            self._journal.close()
+
+    # What the data plane tells (contracts.data_plane.DataPlaneEvents).
+
+    def plugged(self, port_id: PortId) -> None:
+        self._note_plug(port_id, is_plugged=True)
+
+    def unplugged(self, port_id: PortId) -> None:
+        self._note_plug(port_id, is_plugged=False)
+
+    def lost(self, reason: str) -> None:
+        self._ready = False
+        self._disturbances += 1
+        self._data_plane_failed(reason)
+
+    def ready(self) -> None:
+        self._ready = True
+        self._disturbances += 1
+        if self._in_force.is_set():
+            self._data_plane_failed("it asks to be synchronised")
+        self._wake.set()
+
+    # Connecting and reading.
+
+    async def _stay_connected(self) -> None:
+        attempt = 0
+        while True:
+            await self._in_force.wait()
+            url = self._urls[attempt % len(self._urls)]
+            try:
+                channel = await self._connect(url)
+            except errors.Unavailable as error:
+                self._log.debug("controller_away", host=self._facts.host, url=url, reason=error.message)
+                attempt += 1
+            else:
+                attempt = 1 if await self._converse(channel, url) else attempt + 1
+            await asyncio.sleep(session.reconnect_delay_s(self._facts.host, attempt, self._timing))
+
+    async def _converse(self, channel: Channel, url: str) -> bool:
+        """Keep one stream until it ends. True when the controller had welcomed us."""
+        current = Session(channel, self._timing)
+        self._session = current
+        self._wake.set()  # Hello is sent from the loop, between two changes of the state
+        try:
+            reason = await current.read(
+                epoch_min=inbox.newest(self._applier.state).epoch, on_update=self._take_update
+            )
+        finally:
+            self._session = None
+            self._waiting.clear()  # not acknowledged: the controller finds out by our next Hello
+            self._waiting_bytes = 0
+        self._log.info("controller_left", host=self._facts.host, url=url, reason=reason)
+        return current.welcomed
+
+    async def _take_update(self, update: Update, frame: bytes) -> None:
+        while len(self._waiting) >= WAITING_UPDATES_MAX or self._waiting_bytes >= WAITING_BYTES_MAX:
+            self._room.clear()
+            await self._room.wait()
+        self._waiting.append(Received(update, frame, self._clock.monotonic_s()))
+        self._waiting_bytes += len(frame)
+        self._wake.set()
+
+    # The one loop that changes the state: events only wake it, it compares wanted with held.
+
+    async def _apply_for_ever(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._cycle()
+            except errors.Unavailable as error:
+                self._data_plane_failed(error.message)
+                asyncio.get_running_loop().call_later(self._timing.data_plane_retry_s, self._wake.set)
+            self._schedule_retry()
+
+    async def _cycle(self) -> None:
+        if self._ready and not self._in_force.is_set():
+            await self._synchronise()
+        if not self._in_force.is_set():
+            return
+        self._introduce()
+        if self._waiting:
+            await self._apply_waiting()
+        elif self._retry_due:
+            self._send([await self._applier.retry_refused()])
+        self._retry_due = False
+
+    async def _synchronise(self) -> None:
+        disturbances = self._disturbances
+        news = await self._applier.synchronise()
+        if disturbances != self._disturbances:
+            return  # lost or ready anew in the meantime: that has woken the loop again
+        self._in_force.set()
+        self._log.info("data_plane_synchronised", host=self._facts.host, refused=self._applier.refused)
+        self._send([news])
+
+    async def _apply_waiting(self) -> None:
+        current = self._session
+        batch = list(self._waiting)
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._room.set()
+        answers = await self._applier.apply(batch)
+        if current is self._session and self._in_force.is_set():
+            self._send(answers)
+        await self._applier.compact()
+
+    def _introduce(self) -> None:
+        current = self._session
+        if current is None or current.introduced or not current.is_open:
+            return
+        self._plugs.take()
+        current.introduce(
+            Hello(
+                protocol=PROTOCOL,
+                host=self._facts.host,
+                vtep=self._facts.vtep,
+                zone=self._zone,
+                data_plane=self._data_plane.name,
+                agent_version=alcor.__version__,
+                started_at=self._started_at,
+                held=self._applier.held(),
+                plugged=tuple(self._data_plane.plugged_ports()),
+            )
+        )
+
+    def _send(self, answers: Sequence[Acknowledgement | None]) -> None:
+        if self._session is None or not self._session.introduced:
+            return
+        for answer in answers:
+            if answer is not None:
+                self._session.send(answer)
+
+    def _data_plane_failed(self, reason: str) -> None:
+        """Nothing is known to be in force: end the stream at once."""
+        self._in_force.clear()
+        self._log.warning("data_plane_lost", host=self._facts.host, reason=reason)
+        if self._session is not None:
+            self._session.close(f"the data plane is lost: {reason}")
+
+    def _schedule_retry(self) -> None:
+        if self._applier.refused and self._retry_timer is None:
+            self._retry_timer = asyncio.get_running_loop().call_later(
+                self._timing.refused_retry_s, self._retry_now
+            )
+
+    def _retry_now(self) -> None:
+        self._retry_timer = None
+        self._retry_due = True
+        self._wake.set()
+
+    def _note_plug(self, port_id: PortId, *, is_plugged: bool) -> None:
+        if self._plugs.note(port_id, is_plugged=is_plugged):
+            asyncio.get_running_loop().call_soon(self._tell_plugs)
+
+    def _tell_plugs(self) -> None:
+        if self._session is None or not self._session.introduced:
+            self._plugs.take()  # the next Hello names what is plugged then
+            return
+        plugs = self._plugs.take()
+        if plugs is not None:
+            self._session.send(plugs)

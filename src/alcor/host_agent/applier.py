@@ -1,0 +1,172 @@
+"""Brings accepted updates into force: inbox, journal and data plane in one place, one call at a time."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from alcor.contracts.agent_channel import Acknowledgement, Held, Update
+from alcor.contracts.data_plane import DataPlane, Refusal
+from alcor.host_agent import inbox, reporter
+from alcor.host_agent.inbox import Decision
+from alcor.host_agent.journal import Journal
+from alcor.host_agent.settings import AgentTiming
+from alcor.model import errors
+from alcor.model.goal_state import HostState, SectionKey, SectionUpdate
+from alcor.runtime.clock import Clock
+from alcor.runtime.event_log import EventLog
+
+
+class Received(msgspec.Struct, frozen=True, gc=False):
+    """An update with its bytes and the time it came."""
+
+    update: Update
+    frame: bytes
+    at_s: float  # monotonic
+
+
+class Applier:
+    """Owner of the host's state, of what the data plane refused, and of the journal."""
+
+    def __init__(
+        self, data_plane: DataPlane, journal: Journal, clock: Clock, log: EventLog, timing: AgentTiming
+    ) -> None:
+        self._data_plane = data_plane
+        self._journal = journal
+        self._clock = clock
+        self._log = log
+        self._timing = timing
+        self._refused: dict[SectionKey, str] = {}
+        self._tried_at_s = -math.inf
+        self._knows_all = False  # a synchronisation with the controller was completed in this process
+        self.state = HostState()
+
+    def load(self) -> None:
+        """Take up the state of the journal. Raises Unavailable."""
+        self.state = self._journal.load()
+        self._log.info("journal_loaded", sections=len(self.state.sections))
+
+    @property
+    def refused(self) -> int:
+        """How many sections the data plane refuses."""
+        return len(self._refused)
+
+    def held(self) -> tuple[Held, ...]:
+        """Name the sections in force."""
+        return reporter.held(self.state, self._refused)
+
+    async def synchronise(self) -> Acknowledgement | None:
+        """Make the data plane hold the state, removing only when the state is known to be complete (law 6).
+
+        Gives what changed of the refusals. Raises Unavailable.
+        """
+        before = self._refused
+        refusals = await self._data_plane.synchronise(self.state, remove=self._knows_all)
+        self._note_refusals(refusals, tried=None)
+        return reporter.news_of_refused(self.state, before, self._refused)
+
+    async def apply(self, batch: Sequence[Received]) -> list[Acknowledgement]:
+        """Put updates in force together, and answer each of them and for what was refused before.
+
+        Raises Unavailable when the data plane does not answer: then nothing is acknowledged.
+        """
+        before = self._refused
+        decisions = [
+            [inbox.receive(self.state, section) for section in received.update.sections] for received in batch
+        ]
+        self._keep([one.frame for one, made in zip(batch, decisions, strict=True) if _changed(made)])
+        if not self._knows_all and any(one.update.complete for one in batch):
+            self._note_refusals(
+                await self._data_plane.synchronise(self.state, remove=True),
+                tried=None,
+            )
+            self._knows_all = True
+        else:
+            await self._apply_sections(
+                [
+                    section
+                    for one, made in zip(batch, decisions, strict=True)
+                    for section, decision in zip(one.update.sections, made, strict=True)
+                    if decision is Decision.APPLY
+                ]
+            )
+        now_s = self._clock.monotonic_s()
+        answers = [
+            Acknowledgement(
+                one.update.number,
+                reporter.results(one.update.sections, made, self._refused),
+                int((now_s - one.at_s) * 1_000_000),
+            )
+            for one, made in zip(batch, decisions, strict=True)
+        ]
+        if before or self._refused:
+            answered = {section.key for one in batch for section in one.update.sections}
+            news = reporter.news_of_refused(
+                self.state, _without(before, answered), _without(self._refused, answered)
+            )
+            answers += [news] if news else []
+        return answers
+
+    async def retry_refused(self) -> Acknowledgement | None:
+        """Try again what was refused. Gives what is new about it. Raises Unavailable."""
+        before = self._refused
+        self._tried_at_s = -math.inf
+        await self._apply_sections([])
+        return reporter.news_of_refused(self.state, before, self._refused)
+
+    async def compact(self) -> None:
+        """Rewrite the journal when it has grown. Away from the loop: it waits for the disk."""
+        if not self._journal.wants_compaction:
+            return
+        inbox.forget_tombstones(self.state)
+        try:
+            await asyncio.to_thread(self._journal.compact, self.state)
+        except errors.Unavailable as error:
+            self._log.warning("journal_not_compacted", reason=error.message)
+
+    def _keep(self, frames: Sequence[bytes]) -> None:
+        if not frames:
+            return
+        try:
+            self._journal.append(frames)
+        except errors.Unavailable as error:  # what is in force stays true; a restart begins from older state
+            self._log.warning("journal_not_written", reason=error.message)
+
+    async def _apply_sections(self, sections: list[SectionUpdate]) -> None:
+        if self._refused:
+            sections = self._with_refused(sections)
+        if sections:
+            refusals = await self._data_plane.apply(self.state, sections)
+            if refusals or self._refused:
+                self._note_refusals(refusals, tried={section.key for section in sections})
+
+    def _with_refused(self, sections: list[SectionUpdate]) -> list[SectionUpdate]:
+        """Replace what concerns refused sections by the whole of them: the data plane has no base for it."""
+        named = {section.key for section in sections if section.key in self._refused}
+        now_s = self._clock.monotonic_s()
+        if now_s - self._tried_at_s >= self._timing.refused_retry_min_s:
+            named.update(key for key in self._refused if key in self.state.versions)
+            self._tried_at_s = now_s
+        others = [section for section in sections if section.key not in named]
+        return others + [self._whole(key) for key in sorted(named)]
+
+    def _whole(self, key: SectionKey) -> SectionUpdate:
+        section = self.state.sections.get(key)
+        return SectionUpdate(key, None, self.state.versions[key], section.full() if section else None)
+
+    def _note_refusals(self, refusals: Sequence[Refusal], *, tried: set[SectionKey] | None) -> None:
+        """Keep what is refused. `tried` None: everything was."""
+        kept = {} if tried is None else _without(self._refused, tried)
+        self._refused = kept | {refusal.key: refusal.reason for refusal in refusals}
+        self._refused = {key: reason for key, reason in self._refused.items() if key in self.state.versions}
+        for refusal in refusals:
+            self._log.warning("section_refused", section=refusal.key, reason=refusal.reason)
+
+
+def _changed(decisions: Sequence[Decision]) -> bool:
+    return Decision.APPLY in decisions or Decision.CONFIRM in decisions
+
+
+def _without(refused: dict[SectionKey, str], keys: set[SectionKey]) -> dict[SectionKey, str]:
+    return {key: reason for key, reason in refused.items() if key not in keys}

@@ -1,0 +1,190 @@
+"""The last state an agent accepted, on disk: what it holds on to when it starts and nobody answers.
+
+One file of records: 4 bytes length, 4 bytes CRC-32 (both big endian), and the body of an Update frame as it
+came (encoding it again would cost more than writing it). Loading replays them through the inbox, so a record
+lost, torn or repeated does no harm: the state is that of an earlier moment, and the controller sends what
+differs. Nothing is synchronised to the disk per update for the same reason. When the file has grown, a
+snapshot of the whole state replaces it.
+"""
+
+import fcntl
+import os
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from alcor.contracts.agent_channel import FRAME_MAX, Update
+from alcor.host_agent import inbox
+from alcor.model import errors
+from alcor.model.goal_state import HostState, SectionUpdate
+
+COMPACT_MIN_BYTES = 256 * 1024  # below it a rewrite saves nothing worth its fsync
+COMPACT_GROWTH = 3  # times the last snapshot: the cost per appended byte stays constant
+_HEADER = struct.Struct(">II")
+_decoder = msgspec.msgpack.Decoder(Update)
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Journal(Protocol):
+    """Where an agent keeps its state over restarts."""
+
+    def load(self) -> HostState:
+        """Give the state kept. Raises Unavailable when it cannot be had."""
+        ...
+
+    def append(self, frames: Sequence[bytes]) -> None:
+        """Keep updates, as their frame bodies. Raises Unavailable; then they are not kept."""
+        ...
+
+    @property
+    def wants_compaction(self) -> bool:
+        """Has it grown so much that `compact` pays?"""
+        ...
+
+    def compact(self, state: HostState) -> None:
+        """Replace all by the state. Blocks on the disk. Raises Unavailable; then all is as before."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class NoJournal:
+    """Keeps nothing: for hosts that live no longer than their process."""
+
+    wants_compaction = False
+
+    def load(self) -> HostState:
+        return HostState()
+
+    def append(self, frames: Sequence[bytes]) -> None:
+        pass
+
+    def compact(self, state: HostState) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class FileJournal:
+    """The journal in a directory of its own. Owner of the open file and of the directory's lock."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "journal"
+        self._next = directory / "journal.next"
+        self._lock_path = directory / "lock"
+        self._lock = -1
+        self._file = -1
+        self._size = 0
+        self._snapshot_size = 0
+
+    def load(self) -> HostState:
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._take_lock()
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            with open(self._file, "rb", closefd=False) as reader:
+                state, self._size = replay(reader.read())
+            os.ftruncate(self._file, self._size)  # what follows a torn record could never be read
+        except OSError as error:
+            self.close()
+            raise _unavailable(self._path, error) from error
+        return state
+
+    def append(self, frames: Sequence[bytes]) -> None:
+        data = b"".join(part for frame in frames for part in (_header(frame), frame))
+        try:
+            written = os.write(self._file, data)
+            if written != len(data):
+                os.ftruncate(self._file, self._size)
+                raise OSError("the disk took a part only")
+        except OSError as error:
+            raise _unavailable(self._path, error) from error
+        self._size += written
+
+    @property
+    def wants_compaction(self) -> bool:
+        return self._size > max(COMPACT_MIN_BYTES, COMPACT_GROWTH * self._snapshot_size)
+
+    def compact(self, state: HostState) -> None:
+        data = snapshot(state)
+        file = -1
+        try:
+            file = os.open(self._next, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+            with open(file, "wb", closefd=False) as writer:
+                writer.write(data)
+            os.fsync(file)
+            os.rename(self._next, self._path)
+        except OSError as error:
+            if file >= 0:
+                os.close(file)
+            self._snapshot_size = self._size  # try again only after as much has been added
+            raise _unavailable(self._path, error) from error
+        os.close(self._file)
+        self._file = file
+        self._size = self._snapshot_size = len(data)
+
+    def close(self) -> None:
+        for descriptor in (self._file, self._lock):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._file = self._lock = -1
+
+    def _take_lock(self) -> None:
+        """Make sure that no other agent works for this host: two would undo each other's work."""
+        self._lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError("another agent is using it") from error
+
+
+def replay(data: bytes) -> tuple[HostState, int]:
+    """Make the state from a journal's bytes, up to the first record that is not whole.
+
+    Gives the state and the length of what could be read. Never raises, whatever the bytes are.
+    """
+    state = HostState()
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        length, checksum = _HEADER.unpack_from(data, offset)
+        end = offset + _HEADER.size + length
+        if length > FRAME_MAX or end > len(data):
+            break
+        body = data[offset + _HEADER.size : end]
+        if zlib.crc32(body) != checksum:
+            break
+        try:
+            update = _decoder.decode(body)
+        except msgspec.DecodeError:  # written by another version of Alcor: the controller sends it again
+            break
+        for section_update in update.sections:
+            inbox.receive(state, section_update)
+        offset = end
+    return state, offset
+
+
+def snapshot(state: HostState) -> bytes:
+    """Make the records from which `replay` gives this state: one a section, then the tombstones."""
+    gone = [
+        SectionUpdate(key, None, version, None)
+        for key, version in sorted(state.versions.items())
+        if key not in state.sections
+    ]
+    parts: list[bytes] = []
+    for updates in (*([update] for update in state.full_updates()), gone):
+        body = _encoder.encode(Update(0, tuple(updates)))
+        parts += (_header(body), body)
+    return b"".join(parts)
+
+
+def _header(body: bytes) -> bytes:
+    return _HEADER.pack(len(body), zlib.crc32(body))
+
+
+def _unavailable(path: Path, error: OSError) -> errors.Unavailable:
+    return errors.Unavailable(f"the journal {path} cannot be used: {error}", retry_after_s=1.0)

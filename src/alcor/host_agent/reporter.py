@@ -1,0 +1,77 @@
+"""What an agent tells its controller: acknowledgements, plugs, and what it holds. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from alcor.contracts.agent_channel import Acknowledgement, Held, Outcome, Plugs, SectionResult
+from alcor.host_agent.inbox import Decision
+from alcor.model import goal_state
+from alcor.model.goal_state import HostState, SectionKey, SectionUpdate
+from alcor.model.ids import PortId
+
+
+def results(
+    updates: Sequence[SectionUpdate], decisions: Sequence[Decision], refused: Mapping[SectionKey, str]
+) -> tuple[SectionResult, ...]:
+    """Answer each section update, after the data plane confirmed all that it does not refuse."""
+    return tuple(
+        _result(update, decision, refused) for update, decision in zip(updates, decisions, strict=True)
+    )
+
+
+def news_of_refused(
+    state: HostState, before: Mapping[SectionKey, str], after: Mapping[SectionKey, str]
+) -> Acknowledgement | None:
+    """Tell what was refused and is in force now, and the reverse; None when nothing is new."""
+    news = [
+        SectionResult(
+            key,
+            state.versions[key],
+            Outcome.REFUSED if key in after else Outcome.IN_FORCE,
+            after.get(key, ""),
+        )
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key) and key in state.versions
+    ]
+    return Acknowledgement(0, tuple(news)) if news else None
+
+
+def held(state: HostState, refused: Mapping[SectionKey, str]) -> tuple[Held, ...]:
+    """Name the sections in force with their digests, in key order. Cost: O(entries held)."""
+    return tuple(
+        Held(key, state.versions[key], goal_state.digest(state.sections[key].full()))
+        for key in sorted(state.sections)
+        if key not in refused
+    )
+
+
+class PlugReport:
+    """Plugs and unplugs not yet told; of several of one port only the last counts."""
+
+    def __init__(self) -> None:
+        self._news: dict[PortId, bool] = {}
+
+    def note(self, port_id: PortId, *, is_plugged: bool) -> bool:
+        """Remember an event. True when it is the first since `take`."""
+        first = not self._news
+        self._news[port_id] = is_plugged
+        return first
+
+    def take(self) -> Plugs | None:
+        """Give what was noted, and forget it."""
+        if not self._news:
+            return None
+        news, self._news = self._news, {}
+        return Plugs(_with(news.items(), is_plugged=True), _with(news.items(), is_plugged=False))
+
+
+def _with(news: Iterable[tuple[PortId, bool]], *, is_plugged: bool) -> tuple[PortId, ...]:
+    return tuple(port_id for port_id, value in news if value is is_plugged)
+
+
+def _result(update: SectionUpdate, decision: Decision, refused: Mapping[SectionKey, str]) -> SectionResult:
+    if decision is Decision.SEND_ALL:
+        return SectionResult(update.key, update.version, Outcome.SEND_ALL)
+    reason = refused.get(update.key)
+    if reason is not None:
+        return SectionResult(update.key, update.version, Outcome.REFUSED, reason)
+    return SectionResult(update.key, update.version, Outcome.IN_FORCE)

@@ -1,0 +1,113 @@
+"""One stream to the controller: decodes and encodes messages, beats, and notices silence."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from alcor.contracts.agent_channel import (
+    PROTOCOL,
+    Beat,
+    Channel,
+    Farewell,
+    FromAgent,
+    FromController,
+    Update,
+    Welcome,
+)
+from alcor.host_agent.settings import AgentTiming
+from alcor.model.ids import HostId
+
+OnUpdate = Callable[[Update, bytes], Awaitable[None]]
+_decoder: msgspec.msgpack.Decoder[FromController] = msgspec.msgpack.Decoder(FromController)
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Session:
+    """Owner of one channel. `introduced`: Hello was sent; nothing else goes before it."""
+
+    def __init__(self, channel: Channel, timing: AgentTiming) -> None:
+        self.introduced = False
+        self.welcomed = False
+        self._channel = channel
+        self._timing = timing
+        self._loop = asyncio.get_running_loop()
+        self._quiet_turns = 0  # turns, not time: when this process was held up, the controller is not to blame
+        self._busy = False  # what was heard is being passed on, and nothing more is read
+        self._beats = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def send(self, message: FromAgent) -> None:
+        """Queue a message. After the end it does nothing."""
+        self._channel.send(_encoder.encode(message))
+
+    def introduce(self, hello: FromAgent) -> None:
+        """Send the first message; from now on the others may follow."""
+        self.send(hello)
+        self.introduced = True
+
+    @property
+    def is_open(self) -> bool:
+        return self._channel.close_reason is None
+
+    def close(self, reason: str) -> None:
+        """End the stream; `read` returns."""
+        self._channel.close(reason)
+
+    async def read(self, *, epoch_min: int, on_update: OnUpdate) -> str:
+        """Pass on updates until the stream ends. Gives the reason. `epoch_min`: the newest epoch held."""
+        self._timer = self._loop.call_later(self._timing.beat_s, self._tick)
+        try:
+            while (frame := await self._channel.receive()) is not None:
+                self._quiet_turns = 0
+                try:
+                    message = _decoder.decode(frame)
+                except msgspec.DecodeError as error:
+                    self.close(f"malformed message: {error}")
+                    break
+                if isinstance(message, Update):
+                    self._busy = True
+                    await on_update(message, frame)
+                    self._busy = False
+                else:
+                    self._hear(message, epoch_min)
+        finally:
+            self._timer.cancel()
+            self.close("the agent ends")
+        return self._channel.close_reason or ""
+
+    def _hear(self, message: Welcome | Beat | Farewell | Update, epoch_min: int) -> None:
+        match message:
+            case Welcome() if message.protocol != PROTOCOL:
+                self.close(f"the controller speaks protocol {message.protocol}, this agent {PROTOCOL}")
+            case Welcome() if message.epoch < epoch_min:
+                # It would take what we hold for newer, and be told that all it sends is in force already.
+                self.close(f"the controller's epoch {message.epoch} is behind {epoch_min}, which is held")
+            case Welcome():
+                self.welcomed = True
+            case Farewell():
+                self.close(f"the controller says farewell: {message.reason}")
+            case Beat() | Update():
+                pass
+
+    def _tick(self) -> None:
+        if self.introduced:
+            self._quiet_turns += not self._busy
+            if self._quiet_turns * self._timing.beat_s > self._timing.silence_s:
+                self.close("the controller is silent")
+                return
+            self._beats += 1
+            self.send(Beat(self._beats))
+        self._timer = self._loop.call_later(self._timing.beat_s, self._tick)
+
+
+def reconnect_delay_s(host: HostId, attempt: int, timing: AgentTiming) -> float:
+    """Give the wait before an attempt (from 1): doubling, and spread over the hosts.
+
+    The spread comes from the host's name: agents that lost their controller at once come back one after the
+    other, and need no randomness for it.
+    """
+    ceiling_s: float = min(timing.reconnect_max_s, timing.reconnect_min_s * 2 ** min(attempt - 1, 16))
+    spread = hashlib.blake2b(f"{host}/{attempt}".encode(), digest_size=4).digest()
+    return ceiling_s * (0.2 + 0.8 * int.from_bytes(spread, "big") / 0xFFFFFFFF)
