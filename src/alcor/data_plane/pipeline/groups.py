@@ -1,0 +1,220 @@
+"""Security groups of a host: which clauses a change of rules, members, ports or routers touches."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from alcor.data_plane.pipeline import security
+from alcor.data_plane.pipeline.clauses import ClauseIndex
+from alcor.data_plane.pipeline.flow import Flow
+from alcor.data_plane.pipeline.numbers import StableNumbers
+from alcor.data_plane.pipeline.sections import merge
+from alcor.data_plane.pipeline.security import Clause, ConjunctionName
+from alcor.data_plane.pipeline.units import Unit
+from alcor.model.goal_state import GroupChange, GroupSection, LocalPort, Member
+from alcor.model.ids import RuleId
+
+_CONJUNCTION_ID_MAX = 0xFFFFFFFF
+
+
+class ActivePort(NamedTuple):
+    """A local port that may send and receive: it and its network are up."""
+
+    port: LocalPort
+    vni: int
+    key: int
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Name the groups that filter it: none without port security."""
+        return self.port.groups if self.port.port_security else ()
+
+
+class _Group:
+    """What is known here of one group, by its section and by the ports that name it."""
+
+    __slots__ = ("names", "networks", "ports", "section", "users")
+
+    def __init__(self) -> None:
+        self.section = GroupSection()
+        self.names: Counter[ConjunctionName] = Counter()  # of its rendered rules
+        self.ports: set[str] = set()
+        self.networks: Counter[int] = Counter()  # VNIs of these ports
+        self.users: set[ConjunctionName] = set()  # conjunctions whose remote group this is
+
+    @property
+    def is_unused(self) -> bool:
+        section = self.section
+        return not (self.ports or self.users or section.rules or section.members)
+
+
+class SecurityGroups:
+    """Owns the conjunctions of a host. `domain` gives the VNIs that a VNI exchanges packets with."""
+
+    def __init__(self, domain: Callable[[int], frozenset[int]]) -> None:
+        self._domain = domain
+        self._groups: dict[str, _Group] = {}
+        self._ports: dict[str, ActivePort] = {}
+        self._numbers: StableNumbers[ConjunctionName] = StableNumbers(_CONJUNCTION_ID_MAX)
+        self._clauses = ClauseIndex()
+        self._dirty_ports: set[str] = set()
+        self._dirty_rules: set[tuple[str, RuleId]] = set()
+        self._dirty_members: set[tuple[str, Member]] = set()
+        self._dirty_names: set[ConjunctionName] = set()
+
+    def set_port(self, port_id: str, active: ActivePort | None) -> None:
+        """Take note of a port that came, changed or (None) went."""
+        held = self._ports.pop(port_id, None)
+        if active is not None:
+            self._ports[port_id] = active
+        self._dirty_ports.add(port_id)
+        before = {(group, held.vni) for group in held.groups} if held else set()
+        after = {(group, active.vni) for group in active.groups} if active else set()
+        for group_id, vni in before - after:
+            group = self._groups[group_id]
+            group.ports.discard(port_id)
+            group.networks[vni] -= 1
+            if group.networks[vni] == 0:
+                del group.networks[vni]
+                self._remotes_changed(group)
+        for group_id, vni in after - before:
+            group = self._group(group_id)
+            group.ports.add(port_id)
+            group.networks[vni] += 1
+            if group.networks[vni] == 1:
+                self._remotes_changed(group)
+        for group_id, _ in before - after:
+            self._forget_if_unused(group_id)
+
+    def change_group(self, group_id: str, change: GroupChange, *, is_full: bool) -> None:
+        """Apply a change of the group's section."""
+        group = self._group(group_id)
+        section = group.section
+        rules = set(
+            merge(
+                section.rules,
+                ((rule.id, rule) for rule in change.set_rules),
+                change.gone_rules,
+                is_full=is_full,
+            )
+        )
+        if section.stateful != change.stateful:
+            section.stateful = change.stateful
+            rules.update(section.rules)
+        self._dirty_rules.update((group_id, rule_id) for rule_id in rules)
+        if rules:
+            self._rules_changed(group_id, group)
+        gone = section.members.difference(change.set_members) if is_full else set(change.gone_members)
+        gone.difference_update(change.set_members)
+        came = set(change.set_members) - section.members
+        section.members.difference_update(gone)
+        section.members.update(came)
+        self._dirty_members.update((group_id, member) for member in gone)
+        self._dirty_members.update((group_id, member) for member in came)
+        self._forget_if_unused(group_id)
+
+    def domains_changed(self, vnis: Iterable[int]) -> None:
+        """Take note that networks exchange packets with others than before."""
+        changed = set(vnis)
+        for group in self._groups.values():
+            if not changed.isdisjoint(group.networks):
+                self._remotes_changed(group)
+
+    def render(self) -> dict[Unit, list[Flow]]:
+        """Give the flows of everything touched since the last call."""
+        rendered: dict[Unit, list[Flow]] = {}
+        for name in self._dirty_names:
+            number = self._number(name)
+            rendered["conjunction", *name] = [] if number is None else [security.accept_flow(name, number)]
+        for port_id in self._dirty_ports:
+            self._clauses.replace(("port", port_id), self._port_clauses(port_id))
+        for group_id, rule_id in self._dirty_rules:
+            self._clauses.replace(("rule", group_id, rule_id), self._rule_clauses(group_id, rule_id))
+        for group_id, member in self._dirty_members:
+            self._clauses.replace(("member", group_id, member), self._member_clauses(group_id, member))
+        self._dirty_ports.clear()
+        self._dirty_rules.clear()
+        self._dirty_members.clear()
+        self._dirty_names.clear()
+        rendered.update(self._clauses.render())
+        return rendered
+
+    def _group(self, group_id: str) -> _Group:
+        group = self._groups.get(group_id)
+        if group is None:
+            group = self._groups[group_id] = _Group()
+        return group
+
+    def _forget_if_unused(self, group_id: str) -> None:
+        group = self._groups.get(group_id)
+        if group is not None and group.is_unused:
+            del self._groups[group_id]
+
+    def _rules_changed(self, group_id: str, group: _Group) -> None:
+        """Find out which conjunctions the rules of a group need now. O(rules of the group)."""
+        names = Counter(
+            security.conjunction_of(group_id, rule)
+            for rule in group.section.rules.values()
+            if security.is_rendered(group.section, rule)
+        )
+        came, gone = names.keys() - group.names.keys(), group.names.keys() - names.keys()
+        group.names = names
+        for name in gone:
+            self._numbers.release(name)
+            if name.remote:
+                remote = self._groups[name.remote]
+                remote.users.discard(name)
+                self._members_changed(name.remote, remote)
+                if name.remote != group_id:
+                    self._forget_if_unused(name.remote)
+        for name in came:
+            self._numbers.take(name)
+            if name.remote:
+                remote = self._group(name.remote)
+                remote.users.add(name)
+                self._members_changed(name.remote, remote)
+        if came or gone:
+            self._dirty_names.update(came, gone)
+            self._dirty_ports.update(group.ports)
+
+    def _remotes_changed(self, group: _Group) -> None:
+        for name in group.names:
+            if name.remote:
+                self._members_changed(name.remote, self._groups[name.remote])
+
+    def _members_changed(self, group_id: str, group: _Group) -> None:
+        self._dirty_members.update((group_id, member) for member in group.section.members)
+
+    def _number(self, name: ConjunctionName) -> int | None:
+        group = self._groups.get(name.group)
+        return self._numbers.number_of(name) if group is not None and name in group.names else None
+
+    def _port_clauses(self, port_id: str) -> list[Clause]:
+        active = self._ports.get(port_id)
+        if active is None:
+            return []
+        return [
+            security.port_clause(name, self._numbers.number_of(name), port_id, active.key)
+            for group_id in active.groups
+            for name in sorted(self._groups[group_id].names)
+        ]
+
+    def _rule_clauses(self, group_id: str, rule_id: RuleId) -> list[Clause]:
+        group = self._groups.get(group_id)
+        rule = group.section.rules.get(rule_id) if group else None
+        if group is None or rule is None or not security.is_rendered(group.section, rule):
+            return []
+        name = security.conjunction_of(group_id, rule)
+        return security.rule_clauses(group_id, rule, self._numbers.number_of(name))
+
+    def _member_clauses(self, group_id: str, member: Member) -> list[Clause]:
+        """Give the member's address to each network that sees it and has ports whose rules name the group."""
+        group = self._groups.get(group_id)
+        if group is None or member not in group.section.members or len(member.ip) != 4:
+            return []
+        return [
+            security.member_clause(name, self._numbers.number_of(name), vni, member.ip)
+            for name in sorted(group.users)
+            for vni in sorted(self._groups[name.group].networks)
+            if member.vni in self._domain(vni)
+        ]

@@ -1,0 +1,83 @@
+"""Flows for this host's own ports: classification, anti-spoofing, local forwarding, delivery."""
+
+from alcor.data_plane.pipeline import tables
+from alcor.data_plane.pipeline.flow import Field, Flow, FlowKey, Goto, Match, Output, SetField, Term, ToAgent
+from alcor.data_plane.pipeline.matching import IS_ARP, IS_ARP_REQUEST, IS_IPV4, UDP
+from alcor.data_plane.pipeline.tables import Table
+from alcor.model.goal_state import LocalPort
+
+_TO_ARP = (Goto(Table.ARP),)
+_TO_TRACK = (Goto(Table.EGRESS_TRACK),)
+_TO_FORWARD = (Goto(Table.FORWARD),)
+_TO_AGENT = (ToAgent(),)
+_DHCP_PORTS = (Term(Field.UDP_SRC, 68), Term(Field.UDP_DST, 67))
+
+
+def port_flows(port: LocalPort, vni: int, key: int) -> list[Flow]:
+    """Make what is programmed when the port is delivered, before any workload is there."""
+    spoof = _guarded(port, key) if port.port_security else _unguarded(port, key)
+    return [*spoof, _local(port, vni, key)]
+
+
+def plug_flows(port: LocalPort, vni: int, key: int, ofport: int) -> list[Flow]:
+    """Make the two flows that join a workload's OpenFlow port to the pipeline."""
+    origin = f"plug of port {port.id}"
+    enter = FlowKey(Table.CLASSIFY, tables.NORMAL, (Term(Field.IN_PORT, ofport),))
+    leave = FlowKey(Table.DELIVER, tables.NORMAL, (Term(Field.REG2, key),))
+    return [
+        Flow(enter, (SetField(Field.REG1, key), SetField(Field.REG0, vni), Goto(Table.SPOOF)), origin),
+        Flow(leave, (Output(ofport),), origin),
+    ]
+
+
+def _guarded(port: LocalPort, key: int) -> list[Flow]:
+    """Let through only what carries the port's own addresses."""
+    sender = Term(Field.REG1, key)
+    own_mac = Term(Field.ETH_SRC, port.mac)
+    own_sha = Term(Field.ARP_SHA, port.mac)
+    ips = _ipv4_of(port)
+    flows = [_question_for_itself(port, ip, key) for ip in ips]
+    match: Match
+    for spa in (0, *ips):
+        match = (own_mac, IS_ARP, Term(Field.ARP_SPA, spa), own_sha, sender)
+        flows.append(_spoof(tables.SPOOF_ARP, match, _TO_ARP, f"own ARP of port {port.id}"))
+    dhcp = (own_mac, IS_IPV4, Term(Field.IP_PROTO, UDP), *_DHCP_PORTS, sender)
+    flows.append(_spoof(tables.SPOOF_DHCP, dhcp, _TO_AGENT, f"DHCP of port {port.id}"))
+    for ip in ips:
+        match = (own_mac, IS_IPV4, Term(Field.IP_SRC, ip), sender)
+        flows.append(_spoof(tables.SPOOF_IPV4, match, _TO_TRACK, f"own addresses of port {port.id}"))
+    return flows
+
+
+def _unguarded(port: LocalPort, key: int) -> list[Flow]:
+    """Let through any address: port security is off."""
+    sender = Term(Field.REG1, key)
+    origin = f"port {port.id} without port security"
+    dhcp = (IS_IPV4, Term(Field.IP_PROTO, UDP), *_DHCP_PORTS, sender)
+    return [
+        *(_question_for_itself(port, ip, key) for ip in _ipv4_of(port)),
+        _spoof(tables.SPOOF_ARP, (IS_ARP, IS_ARP_REQUEST, sender), _TO_ARP, origin),
+        _spoof(tables.SPOOF_DHCP, dhcp, _TO_AGENT, f"DHCP of port {port.id}"),
+        _spoof(tables.SPOOF_IPV4, (IS_IPV4, sender), _TO_FORWARD, origin),
+    ]
+
+
+def _question_for_itself(port: LocalPort, ip: int, key: int) -> Flow:
+    """Drop a question for the port's own address: a client would take the answer for a conflict (RFC 5227)."""
+    match = (IS_ARP, Term(Field.ARP_TPA, ip), Term(Field.REG1, key))
+    return _spoof(tables.SPOOF_OWN_ADDRESS, match, (), f"address probe of port {port.id}")
+
+
+def _local(port: LocalPort, vni: int, key: int) -> Flow:
+    match = (Term(Field.ETH_DST, port.mac), Term(Field.REG0, vni))
+    onward = Goto(Table.INGRESS_TRACK if port.port_security else Table.DELIVER)
+    flow_key = FlowKey(Table.LOCAL, tables.NORMAL, match)
+    return Flow(flow_key, (SetField(Field.REG2, key), onward), f"port {port.id} on this host")
+
+
+def _spoof(priority: int, match: Match, actions: tuple[Goto, ...] | tuple[ToAgent, ...], origin: str) -> Flow:
+    return Flow(FlowKey(Table.SPOOF, priority, match), actions, origin)
+
+
+def _ipv4_of(port: LocalPort) -> list[int]:
+    return [int.from_bytes(fixed.ip, "big") for fixed in port.fixed_ips if len(fixed.ip) == 4]

@@ -1,0 +1,43 @@
+"""Flows for who is where: ARP answers, tunnels and next hops. One placement is one unit."""
+
+from alcor.data_plane.pipeline import tables
+from alcor.data_plane.pipeline.flow import Field, Flow, FlowKey, Goto, Output, SetField, Term
+from alcor.data_plane.pipeline.matching import IS_ARP, IS_ARP_REQUEST, IS_IPV4
+from alcor.data_plane.pipeline.tables import Table
+from alcor.model.goal_state import Placement
+
+# Bound here because looking up a member of an enumeration costs as much as making a flow.
+_ARP_TPA, _ARP_THA, _REG0 = Field.ARP_TPA, Field.ARP_THA, Field.REG0
+_ETH_DST, _IP_DST = Field.ETH_DST, Field.IP_DST
+_ARP, _NEXT_HOP, _REMOTE = int(Table.ARP), int(Table.NEXT_HOP), int(Table.REMOTE)
+_NORMAL = tables.NORMAL
+_TO_ARP_REPLY = Goto(Table.ARP_REPLY)
+_TO_LOCAL = Goto(Table.LOCAL)
+
+
+def placement_flows(
+    placement: Placement, vni: int, *, is_remote: bool, is_routed: bool, tunnel_port: int
+) -> list[Flow]:
+    """Make all flows of one placement. On the path of every port of a network, so kept plain and quick."""
+    in_network = Term(_REG0, vni)
+    mac = placement.mac
+    origin = f"placement of port {placement.port_id}"
+    answer = (SetField(_ARP_THA, mac), _TO_ARP_REPLY)
+    flows = []
+    for ip in placement.ips:
+        if len(ip) != 4:
+            continue
+        number = int.from_bytes(ip, "big")
+        match = (IS_ARP, IS_ARP_REQUEST, Term(_ARP_TPA, number), in_network)
+        flows.append(Flow(FlowKey(_ARP, _NORMAL, match), answer, origin))
+        if is_routed:
+            hop = FlowKey(_NEXT_HOP, _NORMAL, (IS_IPV4, Term(_IP_DST, number), in_network))
+            flows.append(Flow(hop, (SetField(_ETH_DST, mac), _TO_LOCAL), origin))
+    if is_remote:
+        tunnel = (
+            SetField(Field.TUN_ID, vni),
+            SetField(Field.TUN_DST, int.from_bytes(placement.vtep, "big")),
+            Output(tunnel_port),
+        )
+        flows.append(Flow(FlowKey(_REMOTE, _NORMAL, (Term(_ETH_DST, mac), in_network)), tunnel, origin))
+    return flows

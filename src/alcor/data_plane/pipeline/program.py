@@ -1,0 +1,285 @@
+"""A host's flows, kept in step with its goal state: O(what an update says), whatever the host holds."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, assert_never
+
+from alcor.contracts.data_plane import HostFacts
+from alcor.data_plane.pipeline import local_port, placement, routing
+from alcor.data_plane.pipeline.flow import Flow, FlowChange, FlowKey
+from alcor.data_plane.pipeline.groups import ActivePort, SecurityGroups
+from alcor.data_plane.pipeline.numbers import StableNumbers
+from alcor.data_plane.pipeline.routers import InterfaceKey, Routers
+from alcor.data_plane.pipeline.sections import merge
+from alcor.data_plane.pipeline.static import static_flows
+from alcor.data_plane.pipeline.units import FlowUnits, Unit
+from alcor.model.goal_state import (
+    GroupChange,
+    HostState,
+    LocalPort,
+    NetworkChange,
+    NetworkEntry,
+    NetworkSection,
+    RouterChange,
+    RouterInterface,
+    SectionChange,
+    SectionKey,
+    SectionUpdate,
+    SubnetEntry,
+)
+from alcor.model.ids import NetworkId, PortId
+
+_PORT_KEY_MAX = 0xFFFF  # conntrack zones have 16 bits
+
+_EMPTY: dict[str, SectionChange] = {
+    "network": NetworkChange(),
+    "router": RouterChange(),
+    "group": GroupChange(),
+}
+
+
+class PortScope(NamedTuple):
+    """A local port with what DHCP must say about it. `subnets` in the order of the port's fixed IPs."""
+
+    port: LocalPort
+    network: NetworkEntry
+    subnets: tuple[SubnetEntry, ...]
+
+
+class FlowProgram:
+    """Owns the wanted flows of one host, and small indexes of the state that they were made from."""
+
+    def __init__(self, facts: HostFacts, tunnel_port: int) -> None:
+        self._facts = facts
+        self._tunnel_port = tunnel_port
+        self._units = FlowUnits()
+        self._keys: StableNumbers[PortId] = StableNumbers(_PORT_KEY_MAX)
+        self._networks: dict[NetworkId, NetworkSection] = {}
+        self._networks_of_vni: dict[int, set[NetworkId]] = {}
+        self._home: dict[PortId, NetworkId] = {}  # network of each local port
+        self._ofports: dict[PortId, int] = {}
+        self._routers = Routers()
+        self._groups = SecurityGroups(self._routers.domain)
+        self._held: set[SectionKey] = set()
+        self._dirty_ports: set[PortId] = set()
+        self._dirty_placements: set[tuple[NetworkId, PortId]] = set()
+        self._dirty_interfaces: set[tuple[str, InterfaceKey]] = set()
+        self._units.replace({("static",): static_flows(tunnel_port)})
+
+    @property
+    def flows(self) -> Mapping[FlowKey, Flow]:
+        """Everything wanted now, static flows included."""
+        return self._units.flows
+
+    def base(self) -> FlowChange:
+        """Give the flows that every host has."""
+        return FlowChange(static_flows(self._tunnel_port), [])
+
+    def change(self, state: HostState, updates: Sequence[SectionUpdate]) -> FlowChange:
+        """Follow updates that `state` has already. O(entries in the updates), O(section) for a full one."""
+        for update in updates:
+            self._follow(state, update)
+        return self._render()
+
+    def replace(self, state: HostState) -> FlowChange:
+        """Follow the whole state, whatever was followed before."""
+        gone = sorted(self._held - state.sections.keys())
+        for key in gone:
+            self._apply(key, None, is_full=True)
+        for key in sorted(state.sections):
+            self._apply(key, state.sections[key].full(), is_full=True)
+        return self._render()
+
+    def attach(self, port_id: PortId, ofport: int) -> FlowChange:
+        """Join a workload's OpenFlow port; remembered when the port is not known yet."""
+        self._ofports[port_id] = ofport
+        return self._replug(port_id)
+
+    def detach(self, port_id: PortId) -> FlowChange:
+        """Take the workload's OpenFlow port away."""
+        self._ofports.pop(port_id, None)
+        return self._replug(port_id)
+
+    def seed_port_keys(self, keys: Mapping[PortId, int]) -> None:
+        """Bring back keys recorded earlier. Before the first change."""
+        self._keys.seed(keys)
+
+    def port_key(self, port_id: PortId) -> int:
+        """Give the key of a local port. Raises KeyError when it is not known here."""
+        return self._keys.number_of(port_id)
+
+    @property
+    def port_keys(self) -> Mapping[PortId, int]:
+        """All keys given, for the record that `seed_port_keys` takes."""
+        return self._keys.numbers
+
+    def port_of_key(self, key: int) -> PortId | None:
+        """Name the local port that has the key."""
+        return self._keys.name_of(key)
+
+    def local_port(self, port_id: PortId) -> LocalPort | None:
+        """Give a port of this host."""
+        section = self._section_of(port_id)
+        return None if section is None else section.ports.get(port_id)
+
+    def port_scope(self, port_id: PortId) -> PortScope | None:
+        """Give a port of this host with its network and subnets."""
+        section = self._section_of(port_id)
+        if section is None or section.network is None:
+            return None
+        port = section.ports[port_id]
+        found = (section.subnets.get(fixed.subnet_id) for fixed in port.fixed_ips)
+        return PortScope(port, section.network, tuple(subnet for subnet in found if subnet is not None))
+
+    def interface(self, vni: int, mac: int) -> RouterInterface | None:
+        """Give the router interface that has this MAC address in a network."""
+        return self._routers.interface(vni, mac)
+
+    def attached(self) -> Mapping[PortId, int]:
+        """OpenFlow port of every workload that is attached, its port known here or not."""
+        return self._ofports
+
+    def _section_of(self, port_id: PortId) -> NetworkSection | None:
+        home = self._home.get(port_id)
+        return None if home is None else self._networks.get(home)
+
+    def _follow(self, state: HostState, update: SectionUpdate) -> None:
+        if update.change is None or update.base is None:
+            self._apply(update.key, update.change, is_full=True)
+        elif update.key in self._held:
+            self._apply(update.key, update.change, is_full=False)
+        elif update.key in state.sections:  # a change of what was never shown here
+            self._apply(update.key, state.sections[update.key].full(), is_full=True)
+
+    def _apply(self, key: SectionKey, change: SectionChange | None, *, is_full: bool) -> None:
+        kind, _, object_id = key.partition(":")
+        if change is None:
+            self._held.discard(key)
+            change = _EMPTY[kind]
+        else:
+            self._held.add(key)
+        match change:
+            case NetworkChange():
+                self._change_network(NetworkId(object_id), change, is_full=is_full)
+            case RouterChange():
+                self._change_router(object_id, change, is_full=is_full)
+            case GroupChange():
+                self._groups.change_group(object_id, change, is_full=is_full)
+            case _:
+                assert_never(change)
+
+    def _change_network(self, network_id: NetworkId, change: NetworkChange, *, is_full: bool) -> None:
+        section = self._networks.setdefault(network_id, NetworkSection())
+        merge(
+            section.subnets,
+            ((entry.id, entry) for entry in change.set_subnets),
+            change.gone_subnets,
+            is_full=is_full,
+        )
+        ports = merge(
+            section.ports, ((entry.id, entry) for entry in change.set_ports), change.gone_ports, is_full=is_full
+        )
+        placements = merge(
+            section.placements,
+            ((entry.port_id, entry) for entry in change.set_placements),
+            change.gone_placements,
+            is_full=is_full,
+        )
+        for port_id in ports:
+            if port_id in section.ports:
+                self._home[port_id] = network_id
+            elif self._home.get(port_id) == network_id:
+                del self._home[port_id]
+        self._dirty_ports.update(ports)
+        self._dirty_placements.update((network_id, port_id) for port_id in placements)
+        entry = change.network if change.network is not None or is_full else section.network
+        self._change_entry(network_id, section, entry)
+        if section.network is None and not (section.ports or section.placements or section.subnets):
+            del self._networks[network_id]
+
+    def _change_entry(self, network_id: NetworkId, section: NetworkSection, entry: NetworkEntry | None) -> None:
+        held, section.network = section.network, entry
+        before = None if held is None else (held.vni, held.admin_state_up)
+        after = None if entry is None else (entry.vni, entry.admin_state_up)
+        if before == after:
+            return
+        if held is not None:
+            self._networks_of_vni[held.vni].discard(network_id)
+            if not self._networks_of_vni[held.vni]:
+                del self._networks_of_vni[held.vni]
+        if entry is not None:
+            self._networks_of_vni.setdefault(entry.vni, set()).add(network_id)
+        self._dirty_ports.update(section.ports)
+        self._dirty_placements.update((network_id, port_id) for port_id in section.placements)
+
+    def _change_router(self, router_id: str, change: RouterChange, *, is_full: bool) -> None:
+        outcome = self._routers.change(router_id, change, is_full=is_full)
+        self._dirty_interfaces.update((router_id, key) for key in outcome.interfaces)
+        for vni in outcome.routed:
+            for network_id in self._networks_of_vni.get(vni, ()):
+                placements = self._networks[network_id].placements
+                self._dirty_placements.update((network_id, port_id) for port_id in placements)
+        if outcome.domains:
+            self._groups.domains_changed(outcome.domains)
+
+    def _render(self) -> FlowChange:
+        rendered: dict[Unit, list[Flow]] = {}
+        for network_id, port_id in self._dirty_placements:
+            rendered["placement", network_id, port_id] = self._placement_flows(network_id, port_id)
+        actives = {port_id: self._active(port_id) for port_id in sorted(self._dirty_ports)}
+        for port_id, active in actives.items():
+            self._groups.set_port(port_id, active)
+            rendered["port", port_id] = (
+                [] if active is None else local_port.port_flows(active.port, active.vni, active.key)
+            )
+            rendered["plug", port_id] = self._plug_flows(port_id, active)
+        for router_id, key in self._dirty_interfaces:
+            rendered["interface", router_id, *key] = self._interface_flows(router_id, key)
+        rendered.update(self._groups.render())
+        self._dirty_placements.clear()
+        self._dirty_ports.clear()
+        self._dirty_interfaces.clear()
+        return self._units.replace(rendered)
+
+    def _placement_flows(self, network_id: NetworkId, port_id: PortId) -> list[Flow]:
+        section = self._networks.get(network_id)
+        entry = section.placements.get(port_id) if section is not None else None
+        if section is None or entry is None or section.network is None or not section.network.admin_state_up:
+            return []
+        vni = section.network.vni
+        return placement.placement_flows(
+            entry,
+            vni,
+            is_remote=entry.vtep != self._facts.vtep,
+            is_routed=self._routers.is_routed(vni),
+            tunnel_port=self._tunnel_port,
+        )
+
+    def _active(self, port_id: PortId) -> ActivePort | None:
+        """Give the port as it is rendered, and its key; a port that is no longer here gives its key back."""
+        section = self._section_of(port_id)
+        if section is None:
+            self._keys.release(port_id)
+            return None
+        key = self._keys.take(port_id)
+        port = section.ports[port_id]
+        network = section.network
+        if network is None or not (port.admin_state_up and network.admin_state_up):
+            return None
+        return ActivePort(port, network.vni, key)
+
+    def _replug(self, port_id: PortId) -> FlowChange:
+        active = self._active(port_id) if port_id in self._home else None
+        return self._units.replace({("plug", port_id): self._plug_flows(port_id, active)})
+
+    def _plug_flows(self, port_id: PortId, active: ActivePort | None) -> list[Flow]:
+        ofport = self._ofports.get(port_id)
+        if active is None or ofport is None:
+            return []
+        return local_port.plug_flows(active.port, active.vni, active.key, ofport)
+
+    def _interface_flows(self, router_id: str, key: InterfaceKey) -> list[Flow]:
+        interface = self._routers.active_interface(router_id, key)
+        if interface is None:
+            return []
+        number = self._routers.number(router_id)
+        return routing.interface_flows(interface, router_id, number, self._facts.router_mac)

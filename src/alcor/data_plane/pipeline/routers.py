@@ -1,0 +1,105 @@
+"""Routers of a host: which networks they join, and what a change of one touches."""
+
+from typing import NamedTuple, TypeAlias
+
+from alcor.data_plane.pipeline.numbers import StableNumbers
+from alcor.data_plane.pipeline.sections import merge
+from alcor.model.goal_state import RouterChange, RouterInterface, RouterSection
+from alcor.model.ids import PortId
+
+InterfaceKey: TypeAlias = tuple[PortId, tuple[bytes, int]]
+
+_NUMBER_MAX = 0xFFFFFFFF
+
+
+class RouterOutcome(NamedTuple):
+    """What a change of a router touches."""
+
+    interfaces: tuple[InterfaceKey, ...]
+    routed: frozenset[int]  # VNIs that got their first or lost their last router
+    domains: frozenset[int]  # VNIs that exchange packets with others than before
+
+
+class Routers:
+    """Owns the router sections as far as flows need them."""
+
+    def __init__(self) -> None:
+        self._sections: dict[str, RouterSection] = {}
+        self._joined: dict[str, frozenset[int]] = {}  # router -> VNIs, routers that are up only
+        self._routers_of: dict[int, set[str]] = {}  # VNI -> routers that are up
+        self._domains: dict[int, frozenset[int]] = {}  # computed on demand, forgotten when a router changes
+        self._by_mac: dict[tuple[int, int], RouterInterface] = {}
+        self._numbers: StableNumbers[str] = StableNumbers(_NUMBER_MAX)
+
+    def change(self, router_id: str, change: RouterChange, *, is_full: bool) -> RouterOutcome:
+        """Apply a change of the router's section."""
+        section = self._sections.setdefault(router_id, RouterSection())
+        for interface in section.interfaces.values():
+            self._by_mac.pop((interface.vni, interface.mac), None)
+        touched = set(
+            merge(
+                section.interfaces,
+                (((entry.port_id, entry.cidr), entry) for entry in change.set_interfaces),
+                change.gone_interfaces,
+                is_full=is_full,
+            )
+        )
+        if section.admin_state_up != change.admin_state_up:
+            section.admin_state_up = change.admin_state_up
+            touched.update(section.interfaces)
+        interfaces = section.interfaces.values() if section.admin_state_up else ()
+        for interface in interfaces:
+            self._by_mac[interface.vni, interface.mac] = interface
+        routed, domains = self._join(router_id, frozenset(interface.vni for interface in interfaces))
+        if section.interfaces:
+            self._numbers.take(router_id)
+        else:
+            del self._sections[router_id]
+            self._numbers.release(router_id)
+        return RouterOutcome(tuple(sorted(touched)), routed, domains)
+
+    def number(self, router_id: str) -> int:
+        """Give the number that the router has in reg3."""
+        return self._numbers.number_of(router_id)
+
+    def is_routed(self, vni: int) -> bool:
+        """Has the network an interface of a router that is up?"""
+        return vni in self._routers_of
+
+    def domain(self, vni: int) -> frozenset[int]:
+        """Give the VNIs of the network itself and of those one router away."""
+        held = self._domains.get(vni)
+        if held is None:
+            joined = (self._joined[router_id] for router_id in self._routers_of.get(vni, ()))
+            held = self._domains[vni] = frozenset({vni}).union(*joined)
+        return held
+
+    def active_interface(self, router_id: str, key: InterfaceKey) -> RouterInterface | None:
+        """Give an interface of a router that is up."""
+        section = self._sections.get(router_id)
+        return section.interfaces.get(key) if section is not None and section.admin_state_up else None
+
+    def interface(self, vni: int, mac: int) -> RouterInterface | None:
+        """Give the interface that has this MAC address in a network."""
+        return self._by_mac.get((vni, mac))
+
+    def _join(self, router_id: str, vnis: frozenset[int]) -> tuple[frozenset[int], frozenset[int]]:
+        """Record which networks a router joins; give the VNIs newly (un)routed, and those with a new domain."""
+        held = self._joined.pop(router_id, frozenset())
+        if vnis:
+            self._joined[router_id] = vnis
+        if held == vnis:
+            return frozenset(), frozenset()
+        routed = set()
+        for vni in vnis - held:
+            if vni not in self._routers_of:
+                routed.add(vni)
+            self._routers_of.setdefault(vni, set()).add(router_id)
+        for vni in held - vnis:
+            self._routers_of[vni].discard(router_id)
+            if not self._routers_of[vni]:
+                del self._routers_of[vni]
+                routed.add(vni)
+        for vni in held | vnis:
+            self._domains.pop(vni, None)
+        return frozenset(routed), held | vnis

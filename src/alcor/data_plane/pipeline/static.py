@@ -1,0 +1,144 @@
+"""Flows that every host has, whatever it holds."""
+
+from alcor.data_plane.pipeline import tables
+from alcor.data_plane.pipeline.flow import (
+    Action,
+    Commit,
+    CtState,
+    Field,
+    Flow,
+    FlowKey,
+    Goto,
+    Match,
+    Move,
+    OutputInPort,
+    SetField,
+    Term,
+    ToAgent,
+    Track,
+)
+from alcor.data_plane.pipeline.matching import ARP_REPLY, IS_ARP, IS_IPV4
+from alcor.data_plane.pipeline.tables import Table
+
+_EVERYTHING: Match = ()
+
+_UNMATCHED = {
+    Table.CLASSIFY: "no workload is known at this port",
+    Table.SPOOF: "anti-spoofing: not the port's own address, or neither ARP nor IPv4",
+    Table.ARP: "nobody in this network has the address asked for",
+    Table.ARP_REPLY: "not ARP",
+    Table.EGRESS_TRACK: "not IPv4",
+    Table.EGRESS_RULES: "no egress rule of the security groups allows it",
+    Table.ROUTE: "the router has no interface towards the destination",
+    Table.NEXT_HOP: "nobody has the destination address",
+    Table.REMOTE: "nobody in this network has the destination MAC address",
+    Table.INGRESS_TRACK: "not IPv4",
+    Table.INGRESS_RULES: "no ingress rule of the security groups allows it",
+    Table.DELIVER: "the workload of the port is not plugged",
+}
+
+
+def static_flows(tunnel_port: int) -> list[Flow]:
+    """Make the flows that depend on nothing but the tunnel's OpenFlow port."""
+    from_tunnel = Term(Field.IN_PORT, tunnel_port)
+    return [
+        _flow(
+            Table.CLASSIFY,
+            tables.NORMAL,
+            (from_tunnel, IS_IPV4),
+            (Move(Field.TUN_ID, Field.REG0), Goto(Table.LOCAL)),
+            "from the tunnel",
+        ),
+        _arp_reply(),
+        *_rules(Table.EGRESS_TRACK, Table.EGRESS_RULES, Table.EGRESS_ACCEPT, Table.FORWARD, Field.REG1),
+        *_expired(),
+        _flow(Table.FORWARD, tables.DEFAULT, _EVERYTHING, (Goto(Table.LOCAL),), "not for a router"),
+        _flow(Table.LOCAL, tables.DEFAULT, _EVERYTHING, (Goto(Table.REMOTE),), "not on this host"),
+        _flow(
+            Table.REMOTE,
+            tables.REMOTE_FROM_TUNNEL,
+            (from_tunnel,),
+            (),
+            "from the tunnel only to ports of this host",
+        ),
+        *_rules(Table.INGRESS_TRACK, Table.INGRESS_RULES, Table.INGRESS_ACCEPT, Table.DELIVER, Field.REG2),
+        *(_flow(table, tables.DEFAULT, _EVERYTHING, (), why) for table, why in _UNMATCHED.items()),
+    ]
+
+
+def _arp_reply() -> Flow:
+    """Turn the request into its reply; ARP_THA holds the answer. Once for all, so that an address is short."""
+    return _flow(
+        Table.ARP_REPLY,
+        tables.NORMAL,
+        (IS_ARP,),
+        (
+            Move(Field.ETH_SRC, Field.ETH_DST),
+            Move(Field.ARP_THA, Field.ETH_SRC),
+            Move(Field.ARP_SHA, Field.ARP_THA),
+            Move(Field.ETH_SRC, Field.ARP_SHA),
+            Move(Field.ARP_SPA, Field.REG4),
+            Move(Field.ARP_TPA, Field.ARP_SPA),
+            Move(Field.REG4, Field.ARP_TPA),
+            SetField(Field.ARP_OP, ARP_REPLY),
+            OutputInPort(),
+        ),
+        "ARP answer",
+    )
+
+
+def _expired() -> list[Flow]:
+    """Hand over what may not be forwarded once more, for ICMP time exceeded (RFC 1812, section 5.3.1)."""
+    return [
+        _flow(
+            Table.ROUTE,
+            tables.ROUTE_EXPIRED,
+            (IS_IPV4, Term(Field.IP_TTL, ttl)),
+            (ToAgent(),),
+            "the time to live is used up",
+        )
+        for ttl in (0, 1)
+    ]
+
+
+def _rules(track: Table, rules: Table, accept: Table, onward: Table, zone: Field) -> list[Flow]:
+    """Make the fixed part of connection tracking in one direction.
+
+    Conjunctions decide about new packets and the original direction, between replies and revocation.
+    """
+    trk, est, rpl, rel = CtState.TRK, CtState.EST, CtState.RPL, CtState.REL
+    unmarked = Term(Field.CT_MARK, 0)
+    forth = (Goto(onward),)
+    return [
+        _flow(track, tables.NORMAL, (IS_IPV4,), (Track(zone, rules),), "connection tracking"),
+        _flow(rules, tables.RULES_INVALID, (_state(trk | CtState.INV),), (), "not part of any connection"),
+        _flow(rules, tables.RULES_REPLY, (_state(trk | est | rpl), unmarked), forth, "reply of a connection"),
+        _flow(rules, tables.RULES_REPLY, (_state(trk | rel), unmarked), forth, "related to a connection"),
+        *(
+            _flow(
+                rules,
+                tables.RULES_MARKED_REPLY,
+                (_state(state),),
+                (),
+                "the rule that allowed the connection was revoked",
+            )
+            for state in (trk | est | rpl, trk | rel)
+        ),
+        _flow(
+            rules,
+            tables.RULES_REVOKE,
+            (IS_IPV4, Term(Field.CT_STATE, trk | est, trk | est | rpl), unmarked),
+            (Commit(zone, 1),),
+            f"no {rules.title.split('_')[0]} rule of the security groups allows it any longer",
+        ),
+        _flow(accept, tables.NORMAL, (_state(trk | est), unmarked), forth, "connection known and allowed"),
+        _flow(accept, tables.DEFAULT, (IS_IPV4,), (Commit(zone, 0), *forth), "connection allowed"),
+    ]
+
+
+def _state(bits: int) -> Term:
+    return Term(Field.CT_STATE, bits, bits)
+
+
+def _flow(table: Table, priority: int, match: Match, actions: tuple[Action, ...], origin: str) -> Flow:
+    return Flow(FlowKey(table, priority, match), actions, origin)
