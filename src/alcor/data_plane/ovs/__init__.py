@@ -1,0 +1,1 @@
+"""The Open vSwitch data plane: flows to OpenFlow bytes, the two connections to a switch, and the driver."""

@@ -1,0 +1,210 @@
+"""The OpenFlow 1.4 messages around the flows: built and read here, sent by `openflow`. Pure.
+
+Formats: OpenFlow Switch Specification 1.4.0, section 7.
+"""
+
+import struct
+from collections.abc import Iterator, Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+from alcor.data_plane.ovs.encoding import (
+    FORMATS,
+    PORT_ANY,
+    PORT_CONTROLLER,
+    VERSION,
+    WHOLE_PACKET,
+    encode_actions,
+    encode_match,
+)
+from alcor.data_plane.pipeline.flow import Action, Field
+
+HEADER = struct.Struct("!BBHI")  # version, type, length, number
+CHUNK_BYTES = 256 * 1024  # written at once; the switch reads while the next chunk is made
+
+
+class Kind(IntEnum):
+    """Types of message (OpenFlow 1.4, 7.1.1)."""
+
+    HELLO = 0
+    ERROR = 1
+    ECHO_REQUEST = 2
+    ECHO_REPLY = 3
+    SET_CONFIG = 9
+    PACKET_IN = 10
+    PACKET_OUT = 13
+    FLOW_MOD = 14
+    MULTIPART_REQUEST = 18
+    MULTIPART_REPLY = 19
+    BARRIER_REQUEST = 20
+    BARRIER_REPLY = 21
+    BUNDLE_CONTROL = 33
+    BUNDLE_ADD = 34
+
+
+class Bundle(IntEnum):
+    """Requests about a bundle; each reply is one more (OpenFlow 1.4, 7.3.9.1)."""
+
+    OPEN = 0
+    COMMIT = 4
+    DISCARD = 6
+
+
+class FlowOnSwitch(NamedTuple):
+    """A flow as the switch reports it."""
+
+    cookie: int
+    table: int
+    priority: int
+
+
+class PacketIn(NamedTuple):
+    """A packet that a flow handed to the agent, with the fields it had then (in_port and registers)."""
+
+    cookie: int
+    table: int
+    in_port: int
+    fields: dict[Field, int]
+    data: bytes
+
+
+_ATOMIC_ORDERED = 3
+_FLOW_STATISTICS = 1
+_BUNDLE_ADD = struct.Struct("!BBHIIHHBBHI")
+_ENTRY = struct.Struct("!HBxIIHHHHHxxQQQHH")
+_PACKET_IN = struct.Struct("!IHBBQHH")
+
+_BY_HEADER = {(form.field_class, form.number): field for field, form in FORMATS.items()}
+
+_ERROR_TYPES = {
+    0: "the greeting failed",
+    1: "the request is not understood",
+    2: "an action is not accepted",
+    3: "an instruction is not accepted",
+    4: "a match is not accepted",
+    5: "the flow is not accepted",
+    13: "the request failed in the switch",
+    17: "the bundle failed",
+    0xFFFF: "an extension is not accepted",
+}
+_ERROR_CODES = {
+    (1, 1): "unknown type of message",
+    (1, 6): "wrong length",
+    (1, 9): "no such table",
+    (2, 0): "unknown type of action",
+    (2, 4): "no such output",
+    (2, 5): "wrong argument",
+    (2, 10): "a field's prerequisites are not matched",
+    (2, 13): "unknown field to set",
+    (4, 6): "unknown field",
+    (4, 7): "value out of range",
+    (4, 9): "a field's prerequisites are not matched",
+    (4, 10): "a field occurs twice",
+    (5, 1): "the table is full",
+    (5, 2): "no such table",
+    (17, 3): "timed out",
+    (17, 12): "one of its messages failed",
+}
+
+
+def message(kind: Kind, number: int, body: bytes = b"") -> bytes:
+    """Put a header before a body."""
+    return HEADER.pack(VERSION, kind, 8 + len(body), number) + body
+
+
+def hello(number: int) -> bytes:
+    """Offer exactly the version that we speak."""
+    return message(Kind.HELLO, number, struct.pack("!HHI", 1, 8, 1 << VERSION))
+
+
+def receive_packets(number: int) -> bytes:
+    """Ask for packets: a switch sends none to a connection that it did not open, until this is set."""
+    return message(Kind.SET_CONFIG, number, struct.pack("!HH", 0, WHOLE_PACKET))
+
+
+def bundle_control(number: int, bundle: int, what: Bundle) -> bytes:
+    """Open, commit or discard a bundle that is atomic and ordered."""
+    return message(Kind.BUNDLE_CONTROL, number, struct.pack("!IHH", bundle, what, _ATOMIC_ORDERED))
+
+
+def bundle_chunks(bundle: int, first_number: int, bodies: Sequence[bytes]) -> Iterator[bytes]:
+    """Wrap flow bodies for a bundle; body `i` gets the number `first_number + i`. Yields chunks to write."""
+    parts: list[bytes] = []
+    size = 0
+    number = first_number
+    for body in bodies:
+        length = 8 + len(body)
+        head = _BUNDLE_ADD.pack(
+            *(VERSION, Kind.BUNDLE_ADD, 16 + length, number, bundle, 0, _ATOMIC_ORDERED),
+            *(VERSION, Kind.FLOW_MOD, length, number),
+        )
+        parts.append(head)
+        parts.append(body)
+        number += 1
+        size += 16 + length
+        if size >= CHUNK_BYTES:
+            yield b"".join(parts)
+            parts.clear()
+            size = 0
+    if parts:
+        yield b"".join(parts)
+
+
+def flow_request(number: int, *, cookie: int, cookie_mask: int) -> bytes:
+    """Ask for the flows whose cookie equals `cookie` under the mask."""
+    body = struct.pack(
+        "!HHxxxxBxxxIIxxxxQQ", _FLOW_STATISTICS, 0, 0xFF, PORT_ANY, PORT_ANY, cookie, cookie_mask
+    )
+    return message(Kind.MULTIPART_REQUEST, number, body + encode_match(()))
+
+
+def read_flows(body: bytes) -> tuple[list[FlowOnSwitch], bool]:
+    """Read one part of the answer to `flow_request`; the flag says that more parts follow."""
+    _, flags = struct.unpack_from("!HH", body)
+    flows = []
+    at = 8
+    unpack = _ENTRY.unpack_from
+    while at < len(body):
+        entry = unpack(body, at)
+        flows.append(FlowOnSwitch(entry[9], entry[1], entry[4]))
+        at += entry[0]
+    return flows, bool(flags & 1)
+
+
+def read_packet_in(body: bytes) -> PacketIn:
+    """Read a packet that was handed over, and the fields that Alcor knows of its metadata."""
+    _, _, _, table, cookie, _, match_length = _PACKET_IN.unpack_from(body)
+    start = _PACKET_IN.size - 4
+    fields = _read_fields(body[start + 4 : start + match_length])
+    data = body[start + (match_length + 7) // 8 * 8 + 2 :]
+    return PacketIn(cookie, table, fields.get(Field.IN_PORT, 0), fields, data)
+
+
+def packet_out(number: int, actions: tuple[Action, ...], data: bytes) -> bytes:
+    """Send a packet of our own; the actions may not output to where it came from, it came from nowhere."""
+    encoded = encode_actions(actions)
+    head = struct.pack("!IIHxxxxxx", 0xFFFFFFFF, PORT_CONTROLLER, len(encoded))
+    return message(Kind.PACKET_OUT, number, head + encoded + data)
+
+
+def error_words(body: bytes) -> str:
+    """Say in words what an error message means."""
+    kind, code = struct.unpack_from("!HH", body)
+    what = _ERROR_TYPES.get(kind, "refused")
+    why = _ERROR_CODES.get((kind, code))
+    return f"{what}: {why}" if why else f"{what} (type {kind}, code {code})"
+
+
+def _read_fields(data: bytes) -> dict[Field, int]:
+    fields: dict[Field, int] = {}
+    at = 0
+    while at + 4 <= len(data):
+        field_class, number, length = struct.unpack_from("!HBB", data, at)
+        value = data[at + 4 : at + 4 + length]
+        known = _BY_HEADER.get((field_class, number >> 1))
+        if known is not None:
+            if number & 1:
+                value = value[: length // 2]
+            fields[known] = int.from_bytes(value, "big")
+        at += 4 + length
+    return fields

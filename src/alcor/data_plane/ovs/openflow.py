@@ -1,0 +1,276 @@
+"""One OpenFlow connection to a bridge: atomic bundles, read-back of flows, packets in and out.
+
+    caller                     connection                         switch
+      bundle(bodies) --------->  open, adds (in chunks), barrier --->
+                                 <--- errors by message number, barrier reply
+                                 commit (or discard) --------------->
+      <--- refusals, or none --  <--- commit reply
+
+A request that is not answered in time leaves the switch in an unknown state, so it ends the connection; the
+owner connects again and reads back.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from alcor.data_plane.ovs import messages
+from alcor.data_plane.ovs.encoding import VERSION
+from alcor.data_plane.ovs.messages import Bundle, FlowOnSwitch, Kind, PacketIn
+from alcor.data_plane.pipeline.flow import Action
+from alcor.model.errors import Broken, Unavailable
+
+ANSWER_S = 20.0  # a switch that commits 100,000 flows on a busy machine needs seconds
+CONNECT_S = 5.0
+ECHO_EVERY_S = 5.0
+SILENT_MAX = 4  # echoes: longer than any commit seen, and ANSWER_S guards requests anyway
+WRITE_BUFFER_BYTES = 512 * 1024
+NUMBER_MAX = 0xFFFFFFF0
+
+
+class RefusedFlow(NamedTuple):
+    """A message of a bundle that the switch refused: its place in the bundle, and why."""
+
+    place: int
+    reason: str
+
+
+class OpenFlowConnection(asyncio.Protocol):
+    """A connection in use. Owner of its socket; `on_lost` is called once when it ends unasked."""
+
+    def __init__(self, *, on_packet: Callable[[PacketIn], None], on_lost: Callable[[str], None]) -> None:
+        self._on_packet = on_packet
+        self._on_lost = on_lost
+        self._transport: asyncio.Transport | None = None
+        self._received = bytearray()
+        self._number = 0
+        self._bundle = 0
+        self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self._parts: dict[int, list[FlowOnSwitch]] = {}
+        self._refused: dict[int, str] = {}
+        self._bundle_numbers = range(0)
+        self._writable = asyncio.Event()
+        self._greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._closing = False
+        self._echo: asyncio.TimerHandle | None = None
+        self._heard = False
+        self._silent_for = 0
+
+    @classmethod
+    async def open(
+        cls, path: str, *, on_packet: Callable[[PacketIn], None], on_lost: Callable[[str], None]
+    ) -> "OpenFlowConnection":
+        """Connect and agree on the version. Raises Unavailable."""
+        loop = asyncio.get_running_loop()
+        connection = cls(on_packet=on_packet, on_lost=on_lost)
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await loop.create_unix_connection(lambda: connection, path)
+                await asyncio.shield(connection._greeted)
+        except (OSError, TimeoutError) as error:
+            connection.close()
+            raise Unavailable(f"the switch does not answer at {path}", retry_after_s=0.2) from error
+        return connection
+
+    async def bundle(self, bodies: Sequence[bytes]) -> list[RefusedFlow]:
+        """Put all flow messages in force at once, in order, or none; the list names those refused.
+
+        One bundle at a time: the caller sees to that. Raises Unavailable.
+        """
+        assert not self._bundle_numbers, "one bundle at a time"
+        self._bundle = self._bundle % NUMBER_MAX + 1
+        self._refused = {}
+        opened = self._take_numbers(1)
+        first = self._take_numbers(len(bodies))
+        self._bundle_numbers = range(opened, first + len(bodies))
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                self._send(messages.bundle_control(opened, self._bundle, Bundle.OPEN))
+                for chunk in messages.bundle_chunks(self._bundle, first, bodies):
+                    await self._writable.wait()
+                    self._send(chunk)
+                barrier = self._take_numbers(1)
+                await self._answer(barrier, messages.message(Kind.BARRIER_REQUEST, barrier))
+                if not self._refused:
+                    await self._control(Bundle.COMMIT)
+                else:
+                    await self._control(Bundle.DISCARD)
+        except TimeoutError as error:
+            raise self._give_up("a bundle was not answered in time") from error
+        finally:
+            self._bundle_numbers = range(0)
+        return [RefusedFlow(max(number - first, 0), why) for number, why in sorted(self._refused.items())]
+
+    async def flows(self, *, cookie: int, cookie_mask: int) -> list[FlowOnSwitch]:
+        """Read back the flows whose cookie equals `cookie` under the mask. Raises Unavailable."""
+        number = self._take_numbers(1)
+        self._parts[number] = []
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                request = messages.flow_request(number, cookie=cookie, cookie_mask=cookie_mask)
+                await self._answer(number, request)
+            return self._parts[number]
+        except TimeoutError as error:
+            raise self._give_up("the flows were not read back in time") from error
+        finally:
+            del self._parts[number]
+
+    def packet_out(self, actions: tuple[Action, ...], data: bytes) -> None:
+        """Send a packet. Dropped when the switch reads too slowly: its sender will ask again."""
+        if self._writable.is_set():
+            self._send(messages.packet_out(self._take_numbers(1), actions, data))
+
+    def close(self) -> None:
+        """Let go of the connection; `on_lost` is not called."""
+        self._closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self._writable.set()
+        self._send(messages.hello(self._take_numbers(1)))
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = True
+        buffer = self._received
+        buffer += data
+        at = 0
+        while len(buffer) - at >= 8:
+            version, kind, length, number = messages.HEADER.unpack_from(buffer, at)
+            if length < 8:
+                self._fail("the switch sent what is not OpenFlow")
+                return
+            if len(buffer) - at < length:
+                break
+            body = bytes(buffer[at + 8 : at + length])
+            at += length
+            self._receive(version, kind, number, body)
+        del buffer[:at]
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._writable.set()
+        if self._echo is not None:
+            self._echo.cancel()
+        reason = f"the connection to the switch ended: {error or 'closed'}"
+        if not self._greeted.done():
+            self._greeted.set_exception(ConnectionError(reason))
+            self._greeted.exception()
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(Unavailable(reason, retry_after_s=0.2))
+        if not self._closing:
+            self._closing = True
+            self._on_lost(reason)
+
+    # -- what arrives
+
+    def _receive(self, version: int, kind: int, number: int, body: bytes) -> None:
+        if kind == Kind.MULTIPART_REPLY:
+            self._receive_flows(number, body)
+        elif kind == Kind.PACKET_IN:
+            self._on_packet(messages.read_packet_in(body))
+        elif kind == Kind.ERROR:
+            self._receive_error(number, body)
+        elif kind == Kind.ECHO_REQUEST:
+            self._send(messages.message(Kind.ECHO_REPLY, number, body))
+        elif kind == Kind.HELLO:
+            self._greet(version)
+        else:
+            self._resolve(number, body)
+
+    def _greet(self, version: int) -> None:
+        if version < VERSION:
+            self._fail(f"the switch speaks only version {version:#x} of OpenFlow")
+            return
+        self._send(messages.receive_packets(self._take_numbers(1)))
+        self._echo = asyncio.get_running_loop().call_later(ECHO_EVERY_S, self._ask_alive)
+        if not self._greeted.done():
+            self._greeted.set_result(None)
+
+    def _receive_flows(self, number: int, body: bytes) -> None:
+        held = self._parts.get(number)
+        if held is None:
+            return
+        flows, more = messages.read_flows(body)
+        held += flows
+        if not more:
+            self._resolve(number, b"")
+
+    def _receive_error(self, number: int, body: bytes) -> None:
+        reason = messages.error_words(body)
+        if number in self._bundle_numbers:
+            self._refused.setdefault(number, reason)
+            return
+        future = self._waiting.get(number)
+        if future is not None and not future.done():
+            future.set_exception(Broken(reason))
+
+    def _resolve(self, number: int, body: bytes) -> None:
+        future = self._waiting.get(number)
+        if future is not None and not future.done():
+            future.set_result(body)
+
+    def _ask_alive(self) -> None:
+        # A stopped switch keeps its socket open: silence over several requests is the only sign of it.
+        self._silent_for = 0 if self._heard else self._silent_for + 1
+        self._heard = False
+        if self._silent_for >= SILENT_MAX:
+            self._fail("the switch is silent")
+        if not self._closing:
+            self._send(messages.message(Kind.ECHO_REQUEST, self._take_numbers(1)))
+            self._echo = asyncio.get_running_loop().call_later(ECHO_EVERY_S, self._ask_alive)
+
+    # -- what leaves
+
+    async def _control(self, what: Bundle) -> None:
+        number = self._take_numbers(1)
+        try:
+            await self._answer(number, messages.bundle_control(number, self._bundle, what))
+        except Broken as error:
+            if not self._refused:
+                self._refused[0] = error.message
+
+    async def _answer(self, number: int, request: bytes) -> bytes:
+        if self._closing:
+            raise Unavailable("the connection to the switch is closed", retry_after_s=0.2)
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = future
+        try:
+            await self._writable.wait()
+            self._send(request)
+            return await future
+        finally:
+            del self._waiting[number]
+
+    def _send(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _take_numbers(self, count: int) -> int:
+        if self._number + count >= NUMBER_MAX:
+            self._number = 0
+        first = self._number + 1
+        self._number += count
+        return first
+
+    def _give_up(self, reason: str) -> Unavailable:
+        self._fail(reason)
+        return Unavailable(reason, retry_after_s=0.2)
+
+    def _fail(self, reason: str) -> None:
+        if not self._closing:
+            self._closing = True
+            self._on_lost(reason)
+        if self._transport is not None:
+            self._transport.abort()

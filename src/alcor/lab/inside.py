@@ -1,0 +1,337 @@
+"""A child process that works inside many namespaces at once: `python -m alcor.lab.inside`.
+
+A socket stays in the namespace where it was made. So this one process enters each namespace only to make its
+sockets, and then serves all of them from one loop: hundreds of probes cost no process and no thread each.
+
+Requests and answers are JSON objects, one a line: `{"do": name, ...}`; `{"result": ...}` or `{"error": text}`.
+"""
+
+import ctypes
+import errno
+import fcntl
+import heapq
+import itertools
+import json
+import os
+import selectors
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+TRIES = 3  # a lost packet is retried; a pair that stays silent this often is blocked
+TRY_S = 1.0
+STARTS_PER_S = 1500.0  # the first packet of each pair passes the slow path of a switch
+GREETING = b"alcor\n"
+
+_CLONE_NEWNET = 0x40000000
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCETHTOOL = 0x8913, 0x8914, 0x8946
+_IFF_UP = 1
+_ETHTOOL_STXCSUM = 0x17
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Probe:
+    """One question whether an address answers. Owner of its state only."""
+
+    __slots__ = ("done", "icmp", "namespace", "ok", "port", "sent", "sock", "to_ip")
+
+    def __init__(self, asked: dict[str, Any]) -> None:
+        self.namespace: str = asked["namespace"]
+        self.to_ip: str = asked["to_ip"]
+        self.icmp: bool = asked["kind"] == "icmp"
+        self.port: int = asked["port"]
+        self.sent = 0
+        self.ok = False
+        self.done = False
+        self.sock: socket.socket | None = None
+
+
+class Inside:
+    """Owner of all sockets of this process."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._raw: dict[str, socket.socket] = {}
+        self._listening: set[tuple[str, int]] = set()
+        self._held: dict[int, socket.socket] = {}
+        self._next_held = itertools.count(1)
+        self._pings: dict[tuple[int, int], Probe] = {}
+        self._next_ping = itertools.count(1)
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._timer_numbers = itertools.count()
+        self._requests = b""
+        self._open = True
+
+    def serve(self) -> None:
+        """Answer requests from standard input until it ends."""
+        os.set_blocking(0, False)
+        self._selector.register(0, selectors.EVENT_READ, self._read_requests)
+        while self._open:
+            self._turn(None, requests=True)
+
+    def _read_requests(self, _: int) -> None:
+        chunk = os.read(0, 1 << 20)
+        if not chunk:
+            self._open = False
+        self._requests += chunk
+        while b"\n" in self._requests:
+            line, self._requests = self._requests.split(b"\n", 1)
+            try:
+                answer = {"result": self._act(json.loads(line))}
+            except (OSError, KeyError, ValueError) as error:
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            sys.stdout.write(json.dumps(answer) + "\n")
+            sys.stdout.flush()
+
+    def _act(self, request: dict[str, Any]) -> object:
+        match request["do"]:
+            case "prepare":
+                return self._prepare(request["namespaces"])
+            case "listen":
+                return self._listen(request["namespaces"], request["port"])
+            case "probe":
+                return self._probe([Probe(asked) for asked in request["probes"]])
+            case "hold":
+                return self._hold(request["namespace"], request["to_ip"], request["port"])
+            case "talk":
+                return self._talk(request["connection"], request["timeout_s"])
+            case "release":
+                self._held.pop(request["connection"]).close()
+                return True
+            case other:
+                raise ValueError(f"unknown request {other}")
+
+    # -- requests
+
+    def _prepare(self, names: list[str]) -> bool:
+        """Set the devices up and switch off checksums left to hardware: a userspace datapath has none."""
+        for name in names:
+            enter(name)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                _checksums_off(sock, "eth0")
+                for device in ("lo", "eth0"):
+                    _set_up(sock, device)
+        return True
+
+    def _listen(self, names: list[str], port: int) -> bool:
+        for name in names:
+            if (name, port) in self._listening:
+                continue
+            enter(name)
+            sock = socket.create_server(("0.0.0.0", port), backlog=1024)
+            sock.setblocking(False)
+            self._selector.register(sock, selectors.EVENT_READ, self._accept)
+            self._listening.add((name, port))
+        return True
+
+    def _probe(self, probes: list[Probe]) -> list[bool]:
+        start = time.monotonic()
+        for index, probe in enumerate(probes):
+            self._at(start + index / STARTS_PER_S, partial(self._start, probe))
+        while not all(probe.done for probe in probes):
+            self._turn(0.05)
+        return [probe.ok for probe in probes]
+
+    def _hold(self, name: str, to_ip: str, port: int) -> int | None:
+        enter(name)
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        sock.connect_ex((to_ip, port))
+        if not self._receive_held(sock, GREETING, TRIES * TRY_S + 0.5):
+            sock.close()
+            return None
+        number = next(self._next_held)
+        self._held[number] = sock
+        return number
+
+    def _talk(self, number: int, timeout_s: float) -> bool:
+        """Send a word over a held connection; true when it comes back."""
+        sock = self._held[number]
+        word = b"%d\n" % time.monotonic_ns()
+        try:
+            sock.send(word)
+        except OSError:
+            return False
+        return self._receive_held(sock, word, timeout_s)
+
+    def _receive_held(self, sock: socket.socket, wanted: bytes, timeout_s: float) -> bool:
+        sock.setblocking(False)
+        deadline = time.monotonic() + timeout_s
+        received = b""
+        while wanted not in received and time.monotonic() < deadline:
+            self._turn(0.01)
+            try:
+                chunk = sock.recv(4096)
+            except BlockingIOError:
+                continue
+            except OSError:
+                return False
+            if not chunk:
+                return False
+            received += chunk
+        return wanted in received
+
+    # -- servers
+
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            sock, _ = listener.accept()
+        except OSError:
+            return
+        sock.setblocking(False)
+        sock.send(GREETING)
+        self._selector.register(sock, selectors.EVENT_READ, self._echo)
+
+    def _echo(self, sock: socket.socket) -> None:
+        try:
+            data = sock.recv(4096)
+            if data:
+                sock.send(data)
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self._selector.unregister(sock)
+        sock.close()
+
+    # -- probes
+
+    def _start(self, probe: Probe) -> None:
+        if probe.icmp:
+            number = next(self._next_ping)
+            self._ping(probe, (number >> 16 & 0xFFFF, number & 0xFFFF))
+        else:
+            self._connect(probe)
+
+    def _ping(self, probe: Probe, key: tuple[int, int]) -> None:
+        if probe.done:
+            return
+        if probe.sent == TRIES:
+            self._finish(probe, ok=False)
+            return
+        probe.sent += 1
+        self._pings[key] = probe
+        request = struct.pack("!BBHHH", 8, 0, 0, *key) + b"alcor probe"
+        request = request[:2] + struct.pack("!H", _checksum(request)) + request[4:]
+        try:
+            self._raw_socket(probe.namespace).sendto(request, (probe.to_ip, 0))
+        except OSError as error:
+            if error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENOBUFS, errno.EAGAIN):
+                raise
+        self._at(time.monotonic() + TRY_S, lambda: self._ping(probe, key))
+
+    def _raw_socket(self, namespace: str) -> socket.socket:
+        sock = self._raw.get(namespace)
+        if sock is None:
+            enter(namespace)
+            sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            sock.setblocking(False)
+            self._raw[namespace] = sock
+            self._selector.register(sock, selectors.EVENT_READ, self._receive_ping)
+        return sock
+
+    def _receive_ping(self, sock: socket.socket) -> None:
+        for _ in range(256):
+            try:
+                packet, (source, _) = sock.recvfrom(2048)
+            except BlockingIOError:
+                return
+            start = (packet[0] & 15) * 4
+            if len(packet) < start + 8 or packet[start] != 0:
+                continue
+            probe = self._pings.get(struct.unpack_from("!HH", packet, start + 4))
+            # The answer must come from who was asked, to who asked.
+            if probe is not None and source == probe.to_ip and self._raw.get(probe.namespace) is sock:
+                self._finish(probe, ok=True)
+
+    def _connect(self, probe: Probe) -> None:
+        enter(probe.namespace)
+        probe.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        probe.sock.setblocking(False)
+        # Closing resets, so that thousands of probes leave no connection waiting behind.
+        probe.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        result = probe.sock.connect_ex((probe.to_ip, probe.port))
+        if result not in (0, errno.EINPROGRESS):
+            self._finish(probe, ok=False)
+            return
+        self._selector.register(probe.sock, selectors.EVENT_READ, lambda _: self._greeted(probe))
+        # The kernel itself sends the first packet again after 1 and 3 s: three tries.
+        self._at(time.monotonic() + TRIES * TRY_S + 0.5, lambda: self._finish(probe, ok=False))
+
+    def _greeted(self, probe: Probe) -> None:
+        assert probe.sock is not None
+        try:
+            self._finish(probe, ok=probe.sock.recv(64) == GREETING)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._finish(probe, ok=False)
+
+    def _finish(self, probe: Probe, *, ok: bool) -> None:
+        if probe.done:
+            return
+        probe.done = True
+        probe.ok = ok
+        if probe.sock is not None:
+            if probe.sock in self._selector.get_map():
+                self._selector.unregister(probe.sock)
+            probe.sock.close()
+
+    # -- the loop
+
+    def _at(self, when: float, act: Callable[[], None]) -> None:
+        heapq.heappush(self._timers, (when, next(self._timer_numbers), act))
+
+    def _turn(self, timeout_s: float | None, *, requests: bool = False) -> None:
+        if self._timers:
+            until = max(self._timers[0][0] - time.monotonic(), 0.0)
+            timeout_s = until if timeout_s is None else min(timeout_s, until)
+        for key, _ in self._selector.select(timeout_s):
+            if key.fd != 0 or requests:
+                key.data(key.fileobj)
+        while self._timers and self._timers[0][0] <= time.monotonic():
+            heapq.heappop(self._timers)[2]()
+
+
+def enter(namespace: str) -> None:
+    """Move this process into a namespace; sockets made before stay where they are."""
+    handle = os.open(f"/run/netns/{namespace}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc.setns(handle, _CLONE_NEWNET) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), namespace)
+    finally:
+        os.close(handle)
+
+
+def _set_up(sock: socket.socket, device: str) -> None:
+    name = device.encode()
+    answer = fcntl.ioctl(sock, _SIOCGIFFLAGS, struct.pack("16sH14x", name, 0))
+    flags = struct.unpack("16sH14x", answer)[1]
+    fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH14x", name, flags | _IFF_UP))
+
+
+def _checksums_off(sock: socket.socket, device: str) -> None:
+    value = ctypes.create_string_buffer(struct.pack("II", _ETHTOOL_STXCSUM, 0))
+    request = struct.pack("16sP", device.encode(), ctypes.addressof(value))
+    fcntl.ioctl(sock, _SIOCETHTOOL, request + bytes(40 - len(request)))
+
+
+def _checksum(data: bytes) -> int:
+    if len(data) % 2:
+        data += b"\0"
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total >> 16) + (total & 0xFFFF)
+    total += total >> 16
+    return ~total & 0xFFFF
+
+
+if __name__ == "__main__":
+    Inside().serve()

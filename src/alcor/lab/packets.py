@@ -1,0 +1,59 @@
+"""Asks by real packets who reaches whom."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from alcor.lab.inside_client import InsideClient
+from alcor.lab.workload import Workload
+
+PROBES_MAX = 20_000
+AT_ONCE = 2_000  # bounds the sockets that wait at the same time
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """From which workload to which address, and how. `port` only for TCP (see `serve`)."""
+
+    from_workload: Workload
+    to_ip: str
+    kind: Literal["icmp", "tcp"]
+    port: int = 0
+
+
+def serve(workloads: Sequence[Workload], port: int) -> None:
+    """Listen on a TCP port in every workload, for TCP probes to greet."""
+    for inside, of_inside in _by_inside(workloads):
+        inside.listen([workload.namespace for workload in of_inside], port)
+
+
+def probe_matrix(probes: Sequence[Probe]) -> list[bool]:
+    """Give for each probe whether it was answered, in order.
+
+    Lost packets are sent again, three times in all, one second apart: silence means blocked, one loss does not.
+    Bounded by about 4 s for each 2,000 probes, all at the same time within these.
+    """
+    assert len(probes) <= PROBES_MAX
+    verdicts: list[bool] = []
+    for start in range(0, len(probes), AT_ONCE):
+        some = probes[start : start + AT_ONCE]
+        assert len({id(probe.from_workload.inside) for probe in some}) == 1, "probes of one lab"
+        verdicts += some[0].from_workload.inside.probe(
+            [
+                {
+                    "namespace": probe.from_workload.namespace,
+                    "to_ip": probe.to_ip,
+                    "kind": probe.kind,
+                    "port": probe.port,
+                }
+                for probe in some
+            ]
+        )
+    return verdicts
+
+
+def _by_inside(workloads: Sequence[Workload]) -> list[tuple[InsideClient, list[Workload]]]:
+    grouped: dict[int, tuple[InsideClient, list[Workload]]] = {}
+    for workload in workloads:
+        grouped.setdefault(id(workload.inside), (workload.inside, []))[1].append(workload)
+    return list(grouped.values())
