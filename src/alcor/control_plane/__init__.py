@@ -1,0 +1,1 @@
+"""From the change log to the hosts: intake, region, compiler, delivery, and how far the hosts are."""

@@ -1,0 +1,106 @@
+"""What a host must hold, compiled from nothing: the specification of the compiler (law 5). Simple and slow.
+
+A host has *local ports*: those bound to it that are no router interfaces. From them follows everything:
+
+- a network section for every network in the domain of a network with a local port, where the domain is the
+  network and those one router away (whether that router is up or not, so that flags alone change nothing else).
+  It lists the local ports, and the placement of every port of the network that is up, on a host with a tunnel
+  endpoint, and no router interface;
+- a router section for every router with an interface in a network *with a local port*: packets are routed on
+  the sender's host, so a router further away decides nothing here. It lists all interfaces;
+- a group section with rules for every group of a local port with port security;
+- a group section with members for every group that such rules name remote. Members are the addresses of all
+  ports in the group, in all networks, bound or not: restricting them to the domain would make one section per
+  host out of one that all share, and the pipeline matches on (VNI, IP) anyway.
+
+Flags (admin_state_up) travel; the pipeline does not forward for what is down.
+"""
+
+from alcor.control_plane.compiler import entries
+from alcor.control_plane.region import PortRow, Region
+from alcor.model import goal_state
+from alcor.model.goal_state import (
+    GroupChange,
+    Member,
+    NetworkChange,
+    RouterChange,
+    RouterInterface,
+    SectionChange,
+    SectionKey,
+)
+from alcor.model.ids import GroupId, HostId, NetworkId, RouterId
+
+
+def compile_full(region: Region, host_id: HostId) -> dict[SectionKey, SectionChange]:
+    """Give every section of the host as the change from nothing, entries sorted. O(ports in the region).
+
+    It reads the rows alone and none of the region's indexes of ports, so that it catches their mistakes.
+    """
+    local = [row for row in region.ports.values() if row.is_local and row.host == host_id]
+    own_networks = {row.network_id for row in local}
+    routers = {
+        row.router for row in region.ports.values() if row.router and row.network_id in own_networks
+    }
+    domain = own_networks | {row.network_id for row in region.ports.values() if row.router in routers}
+    with_rules = {group_id for row in local if row.port_security for group_id in row.groups}
+    with_members = {
+        rule.remote_group
+        for group_id in with_rules
+        for rule in region.groups[group_id].rules.values()
+        if rule.remote_group is not None
+    }
+    sections: dict[SectionKey, SectionChange] = {}
+    for network_id in domain:
+        sections[goal_state.network_key(network_id)] = _network(region, network_id, host_id)
+    for router_id in routers:
+        sections[goal_state.router_key(router_id)] = _router(region, router_id)
+    for group_id in with_rules | with_members:
+        sections[goal_state.group_key(group_id)] = _group(
+            region, group_id, rules=group_id in with_rules, members=group_id in with_members
+        )
+    return sections
+
+
+def _network(region: Region, network_id: NetworkId, host_id: HostId) -> NetworkChange:
+    node = region.networks[network_id]
+    rows = sorted(
+        (row for row in region.ports.values() if row.network_id == network_id), key=lambda row: row.id
+    )
+    placements = [entries.placement(row, region.vtep(row.host)) for row in rows]
+    return NetworkChange(
+        network=node.entry,
+        set_subnets=tuple(subnet for _, subnet in sorted(node.subnets.items())),
+        set_ports=tuple(entries.local_port(row) for row in rows if row.is_local and row.host == host_id),
+        set_placements=tuple(placement for placement in placements if placement is not None),
+    )
+
+
+def _router(region: Region, router_id: RouterId) -> RouterChange:
+    interfaces: list[RouterInterface] = []
+    for row in region.ports.values():
+        if row.router != router_id:
+            continue
+        network = region.networks[row.network_id]
+        for fixed in row.fixed_ips:
+            subnet = network.subnets[fixed.subnet_id]
+            interfaces.append(
+                RouterInterface(row.id, row.network_id, network.vni, subnet.cidr, fixed.ip, row.mac)
+            )
+    interfaces.sort(key=lambda interface: (interface.port_id, interface.cidr))
+    return RouterChange(
+        admin_state_up=region.routers[router_id].admin_state_up, set_interfaces=tuple(interfaces)
+    )
+
+
+def _group(region: Region, group_id: GroupId, *, rules: bool, members: bool) -> GroupChange:
+    node = region.groups[group_id]
+    found: set[Member] = set()
+    if members:
+        for row in region.ports.values():
+            if group_id in row.groups:
+                found.update(entries.members(row, region.networks[row.network_id].vni))
+    return GroupChange(
+        stateful=node.stateful,
+        set_rules=tuple(rule for _, rule in sorted(node.rules.items())) if rules else (),
+        set_members=tuple(sorted(found)),
+    )

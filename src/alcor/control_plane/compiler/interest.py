@@ -1,0 +1,210 @@
+"""Which host wants which section since which revision, kept change by change. Pure.
+
+    a port on host H in network N     -> H wants networks in domain(N) and routers of N
+    a secured port on H in group G    -> H wants G's rules, and the members of groups that those name remote
+
+Only these can change what a host wants: the first or last port of a host in a network or group, a network
+joining or leaving a router, the first or last rule that names a group. Each gives *suspects*, and only
+suspects are looked at.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from alcor.control_plane.compiler.touched import Touched
+from alcor.control_plane.region import Region
+from alcor.model import goal_state
+from alcor.model.goal_state import SectionKey
+from alcor.model.ids import GroupId, HostId, NetworkId, RouterId
+
+RULES = 1  # the host holds the group's rules
+MEMBERS = 2  # the host holds the group's members
+
+
+class Suspects:
+    """Sections whose place on a host may have changed."""
+
+    __slots__ = ("groups", "networks", "routers")
+
+    def __init__(self) -> None:
+        self.networks: dict[HostId, set[NetworkId]] = {}
+        self.routers: dict[HostId, set[RouterId]] = {}
+        self.groups: dict[HostId, set[GroupId]] = {}
+
+    def suspect_networks(self, host_id: HostId, ids: Iterable[NetworkId]) -> None:
+        self.networks.setdefault(host_id, set()).update(ids)
+
+    def suspect_routers(self, host_id: HostId, ids: Iterable[RouterId]) -> None:
+        self.routers.setdefault(host_id, set()).update(ids)
+
+    def suspect_groups(self, host_id: HostId, ids: Iterable[GroupId]) -> None:
+        self.groups.setdefault(host_id, set()).update(ids)
+
+
+class Interest:
+    """Owner of what each host wants.
+
+    `wanted`: host -> section key -> revision that last touched the section there.
+    `roles`: host -> group -> RULES | MEMBERS.
+    """
+
+    def __init__(self, region: Region) -> None:
+        self._region = region
+        self.wanted: dict[HostId, dict[SectionKey, int]] = {}
+        self.roles: dict[HostId, dict[GroupId, int]] = {}
+
+    def load(self) -> None:
+        """Work out what every host wants, all at the region's revision. O(hosts x their sections)."""
+        region = self._region
+        for host in region.hosts.values():
+            networks = {member for id_ in host.networks for member in region.domain(id_)}
+            routers = {router_id for id_ in host.networks for router_id in region.networks[id_].routers}
+            roles = dict.fromkeys(host.groups, RULES)
+            for group_id in host.groups:
+                for remote_id in region.groups[group_id].names:
+                    roles[remote_id] = roles.get(remote_id, 0) | MEMBERS
+            keys = [region.networks[id_].key for id_ in sorted(networks)]
+            keys += [region.routers[id_].key for id_ in sorted(routers)]
+            keys += [region.groups[id_].key for id_ in sorted(roles)]
+            if keys:
+                self.wanted[host.id] = dict.fromkeys(keys, region.revision)
+            if roles:
+                self.roles[host.id] = roles
+
+    def wants_network(self, host_id: HostId, network_id: NetworkId) -> bool:
+        """Has the host a port in the network or one router away from it?"""
+        host = self._region.hosts.get(host_id)
+        if host is None:
+            return False
+        return network_id in host.networks or not host.networks.keys().isdisjoint(
+            self._region.domain(network_id)
+        )
+
+    def wants_router(self, host_id: HostId, router_id: RouterId) -> bool:
+        """Has the host a port in a network of the router?"""
+        host = self._region.hosts.get(host_id)
+        router = self._region.routers.get(router_id)
+        if host is None or router is None:
+            return False
+        return not host.networks.keys().isdisjoint(router.networks)
+
+    def role_of_group(self, host_id: HostId, group_id: GroupId) -> int:
+        """Tell which parts of the group the host wants: RULES, MEMBERS, both or 0."""
+        host = self._region.hosts.get(host_id)
+        group = self._region.groups.get(group_id)
+        if host is None or group is None:
+            return 0
+        role = RULES if group_id in host.groups else 0
+        return role if host.groups.keys().isdisjoint(group.named_by) else role | MEMBERS
+
+    def suspects(self, before: Touched) -> Suspects:
+        """Name what may have changed hands, after the change was folded."""
+        found = Suspects()
+        self._suspect_by_ports(before, found)
+        self._suspect_by_routers(before, found)
+        self._suspect_by_groups(before, found)
+        return found
+
+    def _suspect_by_ports(self, before: Touched, found: Suspects) -> None:
+        region = self._region
+        for (host_id, network_id), had in before.on_host.items():
+            network = region.networks.get(network_id)
+            if had == (network is not None and host_id in network.hosts):
+                continue
+            found.suspect_networks(host_id, region.domain(network_id))
+            if network is not None:
+                found.suspect_routers(host_id, network.routers)
+            for router_id, joined in before.router_networks.items():
+                if network_id in joined:
+                    found.suspect_networks(host_id, joined)
+                    found.suspect_routers(host_id, (router_id,))
+
+    def _suspect_by_routers(self, before: Touched, found: Suspects) -> None:
+        for router_id, joined in before.router_networks.items():
+            router = self._region.routers.get(router_id)
+            joins = frozenset(router.networks if router is not None else ())
+            moved = joined ^ joins
+            if not moved:
+                continue
+            for host_id in self._region.holders(moved):
+                found.suspect_networks(host_id, joined | joins)
+                found.suspect_routers(host_id, (router_id,))
+            for host_id in self._region.holders(joined & joins):
+                found.suspect_networks(host_id, moved)
+
+    def _suspect_by_groups(self, before: Touched, found: Suspects) -> None:
+        groups = self._region.groups
+        renamed: dict[GroupId, list[GroupId]] = {}
+        for (group_id, remote_id), named in before.named.items():
+            group = groups.get(group_id)
+            if named != (group is not None and remote_id in group.names):
+                renamed.setdefault(group_id, []).append(remote_id)
+        for group_id, remotes in renamed.items():
+            group = groups.get(group_id)
+            for host_id in group.hosts if group is not None else ():
+                found.suspect_groups(host_id, remotes)
+        for (host_id, group_id), had in before.in_group.items():
+            group = groups.get(group_id)
+            if had != (group is not None and host_id in group.hosts):
+                names = group.names if group is not None else ()
+                found.suspect_groups(host_id, (group_id, *names, *renamed.get(group_id, ())))
+
+    def network_holders(self, network_id: NetworkId) -> Iterable[HostId]:
+        """Name the hosts that want the network. O(those hosts x networks around)."""
+        return self._region.holders(self._region.domain(network_id))
+
+    def router_holders(self, router_id: RouterId) -> Iterable[HostId]:
+        """Name the hosts that want the router."""
+        router = self._region.routers.get(router_id)
+        return self._region.holders(router.networks) if router is not None else ()
+
+    def rules_holders(self, group_id: GroupId) -> Iterable[HostId]:
+        """Name the hosts that want the group's rules."""
+        group = self._region.groups.get(group_id)
+        return group.hosts if group is not None else ()
+
+    def members_holders(self, group_id: GroupId) -> Iterator[HostId]:
+        """Name the hosts that want the group's members, each once."""
+        group = self._region.groups.get(group_id)
+        seen: set[HostId] = set()
+        for naming_id in group.named_by if group is not None else ():
+            for host_id in self._region.groups[naming_id].hosts:
+                if host_id not in seen:
+                    seen.add(host_id)
+                    yield host_id
+
+    def touch(self, host_id: HostId, key: SectionKey, revision: int) -> None:
+        """Note that the section changed on the host."""
+        self.wanted.setdefault(host_id, {})[key] = revision
+
+    def drop(self, host_id: HostId, key: SectionKey) -> None:
+        """Note that the host wants the section no longer."""
+        wanted = self.wanted[host_id]
+        del wanted[key]
+        if not wanted:
+            del self.wanted[host_id]
+
+    def has(self, host_id: HostId, key: SectionKey) -> bool:
+        """Did the host want it, as far as noted?"""
+        return key in self.wanted.get(host_id, ())
+
+    def set_role(self, host_id: HostId, group_id: GroupId, role: int) -> int:
+        """Note a role and give the one before."""
+        roles = self.roles.setdefault(host_id, {})
+        old = roles.pop(group_id, 0)
+        if role:
+            roles[group_id] = role
+        elif not roles:
+            del self.roles[host_id]
+        return old
+
+
+def keys_of(host_sections: Iterable[SectionKey]) -> list[SectionKey]:
+    """Sort keys in the order of delivery: groups, routers, then networks, so that a port comes last."""
+    return sorted(host_sections, key=_delivery_order)
+
+
+def _delivery_order(key: SectionKey) -> tuple[int, SectionKey]:
+    return (0 if key.startswith("group:") else 1 if key.startswith("router:") else 2), key
+
+
+network_key, router_key, group_key = goal_state.network_key, goal_state.router_key, goal_state.group_key

@@ -1,0 +1,114 @@
+"""What a change is about to touch, noted before it is folded: the state before, for comparison after. Pure."""
+
+from collections.abc import Iterable
+
+from alcor.contracts.store import Change
+from alcor.control_plane.region import NO_HOST, NO_ROUTER, PortRow, Region
+from alcor.model.goal_state import NetworkEntry, RouterInterface, Rule, SubnetEntry
+from alcor.model.ids import GroupId, HostId, NetworkId, PortId, RouterId, RuleId, SubnetId
+from alcor.model.records import ROUTER_INTERFACE, Host, Port, SecurityGroupRule
+
+
+class Touched:
+    """The state before a change of everything that the change names. O(records in the change).
+
+    Ports of a host whose tunnel endpoint may change count as named: O(ports on that host).
+    """
+
+    def __init__(self, region: Region, change: Change) -> None:
+        self._region = region
+        self.ports: dict[PortId, PortRow | None] = {}
+        self.vteps: dict[HostId, bytes] = {}
+        self.networks: dict[NetworkId, NetworkEntry | None] = {}
+        self.subnets: dict[tuple[NetworkId, SubnetId], SubnetEntry | None] = {}
+        self.router_states: dict[RouterId, bool] = {}
+        self.router_networks: dict[RouterId, frozenset[NetworkId]] = {}
+        self.interfaces: dict[tuple[RouterId, PortId], tuple[RouterInterface, ...]] = {}
+        self.stateful: dict[GroupId, bool] = {}
+        self.rules: dict[RuleId, tuple[GroupId, Rule] | None] = {}
+        self.named: dict[tuple[GroupId, GroupId], bool] = {}  # (group, remote): did a rule name it?
+        self.on_host: dict[tuple[HostId, NetworkId], bool] = {}  # had the host a port in it?
+        self.in_group: dict[tuple[HostId, GroupId], bool] = {}  # had the host a secured port in it?
+        puts, deletes = change.puts, change.deletes
+        for network in (*puts.networks, *deletes.networks):
+            node = region.networks.get(network.id)
+            self.networks[network.id] = node.entry if node is not None else None
+        for subnet in (*puts.subnets, *deletes.subnets):
+            node = region.networks.get(subnet.network_id)
+            before = node.subnets.get(subnet.id) if node is not None else None
+            self.subnets[subnet.network_id, subnet.id] = before
+        for router in (*puts.routers, *deletes.routers):
+            self._note_router(router.id)
+        for group in (*puts.security_groups, *deletes.security_groups):
+            self._note_group(group.id)
+        self._note_rules(puts.security_group_rules)
+        self._note_rules(deletes.security_group_rules)
+        self._note_ports(puts.ports, are_put=True)
+        self._note_ports(deletes.ports, are_put=False)
+        self._note_hosts((*puts.hosts, *deletes.hosts))
+
+    def _note_router(self, router_id: RouterId) -> None:
+        if router_id not in self.router_states:
+            node = self._region.routers.get(router_id)
+            self.router_states[router_id] = node.admin_state_up if node is not None else False
+            self.router_networks[router_id] = frozenset(node.networks if node is not None else ())
+
+    def _note_group(self, group_id: GroupId) -> None:
+        node = self._region.groups.get(group_id)
+        self.stateful.setdefault(group_id, node.stateful if node is not None else True)
+
+    def _note_rules(self, rules: Iterable[SecurityGroupRule]) -> None:
+        for rule in rules:
+            group_id = self._region.rule_groups.get(rule.id)
+            before: tuple[GroupId, Rule] | None = None
+            if group_id is not None:
+                before = (group_id, self._region.groups[group_id].rules[rule.id])
+                self._note_named(group_id, before[1].remote_group)
+            self.rules[rule.id] = before
+            self._note_named(rule.security_group_id, rule.remote_group_id)
+
+    def _note_named(self, group_id: GroupId, remote_id: GroupId | None) -> None:
+        if remote_id is not None:
+            node = self._region.groups.get(group_id)
+            self.named.setdefault((group_id, remote_id), node is not None and remote_id in node.names)
+
+    def _note_ports(self, ports: Iterable[Port], *, are_put: bool) -> None:
+        for port in ports:
+            row = self._region.ports.get(port.id)
+            self.ports[port.id] = row
+            if row is not None:
+                if row.router != NO_ROUTER:
+                    self._note_interface(row.router, port.id)
+                elif row.host != NO_HOST:
+                    self._note_local(row.host, row.network_id, row.groups)
+            if not are_put:
+                continue
+            if port.device_owner == ROUTER_INTERFACE:
+                self._note_interface(RouterId(port.device_id), port.id)
+            elif port.host:
+                self._note_local(port.host, port.network_id, port.security_groups)
+
+    def _note_interface(self, router_id: RouterId, port_id: PortId) -> None:
+        self._note_router(router_id)
+        node = self._region.routers.get(router_id)
+        legs = node.interfaces.get(port_id, ()) if node is not None else ()
+        self.interfaces.setdefault((router_id, port_id), legs)
+
+    def _note_local(self, host_id: HostId, network_id: NetworkId, groups: tuple[GroupId, ...]) -> None:
+        if (host_id, network_id) not in self.on_host:
+            network = self._region.networks.get(network_id)
+            self.on_host[host_id, network_id] = network is not None and host_id in network.hosts
+        for group_id in groups:
+            if (host_id, group_id) not in self.in_group:
+                group = self._region.groups.get(group_id)
+                self.in_group[host_id, group_id] = group is not None and host_id in group.hosts
+
+    def _note_hosts(self, hosts: Iterable[Host]) -> None:
+        for host in hosts:
+            if host.id in self.vteps:
+                continue
+            self.vteps[host.id] = self._region.vtep(host.id)
+            node = self._region.hosts.get(host.id)
+            for rows in node.networks.values() if node is not None else ():
+                for port_id, row in rows.items():
+                    self.ports.setdefault(port_id, row)

@@ -1,0 +1,1 @@
+"""Brings sections to agents and knows what each has acknowledged."""

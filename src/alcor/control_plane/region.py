@@ -1,0 +1,429 @@
+"""The region in memory: lean rows by id, and the indexes that compilation needs.
+
+Rows hold only what hosts must know, and share their ids with the index nodes, so that a million ports fit in
+about a gigabyte. A row is immutable: whoever keeps one while a change is folded has the state before it.
+"""
+
+import sys
+from collections.abc import Iterable
+from typing import TypeVar
+
+import msgspec
+
+from alcor.contracts.store import Change, Snapshot
+from alcor.model import addressing, goal_state
+from alcor.model.goal_state import NetworkEntry, RouterInterface, Rule, SectionKey, SubnetEntry
+from alcor.model.ids import GroupId, HostId, NetworkId, PortId, RouterId, RuleId, SubnetId, Vni
+from alcor.model.records import (
+    ROUTER_INTERFACE,
+    FixedIp,
+    Host,
+    Network,
+    Port,
+    RecordSet,
+    Router,
+    SecurityGroup,
+    SecurityGroupRule,
+    Subnet,
+)
+
+_K = TypeVar("_K", bound=str)
+
+NO_ROUTER = RouterId("")
+NO_HOST = HostId("")
+
+
+class PortRow(msgspec.Struct, frozen=True, gc=False):
+    """What hosts must know of a port. `router` is set when it is a router's interface, which has no host.
+
+    `goal`: the revision that last changed what its own host must hold for it.
+    """
+
+    id: PortId
+    network_id: NetworkId
+    mac: int
+    fixed_ips: tuple[FixedIp, ...]
+    groups: tuple[GroupId, ...]
+    host: HostId
+    router: RouterId
+    admin_state_up: bool
+    port_security: bool
+    goal: int
+
+    @property
+    def is_local(self) -> bool:
+        """Does a host hold it as its own?"""
+        return self.host != NO_HOST
+
+    @property
+    def ips(self) -> tuple[bytes, ...]:
+        return tuple(fixed.ip for fixed in self.fixed_ips)
+
+
+class HostNode:
+    """A host that has ports or a record."""
+
+    __slots__ = ("groups", "id", "networks", "record")
+
+    def __init__(self, id: HostId) -> None:
+        self.id = id
+        self.record: Host | None = None
+        self.networks: dict[NetworkId, dict[PortId, PortRow]] = {}  # its own ports
+        self.groups: dict[GroupId, int] = {}  # how many of its secured ports are in the group
+
+    @property
+    def vtep(self) -> bytes:
+        return self.record.vtep if self.record is not None else b""
+
+
+class NetworkNode:
+    """A network with its ports and the routers and hosts it touches."""
+
+    __slots__ = ("bound", "entry", "hosts", "id", "key", "routers", "subnets")
+
+    def __init__(self, id: NetworkId) -> None:
+        self.id = id
+        self.key: SectionKey = goal_state.network_key(id)
+        self.entry: NetworkEntry | None = None
+        self.subnets: dict[SubnetId, SubnetEntry] = {}
+        self.bound: dict[PortId, PortRow] = {}  # ports of workloads that have a host
+        self.hosts: dict[HostId, HostNode] = {}  # hosts that have a port in it
+        self.routers: dict[RouterId, int] = {}  # how many interface ports of the router are in it
+
+    @property
+    def vni(self) -> Vni:
+        return self.entry.vni if self.entry is not None else Vni(0)
+
+
+class RouterNode:
+    """A router with its legs."""
+
+    __slots__ = ("admin_state_up", "id", "interfaces", "key", "networks")
+
+    def __init__(self, id: RouterId) -> None:
+        self.id = id
+        self.key: SectionKey = goal_state.router_key(id)
+        self.admin_state_up = False  # until its record is known
+        self.interfaces: dict[PortId, tuple[RouterInterface, ...]] = {}
+        self.networks: dict[NetworkId, int] = {}
+
+
+class GroupNode:
+    """A security group: rules, members, who uses it and who names it."""
+
+    __slots__ = ("hosts", "id", "key", "named_by", "names", "ports", "rules", "stateful")
+
+    def __init__(self, id: GroupId) -> None:
+        self.id = id
+        self.key: SectionKey = goal_state.group_key(id)
+        self.stateful = True
+        self.rules: dict[RuleId, Rule] = {}
+        self.ports: dict[PortId, PortRow] = {}
+        self.hosts: dict[HostId, int] = {}  # how many secured ports of the host are in it
+        self.names: dict[GroupId, int] = {}  # remote groups of its rules
+        self.named_by: dict[GroupId, int] = {}  # groups whose rules have it as remote
+
+
+class Region:
+    """All rows and nodes. Owner: the controller. `fold` is the only way to change it after `load`."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.ports: dict[PortId, PortRow] = {}
+        self.networks: dict[NetworkId, NetworkNode] = {}
+        self.subnet_networks: dict[SubnetId, NetworkId] = {}
+        self.routers: dict[RouterId, RouterNode] = {}
+        self.groups: dict[GroupId, GroupNode] = {}
+        self.rule_groups: dict[RuleId, GroupId] = {}
+        self.hosts: dict[HostId, HostNode] = {}
+        self._shared: dict[tuple[object, ...], tuple[object, ...]] = {}  # equal tuples of ids, kept once
+
+    async def load(self, snapshot: Snapshot) -> None:
+        """Take everything from a snapshot. The region must be empty."""
+        self.revision = snapshot.revision
+        async for networks in snapshot.records(Network):
+            self._put(RecordSet(networks=tuple(networks)), snapshot.revision)
+        async for subnets in snapshot.records(Subnet):
+            self._put(RecordSet(subnets=tuple(subnets)), snapshot.revision)
+        async for hosts in snapshot.records(Host):
+            self._put(RecordSet(hosts=tuple(hosts)), snapshot.revision)
+        async for groups in snapshot.records(SecurityGroup):
+            self._put(RecordSet(security_groups=tuple(groups)), snapshot.revision)
+        async for rules in snapshot.records(SecurityGroupRule):
+            self._put(RecordSet(security_group_rules=tuple(rules)), snapshot.revision)
+        async for routers in snapshot.records(Router):
+            self._put(RecordSet(routers=tuple(routers)), snapshot.revision)
+        async for ports in snapshot.records(Port):
+            self._put(RecordSet(ports=tuple(ports)), snapshot.revision)
+
+    def fold(self, change: Change) -> None:
+        """Make the next change. O(records in it)."""
+        assert change.revision == self.revision + 1, f"{change.revision} does not follow {self.revision}"
+        self.revision = change.revision
+        self._put(change.puts, change.revision)
+        self._delete(change.deletes)
+
+    def domain(self, network_id: NetworkId) -> set[NetworkId]:
+        """Name the network and those one router away from it."""
+        found = {network_id}
+        node = self.networks.get(network_id)
+        if node is not None:
+            for router_id in node.routers:
+                found.update(self.routers[router_id].networks)
+        return found
+
+    def holders(self, network_ids: Iterable[NetworkId]) -> dict[HostId, HostNode]:
+        """Give the hosts that have a port in one of the networks."""
+        found: dict[HostId, HostNode] = {}
+        for network_id in network_ids:
+            node = self.networks.get(network_id)
+            if node is not None:
+                found.update(node.hosts)
+        return found
+
+    def vtep(self, host_id: HostId) -> bytes:
+        """Give the tunnel endpoint of a host; empty when it is not known."""
+        node = self.hosts.get(host_id)
+        return node.vtep if node is not None else b""
+
+    def _put(self, puts: RecordSet, revision: int) -> None:
+        for network in puts.networks:
+            self._network(network.id).entry = NetworkEntry(
+                network.id, network.vni, network.mtu, network.admin_state_up
+            )
+        for subnet in puts.subnets:
+            self.subnet_networks[subnet.id] = subnet.network_id
+            self._network(subnet.network_id).subnets[subnet.id] = subnet_entry(subnet)
+        for host in puts.hosts:
+            self._host(host.id).record = host
+        for group in puts.security_groups:
+            self._group(group.id).stateful = group.stateful
+        for rule in puts.security_group_rules:
+            self._put_rule(rule)
+        for router in puts.routers:
+            self._router(router.id).admin_state_up = router.admin_state_up
+        for port in puts.ports:
+            self._put_port(port, revision)
+
+    def _delete(self, deletes: RecordSet) -> None:
+        for port in deletes.ports:
+            row = self.ports.pop(port.id, None)
+            if row is not None:
+                self._unlink(row)
+        for rule in deletes.security_group_rules:
+            self._delete_rule(rule.id)
+        for group in deletes.security_groups:
+            if (group_node := self.groups.get(group.id)) is not None:
+                group_node.stateful = True
+                self._drop_group(group_node)
+        for router in deletes.routers:
+            if (router_node := self.routers.get(router.id)) is not None:
+                router_node.admin_state_up = False
+                if not router_node.interfaces:
+                    del self.routers[router.id]
+        for subnet in deletes.subnets:
+            self.subnet_networks.pop(subnet.id, None)
+            if (network_node := self.networks.get(subnet.network_id)) is not None:
+                network_node.subnets.pop(subnet.id, None)
+        for network in deletes.networks:
+            if (network_node := self.networks.get(network.id)) is not None:
+                network_node.entry = None
+                if not (network_node.bound or network_node.routers or network_node.subnets):
+                    del self.networks[network.id]
+        for host in deletes.hosts:
+            if (host_node := self.hosts.get(host.id)) is not None:
+                host_node.record = None
+                self._drop_host(host_node)
+
+    def _put_port(self, port: Port, revision: int) -> None:
+        old = self.ports.get(port.id)
+        row = self._row(port, old, revision)
+        if old is not None:
+            if old == row:
+                return
+            self._unlink(old)
+        self.ports[row.id] = row
+        self._link(row)
+
+    def _row(self, port: Port, old: PortRow | None, revision: int) -> PortRow:
+        is_interface = port.device_owner == ROUTER_INTERFACE
+        row = PortRow(
+            old.id if old is not None else port.id,
+            self._network(port.network_id).id,
+            port.mac,
+            self._fixed_ips(port.fixed_ips),
+            self._share(port.security_groups),
+            self._host(port.host).id if port.host and not is_interface else NO_HOST,
+            RouterId(sys.intern(port.device_id)) if is_interface else NO_ROUTER,
+            port.admin_state_up,
+            port.port_security_enabled,
+            old.goal if old is not None else revision,
+        )
+        return row if old is None or row == old else msgspec.structs.replace(row, goal=revision)
+
+    def _fixed_ips(self, fixed_ips: tuple[FixedIp, ...]) -> tuple[FixedIp, ...]:
+        return tuple(FixedIp(SubnetId(sys.intern(fixed.subnet_id)), fixed.ip) for fixed in fixed_ips)
+
+    def _share(self, groups: tuple[GroupId, ...]) -> tuple[GroupId, ...]:
+        shared = self._shared.get(groups)
+        if shared is None:
+            if len(self._shared) > 100_000:  # a cache only: a region has few distinct sets of groups
+                self._shared.clear()
+            self._shared[groups] = groups
+            return groups
+        return shared  # type: ignore[return-value]  # equal to `groups`
+
+    def _link(self, row: PortRow) -> None:
+        network = self._network(row.network_id)
+        if row.router != NO_ROUTER:
+            router = self._router(row.router)
+            router.interfaces[row.id] = interfaces_of(row, network)
+            _count(router.networks, row.network_id)
+            _count(network.routers, row.router)
+        elif row.host != NO_HOST:
+            host = self._host(row.host)
+            network.bound[row.id] = row
+            own = host.networks.get(row.network_id)
+            if own is None:
+                own = host.networks[network.id] = {}
+                network.hosts[host.id] = host
+            own[row.id] = row
+        for group_id in row.groups:
+            group = self._group(group_id)
+            group.ports[row.id] = row
+            if row.port_security and row.is_local:
+                _count(group.hosts, row.host)
+                _count(self._host(row.host).groups, group.id)
+
+    def _unlink(self, row: PortRow) -> None:
+        network = self.networks[row.network_id]
+        if row.router != NO_ROUTER:
+            router = self.routers[row.router]
+            del router.interfaces[row.id]
+            _discount(router.networks, row.network_id)
+            _discount(network.routers, row.router)
+        elif row.host != NO_HOST:
+            host = self.hosts[row.host]
+            del network.bound[row.id]
+            own = host.networks[row.network_id]
+            del own[row.id]
+            if not own:
+                del host.networks[row.network_id]
+                del network.hosts[row.host]
+        for group_id in row.groups:
+            group = self.groups[group_id]
+            del group.ports[row.id]
+            if row.port_security and row.is_local:
+                _discount(group.hosts, row.host)
+                _discount(self.hosts[row.host].groups, group_id)
+        if row.host != NO_HOST:
+            self._drop_host(self.hosts[row.host])
+
+    def _put_rule(self, rule: SecurityGroupRule) -> None:
+        self._delete_rule(rule.id)
+        group = self._group(rule.security_group_id)
+        self.rule_groups[rule.id] = group.id
+        group.rules[rule.id] = rule_entry(rule)
+        if rule.remote_group_id is not None:
+            _count(group.names, rule.remote_group_id)
+            _count(self._group(rule.remote_group_id).named_by, group.id)
+
+    def _delete_rule(self, rule_id: RuleId) -> None:
+        group_id = self.rule_groups.pop(rule_id, None)
+        if group_id is None:
+            return
+        group = self.groups[group_id]
+        rule = group.rules.pop(rule_id)
+        if rule.remote_group is not None:
+            _discount(group.names, rule.remote_group)
+            remote = self.groups[rule.remote_group]
+            _discount(remote.named_by, group_id)
+
+    def _drop_host(self, host: HostNode) -> None:
+        if host.record is None and not host.networks:
+            self.hosts.pop(host.id, None)
+
+    def _drop_group(self, group: GroupNode) -> None:
+        if not (group.rules or group.ports or group.named_by):
+            self.groups.pop(group.id, None)
+
+    def _network(self, network_id: NetworkId) -> NetworkNode:
+        node = self.networks.get(network_id)
+        if node is None:
+            node = self.networks[network_id] = NetworkNode(network_id)
+        return node
+
+    def _router(self, router_id: RouterId) -> RouterNode:
+        node = self.routers.get(router_id)
+        if node is None:
+            node = self.routers[router_id] = RouterNode(router_id)
+        return node
+
+    def _group(self, group_id: GroupId) -> GroupNode:
+        node = self.groups.get(group_id)
+        if node is None:
+            node = self.groups[group_id] = GroupNode(group_id)
+        return node
+
+    def _host(self, host_id: HostId) -> HostNode:
+        node = self.hosts.get(host_id)
+        if node is None:
+            node = self.hosts[host_id] = HostNode(host_id)
+        return node
+
+
+def subnet_entry(subnet: Subnet) -> SubnetEntry:
+    """Give what hosts must know of a subnet."""
+    return SubnetEntry(
+        subnet.id,
+        subnet.cidr,
+        subnet.gateway_ip,
+        subnet.enable_dhcp,
+        tuple(addressing.ip_from_text(text) for text in subnet.dns_nameservers),
+        tuple(_route(destination, next_hop) for destination, next_hop in subnet.host_routes),
+    )
+
+
+def rule_entry(rule: SecurityGroupRule) -> Rule:
+    """Give what hosts must know of a rule."""
+    return Rule(
+        rule.id,
+        rule.direction == "ingress",
+        6 if rule.ethertype == "IPv6" else 4,
+        rule.protocol,
+        rule.port_min,
+        rule.port_max,
+        rule.remote_group_id,
+        rule.remote_prefix,
+    )
+
+
+def interfaces_of(row: PortRow, network: NetworkNode) -> tuple[RouterInterface, ...]:
+    """Give the legs that an interface port makes: one for each of its addresses.
+
+    A subnet's CIDR and a network's VNI never change, so that legs need not follow them.
+    """
+    return tuple(
+        RouterInterface(
+            row.id, row.network_id, network.vni, network.subnets[fixed.subnet_id].cidr, fixed.ip, row.mac
+        )
+        for fixed in row.fixed_ips
+        if fixed.subnet_id in network.subnets
+    )
+
+
+def _route(destination: str, next_hop: str) -> tuple[bytes, int, bytes]:
+    cidr = addressing.Cidr.from_text(destination)
+    return cidr.network, cidr.prefix_len, addressing.ip_from_text(next_hop)
+
+
+def _count(counts: dict[_K, int], key: _K) -> None:
+    counts[key] = counts.get(key, 0) + 1
+
+
+def _discount(counts: dict[_K, int], key: _K) -> None:
+    left = counts[key] - 1
+    if left:
+        counts[key] = left
+    else:
+        del counts[key]

@@ -1,0 +1,347 @@
+"""A small cloud that changes at random, and gives each step as the Change a store would commit.
+
+Operations are drawn as plain numbers and interpreted against what exists, so that hypothesis can shrink them.
+A step is the difference between two states of the cloud: consistent whatever the operations were.
+"""
+
+from dataclasses import dataclass, field
+
+import msgspec
+from alcor.contracts.store import Change
+from alcor.model.ids import GroupId, HostId, NetworkId, PortId, ProjectId, RequestId, RouterId, RuleId, SubnetId, Vni
+from alcor.model.records import (
+    ROUTER_INTERFACE,
+    AnyRecord,
+    FixedIp,
+    Host,
+    Network,
+    Port,
+    RecordSet,
+    Router,
+    SecurityGroup,
+    SecurityGroupRule,
+    Subnet,
+)
+
+HOSTS = tuple(HostId(f"host-{index}") for index in range(5))
+PROJECT = ProjectId("project")
+replace = msgspec.structs.replace
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing to do. The numbers choose among what exists, modulo."""
+
+    name: str
+    a: int = 0
+    b: int = 0
+    c: int = 0
+    flag: bool = False
+    joins: bool = False  # committed together with the operation before
+
+
+@dataclass
+class World:
+    """All records, by id."""
+
+    networks: dict[str, Network] = field(default_factory=dict)
+    subnets: dict[str, Subnet] = field(default_factory=dict)
+    ports: dict[str, Port] = field(default_factory=dict)
+    groups: dict[str, SecurityGroup] = field(default_factory=dict)
+    rules: dict[str, SecurityGroupRule] = field(default_factory=dict)
+    routers: dict[str, Router] = field(default_factory=dict)
+    hosts: dict[str, Host] = field(default_factory=dict)
+    revision: int = 0
+    _next: int = 0
+    _committed: tuple[dict[str, AnyRecord], ...] = field(default_factory=lambda: tuple({} for _ in range(7)))
+
+    def commit(self) -> Change:
+        """Give what changed since the last commit as the next change of the log."""
+        now: tuple[dict[str, AnyRecord], ...] = (
+            dict(self.networks),
+            dict(self.subnets),
+            dict(self.ports),
+            dict(self.groups),
+            dict(self.rules),
+            dict(self.routers),
+            dict(self.hosts),
+        )
+        puts, deletes = [], []
+        for before, after in zip(self._committed, now, strict=True):
+            puts.append(tuple(record for id_, record in after.items() if before.get(id_) != record))
+            deletes.append(tuple(record for id_, record in before.items() if id_ not in after))
+        self._committed = now
+        self.revision += 1
+        return Change(self.revision, self.revision, RequestId("r"), PROJECT, _set(puts), _set(deletes))
+
+    def do(self, operation: Operation) -> None:
+        """Do one operation; those that find nothing to work on do nothing."""
+        getattr(self, operation.name)(operation)
+
+    def add_network(self, op: Operation) -> None:
+        if len(self.networks) < 6:
+            id_ = NetworkId(self._id("net"))
+            self.networks[id_] = Network(id=id_, project_id=PROJECT, vni=Vni(self._next))
+            self.add_subnet_to(id_)
+
+    def add_subnet(self, op: Operation) -> None:
+        if network := _pick(self.networks, op.a):
+            self.add_subnet_to(network.id)
+
+    def add_subnet_to(self, network_id: NetworkId) -> None:
+        taken = sum(subnet.network_id == network_id for subnet in self.subnets.values())
+        if taken < 3:
+            id_ = SubnetId(self._id("sub"))
+            cidr = (bytes([10, self._next % 250, self._next // 250, 0]), 24)
+            self.subnets[id_] = Subnet(id=id_, project_id=PROJECT, network_id=network_id, cidr=cidr)
+
+    def change_network(self, op: Operation) -> None:
+        if network := _pick(self.networks, op.a):
+            changed = replace(network, admin_state_up=op.flag, mtu=1400 + op.b % 3)
+            self.networks[network.id] = changed
+
+    def change_subnet(self, op: Operation) -> None:
+        if subnet := _pick(self.subnets, op.a):
+            dns = ("8.8.8.8", "1.1.1.1")[: op.b % 3]
+            routes = (("192.168.0.0/16", "10.0.0.9"),) if op.c % 2 else ()
+            self.subnets[subnet.id] = replace(
+                subnet, enable_dhcp=op.flag, dns_nameservers=dns, host_routes=routes
+            )
+
+    def delete_subnet(self, op: Operation) -> None:
+        if subnet := _pick(self.subnets, op.a):
+            used = any(fixed.subnet_id == subnet.id for port in self.ports.values() for fixed in port.fixed_ips)
+            if not used or op.flag:
+                for port in list(self.ports.values()):
+                    if any(fixed.subnet_id == subnet.id for fixed in port.fixed_ips):
+                        del self.ports[port.id]
+                del self.subnets[subnet.id]
+
+    def delete_network(self, op: Operation) -> None:
+        if network := _pick(self.networks, op.a):
+            for table in (self.ports, self.subnets):
+                for record in list(table.values()):
+                    if record.network_id == network.id:
+                        del table[record.id]
+            del self.networks[network.id]
+
+    def add_port(self, op: Operation) -> None:
+        if (network := _pick(self.networks, op.a)) and len(self.ports) < 24:
+            id_ = PortId(self._id("port"))
+            self.ports[id_] = Port(
+                id=id_,
+                project_id=PROJECT,
+                network_id=network.id,
+                mac=self._next,
+                fixed_ips=self._ips(network.id, op.c),
+                security_groups=self._some_groups(op.c),
+                host=HOSTS[op.b % len(HOSTS)] if op.b % 7 else HostId(""),
+                port_security_enabled=op.c % 5 != 0,
+                admin_state_up=op.c % 11 != 0,
+            )
+
+    def add_ports(self, op: Operation) -> None:
+        for index in range(3):
+            self.add_port(replace_op(op, op.b + index, op.c + index))
+
+    def move_port(self, op: Operation) -> None:
+        if port := self._workload(op.a):
+            host = HOSTS[op.b % len(HOSTS)] if op.b % 7 else HostId("")
+            self.ports[port.id] = replace(port, host=host)
+
+    def regroup_port(self, op: Operation) -> None:
+        if port := self._workload(op.a):
+            self.ports[port.id] = replace(port, security_groups=self._some_groups(op.b))
+
+    def secure_port(self, op: Operation) -> None:
+        if port := self._workload(op.a):
+            self.ports[port.id] = replace(port, port_security_enabled=op.flag)
+
+    def raise_port(self, op: Operation) -> None:
+        if port := _pick(self.ports, op.a):
+            self.ports[port.id] = replace(port, admin_state_up=op.flag)
+
+    def rename_port(self, op: Operation) -> None:
+        if port := _pick(self.ports, op.a):
+            self.ports[port.id] = replace(port, name=str(op.b))
+
+    def readdress_port(self, op: Operation) -> None:
+        if port := _pick(self.ports, op.a):
+            mac = port.mac if op.flag else 1000 + self._bump()
+            self.ports[port.id] = replace(port, mac=mac, fixed_ips=self._ips(port.network_id, op.b))
+
+    def swap_addresses(self, op: Operation) -> None:
+        one, other = self._workload(op.a), self._workload(op.b)
+        if one and other and one.id != other.id and one.network_id == other.network_id:
+            self.ports[one.id] = replace(one, fixed_ips=other.fixed_ips)
+            self.ports[other.id] = replace(other, fixed_ips=one.fixed_ips)
+
+    def change_owner(self, op: Operation) -> None:
+        """A port becomes a router's interface, or is one no longer."""
+        if (port := _pick(self.ports, op.a)) and (router := _pick(self.routers, op.b)):
+            owner = ROUTER_INTERFACE if op.flag else "compute:zone"
+            self.ports[port.id] = replace(port, device_owner=owner, device_id=router.id)
+
+    def delete_port(self, op: Operation) -> None:
+        if port := _pick(self.ports, op.a):
+            del self.ports[port.id]
+
+    def add_router(self, op: Operation) -> None:
+        if len(self.routers) < 4:
+            id_ = RouterId(self._id("router"))
+            self.routers[id_] = Router(id=id_, project_id=PROJECT, admin_state_up=op.flag)
+
+    def raise_router(self, op: Operation) -> None:
+        if router := _pick(self.routers, op.a):
+            self.routers[router.id] = replace(router, admin_state_up=op.flag)
+
+    def delete_router(self, op: Operation) -> None:
+        if router := _pick(self.routers, op.a):
+            for port in list(self.ports.values()):
+                if port.device_owner == ROUTER_INTERFACE and port.device_id == router.id:
+                    del self.ports[port.id]
+            del self.routers[router.id]
+
+    def add_interface(self, op: Operation) -> None:
+        if (router := _pick(self.routers, op.a)) and (network := _pick(self.networks, op.b)):
+            id_ = PortId(self._id("leg"))
+            self.ports[id_] = Port(
+                id=id_,
+                project_id=PROJECT,
+                network_id=network.id,
+                mac=self._next,
+                fixed_ips=self._ips(network.id, op.c),
+                device_owner=ROUTER_INTERFACE,
+                device_id=router.id,
+            )
+
+    def delete_interface(self, op: Operation) -> None:
+        legs = {port.id: port for port in self.ports.values() if port.device_owner == ROUTER_INTERFACE}
+        if leg := _pick(legs, op.a):
+            del self.ports[leg.id]
+
+    def add_group(self, op: Operation) -> None:
+        if len(self.groups) < 5:
+            id_ = GroupId(self._id("group"))
+            self.groups[id_] = SecurityGroup(id=id_, project_id=PROJECT, is_default=op.flag)
+            if op.flag:
+                self._rule(id_, id_, "ingress")
+            self._rule(id_, None, "egress")
+
+    def change_group(self, op: Operation) -> None:
+        if group := _pick(self.groups, op.a):
+            self.groups[group.id] = replace(group, stateful=op.flag)
+
+    def delete_group(self, op: Operation) -> None:
+        if group := _pick(self.groups, op.a):
+            for port in list(self.ports.values()):
+                left = tuple(id_ for id_ in port.security_groups if id_ != group.id)
+                self.ports[port.id] = replace(port, security_groups=left)
+            for rule in list(self.rules.values()):
+                if group.id in (rule.security_group_id, rule.remote_group_id):
+                    del self.rules[rule.id]
+            del self.groups[group.id]
+
+    def add_rule(self, op: Operation) -> None:
+        if (group := _pick(self.groups, op.a)) and len(self.rules) < 16:
+            remote = _pick(self.groups, op.b) if op.c % 3 else None
+            self._rule(group.id, remote.id if remote else None, "ingress" if op.flag else "egress")
+
+    def delete_rule(self, op: Operation) -> None:
+        if rule := _pick(self.rules, op.a):
+            del self.rules[rule.id]
+
+    def register_host(self, op: Operation) -> None:
+        id_ = HOSTS[op.a % len(HOSTS)]
+        self.hosts[id_] = Host(id=id_, project_id=ProjectId(""), vtep=bytes([172, 16, op.b % 3, op.a % 5]))
+
+    def rezone_host(self, op: Operation) -> None:
+        if host := _pick(self.hosts, op.a):
+            self.hosts[host.id] = replace(host, zone=str(op.b))
+
+    def forget_host(self, op: Operation) -> None:
+        if host := _pick(self.hosts, op.a):
+            del self.hosts[host.id]
+
+    def _rule(self, group_id: GroupId, remote_id: GroupId | None, direction: str) -> None:
+        id_ = RuleId(self._id("rule"))
+        self.rules[id_] = SecurityGroupRule(
+            id=id_,
+            project_id=PROJECT,
+            security_group_id=group_id,
+            direction=direction,
+            remote_group_id=remote_id,
+        )
+
+    def _workload(self, index: int) -> Port | None:
+        ports = {port.id: port for port in self.ports.values() if port.device_owner != ROUTER_INTERFACE}
+        return _pick(ports, index)
+
+    def _some_groups(self, choice: int) -> tuple[GroupId, ...]:
+        return tuple(id_ for index, id_ in enumerate(sorted(self.groups)) if choice >> index & 1)
+
+    def _ips(self, network_id: NetworkId, choice: int) -> tuple[FixedIp, ...]:
+        own = [subnet for subnet in self.subnets.values() if subnet.network_id == network_id]
+        ips = []
+        for subnet in own[: choice % 3]:
+            number = self._bump()
+            ips.append(FixedIp(subnet.id, subnet.cidr[0][:2] + bytes([number // 250 % 250, number % 250])))
+        return tuple(ips)
+
+    def _bump(self) -> int:
+        self._next += 1
+        return self._next
+
+    def _id(self, kind: str) -> str:
+        return f"{kind}-{self._bump():05}"
+
+
+def replace_op(op: Operation, b: int, c: int) -> Operation:
+    """Give the operation with other choices."""
+    return Operation(op.name, op.a, b, c, op.flag, op.joins)
+
+
+# How often each operation is drawn: ports most, what tears things down least.
+WEIGHTS = {
+    "add_network": 3,
+    "add_subnet": 2,
+    "change_network": 1,
+    "change_subnet": 1,
+    "delete_subnet": 1,
+    "delete_network": 1,
+    "add_port": 8,
+    "add_ports": 6,
+    "move_port": 6,
+    "regroup_port": 5,
+    "secure_port": 3,
+    "raise_port": 3,
+    "rename_port": 1,
+    "readdress_port": 3,
+    "swap_addresses": 2,
+    "change_owner": 1,
+    "delete_port": 4,
+    "add_router": 3,
+    "raise_router": 1,
+    "delete_router": 1,
+    "add_interface": 6,
+    "delete_interface": 4,
+    "add_group": 4,
+    "change_group": 1,
+    "delete_group": 1,
+    "add_rule": 6,
+    "delete_rule": 4,
+    "register_host": 4,
+    "rezone_host": 1,
+    "forget_host": 1,
+}
+NAMES = tuple(name for name, weight in WEIGHTS.items() for _ in range(weight))
+
+
+def _pick(table, index):  # type: ignore[no-untyped-def]
+    """Give one of the records, None when there is none."""
+    return list(table.values())[index % len(table)] if table else None
+
+
+def _set(groups: list[tuple[AnyRecord, ...]]) -> RecordSet:
+    networks, subnets, ports, security_groups, rules, routers, hosts = groups
+    return RecordSet(networks, subnets, ports, security_groups, rules, routers, (), hosts)
