@@ -1,0 +1,90 @@
+"""Bytes of Ethernet, IPv4 and UDP, as far as an agent's own answers need them (RFC 894, 791, 768)."""
+
+import struct
+from typing import NamedTuple
+
+_ETHERTYPE_IPV4 = 0x0800
+_UDP = 17
+_TTL = 64
+
+
+class Ipv4Frame(NamedTuple):
+    """An Ethernet frame with an IPv4 packet, taken apart."""
+
+    eth_dst: int
+    eth_src: int
+    protocol: int
+    ttl: int
+    fragment: int  # offset in 8-byte units; the more-fragments flag is not kept
+    source: bytes
+    destination: bytes
+    header: bytes  # of IPv4, options included
+    payload: bytes  # of IPv4, padding cut off
+
+
+def parse_ipv4(frame: bytes) -> Ipv4Frame | None:
+    """Take a frame apart; None when it is not a whole IPv4 packet. Any bytes are fine."""
+    if len(frame) < 34 or frame[12:14] != b"\x08\x00":
+        return None
+    header_len = (frame[14] & 0x0F) * 4
+    total = int.from_bytes(frame[16:18], "big")
+    if frame[14] >> 4 != 4 or header_len < 20 or not header_len <= total <= len(frame) - 14:
+        return None
+    return Ipv4Frame(
+        eth_dst=int.from_bytes(frame[0:6], "big"),
+        eth_src=int.from_bytes(frame[6:12], "big"),
+        protocol=frame[23],
+        ttl=frame[22],
+        fragment=int.from_bytes(frame[20:22], "big") & 0x1FFF,
+        source=frame[26:30],
+        destination=frame[30:34],
+        header=frame[14 : 14 + header_len],
+        payload=frame[14 + header_len : 14 + total],
+    )
+
+
+def ipv4_frame(
+    *, eth_dst: int, eth_src: int, source: bytes, destination: bytes, protocol: int, payload: bytes
+) -> bytes:
+    """Put an IPv4 packet without options into an Ethernet frame."""
+    ethernet = eth_dst.to_bytes(6, "big") + eth_src.to_bytes(6, "big") + _ETHERTYPE_IPV4.to_bytes(2, "big")
+    head = struct.pack(
+        "!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 0, 0, _TTL, protocol, 0, source, destination
+    )
+    return ethernet + head[:10] + checksum(head).to_bytes(2, "big") + head[12:] + payload
+
+
+def udp_frame(
+    *,
+    eth_dst: int,
+    eth_src: int,
+    source: bytes,
+    destination: bytes,
+    source_port: int,
+    destination_port: int,
+    payload: bytes,
+) -> bytes:
+    """Put a UDP datagram into an Ethernet frame."""
+    length = 8 + len(payload)
+    pseudo = source + destination + struct.pack("!BBH", 0, _UDP, length)
+    head = struct.pack("!HHHH", source_port, destination_port, length, 0)
+    summed = checksum(pseudo + head + payload) or 0xFFFF  # zero would say that there is none
+    datagram = head[:6] + summed.to_bytes(2, "big") + payload
+    return ipv4_frame(
+        eth_dst=eth_dst,
+        eth_src=eth_src,
+        source=source,
+        destination=destination,
+        protocol=_UDP,
+        payload=datagram,
+    )
+
+
+def checksum(data: bytes) -> int:
+    """Give the Internet checksum (RFC 1071)."""
+    if len(data) % 2:
+        data += b"\x00"
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
