@@ -6,8 +6,9 @@ from typing import Any
 
 from alcor.client.api import ApiClient
 from alcor.demo import scenario
-from alcor.demo.results import Batched, Serial, percentile
+from alcor.demo.results import Batched, Serial
 from alcor.demo.tenants import Vpc
+from alcor.lab.percentiles import percentile
 from alcor.model import errors
 
 IN_FORCE_TIMEOUT_S = 30
@@ -22,6 +23,7 @@ def endpoint_of(port: Mapping[str, Any], place: scenario.Placing) -> scenario.En
         group=place.group,
         host=place.host,
         ip=port["fixed_ips"][0]["ip_address"],
+        mac=port["mac_address"],
     )
 
 

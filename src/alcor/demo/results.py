@@ -1,7 +1,5 @@
 """What the demonstration measured, in the form of `--json`."""
 
-from collections.abc import Sequence
-
 import msgspec
 
 
@@ -56,11 +54,3 @@ class Results(msgspec.Struct, frozen=True):
     packets: Packets
     setup_s: float
     total_s: float
-
-
-def percentile(values: Sequence[float], fraction: float) -> float:
-    """Give the nearest-rank percentile; values need not be sorted. Raises ValueError when there are none."""
-    if not values:
-        raise ValueError("no values")
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, round(fraction * len(ordered) + 0.5) - 1))]

@@ -8,6 +8,7 @@ Two tenants with the same addresses. Each has a VPC of two subnets, a router bet
     sealed   nothing                                       tcp/80 to subnet b only
 """
 
+import ipaddress
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -49,6 +50,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     group: str
     host: str
     ip: str
+    mac: str
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -74,6 +76,11 @@ class Placing(msgspec.Struct, frozen=True):
     subnet: str
     group: str
     host: str
+
+
+def gateway(subnet: str) -> str:
+    """Give the address of a subnet's router: the first, as no other is asked for."""
+    return str(next(ipaddress.ip_network(SUBNETS[subnet]).hosts()))
 
 
 def placing(number: int, hosts: Sequence[str]) -> Placing:

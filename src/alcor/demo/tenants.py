@@ -6,6 +6,9 @@ import msgspec
 
 from alcor.client.api import ApiClient
 from alcor.demo import scenario
+from alcor.model import errors
+
+ACTIVE_TIMEOUT_S = 30
 
 
 class Vpc(msgspec.Struct, frozen=True):
@@ -20,6 +23,13 @@ class Vpc(msgspec.Struct, frozen=True):
 async def build(url: str) -> dict[str, Vpc]:
     """Create every tenant's VPC; give them by tenant."""
     return {tenant: await _build_one(url, tenant) for tenant in scenario.TENANTS}
+
+
+async def until_active(api: ApiClient, port_id: str) -> None:
+    """Wait until a port is ACTIVE. Raises Broken when it is not in time."""
+    port = (await api.get(f"/v2.0/ports/{port_id}", wait="active", timeout=ACTIVE_TIMEOUT_S))["port"]
+    if port["status"] != "ACTIVE":
+        raise errors.Broken(f"port {port_id} is {port['status']} {ACTIVE_TIMEOUT_S} s after it was plugged")
 
 
 async def _build_one(url: str, tenant: str) -> Vpc:

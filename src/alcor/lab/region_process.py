@@ -63,6 +63,17 @@ async def hosts_alive(api: ApiClient, count: int, *, timeout_s: float = 60.0) ->
         await asyncio.sleep(POLL_S)
 
 
+def port_is_free(port: int) -> bool:
+    """Can this TCP port of the loopback be listened on now?"""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
 def free_port() -> int:
     """Give a TCP port of the loopback that is free now."""
     with socket.socket() as probe:

@@ -1,0 +1,31 @@
+"""What the demonstration needs of its hosts, whichever data plane they have."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from alcor.client.api import ApiClient
+from alcor.demo.results import Plug
+from alcor.demo.scenario import Attempt, Endpoint
+
+
+class DemoHosts(Protocol):
+    """Hosts with agents, that can be given workloads. Owner of everything it starts."""
+
+    data_plane: str
+    names: Sequence[str]
+
+    async def start(self, agent_url: str) -> None:
+        """Bring the hosts and their agents up; they connect by themselves."""
+        ...
+
+    async def plug(self, api: ApiClient, sample: Sequence[Endpoint]) -> Plug:
+        """Plug a workload into each port of the sample, addressed by DHCP; give the times it took."""
+        ...
+
+    async def attempt(self, attempts: Sequence[Attempt]) -> list[bool]:
+        """Try everything by packets; give for each whether it was answered, in order."""
+        ...
+
+    async def stop(self) -> None:
+        """Remove everything; may be called at any time, and again."""
+        ...

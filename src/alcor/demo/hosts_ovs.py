@@ -1,0 +1,103 @@
+"""Hosts as network namespaces with their own Open vSwitch and agent process; workloads as namespaces."""
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from alcor.client.api import ApiClient
+from alcor.demo import scenario, tenants
+from alcor.demo.results import Plug
+from alcor.demo.scenario import Attempt, Endpoint
+from alcor.lab import packets, workload
+from alcor.lab.agents import LabAgents
+from alcor.lab.laboratory import Laboratory
+from alcor.lab.packets import Probe
+from alcor.lab.percentiles import percentile
+from alcor.lab.plugging import Plugger
+from alcor.lab.workload import Workload, WorkloadPlan
+from alcor.model import errors
+from alcor.model.addressing import mac_from_text
+
+FIRST_PING_TIMEOUT_S = 20.0
+GUESTS_AT_ONCE = 8
+T = TypeVar("T")
+
+
+class OvsHosts:
+    """Implements `DemoHosts` on a lab."""
+
+    data_plane = "ovs"
+
+    def __init__(self, count: int) -> None:
+        self._lab = Laboratory(hosts=count)
+        self._agents: LabAgents | None = None
+        self._workloads: dict[str, Workload] = {}
+        self._plugger = Plugger()
+        # One thread for the lab: when a start is given up, the clean-up waits for its end.
+        self._lab_thread = ThreadPoolExecutor(1)
+        self._guests = ThreadPoolExecutor(GUESTS_AT_ONCE)
+        self.names = [host.name for host in self._lab.hosts]
+
+    async def start(self, agent_url: str) -> None:
+        await self._in_lab(self._lab.start)
+        self._agents = LabAgents(self._lab, agent_url)
+        await self._agents.start()
+
+    async def plug(self, api: ApiClient, sample: Sequence[Endpoint]) -> Plug:
+        hosts = {host.name: host for host in self._lab.hosts}
+        plans = [WorkloadPlan(each.port_id, mac_from_text(each.mac), hosts[each.host]) for each in sample]
+        made = await self._in_lab(self._lab.add_workloads, plans, plugged=False)
+        self._workloads = {each.port_id: each for each in made}
+        active: list[float] = []
+        pings: list[asyncio.Task[float]] = []
+        for endpoint, each in zip(sample, made, strict=True):
+            # One at a time, as workloads come to a host; addresses are asked for while the next is plugged.
+            started = time.perf_counter()
+            await self._plugger.plug(each)
+            await tenants.until_active(api, endpoint.port_id)
+            active.append((time.perf_counter() - started) * 1000)
+            pings.append(asyncio.create_task(self._first_ping(endpoint, each, started)))
+        first_ping = [took for took in await asyncio.gather(*pings) if took >= 0]
+        await self._in_lab(packets.serve, made, scenario.WEB_PORT)
+        await self._in_lab(packets.serve, made, scenario.DB_PORT)
+        return Plug(
+            len(made),
+            *(percentile(values, fraction) for values in (active, first_ping) for fraction in (0.5, 0.99)),
+        )
+
+    async def attempt(self, attempts: Sequence[Attempt]) -> list[bool]:
+        probes = [
+            Probe(self._workloads[each.source.port_id], each.target.ip, "icmp")
+            if each.port is None
+            else Probe(self._workloads[each.source.port_id], each.target.ip, "tcp", each.port)
+            for each in attempts
+        ]
+        return await self._in_lab(packets.probe_matrix, probes)
+
+    async def stop(self) -> None:
+        self._plugger.close()
+        if self._agents is not None:
+            await self._agents.stop()
+        await self._in_lab(self._lab.close)
+
+    async def _in_lab(self, work: Callable[..., T], *arguments: object, **named: object) -> T:
+        call = functools.partial(work, *arguments, **named)
+        return await asyncio.get_running_loop().run_in_executor(self._lab_thread, call)
+
+    async def _as_guest(self, work: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._guests, work, *arguments)
+
+    async def _first_ping(self, endpoint: Endpoint, each: Workload, started: float) -> float:
+        """Address by DHCP, then ping the gateway. Give milliseconds since plugging began, -1 if it may not."""
+        await self._as_guest(workload.configure_by_dhcp, [each], self._lab.dhcp_script)
+        if endpoint.group not in scenario.SENDS_EVERYTHING:
+            return -1.0
+        gateway = scenario.gateway(endpoint.subnet)
+        deadline = time.perf_counter() + FIRST_PING_TIMEOUT_S
+        while not (await self._as_guest(packets.probe_matrix, [Probe(each, gateway, "icmp")]))[0]:
+            if time.perf_counter() > deadline:
+                raise errors.Broken(f"{endpoint.ip} on {endpoint.host} does not reach its gateway {gateway}")
+        return (time.perf_counter() - started) * 1000

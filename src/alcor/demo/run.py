@@ -1,0 +1,150 @@
+"""The demonstration from start to end: set up, provision, plug, try every packet, report."""
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from alcor.client.api import ApiClient
+from alcor.demo import provisioning, report, scenario, tenants
+from alcor.demo.hosts import DemoHosts
+from alcor.demo.results import Packets, Results
+from alcor.demo.scenario import Endpoint
+from alcor.lab.region_process import RegionProcess, hosts_alive
+from alcor.model import errors
+
+SAMPLE_MIN = 40
+
+
+class DemoSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be chosen."""
+
+    serial_ports: int
+    batched_ports: int
+    chart: Path
+    api_port: int | None
+
+
+class Demo:
+    """Owner of the region and the hosts of one demonstration."""
+
+    def __init__(self, settings: DemoSettings, hosts: DemoHosts, console: Console) -> None:
+        self._settings = settings
+        self._hosts = hosts
+        self._console = console
+        self._directory = Path(tempfile.mkdtemp(prefix="alcor-demo-"))
+        self._directory.chmod(0o755)  # the embedded database runs as another user
+        self.region = RegionProcess(self._directory, api_port=settings.api_port)
+
+    async def run(self) -> Results:
+        """Do everything once. Raises the six kinds of error when a part does not come up."""
+        began = time.perf_counter()
+        settings, names = self._settings, self._hosts.names
+        with self._console.status("starting the region and its hosts"):
+            await self.region.start()
+            await self._hosts.start(self.region.agent_url)
+            async with ApiClient(self.region.url) as api:
+                await hosts_alive(api, len(names))
+            vpcs = await tenants.build(self.region.url)
+        setup_s = time.perf_counter() - began
+        self._console.print(
+            f"region up with {len(names)} hosts ({self._hosts.data_plane} data plane) and "
+            f"{len(vpcs)} tenants with the same addresses, in {setup_s:.1f} s"
+        )
+        async with ApiClient(self.region.url) as api:
+            with self._progress() as progress:
+                task = progress.add_task("one call each", total=settings.serial_ports)
+                serial, serial_endpoints = await provisioning.serially(
+                    api,
+                    vpcs,
+                    names,
+                    count=settings.serial_ports,
+                    progress=lambda steps: progress.advance(task, steps),
+                )
+                task = progress.add_task("one call for all", total=settings.batched_ports)
+                batched, endpoints = await provisioning.batched(
+                    api, vpcs, names, first=settings.serial_ports, count=settings.batched_ports
+                )
+                progress.advance(task, batched.in_force)
+            sample = choose_sample(serial_endpoints + endpoints, hosts=len(names))
+            with self._console.status(f"plugging {len(sample)} workloads, addresses by DHCP"):
+                plug = await self._hosts.plug(api, sample)
+        with self._console.status("trying every pair by ping and TCP"):
+            packets = await self._try_packets(sample)
+        return Results(
+            data_plane=self._hosts.data_plane,
+            hosts=len(names),
+            serial=serial,
+            batched=batched,
+            plug=plug,
+            packets=packets,
+            setup_s=round(setup_s, 2),
+            total_s=round(time.perf_counter() - began, 2),
+        )
+
+    async def stop(self) -> None:
+        """Remove everything that was started."""
+        with contextlib.suppress(errors.AlcorError):
+            await self._hosts.stop()
+        await self.region.stop()
+        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+
+    async def _try_packets(self, sample: Sequence[Endpoint]) -> Packets:
+        attempts = list(scenario.attempts(sample))
+        expected = [scenario.may_reach(attempt) for attempt in attempts]
+        seen = await self._hosts.attempt(attempts)
+        outcomes = list(zip(attempts, expected, seen, strict=True))
+        wrong = tuple(
+            f"{attempt.words}: {'must reach but does not' if wanted else 'must be refused but arrives'}"
+            for attempt, wanted, reached in outcomes
+            if wanted != reached
+        )
+        return Packets(
+            pairs=len(attempts),
+            expected_reach=sum(expected),
+            reached=sum(wanted and reached for _, wanted, reached in outcomes),
+            expected_blocked=len(expected) - sum(expected),
+            blocked=sum(not wanted and not reached for _, wanted, reached in outcomes),
+            wrong=wrong,
+        )
+
+    def _progress(self) -> Progress:
+        return Progress(
+            TextColumn("{task.description:<17}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
+        )
+
+
+def choose_sample(endpoints: Sequence[Endpoint], *, hosts: int) -> list[Endpoint]:
+    """Take the last ports, so many that every tenant, subnet, group and host is among them.
+
+    The second tenant's every other port is taken from the round before: so that half of the addresses are held
+    by workloads of both tenants, and half by one only, where the other must not reach it.
+    """
+    combinations = len(scenario.TENANTS) * len(scenario.SUBNETS) * len(scenario.GROUPS) * hosts
+    rounds = -(-SAMPLE_MIN // combinations)
+    first = len(endpoints) - rounds * combinations
+    sample = []
+    for number, endpoint in enumerate(endpoints[first:]):
+        from_before = endpoint.tenant == scenario.TENANTS[1] and number // len(scenario.TENANTS) % 2 == 1
+        sample.append(
+            endpoints[first + number - combinations] if from_before and first >= combinations else endpoint
+        )
+    return sample
+
+
+def show(results: Results, settings: DemoSettings, console: Console) -> None:
+    """Print the report and draw the chart."""
+    report.show(results, console)
+    report.write_chart(results, settings.chart)
+    console.print(f"chart: {settings.chart}")
