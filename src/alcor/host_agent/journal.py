@@ -96,7 +96,7 @@ class FileJournal:
         return state
 
     def append(self, frames: Sequence[bytes]) -> None:
-        data = b"".join(part for frame in frames for part in (_header(frame), frame))
+        data = b"".join(map(record, frames))
         try:
             written = os.write(self._file, data)
             if written != len(data):
@@ -175,15 +175,13 @@ def snapshot(state: HostState) -> bytes:
         for key, version in sorted(state.versions.items())
         if key not in state.sections
     ]
-    parts: list[bytes] = []
-    for updates in (*([update] for update in state.full_updates()), gone):
-        body = _encoder.encode(Update(0, tuple(updates)))
-        parts += (_header(body), body)
-    return b"".join(parts)
+    updates = [Update(0, (update,)) for update in state.full_updates()]
+    return b"".join(record(_encoder.encode(update)) for update in (*updates, Update(0, tuple(gone))))
 
 
-def _header(body: bytes) -> bytes:
-    return _HEADER.pack(len(body), zlib.crc32(body))
+def record(frame: bytes) -> bytes:
+    """Make the record of one frame body."""
+    return _HEADER.pack(len(frame), zlib.crc32(frame)) + frame
 
 
 def _unavailable(path: Path, error: OSError) -> errors.Unavailable:

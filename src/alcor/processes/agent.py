@@ -1,0 +1,201 @@
+"""Agents as processes: one for a host, or many emulated hosts in one process. Wiring only."""
+
+import asyncio
+import contextlib
+import gc
+import hashlib
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+import uvloop
+
+from alcor.adapters import stream
+from alcor.contracts.data_plane import DataPlane, HostFacts
+from alcor.host_agent.agent import Agent
+from alcor.host_agent.journal import FileJournal, NoJournal
+from alcor.host_agent.settings import USUAL, AgentTiming
+from alcor.model import errors
+from alcor.model.ids import HostId
+from alcor.runtime.clock import SystemClock
+from alcor.runtime.event_log import EventLog
+from alcor.runtime.supervision import Supervisor
+
+if TYPE_CHECKING:  # each process loads the data plane that it drives, and no other
+    pass
+
+EXIT_CLEAN = 0
+EXIT_FAILED = 1  # start it again: applying is idempotent
+EXIT_SETTINGS = 2  # starting it again changes nothing
+GC_THRESHOLD = 50_000  # goal state is long-lived and has no cycles: the default looks at it again and again
+OVS_RUN_DIR = Path("/var/run/openvswitch")
+
+
+class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What one agent needs. `vtep` is packed. `state_dir` None: it keeps nothing over a restart."""
+
+    host: str
+    vtep: bytes
+    controller_urls: tuple[str, ...]
+    zone: str = ""
+    data_plane: Literal["ovs", "simulated"] = "ovs"
+    ovs_run_dir: Path = OVS_RUN_DIR
+    state_dir: Path | None = None
+    timing: AgentTiming = USUAL
+
+
+def main(settings: AgentSettings, log: EventLog) -> int:
+    """Run one agent on a loop of its own until SIGTERM or SIGINT; give the exit status."""
+    return uvloop.run(run(settings, log))
+
+
+async def run(settings: AgentSettings, log: EventLog) -> int:
+    """Run one agent until SIGTERM or SIGINT, and give the exit status. What forwards goes on (law 6)."""
+    if not settings.host or len(settings.vtep) not in (4, 16) or not settings.controller_urls:
+        log.error("settings_refused", reason="an agent needs a host name, a tunnel address and a controller")
+        return EXIT_SETTINGS
+    facts = facts_of(settings.host, settings.vtep)
+    agent = Agent(
+        facts,
+        settings.zone,
+        _data_plane(settings, facts, log),
+        FileJournal(settings.state_dir) if settings.state_dir else NoJournal(),
+        stream.connect,
+        SystemClock(),
+        log,
+        urls=settings.controller_urls,
+        timing=settings.timing,
+    )
+    log.info("agent_starts", host=settings.host, data_plane=settings.data_plane)
+    return await _until_told(agent.run(), settings.host, log)
+
+
+class EmulatedHosts:
+    """Agents with simulated data planes in this process: hosts `host-0` ... with tunnel addresses in 10/8.
+
+    Owner of its agents, from `start` to `stop`. `fabric` joins the data planes, so that packets pass.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        controller_url: str,
+        log: EventLog,
+        *,
+        first: int = 0,
+        zone: str = "",
+        state_dir: Path | None = None,
+        timing: AgentTiming = USUAL,
+    ) -> None:
+        from alcor.data_plane.simulated.driver import SimulatedDataPlane
+        from alcor.data_plane.simulated.fabric import Fabric
+
+        self.fabric: Fabric = Fabric()
+        self.data_planes: dict[HostId, SimulatedDataPlane] = {}
+        self._supervisor = Supervisor(log)
+        self._agents: dict[HostId, Agent] = {}
+        self.failed = self._supervisor.failed
+        for number in range(first, first + count):
+            facts = facts_of(f"host-{number}", synthetic_vtep(number))
+            data_plane = SimulatedDataPlane(facts, self.fabric)
+            self.data_planes[facts.host] = data_plane
+            self._agents[facts.host] = Agent(
+                facts,
+                zone,
+                data_plane,
+                FileJournal(state_dir / facts.host) if state_dir else NoJournal(),
+                stream.connect,
+                SystemClock(),
+                log,
+                urls=(controller_url,),
+                timing=timing,
+            )
+
+    def start(self) -> None:
+        """Start all; they connect by themselves."""
+        for host, agent in self._agents.items():
+            self._supervisor.start(f"agent {host}", agent.run())
+
+    async def stop(self) -> None:
+        """Stop all."""
+        await self._supervisor.close()
+
+
+async def run_many(
+    count: int,
+    controller_url: str,
+    log: EventLog,
+    *,
+    first: int = 0,
+    zone: str = "",
+    state_dir: Path | None = None,
+) -> int:
+    """Run emulated hosts until SIGTERM or SIGINT, and give the exit status."""
+    hosts = EmulatedHosts(count, controller_url, log, first=first, zone=zone, state_dir=state_dir)
+    hosts.start()
+    try:
+        return await _until_told(hosts.failed.wait(), f"{count} emulated hosts", log)
+    finally:
+        await hosts.stop()
+
+
+def facts_of(host: str, vtep: bytes) -> HostFacts:
+    """Give what a data plane must know of its host."""
+    return HostFacts(host=HostId(host), vtep=vtep, router_mac=router_mac(host))
+
+
+def router_mac(host: str) -> int:
+    """Give the address from which a host routes: locally administered, unicast, the same at every start.
+
+    46 bits of a hash: in a region of half a million hosts two share one with a chance of 0.2 %.
+    """
+    number = int.from_bytes(hashlib.blake2b(f"router {host}".encode(), digest_size=6).digest(), "big")
+    return number & ~(0x01 << 40) | (0x02 << 40)
+
+
+def synthetic_vtep(number: int) -> bytes:
+    """Give the tunnel address of an emulated host: 10.0.0.1 and up."""
+    return (0x0A000001 + number).to_bytes(4, "big")
+
+
+def tune_collector() -> None:
+    """Let the garbage collector leave alone what is there, and look at the rest less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 50, 50)
+
+
+def _data_plane(settings: AgentSettings, facts: HostFacts, log: EventLog) -> DataPlane:
+    if settings.data_plane == "simulated":
+        from alcor.data_plane.simulated.driver import SimulatedDataPlane
+        from alcor.data_plane.simulated.fabric import Fabric
+
+        return SimulatedDataPlane(facts, Fabric())
+    from alcor.data_plane.ovs.driver import OvsDataPlane
+
+    return OvsDataPlane(facts, settings.ovs_run_dir, log)
+
+
+async def _until_told(work: Coroutine[Any, Any, object], name: str, log: EventLog) -> int:
+    """Run the work until it ends by itself, which is a failure, or a signal ends it."""
+    tune_collector()
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    supervisor = Supervisor(log)
+    task = supervisor.start(name, work)
+    waiting = asyncio.create_task(told.wait())
+    try:
+        await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
+        if told.is_set():
+            log.info("agent_ends", name=name)
+            return EXIT_CLEAN
+        with contextlib.suppress(errors.Unavailable):
+            task.result()
+        return EXIT_FAILED
+    finally:
+        waiting.cancel()
+        await supervisor.close()

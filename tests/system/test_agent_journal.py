@@ -1,0 +1,101 @@
+"""The journal on a disk: restarts, torn tails, growth, and a disk that is full."""
+
+import os
+import stat
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from alcor.contracts.agent_channel import Update
+from alcor.host_agent import inbox, journal
+from alcor.host_agent.journal import FileJournal
+from alcor.model import errors
+from alcor.model.goal_state import HostState, SectionUpdate
+from doubles.agent import delta, full, key
+
+
+def frame(*sections: SectionUpdate) -> bytes:
+    return msgspec.msgpack.encode(Update(1, sections))
+
+
+def loaded(directory: Path) -> HostState:
+    reader = FileJournal(directory)
+    try:
+        return reader.load()
+    finally:
+        reader.close()
+
+
+def test_what_was_appended_is_there_after_a_restart_and_after_a_torn_tail(tmp_path: Path) -> None:
+    writer = FileJournal(tmp_path / "state")
+    writer.load()
+    writer.append([frame(full("a", 1, "p")), frame(delta("a", 1, 2, "q"))])
+    writer.close()
+    path = tmp_path / "state" / "journal"
+    assert loaded(tmp_path / "state").versions[key("a")].revision == 2
+    path.write_bytes(path.read_bytes()[:-3])
+    again = FileJournal(tmp_path / "state")
+    assert again.load().versions[key("a")].revision == 1
+    again.append([frame(delta("a", 1, 3, "r"))])  # goes where the torn record was
+    again.close()
+    assert loaded(tmp_path / "state").full_updates() == [full("a", 3, "p", "r")]
+
+
+def test_only_its_owner_may_read_it_and_only_one_agent_may_use_it(tmp_path: Path) -> None:
+    writer = FileJournal(tmp_path / "state")
+    writer.load()
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "state").iterdir()}
+    assert modes == {"journal": 0o600, "lock": 0o600}
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+    with pytest.raises(errors.Unavailable, match="another agent"):
+        loaded(tmp_path / "state")
+    writer.close()
+    loaded(tmp_path / "state")
+
+
+def test_its_size_is_bounded_however_many_updates_come(tmp_path: Path) -> None:
+    writer = FileJournal(tmp_path)
+    state = writer.load()
+    names = [f"port-{number}" for number in range(500)]
+    compactions = 0
+    for revision in range(1, 200):
+        update = full("a", revision, *names)
+        inbox.receive(state, update)
+        writer.append([frame(update)])
+        if writer.wants_compaction:
+            writer.compact(state)
+            compactions += 1
+        size = (tmp_path / "journal").stat().st_size
+        assert size <= max(journal.COMPACT_MIN_BYTES, 3 * len(journal.snapshot(state))) + 2 * len(frame(update))
+    writer.append([frame(full("b", 1))])  # to the new file, not to the one that was replaced
+    writer.close()
+    assert 2 < compactions < 100
+    assert loaded(tmp_path).full_updates() == [*state.full_updates(), full("b", 1)]
+
+
+def test_a_compaction_that_was_cut_short_leaves_the_journal_as_it_was(tmp_path: Path) -> None:
+    writer = FileJournal(tmp_path)
+    state = writer.load()
+    inbox.receive(state, full("a", 1, "p"))
+    writer.append([frame(full("a", 1, "p"))])
+    (tmp_path / "journal.next").mkdir()  # it cannot be written
+    with pytest.raises(errors.Unavailable):
+        writer.compact(state)
+    writer.append([frame(delta("a", 1, 2, "q"))])
+    writer.close()
+    assert loaded(tmp_path).full_updates() == [full("a", 2, "p", "q")]
+
+
+def test_a_disk_that_takes_nothing_is_told_and_loses_nothing_written_before(tmp_path: Path) -> None:
+    writer = FileJournal(tmp_path)
+    writer.load()
+    writer.append([frame(full("a", 1, "p"))])
+    broken = os.open("/dev/full", os.O_RDWR)
+    kept, writer._file = writer._file, broken
+    with pytest.raises(errors.Unavailable):
+        writer.append([frame(full("b", 1))])
+    os.close(broken)
+    writer._file = kept
+    writer.close()
+    assert loaded(tmp_path).full_updates() == [full("a", 1, "p")]
