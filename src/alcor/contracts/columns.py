@@ -91,3 +91,12 @@ def groups(records: RecordSet) -> Sequence[tuple[AnyRecord, ...]]:
         records.port_groups,
         records.hosts,
     )
+
+
+def merged(inserts: RecordSet, updates: RecordSet) -> RecordSet:
+    """Give the records of both sets, the inserted ones of each kind first."""
+    if updates == RecordSet():
+        return inserts
+    return RecordSet(
+        *((*new, *changed) for new, changed in zip(groups(inserts), groups(updates), strict=True))  # type: ignore[arg-type]  # in the order of the fields
+    )

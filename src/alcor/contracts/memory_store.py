@@ -67,20 +67,12 @@ class MemoryStore:
             self._remove(self._records[type(record)][record.id])
         for record in (*_each(write.updates), *_each(write.inserts)):
             self._add(record)
-        puts = RecordSet(
-            *(
-                (*inserted, *updated)
-                for inserted, updated in zip(
-                    columns.groups(write.inserts), columns.groups(write.updates), strict=True
-                )
-            )  # type: ignore[arg-type]  # the groups are in the order of the fields
-        )
         change = Change(
             await self.revision() + 1,
             self._clock.now_us(),
             write.request_id,
             write.project_id,
-            puts,
+            columns.merged(write.inserts, write.updates),
             write.deletes,
         )
         self._log.append(change)

@@ -1,0 +1,193 @@
+"""Records to rows and back: the columns of each kind, the encoded body, and the log's payload."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from alcor.contracts import columns
+from alcor.contracts.store import Change, R, Write
+from alcor.model.ids import ProjectId, RequestId
+from alcor.model.records import (
+    KIND_OF,
+    AnyRecord,
+    Host,
+    Network,
+    Port,
+    PortGroup,
+    Record,
+    RecordSet,
+    Router,
+    SecurityGroup,
+    SecurityGroupRule,
+    Subnet,
+)
+
+Row = tuple[object, ...]
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Table(msgspec.Struct, frozen=True):
+    """Where records of a kind are kept. `row` gives the values of `columns` for a record and its body."""
+
+    kind: type[Record]
+    kind_name: str
+    name: str
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    row: Callable[[Any, bytes], Row]
+
+
+def _table(kind: type[AnyRecord], name: str, own: Mapping[str, str], row: Callable[[Any, bytes], Row]) -> Table:
+    id_type = "text" if kind is Host else "uuid"
+    all_columns = {
+        "id": id_type,
+        "project_id": "text",
+        "name": "text",
+        "revision_number": "int8",
+        **own,
+        "body": "bytea",
+    }
+    return Table(kind, KIND_OF[kind], name, tuple(all_columns), tuple(all_columns.values()), row)
+
+
+def _network(it: Network, body: bytes) -> Row:
+    return (it.id, it.project_id, it.name, it.revision_number, it.shared, it.vni, body)
+
+
+def _of_network(it: Subnet | PortGroup, body: bytes) -> Row:
+    return (it.id, it.project_id, it.name, it.revision_number, it.network_id, body)
+
+
+def _port(it: Port, body: bytes) -> Row:
+    return (
+        it.id,
+        it.project_id,
+        it.name,
+        it.revision_number,
+        it.network_id,
+        it.mac,
+        it.host,
+        it.device_id,
+        it.device_owner,
+        it.port_group_id or None,
+        body,
+    )
+
+
+def _group(it: SecurityGroup, body: bytes) -> Row:
+    return (it.id, it.project_id, it.name, it.revision_number, it.is_default, body)
+
+
+def _rule(it: SecurityGroupRule, body: bytes) -> Row:
+    return (
+        it.id,
+        it.project_id,
+        it.name,
+        it.revision_number,
+        it.security_group_id,
+        it.remote_group_id,
+        body,
+    )
+
+
+def _plain(it: Router | Host, body: bytes) -> Row:
+    return (it.id, it.project_id, it.name, it.revision_number, body)
+
+
+_PORT_COLUMNS = {
+    "network_id": "uuid",
+    "mac": "int8",
+    "host": "text",
+    "device_id": "text",
+    "device_owner": "text",
+    "port_group_id": "uuid",
+}
+TABLES: Mapping[type[Record], Table] = {
+    table.kind: table
+    for table in (
+        _table(Network, "networks", {"shared": "bool", "vni": "int8"}, _network),
+        _table(Subnet, "subnets", {"network_id": "uuid"}, _of_network),
+        _table(Port, "ports", _PORT_COLUMNS, _port),
+        _table(SecurityGroup, "security_groups", {"is_default": "bool"}, _group),
+        _table(
+            SecurityGroupRule,
+            "security_group_rules",
+            {"security_group_id": "uuid", "remote_group_id": "uuid"},
+            _rule,
+        ),
+        _table(Router, "routers", {}, _plain),
+        _table(PortGroup, "port_groups", {"network_id": "uuid"}, _of_network),
+        _table(Host, "hosts", {}, _plain),
+    )
+}
+_decoders: Mapping[type[Record], msgspec.msgpack.Decoder[Any]] = {
+    kind: msgspec.msgpack.Decoder(kind) for kind in KIND_OF
+}
+_payload_decoder = msgspec.msgpack.Decoder(tuple[RecordSet, RecordSet])
+
+
+class Encoded(msgspec.Struct, frozen=True):
+    """A write with every record encoded once: the bytes serve as the row's body and in the log.
+
+    `inserts`, `updates`, `deletes`: records by kind, only kinds with any. `bodies`: in the same order, for
+    inserts and updates.
+    """
+
+    write: Write
+    inserts: Mapping[type[Record], tuple[Sequence[AnyRecord], Sequence[bytes]]]
+    updates: Mapping[type[Record], tuple[Sequence[AnyRecord], Sequence[bytes]]]
+    deletes: Mapping[type[Record], Sequence[AnyRecord]]
+    payload: bytes
+    size: int  # records touched
+
+
+def encode(write: Write) -> Encoded:
+    """Encode the records of a write and its log payload. O(records)."""
+    inserts: dict[type[Record], tuple[Sequence[AnyRecord], Sequence[bytes]]] = {}
+    updates: dict[type[Record], tuple[Sequence[AnyRecord], Sequence[bytes]]] = {}
+    deletes: dict[type[Record], Sequence[AnyRecord]] = {}
+    puts = []
+    size = 0
+    inserted = columns.groups(write.inserts)
+    updated = columns.groups(write.updates)
+    deleted = columns.groups(write.deletes)
+    for kind, ins, upd, gone in zip(TABLES, inserted, updated, deleted, strict=True):
+        raws: list[msgspec.Raw] = []
+        for records, by_kind in ((ins, inserts), (upd, updates)):
+            if records:
+                bodies = [_encoder.encode(record) for record in records]
+                by_kind[kind] = (records, bodies)
+                raws += map(msgspec.Raw, bodies)
+        if gone:
+            deletes[kind] = gone
+        puts.append(raws)
+        size += len(ins) + len(upd) + len(gone)
+    return Encoded(write, inserts, updates, deletes, _encoder.encode((puts, write.deletes)), size)
+
+
+def decode(kind: type[R], body: bytes) -> R:
+    """Read a record from its body."""
+    record: R = _decoders[kind].decode(body)
+    return record
+
+
+def decode_all(kind: type[R], bodies: Sequence[tuple[bytes]]) -> list[R]:
+    """Read the records of rows that hold nothing but the body."""
+    read = _decoders[kind].decode
+    return [read(body) for (body,) in bodies]
+
+
+def decode_change(row: Mapping[str, Any]) -> Change:
+    """Read an entry of the log. Shape: the columns of `changes`."""
+    puts, deletes = _payload_decoder.decode(row["payload"])
+    return Change(
+        row["revision"],
+        row["committed_at"],
+        RequestId(row["request_id"]),
+        ProjectId(row["project_id"]),
+        puts,
+        deletes,
+    )

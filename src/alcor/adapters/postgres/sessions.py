@@ -1,0 +1,72 @@
+"""Connections to PostgreSQL: how they are opened, and which of their errors mean what."""
+
+import asyncio
+
+import asyncpg
+
+from alcor.model import errors
+
+CONNECT_S = 5.0
+AWAY_S = 3.0  # how long a call waits for a server that is away
+RETRY_AFTER_S = 1.0
+
+# The server is away or went away: nothing is known about the statement under way.
+LOST = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,  # also: the connection was closed in the middle
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutting down, starting up
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InternalClientError,
+)
+# The transaction lost against another one and was rolled back: run it again.
+RACED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+
+
+class Session(asyncpg.Connection):  # type: ignore[misc]  # the library has no types
+    """A connection that the pool need not reset: no session state is ever set (reset costs 3x a read)."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+async def connect(dsn: str) -> Session:
+    """Open one connection. Raises one of LOST when the server is away."""
+    session: Session = await asyncpg.connect(
+        dsn, timeout=CONNECT_S, connection_class=Session, statement_cache_size=512
+    )
+    return session
+
+
+async def open_pool(dsn: str, *, size: int) -> asyncpg.Pool:
+    """Open a pool of sessions for reads."""
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=1,
+        max_size=size,
+        timeout=CONNECT_S,
+        connection_class=Session,
+        statement_cache_size=512,
+        command_timeout=30.0,
+    )
+
+
+async def wait_for_server(dsn: str, *, within_s: float) -> Session:
+    """Connect, waiting for a server that is away. Raises Unavailable."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within_s
+    while True:
+        try:
+            return await connect(dsn)
+        except LOST as error:
+            if loop.time() + 0.05 > deadline:
+                raise away(error) from error
+        except (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError) as error:
+            raise errors.Invalid(f"the database refuses the connection: {error}") from error
+        await asyncio.sleep(0.05)
+
+
+def away(cause: BaseException) -> errors.Unavailable:
+    """Give the error that says the store does not answer."""
+    return errors.Unavailable(f"the store does not answer: {cause!r}", retry_after_s=RETRY_AFTER_S)

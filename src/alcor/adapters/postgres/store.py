@@ -1,0 +1,171 @@
+"""The store on PostgreSQL: `contracts.store.Store` over a pool for reads and a committer for writes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import asyncpg
+
+from alcor.adapters.postgres import migrate, queries, rows, sessions
+from alcor.adapters.postgres.committer import Committer
+from alcor.adapters.postgres.rows import TABLES
+from alcor.contracts import columns
+from alcor.contracts.store import Change, Query, R, Snapshot, Write
+from alcor.model import errors
+from alcor.model.records import Host
+from alcor.runtime.clock import Clock
+from alcor.runtime.event_log import EventLog
+
+READERS_MAX = 8  # connections for reads; more only queue inside the server
+SNAPSHOT_CHUNK = 1000
+_A = TypeVar("_A")
+
+
+class PostgresStore:
+    """Implements `Store`. Owner of the pool and the committer. Make it with `open`."""
+
+    def __init__(self, dsn: str, clock: Clock, pool: asyncpg.Pool, committer: Committer) -> None:
+        self._dsn = dsn
+        self._clock = clock
+        self._pool = pool
+        self._committer = committer
+
+    @classmethod
+    async def open(cls, dsn: str, clock: Clock, log: EventLog) -> "PostgresStore":
+        """Connect, and bring the schema up to date. Raises Unavailable when the server does not answer."""
+        session = await sessions.wait_for_server(dsn, within_s=10.0)
+        try:
+            for name in await migrate.migrate(session):
+                log.info("schema_migrated", name=name)
+        finally:
+            await session.close()
+        pool = await sessions.open_pool(dsn, size=READERS_MAX)
+        return cls(dsn, clock, pool, Committer(dsn, clock, log))
+
+    async def close(self) -> None:
+        """Close all connections. Writes that still wait are answered Unavailable."""
+        await self._committer.close()
+        self._pool.terminate()
+
+    async def get(self, kind: type[R], ids: Sequence[str]) -> dict[str, R]:
+        table = TABLES[kind]
+        wanted = queries.storable(table.types[0], ids)
+        if not wanted:
+            return {}
+        if len(wanted) == 1:
+            found = await self._fetch(f"SELECT body FROM {table.name} WHERE id = $1", wanted[0])
+        else:
+            found = await self._fetch(
+                f"SELECT body FROM {table.name} WHERE id = ANY($1::{table.types[0]}[])", wanted
+            )
+        by_id: dict[str, R] = {record.id: record for record in rows.decode_all(kind, found)}
+        return {id_: by_id[id_] for id_ in ids if id_ in by_id}
+
+    async def select(self, kind: type[R], query: Query) -> list[R]:
+        statement = queries.select(kind, query)
+        found = await self._fetch(statement.text, *statement.arguments)
+        if query.limit is None and len(found) > columns.PAGE_MAX:
+            raise errors.LimitReached(f"more than {columns.PAGE_MAX} records match: ask for pages")
+        return rows.decode_all(kind, found)
+
+    async def commit(self, write: Write) -> int:
+        return (await self._committer.commit(write)).revision
+
+    async def revision(self) -> int:
+        ((revision,),) = await self._fetch("SELECT revision FROM partition WHERE id = 1")
+        return int(revision)
+
+    async def changes(self, *, after: int, limit: int = 1000) -> list[Change]:
+        found = await self._fetch(
+            "SELECT revision, committed_at, request_id, project_id, payload FROM changes"
+            " WHERE revision > $1 ORDER BY revision LIMIT $2",
+            after,
+            limit,
+        )
+        is_complete = found[0]["revision"] == after + 1 if found else await self.revision() <= after
+        if limit > 0 and not is_complete:
+            # Either it was trimmed, or a commit came between the two reads: only the first is final.
+            ((oldest,),) = await self._fetch("SELECT min(revision) FROM changes")
+            if oldest is None or oldest > after + 1:
+                raise errors.Missing(f"the log after revision {after} was trimmed away")
+            return await self.changes(after=after, limit=limit)
+        return [rows.decode_change(row) for row in found]
+
+    async def begin_epoch(self) -> int:
+        ((epoch,),) = await self._fetch("UPDATE partition SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch")
+        return int(epoch)
+
+    def snapshot(self) -> Snapshot:
+        return _PostgresSnapshot(self._dsn)
+
+    def listen(self, on_commit: Callable[[Change], None]) -> None:
+        self._committer.listen(on_commit)
+
+    async def _fetch(self, text: str, *arguments: object) -> list[asyncpg.Record]:
+        async def fetch() -> list[asyncpg.Record]:
+            async with self._pool.acquire(timeout=sessions.AWAY_S) as session:
+                found: list[asyncpg.Record] = await session.fetch(text, *arguments)
+                return found
+
+        return await answered(fetch)
+
+
+async def answered(ask: Callable[[], Awaitable[_A]]) -> _A:
+    """Repeat a read while the server is away, up to AWAY_S; translate the library's errors."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + sessions.AWAY_S
+    while True:
+        try:
+            return await ask()
+        except (ValueError, asyncpg.DataError) as error:
+            raise errors.Invalid(f"a value cannot be looked up: {error}") from error
+        except (*sessions.LOST, *sessions.RACED) as error:
+            if loop.time() >= deadline:
+                raise sessions.away(error) from error
+            await asyncio.sleep(0.05)
+        except asyncpg.PostgresError as error:
+            raise errors.Broken(f"the store refuses a statement: {error}") from error
+
+
+class _PostgresSnapshot:
+    """One REPEATABLE READ transaction on a connection of its own."""
+
+    revision: int
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._session: sessions.Session | None = None
+
+    async def records(self, kind: type[R]) -> AsyncIterator[Sequence[R]]:
+        if self._session is None:
+            raise errors.Broken("the snapshot is not open")
+        table = TABLES[kind]
+        last = "" if kind is Host else queries.NIL
+        while True:
+            try:
+                found = await self._session.fetch(
+                    f"SELECT body FROM {table.name} WHERE id > $1 ORDER BY id LIMIT {SNAPSHOT_CHUNK}", last
+                )
+            except sessions.LOST as error:
+                raise sessions.away(error) from error
+            if found:
+                chunk = rows.decode_all(kind, found)
+                last = chunk[-1].id
+                yield chunk
+            if len(found) < SNAPSHOT_CHUNK:
+                return
+
+    async def __aenter__(self) -> "Snapshot":
+        self._session = await sessions.wait_for_server(self._dsn, within_s=sessions.AWAY_S)
+        try:
+            await self._session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            self.revision = await self._session.fetchval("SELECT revision FROM partition WHERE id = 1")
+        except sessions.LOST as error:
+            self._session.terminate()
+            raise sessions.away(error) from error
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._session is not None:
+            self._session.terminate()  # nothing to commit
+            self._session = None
