@@ -12,6 +12,7 @@ from alcor.model import errors
 COMMANDS = {
     "up": "alcor.cli.up",
     "agent": "alcor.cli.agent",
+    "fleet": "alcor.cli.fleet",
     "status": "alcor.cli.status",
     "hosts": "alcor.cli.hosts",
     "trace": "alcor.cli.trace",

@@ -21,6 +21,18 @@ def url(command: F) -> F:
     )(command)
 
 
+def controllers(command: F) -> F:
+    """Where agents dial in."""
+    return click.option(
+        "--controller",
+        "controller_urls",
+        multiple=True,
+        default=("tcp://127.0.0.1:9697",),
+        show_default=True,
+        help="Where the controller listens: tcp://ADDRESS:PORT or unix:///PATH. More than one: tried in turn.",
+    )(command)
+
+
 def as_json(command: F) -> F:
     """Machine-readable output instead of a table."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)

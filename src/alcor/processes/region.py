@@ -23,6 +23,7 @@ from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
 
+DATABASE_WATCH_S = 0.2
 GC_THRESHOLD = 200_000  # allocations between collections: the default costs a third of a batch (numbers.md)
 
 
@@ -87,7 +88,11 @@ class Region:
     async def _start_database(self) -> str:
         database = EmbeddedPostgres(self._settings.data_dir / "postgres")
         self._stack.push_async_callback(database.stop)
-        return await database.start()
+        dsn = await database.start()
+        watch = Supervisor(self._log)
+        watch.start("database_watch", _keep_running(database, self._log))
+        self._stack.push_async_callback(watch.close)
+        return dsn
 
     async def _serve_api(self, application: object, listener: socket.socket) -> None:
         config = uvicorn.Config(
@@ -108,6 +113,19 @@ class Region:
             await asyncio.sleep(0.005)
         host, port = listener.getsockname()[:2]
         self.api_url = f"http://{host}:{port}"
+
+
+async def _keep_running(database: EmbeddedPostgres, log: EventLog) -> None:
+    """Start the embedded server again whenever it died: what was acknowledged is in its log."""
+    while True:
+        await asyncio.sleep(DATABASE_WATCH_S)
+        if not database.is_running:
+            log.warning("database_died", pid=database.pid)
+            try:
+                await database.ensure_running()
+                log.info("database_restarted", pid=database.pid)
+            except errors.Unavailable as error:
+                log.error("database_does_not_start", reason=error.message)
 
 
 class _QuietServer(uvicorn.Server):

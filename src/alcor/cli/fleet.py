@@ -1,0 +1,21 @@
+"""`alcor fleet`: many emulated hosts, real agents with simulated data planes, in one process."""
+
+import sys
+
+import click
+import uvloop
+
+from alcor.cli import options
+from alcor.processes import agent
+from alcor.runtime.event_log import EventLog, Level
+
+
+@click.command("fleet")
+@click.option("--hosts", "count", type=click.IntRange(1, 20_000), default=100, show_default=True)
+@click.option("--first", type=click.IntRange(0), default=0, show_default=True, help="Number of the first host.")
+@click.option("--zone", default="", help="Availability zone of the hosts.")
+@options.controllers
+def command(count: int, first: int, zone: str, controller_urls: tuple[str, ...]) -> None:
+    """Emulate hosts host-0, host-1, ... until told to stop: to see a region of a thousand hosts on one machine."""
+    log = EventLog(level=Level.WARNING)
+    sys.exit(uvloop.run(agent.run_many(count, controller_urls[0], log, first=first, zone=zone)))
