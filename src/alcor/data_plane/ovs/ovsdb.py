@@ -7,7 +7,7 @@ set, where the other repeats every port of the bridge for each port that is adde
 import asyncio
 import codecs
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from alcor.model.errors import Broken, Unavailable
@@ -69,7 +69,7 @@ class OvsdbConnection(asyncio.Protocol):
             results.append(result if isinstance(result, dict) else {})
         return results
 
-    async def monitor(self, tables: dict[str, Sequence[str]]) -> TableUpdates:
+    async def monitor(self, tables: Mapping[str, Sequence[str]]) -> TableUpdates:
         """Watch columns of tables; gives all their rows, and from then on `on_update` is called."""
         requests: Json = {table: [{"columns": list(columns)}] for table, columns in tables.items()}
         answer = await self._ask("monitor_cond", [DATABASE, "alcor", requests])

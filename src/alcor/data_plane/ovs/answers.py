@@ -1,0 +1,79 @@
+"""Answers packets that the pipeline hands over (DHCP, ICMP errors), so many a second for each port."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+
+from alcor.data_plane.ovs.messages import PacketIn
+from alcor.data_plane.pipeline.flow import Action, Field, Output
+from alcor.runtime.clock import Clock
+
+RATE_PER_S = 20.0
+BURST = 40.0  # a workload that boots asks a few times; a flood of one must not starve the others
+BUCKETS_MAX = 16_384
+WAITING_MAX = 256
+AT_ONCE = 32  # answered before other work of the loop gets its turn
+
+
+class TokenBuckets:
+    """Limits how often each key may act. Owner of its buckets; the longest unused is forgotten first."""
+
+    def __init__(self, *, rate_per_s: float, burst: float) -> None:
+        self._rate_per_s = rate_per_s
+        self._burst = burst
+        self._buckets: OrderedDict[int, tuple[float, float]] = OrderedDict()  # key -> (tokens, as of)
+
+    def take(self, key: int, now_s: float) -> bool:
+        """Is there a token for this key? O(1)."""
+        tokens, since = self._buckets.pop(key, (self._burst, now_s))
+        tokens = min(self._burst, tokens + (now_s - since) * self._rate_per_s)
+        allowed = tokens >= 1.0
+        self._buckets[key] = (tokens - 1.0 if allowed else tokens, now_s)
+        if len(self._buckets) > BUCKETS_MAX:
+            self._buckets.popitem(last=False)
+        return allowed
+
+
+class Answers:
+    """Owner of the packets that wait. What comes too often or finds no room is dropped and counted."""
+
+    def __init__(
+        self,
+        *,
+        answer: Callable[[int, int, bytes], bytes | None],
+        send: Callable[[tuple[Action, ...], bytes], None],
+        clock: Clock,
+    ) -> None:
+        """`answer`: (VNI, port key, frame) -> the frame to send back."""
+        self._answer = answer
+        self._send = send
+        self._clock = clock
+        self._waiting: asyncio.Queue[PacketIn] = asyncio.Queue(WAITING_MAX)
+        self._buckets = TokenBuckets(rate_per_s=RATE_PER_S, burst=BURST)
+        self.answered = 0
+        self.dropped = 0
+
+    def put(self, packet: PacketIn) -> None:
+        """Take a packet in. Never blocks."""
+        key = packet.fields.get(Field.REG1, 0)
+        if self._waiting.full() or not self._buckets.take(key, self._clock.monotonic_s()):
+            self.dropped += 1
+            return
+        self._waiting.put_nowait(packet)
+
+    async def run(self) -> None:
+        """Answer forever."""
+        while True:
+            self._reply(await self._waiting.get())
+            for _ in range(AT_ONCE - 1):
+                if self._waiting.empty():
+                    break
+                self._reply(self._waiting.get_nowait())
+            await asyncio.sleep(0)
+
+    def _reply(self, packet: PacketIn) -> None:
+        vni, key = packet.fields.get(Field.REG0, 0), packet.fields.get(Field.REG1, 0)
+        frame = self._answer(vni, key, packet.data)
+        if frame is not None:
+            self.answered += 1
+            self._send((Output(packet.in_port),), frame)

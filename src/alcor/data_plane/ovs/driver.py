@@ -1,0 +1,312 @@
+"""The Open vSwitch data plane: keeps one bridge in step with the host's goal state.
+
+agent --synchronise, apply--> turns --+--> flow table --bundle--> ovs-vswitchd
+OVSDB monitor --attachments touched---+
+drift, every 10 s --------------------+
+ovs-vswitchd --packets--> answers --packet out--> ovs-vswitchd
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from alcor.contracts.data_plane import DataPlaneEvents, HostFacts, Refusal
+from alcor.data_plane import answering
+from alcor.data_plane.ovs import blame
+from alcor.data_plane.ovs.answers import Answers
+from alcor.data_plane.ovs.flow_table import RefusedByBridge
+from alcor.data_plane.ovs.session import Session
+from alcor.data_plane.ovs.turns import Turns
+from alcor.data_plane.pipeline import refusal
+from alcor.data_plane.pipeline.flow import Action, Flow, FlowChange, FlowKey
+from alcor.data_plane.pipeline.program import FlowProgram
+from alcor.model.errors import AlcorError, Unavailable
+from alcor.model.goal_state import HostState, NetworkChange, SectionUpdate
+from alcor.model.ids import PortId
+from alcor.runtime.clock import SystemClock
+from alcor.runtime.event_log import EventLog
+from alcor.runtime.supervision import Supervisor
+
+BRIDGE = "br-int"
+DRIFT_EVERY_S = 10.0
+BACKOFF_FIRST_S = 0.05
+BACKOFF_MAX_S = 2.0
+
+
+class OvsDataPlane:
+    """Implements `contracts.data_plane.DataPlane`. Owner of the session, the program and what is plugged.
+
+    `run_dir` is where Open vSwitch keeps its sockets: `db.sock` and `<bridge>.mgmt`.
+    """
+
+    name = "ovs"
+
+    def __init__(self, facts: HostFacts, run_dir: Path, log: EventLog, bridge: str = BRIDGE) -> None:
+        self._facts = facts
+        self._run_dir = run_dir
+        self._log = log
+        self._bridge = bridge
+        self._clock = SystemClock()
+        self._supervisor = Supervisor(log)
+        self._turns = Turns()
+        self._answers = Answers(answer=self._answer, send=self._send, clock=self._clock)
+        self._events: DataPlaneEvents
+        self._session: Session | None = None
+        self._program: FlowProgram | None = None
+        self._tunnel_port = 0
+        self._in_step = False  # `synchronise` succeeded in this session
+        self._removes = False  # and the state was complete
+        self._touched: set[PortId] = set()
+        self._woken = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._plugged: set[PortId] = set()
+        self._to_record: dict[str, int] = {}
+        self._record = asyncio.Event()
+
+    # -- contract
+
+    async def start(self, events: DataPlaneEvents) -> None:
+        """Begin to connect and to watch."""
+        self._events = events
+        self._supervisor.start("ovs turns", self._turns.run())
+        self._supervisor.start("ovs answers", self._answers.run())
+        self._supervisor.start("ovs attachments", self._follow_attachments())
+        self._supervisor.start("ovs port keys", self._record_keys())
+        self._supervisor.start("ovs drift", self._watch_drift())
+        self._supervisor.start("ovs session", self._keep_session())
+
+    async def synchronise(self, state: HostState, *, remove: bool) -> Sequence[Refusal]:
+        """Read back, compare by cookie, change only what differs; established connections go on."""
+        return await self._turns.take(lambda: self._synchronise(state, remove=remove))
+
+    async def apply(self, state: HostState, updates: Sequence[SectionUpdate]) -> Sequence[Refusal]:
+        """Put updates in force in one atomic bundle."""
+        return await self._turns.take(lambda: self._apply(state, updates))
+
+    def plugged_ports(self) -> Sequence[PortId]:
+        """Name the ports known here whose workload is attached, sorted."""
+        return sorted(self._plugged)
+
+    async def close(self) -> None:
+        """Let go of both connections; the switch forwards on."""
+        await self._supervisor.close()
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    # -- turns: one of these at a time
+
+    async def _synchronise(self, state: HostState, *, remove: bool) -> Sequence[Refusal]:
+        session, program = self._working()
+        self._touched.clear()
+        attached = session.view.attachments()
+        for port_id in sorted(program.attached().keys() - attached.keys()):
+            program.detach(port_id)
+        for port_id, attachment in attached.items():
+            program.attach(port_id, attachment.ofport)
+        program.replace(state)
+        repair = await session.table.equalise(program.flows, remove=remove)
+        self._in_step = True
+        self._removes = remove
+        self._log.info("flows_synchronised", installed=repair.installed, removed=repair.removed)
+        self._report(self._plugged | attached.keys())
+        return self._refusals(state, state.full_updates(), repair.refused)
+
+    async def _apply(self, state: HostState, updates: Sequence[SectionUpdate]) -> Sequence[Refusal]:
+        session, program = self._working()
+        if not self._in_step:
+            raise Unavailable("the switch was not synchronised yet", retry_after_s=0.1)
+        change = program.change(state, updates)
+        if any(update.base is None for update in updates):
+            change = _with_refused(change, session.table.refused(), program)
+        refused = await session.table.change(change)
+        self._report(self._ports_of(updates))
+        return self._refusals(state, updates, refused)
+
+    async def _attach(self) -> None:
+        """Follow what was plugged and unplugged since the last time, in one bundle."""
+        session, program = self._working()
+        touched, self._touched = sorted(self._touched), set()
+        if not self._in_step:
+            return  # `synchronise` reads all of it
+        now = {port_id: session.view.attachment(port_id) for port_id in touched}
+        changes = [
+            program.detach(port_id)
+            for port_id, attachment in now.items()
+            if attachment is None and port_id in program.attached()
+        ]
+        for port_id, attachment in now.items():
+            if attachment is not None and program.attached().get(port_id) != attachment.ofport:
+                changes.append(program.attach(port_id, attachment.ofport))
+        refused = await session.table.change(_joined(changes))
+        for bad in refused:
+            self._log.error("plug_refused", flow=bad.flow.origin, reason=bad.reason)
+        self._report(touched)
+
+    async def _repair_drift(self) -> None:
+        session, program = self._working()
+        if not self._in_step:
+            return
+        repair = await session.table.equalise(program.flows, remove=self._removes)
+        if repair.installed or repair.removed:
+            self._log.warning("drift_repaired", installed=repair.installed, removed=repair.removed)
+
+    # -- loops
+
+    async def _keep_session(self) -> None:
+        backoff_s = BACKOFF_FIRST_S
+        while True:
+            self._ended.clear()
+            session = Session(
+                self._bridge,
+                on_packet=self._answers.put,
+                on_attachments=self._touch,
+                on_lost=self._lose,
+            )
+            try:
+                await session.open(self._run_dir)
+            except AlcorError as error:
+                session.close()
+                self._log.info("switch_not_ready", reason=error.message)
+                await asyncio.sleep(backoff_s)
+                backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
+                continue
+            backoff_s = BACKOFF_FIRST_S
+            if not self._ended.is_set():
+                self._take(session)
+                self._events.ready()
+            await self._ended.wait()
+
+    def _take(self, session: Session) -> None:
+        if self._program is None or self._tunnel_port != session.tunnel_port:
+            # Keys on the interfaces keep the conntrack zones, and so the connections, of a former agent.
+            recorded = {
+                port_id: attachment.key
+                for port_id, attachment in session.view.attachments().items()
+                if attachment.key is not None
+            }
+            known = dict(self._program.port_keys) if self._program is not None else {}
+            self._program = FlowProgram(self._facts, session.tunnel_port)
+            self._program.seed_port_keys(known | recorded)
+            self._tunnel_port = session.tunnel_port
+        self._session = session
+
+    async def _follow_attachments(self) -> None:
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            if self._session is None or not self._in_step:
+                continue
+            try:
+                await self._turns.take(self._attach)
+            except AlcorError as error:
+                self._log.info("plug_delayed", reason=error.message)
+
+    async def _record_keys(self) -> None:
+        while True:
+            await self._record.wait()
+            self._record.clear()
+            keys, self._to_record = self._to_record, {}
+            session = self._session
+            if session is None or not keys:
+                continue
+            try:
+                await session.record_keys(keys)
+            except AlcorError as error:
+                self._log.warning("port_keys_not_recorded", reason=error.message)
+
+    async def _watch_drift(self) -> None:
+        while True:
+            await asyncio.sleep(DRIFT_EVERY_S)
+            if self._session is None or not self._in_step:
+                continue
+            try:
+                await self._turns.take(self._repair_drift)
+            except AlcorError as error:
+                self._log.info("drift_not_checked", reason=error.message)
+
+    # -- callbacks of the session; none of them blocks
+
+    def _touch(self, port_ids: set[PortId]) -> None:
+        self._touched |= port_ids
+        self._woken.set()
+
+    def _lose(self, reason: str) -> None:
+        had_session = self._session is not None
+        self._session = None
+        self._in_step = False
+        self._ended.set()
+        if had_session:
+            self._log.warning("switch_lost", reason=reason)
+            self._events.lost(reason)
+
+    def _answer(self, vni: int, key: int, frame: bytes) -> bytes | None:
+        if self._program is None:
+            return None
+        return answering.answer(self._program, self._facts, vni=vni, key=key, frame=frame)
+
+    def _send(self, actions: tuple[Action, ...], frame: bytes) -> None:
+        if self._session is not None:
+            self._session.switch.packet_out(actions, frame)
+
+    # -- what became of it
+
+    def _working(self) -> tuple[Session, FlowProgram]:
+        if self._session is None or self._program is None:
+            raise Unavailable("the switch does not answer", retry_after_s=0.2)
+        return self._session, self._program
+
+    def _report(self, port_ids: Iterable[PortId]) -> None:
+        """Tell what is plugged now of these ports, and note keys that are not on the interface yet."""
+        session, program = self._working()
+        for port_id in sorted(port_ids):
+            known = program.local_port(port_id) is not None
+            if known and port_id in program.attached():
+                attachment = session.view.attachment(port_id)
+                if attachment is not None and attachment.key != program.port_key(port_id):
+                    self._to_record[attachment.interface] = program.port_key(port_id)
+                    self._record.set()
+                if port_id not in self._plugged:
+                    self._plugged.add(port_id)
+                    self._events.plugged(port_id)
+            elif port_id in self._plugged:
+                self._plugged.discard(port_id)
+                self._events.unplugged(port_id)
+
+    def _ports_of(self, updates: Sequence[SectionUpdate]) -> set[PortId]:
+        touched: set[PortId] = set()
+        for update in updates:
+            if update.base is None and update.key.startswith("network:"):
+                touched |= self._plugged  # a full section also says what is gone, by silence
+            if isinstance(update.change, NetworkChange):
+                touched.update(port.id for port in update.change.set_ports)
+                touched.update(update.change.gone_ports)
+        return touched
+
+    def _refusals(
+        self, state: HostState, updates: Sequence[SectionUpdate], refused: Sequence[RefusedByBridge]
+    ) -> list[Refusal]:
+        found = {bad.key: bad for bad in blame.refusals(refused, updates)} if refused else {}
+        found |= {bad.key: bad for bad in refusal.refusals(state, updates)}
+        return [found[key] for key in sorted(found)]
+
+
+def _joined(changes: Sequence[FlowChange]) -> FlowChange:
+    """Make one change of several in a row: what comes later decides about a key."""
+    install: dict[FlowKey, Flow] = {}
+    remove: dict[FlowKey, None] = {}
+    for change in changes:
+        for key in change.remove:
+            install.pop(key, None)
+            remove[key] = None
+        for flow in change.install:
+            remove.pop(flow.key, None)
+            install[flow.key] = flow
+    return FlowChange(list(install.values()), list(remove))
+
+
+def _with_refused(change: FlowChange, refused: Sequence[FlowKey], program: FlowProgram) -> FlowChange:
+    """Try flows again that the switch refused: the program takes them for installed."""
+    named = {flow.key for flow in change.install}
+    again = [program.flows[key] for key in refused if key in program.flows and key not in named]
+    return FlowChange([*change.install, *again], change.remove)

@@ -1,0 +1,94 @@
+"""The flows of ours that a switch holds: what was confirmed, what is there, and how the two are made equal.
+
+Nothing here waits for its turn: the driver sees to it that one call runs at a time.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from alcor.data_plane.ovs.encoding import ALCOR_MARK, MARK_MASK, MARK_SHIFT, FlowEncoder
+from alcor.data_plane.ovs.openflow import OpenFlowConnection
+from alcor.data_plane.pipeline.flow import Flow, FlowChange, FlowKey
+
+ROUNDS_MAX = 32  # a commit stops at the first flow it refuses, so each round finds one
+
+
+class RefusedByBridge(NamedTuple):
+    """A flow that the switch does not take, and why."""
+
+    flow: Flow
+    reason: str
+
+
+class Repair(NamedTuple):
+    """What a comparison found and put right."""
+
+    installed: int
+    removed: int
+    refused: list[RefusedByBridge]
+
+
+class FlowTable:
+    """Owner of the record of cookies confirmed by the switch; empty when a connection is new."""
+
+    def __init__(self, connection: OpenFlowConnection) -> None:
+        self._connection = connection
+        self._encoder = FlowEncoder()
+        self._refused: dict[FlowKey, int] = {}  # cookie that was refused: not tried again until it changes
+
+    async def change(self, change: FlowChange) -> list[RefusedByBridge]:
+        """Make a change in one atomic bundle, less what is refused. Raises Unavailable."""
+        removals = [self._encoder.remove(key) for key in change.remove]
+        if self._refused:
+            for key in change.remove:
+                self._refused.pop(key, None)
+            for flow in change.install:
+                self._refused.pop(flow.key, None)
+        return await self._commit(removals, change.install, [])
+
+    def refused(self) -> list[FlowKey]:
+        """Name the flows that the switch refused as they were last."""
+        return list(self._refused)
+
+    async def equalise(self, wanted: Mapping[FlowKey, Flow], *, remove: bool) -> Repair:
+        """Compare with what the switch holds, install what is missing or different, remove strangers last.
+
+        Only flows with our mark are strangers, and each goes by its exact cookie. Raises Unavailable.
+        """
+        held = await self._connection.flows(cookie=ALCOR_MARK << MARK_SHIFT, cookie_mask=MARK_MASK)
+        on_switch = {flow.cookie for flow in held}
+        missing = []
+        cookies = set()
+        for flow in wanted.values():
+            cookie, _ = self._encoder.add(flow)
+            cookies.add(cookie)
+            if cookie not in on_switch and self._refused.get(flow.key) != cookie:
+                missing.append(flow)
+        strangers = sorted(on_switch - cookies) if remove else []
+        removals = [self._encoder.remove_cookie(cookie) for cookie in strangers]
+        if not missing and not removals:
+            return Repair(0, 0, [])
+        refused = await self._commit([], missing, removals)
+        return Repair(len(missing) - len(refused), len(strangers), refused)
+
+    async def _commit(
+        self, before: list[bytes], flows: Iterable[Flow], after: list[bytes]
+    ) -> list[RefusedByBridge]:
+        encoded = [(flow, *self._encoder.add(flow)) for flow in flows]
+        refused: list[RefusedByBridge] = []
+        for _ in range(ROUNDS_MAX):
+            if not (before or encoded or after):
+                return refused
+            answer = await self._connection.bundle([*before, *(body for _, _, body in encoded), *after])
+            if not answer:
+                return refused
+            places = {at.place - len(before): at.reason for at in answer}
+            for place, (flow, cookie, _) in enumerate(encoded):
+                if place in places:
+                    refused.append(RefusedByBridge(flow, places[place]))
+                    self._refused[flow.key] = cookie
+            left = [entry for place, entry in enumerate(encoded) if place not in places]
+            if len(left) == len(encoded):  # not a flow's fault: the bundle as a whole
+                return refused + [RefusedByBridge(flow, answer[0].reason) for flow, _, _ in encoded]
+            encoded = left
+        return refused + [RefusedByBridge(flow, "too many flows were refused") for flow, _, _ in encoded]

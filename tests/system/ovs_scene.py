@@ -1,0 +1,229 @@
+"""A small region by hand: hosts of a lab, their drivers and their goal state, without a control plane."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from alcor.contracts.data_plane import HostFacts
+from alcor.data_plane.ovs.driver import OvsDataPlane
+from alcor.lab.host import EmulatedHost
+from alcor.lab.laboratory import Laboratory
+from alcor.lab.workload import Workload, WorkloadPlan
+from alcor.model.addressing import ip_from_text
+from alcor.model.goal_state import (
+    GroupChange,
+    HostState,
+    LocalPort,
+    Member,
+    NetworkChange,
+    NetworkEntry,
+    Placement,
+    RouterChange,
+    RouterInterface,
+    Rule,
+    SectionChange,
+    SectionKey,
+    SectionUpdate,
+    SubnetEntry,
+    apply_change,
+    empty_section_for,
+    group_key,
+    network_key,
+    router_key,
+)
+from alcor.model.ids import GroupId, NetworkId, PortId, RuleId, SubnetId, Vni
+from alcor.model.records import FixedIp
+from alcor.model.version import Version
+from alcor.runtime.event_log import SILENT
+
+needs_ovs = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("ovs-vswitchd") is None, reason="needs root and Open vSwitch"
+)
+
+OPEN = "open"  # a group that allows everything in and out
+
+
+class Events:
+    """Notes what a data plane tells. Owner of its lists."""
+
+    def __init__(self) -> None:
+        self.plugs: set[PortId] = set()
+        self.history: list[str] = []
+        self.losses = 0
+        self.is_ready = asyncio.Event()
+        self.changed = asyncio.Event()
+
+    def plugged(self, port_id: PortId) -> None:
+        self.plugs.add(port_id)
+        self.history.append(f"+{port_id}")
+        self.changed.set()
+
+    def unplugged(self, port_id: PortId) -> None:
+        self.plugs.discard(port_id)
+        self.history.append(f"-{port_id}")
+        self.changed.set()
+
+    def lost(self, reason: str) -> None:
+        self.losses += 1
+        self.is_ready.clear()
+        self.changed.set()
+
+    def ready(self) -> None:
+        self.is_ready.set()
+
+    async def until_plugged(self, port_ids: Iterable[str], *, timeout_s: float = 10.0) -> None:
+        wanted = {PortId(port_id) for port_id in port_ids}
+        async with asyncio.timeout(timeout_s):
+            while not wanted <= self.plugs:
+                self.changed.clear()
+                await self.changed.wait()
+
+
+class Host:
+    """One host with its driver and what it must hold."""
+
+    def __init__(self, emulated: EmulatedHost) -> None:
+        self.emulated = emulated
+        self.state = HostState()
+        self.start_driver()
+
+    def start_driver(self) -> None:
+        router_mac = 0x0E0000000000 + int.from_bytes(self.emulated.vtep[2:], "big")
+        facts = HostFacts(self.emulated.name, self.emulated.vtep, router_mac)
+        self.events = Events()
+        self.driver = OvsDataPlane(facts, self.emulated.run_dir, SILENT)
+
+    async def start(self) -> None:
+        await self.driver.start(self.events)
+        await asyncio.wait_for(self.events.is_ready.wait(), 15.0)
+        assert not await self.driver.synchronise(self.state, remove=True)
+
+    async def apply(self, *updates: SectionUpdate) -> None:
+        for update in updates:
+            hold(self.state, update)
+        assert not await self.driver.apply(self.state, updates)
+
+
+class Scene:
+    """Ports on the hosts of a lab; every host holds every section, as in one small domain."""
+
+    def __init__(self, lab: Laboratory) -> None:
+        self.lab = lab
+        self.hosts = [Host(host) for host in lab.hosts]
+        self.workloads: dict[str, Workload] = {}
+        self._revision = 0
+        self._networks: dict[str, int] = {}
+        self._where: dict[str, Host] = {}
+        self.macs: dict[str, int] = {}
+
+    async def start(self) -> None:
+        await asyncio.gather(*(host.start() for host in self.hosts))
+
+    async def close(self) -> None:
+        await asyncio.gather(*(host.driver.close() for host in self.hosts))
+
+    async def network(self, name: str, *, vni: int, cidr: str, gateway: str | None = None) -> None:
+        address, _, length = cidr.partition("/")
+        self._networks[name] = vni
+        subnet = SubnetEntry(
+            SubnetId(f"{name}-subnet"),
+            (ip_from_text(address), int(length)),
+            ip_from_text(gateway) if gateway else None,
+            True,
+            (ip_from_text("9.9.9.9"),),
+            (),
+        )
+        entry = NetworkEntry(NetworkId(name), Vni(vni), 1450, True)
+        await self.everywhere(network_key(name), NetworkChange(network=entry, set_subnets=(subnet,)), full=True)
+
+    async def port(self, name: str, network: str, ip: str, on: int, groups: tuple[str, ...] = (OPEN,)) -> None:
+        """Deliver a port; `on`: number of its host, from 0."""
+        number = len(self.macs) + 1
+        self.macs[name] = 0x02AA00000000 + number
+        fixed = FixedIp(SubnetId(f"{network}-subnet"), ip_from_text(ip))
+        port = LocalPort(
+            PortId(name), self.macs[name], (fixed,), tuple(GroupId(group) for group in groups), True, True
+        )
+        home = self.hosts[on]
+        self._where[name] = home
+        placement = Placement(PortId(name), self.macs[name], (fixed.ip,), home.emulated.vtep)
+        for host in self.hosts:
+            change = NetworkChange(set_ports=(port,) if host is home else (), set_placements=(placement,))
+            await host.apply(self.update(host, network_key(network), change))
+
+    async def router(self, name: str, legs: dict[str, tuple[str, str]]) -> None:
+        """Join networks: `{network: (cidr, gateway)}`."""
+        interfaces = []
+        for number, (network, (cidr, gateway)) in enumerate(sorted(legs.items())):
+            address, _, length = cidr.partition("/")
+            interfaces.append(
+                RouterInterface(
+                    PortId(f"{name}-{network}"),
+                    NetworkId(network),
+                    Vni(self._networks[network]),
+                    (ip_from_text(address), int(length)),
+                    ip_from_text(gateway),
+                    0x02BB00000000 + number,
+                )
+            )
+        await self.everywhere(router_key(name), RouterChange(set_interfaces=tuple(interfaces)), full=True)
+
+    async def group(self, name: str, *rules: Rule, members: tuple[Member, ...] = ()) -> None:
+        change = GroupChange(set_rules=rules, set_members=members)
+        await self.everywhere(group_key(name), change, full=True)
+
+    async def everywhere(self, key: SectionKey, change: SectionChange, *, full: bool = False) -> None:
+        for host in self.hosts:
+            await host.apply(self.update(host, key, change, full=full))
+
+    def update(self, host: Host, key: SectionKey, change: SectionChange, *, full: bool = False) -> SectionUpdate:
+        self._revision += 1
+        base = None if full else host.state.versions[key]
+        return SectionUpdate(key, base, Version(1, self._revision), change)
+
+    async def plug(self, *names: str, dhcp: bool = True) -> None:
+        """Make workloads for ports, plug them in, and give them their addresses."""
+        plans = [WorkloadPlan(name, self.macs[name], self._where[name].emulated) for name in names]
+        made = await asyncio.to_thread(self.lab.add_workloads, plans)
+        for workload in made:
+            self.workloads[workload.port_id] = workload
+        for name in names:
+            await self._where[name].events.until_plugged([name])
+        if dhcp:
+            await asyncio.to_thread(self.lab.configure_by_dhcp, made)
+
+
+def rule(
+    name: str,
+    *,
+    ingress: bool,
+    protocol: int | None = None,
+    ports: tuple[int, int] | None = None,
+    remote_group: str | None = None,
+) -> Rule:
+    low, high = ports if ports else (None, None)
+    group = GroupId(remote_group) if remote_group else None
+    return Rule(RuleId(name), ingress, 4, protocol, low, high, group, None)
+
+
+def everything() -> tuple[Rule, Rule]:
+    return rule("all-in", ingress=True), rule("all-out", ingress=False)
+
+
+def hold(state: HostState, update: SectionUpdate) -> None:
+    state.versions[update.key] = update.version
+    if update.change is None:
+        state.sections.pop(update.key, None)
+        return
+    if update.base is None:
+        state.sections[update.key] = empty_section_for(update.change)
+    apply_change(state.sections[update.key], update.change)
+
+
+def leftovers(lab: Laboratory) -> list[str]:
+    named = [entry.name for entry in Path("/run/netns").iterdir() if entry.name.startswith(lab.id)]
+    return sorted(named + ([str(lab.directory)] if lab.directory.exists() else []))

@@ -1,0 +1,129 @@
+"""Two hosts with Open vSwitch, flows by the pipeline, real packets."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from ovs_scene import OPEN, Scene, everything, needs_ovs, rule
+
+from alcor.lab import namespaces, packets
+from alcor.lab.laboratory import Laboratory
+from alcor.lab.packets import Probe
+from alcor.model.addressing import ip_from_text
+from alcor.model.goal_state import GroupChange, Member, group_key
+from alcor.model.ids import RuleId, Vni
+
+pytestmark = [pytest.mark.ovs, needs_ovs]
+
+TCP = 6
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def scene() -> AsyncIterator[Scene]:
+    """Network red (a, b, c) routed to green (d); blue has the same addresses as red; e and f are guarded."""
+    with Laboratory(hosts=2) as lab:
+        scene = Scene(lab)
+        try:
+            await scene.start()
+            await scene.network("red", vni=100, cidr="10.1.0.0/24", gateway="10.1.0.1")
+            await scene.network("green", vni=101, cidr="10.2.0.0/24", gateway="10.2.0.1")
+            await scene.network("blue", vni=200, cidr="10.1.0.0/24", gateway="10.1.0.1")
+            await scene.router(
+                "r", {"red": ("10.1.0.0/24", "10.1.0.1"), "green": ("10.2.0.0/24", "10.2.0.1")}
+            )
+            await scene.group(OPEN, *everything())
+            member = Member(Vni(100), ip_from_text("10.1.0.11"))
+            await scene.group(
+                "guarded",
+                rule("web", ingress=True, protocol=TCP, ports=(80, 80), remote_group="friends"),
+                rule("out", ingress=False),
+            )
+            await scene.group("friends", members=(member,))
+            await scene.port("a", "red", "10.1.0.11", 0)
+            await scene.port("b", "red", "10.1.0.12", 0)
+            await scene.port("c", "red", "10.1.0.13", 1)
+            await scene.port("d", "green", "10.2.0.14", 1)
+            await scene.port("e", "red", "10.1.0.15", 1, groups=("guarded",))
+            await scene.port("x", "blue", "10.1.0.11", 0)
+            await scene.port("y", "blue", "10.1.0.99", 1)
+            await scene.plug("a", "b", "c", "d", "e", "x", "y")
+            await asyncio.to_thread(packets.serve, list(scene.workloads.values()), 80)
+            await asyncio.to_thread(packets.serve, list(scene.workloads.values()), 81)
+            yield scene
+        finally:
+            await scene.close()
+
+
+async def reached(scene: Scene, *probes: tuple[str, str, str, int]) -> list[bool]:
+    asked = [Probe(scene.workloads[name], to_ip, kind, port) for name, to_ip, kind, port in probes]  # type: ignore[arg-type]
+    return await asyncio.to_thread(packets.probe_matrix, asked)
+
+
+def inside(scene: Scene, name: str, *command: str) -> str:
+    return namespaces.run(namespaces.inside(scene.workloads[name].namespace, list(command)))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_dhcp_gives_address_route_and_mtu(scene: Scene) -> None:
+    assert "inet 10.1.0.11/24" in inside(scene, "a", "ip", "addr", "show", "eth0")
+    assert "mtu 1450" in inside(scene, "a", "ip", "link", "show", "eth0")
+    assert "default via 10.1.0.1" in inside(scene, "a", "ip", "route")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_open_pairs_answer_and_only_they(scene: Scene) -> None:
+    expected = {
+        ("a", "10.1.0.12", "icmp", 0): True,  # same host
+        ("a", "10.1.0.13", "icmp", 0): True,  # through the tunnel
+        ("a", "10.1.0.13", "tcp", 80): True,
+        ("a", "10.2.0.14", "icmp", 0): True,  # routed, through the tunnel
+        ("d", "10.1.0.11", "tcp", 80): True,
+        ("c", "10.2.0.14", "tcp", 80): True,  # routed on one host
+        ("a", "10.1.0.1", "icmp", 0): True,  # the gateway
+        ("a", "10.1.0.99", "icmp", 0): False,  # only the other tenant has it
+        ("x", "10.1.0.99", "icmp", 0): True,
+        ("x", "10.1.0.12", "icmp", 0): False,
+        ("x", "10.2.0.14", "icmp", 0): False,  # no router
+        ("a", "10.1.0.15", "tcp", 80): True,  # a is a friend
+        ("a", "10.1.0.15", "tcp", 81): False,
+        ("a", "10.1.0.15", "icmp", 0): False,
+        ("b", "10.1.0.15", "tcp", 80): False,  # b is not
+        ("e", "10.1.0.12", "tcp", 80): True,  # replies come back: the group is stateful
+        ("e", "10.1.0.12", "icmp", 0): True,
+    }
+    verdicts = await reached(scene, *expected)
+    assert dict(zip(expected, verdicts, strict=True)) == expected
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_router_on_the_way_answers_an_expired_packet(scene: Scene) -> None:
+    with pytest.raises(Exception, match="Time to live exceeded"):
+        inside(scene, "a", "ping", "-c", "1", "-W", "2", "-t", "1", "10.2.0.14")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_wrong_source_addresses_are_dropped(scene: Scene) -> None:
+    inside(scene, "b", "ip", "addr", "add", "10.1.0.77/24", "dev", "eth0")
+    with pytest.raises(Exception, match="100% packet loss"):
+        inside(scene, "b", "ping", "-c", "2", "-i", "0.2", "-W", "1", "-I", "10.1.0.77", "10.1.0.11")
+    inside(scene, "b", "ip", "link", "set", "eth0", "address", "02:aa:00:00:00:77")
+    try:
+        assert await reached(scene, ("b", "10.1.0.11", "icmp", 0)) == [False]
+    finally:
+        inside(scene, "b", "ip", "link", "set", "eth0", "address", "02:aa:00:00:00:02")
+    assert await reached(scene, ("b", "10.1.0.11", "icmp", 0)) == [True]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_revoking_a_rule_ends_established_connections(scene: Scene) -> None:
+    workload = scene.workloads["a"]
+    held = await asyncio.to_thread(workload.inside.hold, workload.namespace, "10.1.0.15", 80)
+    assert held is not None
+    assert await asyncio.to_thread(workload.inside.talk, held, timeout_s=3.0)
+    await scene.everywhere(group_key("guarded"), GroupChange(gone_rules=(RuleId("web"),)))
+    assert not await asyncio.to_thread(workload.inside.talk, held, timeout_s=2.0)
+    assert await reached(scene, ("a", "10.1.0.15", "tcp", 80)) == [False]
+    restored = rule("web", ingress=True, protocol=TCP, ports=(80, 80), remote_group="friends")
+    await scene.everywhere(group_key("guarded"), GroupChange(set_rules=(restored,)))
+    assert await reached(scene, ("a", "10.1.0.15", "tcp", 80)) == [True]
