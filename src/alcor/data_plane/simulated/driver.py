@@ -1,0 +1,88 @@
+"""The simulated data plane behind the contract: a host that is one object."""
+
+from collections.abc import Sequence
+
+from alcor.contracts.data_plane import DataPlaneEvents, HostFacts, Refusal
+from alcor.data_plane.pipeline.refusal import refusals
+from alcor.data_plane.simulated.fabric import Fabric
+from alcor.data_plane.simulated.host import SimulatedHost
+from alcor.model.goal_state import HostState, NetworkChange, NetworkSection, SectionUpdate
+from alcor.model.ids import PortId
+
+
+class SimulatedDataPlane:
+    """Owns one simulated host. Nothing is computed for a host that no packet visits."""
+
+    name = "simulated"
+
+    def __init__(self, facts: HostFacts, fabric: Fabric) -> None:
+        self.host = SimulatedHost(facts)
+        self._fabric = fabric
+        self._events: DataPlaneEvents | None = None
+        self._state: HostState | None = None
+        self._announced: set[PortId] = set()
+
+    async def start(self, events: DataPlaneEvents) -> None:
+        """Join the fabric; ready at once."""
+        self._events = events
+        self._fabric.join(self.host)
+        events.ready()
+
+    async def synchronise(self, state: HostState, *, remove: bool) -> Sequence[Refusal]:
+        """Hold the state. O(state)."""
+        self._state = state
+        self.host.hold(state, remove=remove)
+        self._announce((*self.host.plugged, *sorted(self._announced)))
+        return refusals(state, state.full_updates())
+
+    async def apply(self, state: HostState, updates: Sequence[SectionUpdate]) -> Sequence[Refusal]:
+        """Follow the updates. O(updates)."""
+        self._state = state
+        self.host.follow(state, updates)
+        if self.host.plugged:
+            for update in updates:
+                self._announce(self._ports_touched(update))
+        return refusals(state, updates)
+
+    def plugged_ports(self) -> Sequence[PortId]:
+        """Name the ports known here whose workload is attached, sorted."""
+        return [port_id for port_id in self.host.plugged if self._is_known(port_id)]
+
+    async def close(self) -> None:
+        """Stop telling. The host goes on forwarding."""
+        self._events = None
+
+    def plug(self, port_id: PortId) -> None:
+        """Attach a workload, as a hypervisor would."""
+        self.host.plug(port_id)
+        self._announce((port_id,))
+
+    def unplug(self, port_id: PortId) -> None:
+        """Take a workload away."""
+        self.host.unplug(port_id)
+        self._announce((port_id,))
+
+    def _announce(self, port_ids: Sequence[PortId]) -> None:
+        """Tell which of the ports are plugged now and were not, and the reverse."""
+        for port_id in port_ids:
+            is_plugged = self.host.ofport(port_id) is not None and self._is_known(port_id)
+            if is_plugged == (port_id in self._announced):
+                continue
+            if is_plugged:
+                self._announced.add(port_id)
+                if self._events is not None:
+                    self._events.plugged(port_id)
+            else:
+                self._announced.discard(port_id)
+                if self._events is not None:
+                    self._events.unplugged(port_id)
+
+    def _is_known(self, port_id: PortId) -> bool:
+        sections = self._state.sections.values() if self._state is not None else ()
+        return any(isinstance(section, NetworkSection) and port_id in section.ports for section in sections)
+
+    def _ports_touched(self, update: SectionUpdate) -> Sequence[PortId]:
+        """Name the ports that the update may have brought or taken."""
+        change = update.change if isinstance(update.change, NetworkChange) else NetworkChange()
+        named = (*(port.id for port in change.set_ports), *change.gone_ports)
+        return named if update.base is not None else (*named, *sorted(self._announced))

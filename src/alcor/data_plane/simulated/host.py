@@ -1,0 +1,115 @@
+"""One simulated host: its state, its workloads, and, from the first packet on, its switch."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from alcor.contracts.data_plane import HostFacts
+from alcor.data_plane import answering
+from alcor.data_plane.pipeline.program import FlowProgram
+from alcor.data_plane.simulated.packet import Packet
+from alcor.data_plane.simulated.switch import Emission, Passage, Switch
+from alcor.model.goal_state import HostState, SectionUpdate
+from alcor.model.ids import PortId
+
+TUNNEL_PORT = 1
+_FIRST_OFPORT = 10
+
+
+class Engine(NamedTuple):
+    """What forwarding needs: the flows' program and the switch that runs them, in step."""
+
+    program: FlowProgram
+    switch: Switch
+
+
+class SimulatedHost:
+    """Owns one host's forwarding. Flows are made for the first packet: thousands of hosts are cheap."""
+
+    def __init__(self, facts: HostFacts) -> None:
+        self.facts = facts
+        self._state = HostState()
+        self._engine: Engine | None = None
+        self._ofports: dict[PortId, int] = {}
+        self._ports: dict[int, PortId] = {}
+        self._next_ofport = _FIRST_OFPORT
+
+    @property
+    def plugged(self) -> Sequence[PortId]:
+        """Name all attached workloads, sorted, their ports known or not."""
+        return sorted(self._ofports)
+
+    @property
+    def is_running(self) -> bool:
+        """Were flows made already?"""
+        return self._engine is not None
+
+    def follow(self, state: HostState, updates: Sequence[SectionUpdate]) -> None:
+        """Put updates in force. `state` has them already."""
+        self._state = state
+        if self._engine is not None:
+            self._engine.switch.apply(self._engine.program.change(state, updates))
+
+    def hold(self, state: HostState, *, remove: bool) -> None:
+        """Make the host hold the state; what it does not name goes only with `remove`."""
+        if self._engine is None and not remove and self._state is not state and self._state.sections:
+            self.engine()  # remembers what the new state does not name
+        self._state = state
+        if self._engine is not None:
+            program, switch = self._engine
+            change = program.replace(state) if remove else program.change(state, state.full_updates())
+            switch.apply(change)
+
+    def plug(self, port_id: PortId) -> None:
+        """Attach a workload."""
+        if port_id in self._ofports:
+            return
+        ofport = self._next_ofport
+        self._next_ofport += 1
+        self._ofports[port_id] = ofport
+        self._ports[ofport] = port_id
+        if self._engine is not None:
+            self._engine.switch.apply(self._engine.program.attach(port_id, ofport))
+
+    def unplug(self, port_id: PortId) -> None:
+        """Take a workload away."""
+        ofport = self._ofports.pop(port_id, None)
+        if ofport is None:
+            return
+        del self._ports[ofport]
+        if self._engine is not None:
+            self._engine.switch.apply(self._engine.program.detach(port_id))
+
+    def engine(self) -> Engine:
+        """Give the program and the switch, made now if they were not yet."""
+        if self._engine is None:
+            program, switch = FlowProgram(self.facts, TUNNEL_PORT), Switch()
+            switch.apply(program.base())
+            switch.apply(program.replace(self._state))
+            for port_id, ofport in sorted(self._ofports.items()):
+                switch.apply(program.attach(port_id, ofport))
+            self._engine = Engine(program, switch)
+        return self._engine
+
+    def ofport(self, port_id: PortId) -> int | None:
+        return self._ofports.get(port_id)
+
+    def port_at(self, ofport: int) -> PortId | None:
+        return self._ports.get(ofport)
+
+    def send(self, port_id: PortId, packet: Packet) -> Passage:
+        """Run a packet of a plugged workload. Raises KeyError when it is not plugged."""
+        return self.engine().switch.run(packet, self._ofports[port_id])
+
+    def receive(self, packet: Packet, tunnel_id: int) -> Passage:
+        """Run a packet from the tunnel."""
+        return self.engine().switch.run_from_tunnel(packet, TUNNEL_PORT, tunnel_id)
+
+    def answer(self, emission: Emission) -> bytes | None:
+        """Say what the agent says to a packet that was handed over."""
+        return answering.answer(
+            self.engine().program,
+            self.facts,
+            vni=emission.vni,
+            key=emission.key,
+            frame=emission.packet.frame,
+        )

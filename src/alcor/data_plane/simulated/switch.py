@@ -1,0 +1,147 @@
+"""Runs packets through flows the way an OpenFlow switch does, and says what each table decided."""
+
+from typing import NamedTuple, assert_never
+
+from alcor.data_plane.pipeline.flow import (
+    Action,
+    Commit,
+    Conjunction,
+    DecTtl,
+    Field,
+    Flow,
+    FlowChange,
+    Goto,
+    Move,
+    Output,
+    OutputInPort,
+    SetField,
+    ToAgent,
+    Track,
+)
+from alcor.data_plane.simulated.classifier import Classifier, Decision
+from alcor.data_plane.simulated.conntrack import Conntrack
+from alcor.data_plane.simulated.packet import Packet, Working
+
+_LOW_32 = 0xFFFFFFFF
+
+
+class Emission(NamedTuple):
+    """A packet that leaves the switch, by a port or (None) to the agent."""
+
+    port: int | None
+    packet: Packet
+    tunnel_id: int = 0
+    tunnel_destination: int = 0
+    vni: int = 0  # reg0 and reg1, which the agent is told
+    key: int = 0
+
+
+class Step(NamedTuple):
+    """What one table did with the packet. No decision: nothing matched, which drops."""
+
+    table: int
+    decision: Decision | None
+    values: dict[Field, int]  # as they were when the table looked
+
+
+class Passage(NamedTuple):
+    """All that happened to one packet in one switch."""
+
+    emissions: tuple[Emission, ...]
+    steps: tuple[Step, ...]
+
+
+class Switch:
+    """Owns the tables and connections of one host."""
+
+    def __init__(self) -> None:
+        self._tables: dict[int, Classifier] = {}
+        self.conntrack = Conntrack()
+
+    def apply(self, change: FlowChange) -> None:
+        """Install and remove flows."""
+        for key in change.remove:
+            if key.table in self._tables:
+                self._tables[key.table].remove(key)
+        for flow in change.install:
+            self._tables.setdefault(flow.key.table, Classifier()).install(flow)
+
+    def run(self, packet: Packet, in_port: int) -> Passage:
+        """Run a packet from where it comes in to where it leaves."""
+        working = Working.enter(packet, in_port)
+        return self._run(working)
+
+    def run_from_tunnel(self, packet: Packet, in_port: int, tunnel_id: int) -> Passage:
+        """Run a packet that another host sent."""
+        working = Working.enter(packet, in_port)
+        working.values[Field.TUN_ID] = tunnel_id
+        return self._run(working)
+
+    def _run(self, working: Working) -> Passage:
+        emissions: list[Emission] = []
+        steps: list[Step] = []
+        table: int | None = 0
+        while table is not None:
+            classifier = self._tables.get(table)
+            decision = classifier.look_up(working.values) if classifier else None
+            steps.append(Step(table, decision, dict(working.values)))
+            if decision is None:
+                break
+            table = self._act(decision.flow, working, emissions)
+        return Passage(tuple(emissions), tuple(steps))
+
+    def _act(self, flow: Flow, working: Working, emissions: list[Emission]) -> int | None:
+        """Carry out the actions; give the table to go on in."""
+        following: int | None = None
+        for action in flow.actions:
+            if isinstance(action, DecTtl):
+                if working.values[Field.IP_TTL] <= 1:
+                    return None
+                working.values[Field.IP_TTL] -= 1
+                continue
+            onward = self._do(action, working, emissions)
+            following = onward if onward is not None else following
+        assert following is None or following > flow.key.table, "a packet never goes back"
+        return following
+
+    def _do(self, action: Action, working: Working, emissions: list[Emission]) -> int | None:
+        values = working.values
+        match action:
+            case SetField():
+                values[action.field] = action.value
+            case Move():
+                value = values[action.source]
+                values[action.target] = value & _LOW_32 if action.source == Field.TUN_ID else value
+            case Output():
+                if action.port != values[Field.IN_PORT]:  # OpenFlow never sends back by a plain output
+                    emissions.append(_emission(working, action.port))
+            case OutputInPort():
+                emissions.append(_emission(working, values[Field.IN_PORT]))
+            case ToAgent():
+                emissions.append(_emission(working, None))
+            case Track():
+                zone = values[action.zone] & 0xFFFF
+                state, mark = self.conntrack.look_up(zone, working.packet, values)
+                values[Field.CT_STATE], values[Field.CT_MARK] = state, mark
+                return action.table
+            case Commit():
+                self.conntrack.commit(values[action.zone] & 0xFFFF, working.packet, values, action.mark)
+            case Goto():
+                return action.table
+            case Conjunction() | DecTtl():
+                raise AssertionError("a clause decides nothing on its own, and DecTtl is carried out above")
+            case _:
+                assert_never(action)
+        return None
+
+
+def _emission(working: Working, port: int | None) -> Emission:
+    values = working.values
+    return Emission(
+        port,
+        working.leave(),
+        values[Field.TUN_ID],
+        values[Field.TUN_DST],
+        values[Field.REG0],
+        values[Field.REG1],
+    )
