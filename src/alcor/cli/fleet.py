@@ -16,6 +16,6 @@ from alcor.runtime.event_log import EventLog, Level
 @click.option("--zone", default="", help="Availability zone of the hosts.")
 @options.controllers
 def command(count: int, first: int, zone: str, controller_urls: tuple[str, ...]) -> None:
-    """Emulate hosts host-0, host-1, ... until told to stop: to see a region of a thousand hosts on one machine."""
+    """Emulate hosts host-0, host-1, ... until told to stop: a region of a thousand hosts on one machine."""
     log = EventLog(level=Level.WARNING)
     sys.exit(uvloop.run(agent.run_many(count, controller_urls[0], log, first=first, zone=zone)))

@@ -1,0 +1,224 @@
+"""Provisioning: from the call to the answer and to in force, one by one and in batches, on both data planes.
+
+    promise                                          aim
+    1,000 ports in one call, answered                within 5x a raw COPY of the same rows
+    1,000 ports in force on 100 emulated agents      0.15 s
+    1,000 ports in force on 4 Open vSwitch hosts     0.5 s
+    10,000 ports in force on 1,000 emulated agents   0.6 s
+    one port in force, emulated / Open vSwitch       p50 3 ms / 10 ms, p99 50 ms
+
+Up to 1,000 ports go into one network that every host takes part in; 10,000 go into 100 networks of 10 hosts
+each, because a VPC's neighbourhood is pushed whole to each of its hosts. Floors are taken in the same run: a raw
+COPY of the same rows into empty tables of the same shape, and a raw bundle of the same flows.
+"""
+
+import asyncio
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from alcor.bench.floors import CopyFloor
+from alcor.bench.hosts import BenchHosts, EmulatedFleet, OvsLab
+from alcor.bench.load import Connection, in_parallel
+from alcor.bench.report import Environment, environment
+from alcor.client.api import ApiClient
+from alcor.lab.percentiles import Milliseconds, milliseconds
+from alcor.lab.region_process import RegionProcess, hosts_alive
+from alcor.model import errors
+
+IN_FORCE_TIMEOUT_S = 60
+CLIENTS = 16
+SPREAD_PORTS = 10_000  # from here on ports are spread over networks of a few hosts each
+SPREAD_NETWORK_PORTS = 100
+SPREAD_NETWORK_HOSTS = 10
+
+Say = Callable[[str], None]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How much to do on one data plane. `batches`: (ports, calls)."""
+
+    hosts: int
+    serial: int
+    batches: tuple[tuple[int, int], ...]
+
+
+PLANS: dict[str, tuple[tuple[type[EmulatedFleet] | type[OvsLab], Plan], ...]] = {
+    "full": (
+        (EmulatedFleet, Plan(100, 300, ((100, 10), (1000, 7)))),
+        (EmulatedFleet, Plan(1000, 100, ((10_000, 3),))),
+        (OvsLab, Plan(4, 200, ((100, 10), (1000, 5)))),
+    ),
+    "quick": (
+        (EmulatedFleet, Plan(20, 50, ((100, 3), (1000, 2)))),
+        (OvsLab, Plan(2, 30, ((100, 2), (500, 2)))),
+    ),
+}
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """One batch size: medians over the calls. Ratios are to the floor of the same run."""
+
+    ports: int
+    calls: int
+    answered_ms: float
+    in_force_ms: float
+    copy_floor_ms: float
+    answered_to_copy: float
+    bundle_floor_ms: float | None = None
+    in_force_to_bundle: float | None = None
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """One data plane."""
+
+    data_plane: str
+    hosts: int
+    serial_answered: Milliseconds
+    serial_in_force: Milliseconds
+    clients: int
+    clients_answered: Milliseconds
+    clients_ports_per_s: float
+    batches: tuple[Batch, ...]
+
+
+class Provisioning(msgspec.Struct, frozen=True):
+    """The file that `alcor bench provisioning --json` writes."""
+
+    environment: Environment
+    measured: tuple[Measured, ...]
+
+
+async def run(size: str, say: Say) -> Provisioning:
+    """Measure everything; `say` hears of progress. Needs root and Open vSwitch."""
+    where = environment()
+    measured = []
+    for kind, plan in PLANS[size]:
+        measured.append(await _measure(kind(plan.hosts), plan, say))
+    return Provisioning(where, tuple(measured))
+
+
+async def _measure(hosts: BenchHosts, plan: Plan, say: Say) -> Measured:
+    directory = Path(tempfile.mkdtemp(prefix="alcor-bench-"))
+    directory.chmod(0o755)  # the embedded database runs as another user
+    region = RegionProcess(directory)
+    try:
+        await region.start()
+        await hosts.start(region)
+        async with ApiClient(region.url) as api:
+            await hosts_alive(api, len(hosts.names))
+        say(f"{hosts.data_plane}, {len(hosts.names)} hosts: up")
+        copy_floor = await CopyFloor.open(directory)
+        try:
+            return await _Bench(region.url, hosts, plan, copy_floor, say).run()
+        finally:
+            await copy_floor.close()
+    finally:
+        await hosts.stop()
+        await region.stop()
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+
+class _Bench:
+    """One data plane's measurements, in order."""
+
+    def __init__(self, url: str, hosts: BenchHosts, plan: Plan, copy_floor: CopyFloor, say: Say) -> None:
+        self._url = url
+        self._hosts = hosts
+        self._plan = plan
+        self._copy_floor = copy_floor
+        self._say = say
+        self._api = Connection(url)
+        self._next_host = 0
+
+    async def run(self) -> Measured:
+        plan = self._plan
+        network = self._new_network("serial")
+        answered = [self._create([network], 1)[0] for _ in range(plan.serial)]
+        in_force = [self._create_in_force(network) for _ in range(plan.serial)]
+        self._say(f"one port in force: p50 {statistics.median(in_force):.2f} ms")
+        bodies = [self._body(network, 1) for _ in range(plan.serial * 4)]
+        clients, seconds = in_parallel(self._url, bodies, clients=CLIENTS, path="/v2.0/ports")
+        self._say(f"{CLIENTS} clients: {len(clients) / seconds:.0f} ports/s")
+        batches = [await self._batch(ports, calls) for ports, calls in plan.batches]
+        return Measured(
+            data_plane=self._hosts.data_plane,
+            hosts=plan.hosts,
+            serial_answered=milliseconds(answered),
+            serial_in_force=milliseconds(in_force),
+            clients=CLIENTS,
+            clients_answered=milliseconds(clients),
+            clients_ports_per_s=round(len(clients) / seconds, 1),
+            batches=tuple(batches),
+        )
+
+    async def _batch(self, ports: int, calls: int) -> Batch:
+        answered, in_force, floors = [], [], []
+        for _ in range(calls):
+            count = max(1, ports // SPREAD_NETWORK_PORTS) if ports >= SPREAD_PORTS else 1
+            networks = [self._new_network(f"batch-{ports}") for _ in range(count)]
+            answered_ms, in_force_ms, port_ids, revision = self._create(networks, ports)
+            answered.append(answered_ms)
+            in_force.append(in_force_ms)
+            floors.append(await self._copy_floor.measure(port_ids, revision))
+        floor = statistics.median(floors)
+        batch = Batch(
+            ports=ports,
+            calls=calls,
+            answered_ms=round(statistics.median(answered), 2),
+            in_force_ms=round(statistics.median(in_force), 2),
+            copy_floor_ms=round(floor, 2),
+            answered_to_copy=round(statistics.median(answered) / floor, 2),
+        )
+        self._say(
+            f"{ports} ports: answered {batch.answered_ms:.0f} ms ({batch.answered_to_copy:.1f}x a raw COPY of "
+            f"{floor:.0f} ms), in force {batch.in_force_ms:.0f} ms"
+        )
+        return batch
+
+    def _create(self, networks: Sequence[str], ports: int) -> tuple[float, float, list[str], int]:
+        """Create ports in one call. Give ms until answered and until in force, the ids, and the revision."""
+        bodies = [self._body(network, ports // len(networks), spread=len(networks) > 1) for network in networks]
+        body = {"ports": [port for each in bodies for port in each["ports"]]}
+        started = time.perf_counter()
+        answer, answered_ms, revision = self._api.call("POST", "/v2.0/ports", body)
+        receipt = self._api.call("GET", f"/v2.0/changes/{revision}?wait=in_force&timeout={IN_FORCE_TIMEOUT_S}")[
+            0
+        ]
+        in_force_ms = (time.perf_counter() - started) * 1000
+        if not receipt["change"]["in_force"]:
+            raise errors.Broken(f"{ports} ports are not in force after {IN_FORCE_TIMEOUT_S} s")
+        return answered_ms, in_force_ms, [port["id"] for port in answer["ports"]], revision
+
+    def _create_in_force(self, network: str) -> float:
+        """Create one port and wait for its truth in the same call; give the milliseconds."""
+        body = {"port": self._body(network, 1)["ports"][0]}
+        path = f"/v2.0/ports?wait=in_force&timeout={IN_FORCE_TIMEOUT_S}"
+        answer, took_ms, _ = self._api.call("POST", path, body)
+        if not answer["port"]["alcor:in_force"]:
+            raise errors.Broken(f"a port is not in force after {IN_FORCE_TIMEOUT_S} s")
+        return took_ms
+
+    def _body(self, network: str, ports: int, *, spread: bool = False) -> dict[str, Any]:
+        """Ask for ports on all hosts in turn; when spread, on the next few hosts only."""
+        names = self._hosts.names
+        chosen = SPREAD_NETWORK_HOSTS if spread else len(names)
+        hosts = [names[(self._next_host + number) % len(names)] for number in range(chosen)]
+        self._next_host += chosen if spread else ports
+        return {
+            "ports": [
+                {"network_id": network, "binding:host_id": hosts[number % chosen]} for number in range(ports)
+            ]
+        }
+
+    def _new_network(self, name: str) -> str:
+        network: str = self._api.call("POST", "/v2.0/networks", {"network": {"name": name}})[0]["network"]["id"]
+        subnet = {"network_id": network, "ip_version": 4, "cidr": "10.0.0.0/16"}
+        self._api.call("POST", "/v2.0/subnets", {"subnet": subnet})
+        return network
