@@ -50,3 +50,8 @@ def new_ids(count: int) -> list[str]:
 def new_request_id() -> RequestId:
     """Make an id in OpenStack's form, `req-<uuid>`."""
     return RequestId(f"req-{new_ids(1)[0]}")
+
+
+def random_bytes(count: int) -> bytes:
+    """Draw bytes that nobody can foresee."""
+    return os.urandom(count)

@@ -1,0 +1,1 @@
+"""The HTTP border: one file per resource, attributes as data."""

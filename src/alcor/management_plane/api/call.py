@@ -1,0 +1,56 @@
+"""One request, parsed as far as every resource needs it."""
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+from starlette.requests import Request
+
+from alcor.management_plane.api import identity
+from alcor.management_plane.caller import Caller
+from alcor.model import errors
+from alcor.model.ids import RequestId
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A request: who asks, where, with which parameters and body."""
+
+    caller: Caller
+    method: str
+    base_url: str  # as the client used it, without a slash at the end
+    path: str
+    parameters: Sequence[tuple[str, str]]  # of the query, in order
+    if_match: str | None
+    body: bytes
+
+    @property
+    def expected_revision(self) -> int | None:
+        """The revision number that the client insists on. Raises Invalid for another If-Match."""
+        if self.if_match is None:
+            return None
+        name, _, number = self.if_match.strip().strip('"').partition("=")
+        if name != "revision_number" or not number.isascii() or not number.isdigit():
+            raise errors.Invalid("Invalid If-Match: only revision_number=N is supported.")
+        return int(number)
+
+
+def from_request(request: Request, body: bytes, request_id: RequestId) -> Call:
+    """Make the call of a request. Raises Invalid for headers that cannot be."""
+    return Call(
+        caller=identity.caller_of(request.headers, request_id),
+        method=request.method,
+        base_url=_base_url(request),
+        path=request.url.path,
+        parameters=request.query_params.multi_items(),
+        if_match=request.headers.get("if-match"),
+        body=body,
+    )
+
+
+def _base_url(request: Request) -> str:
+    headers = request.headers
+    scheme = headers.get("x-forwarded-proto", request.url.scheme).split(",")[0].strip()
+    host = headers.get("x-forwarded-host", headers.get("host", "localhost")).split(",")[0].strip()
+    # What does not look like an address is not repeated into links.
+    parts = urlsplit(f"{scheme if scheme in ('http', 'https') else 'http'}://{host}")
+    return f"{parts.scheme}://{parts.netloc}"

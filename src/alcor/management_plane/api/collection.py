@@ -1,0 +1,141 @@
+"""The five calls that every resource has: list, create, show, update, delete."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Generic, Protocol
+
+import msgspec
+from starlette.responses import Response
+from starlette.routing import Route
+
+from alcor.contracts.store import Store
+from alcor.management_plane import access
+from alcor.management_plane.api import form, gate, listing
+from alcor.management_plane.api.attribute import F, Resource
+from alcor.management_plane.api.call import Call
+from alcor.management_plane.caller import Caller
+from alcor.model import errors
+
+JSON = "application/json"
+
+
+class Changes(Protocol):
+    """How a service changes one kind; records are of the resource's own kind."""
+
+    async def create(self, caller: Caller, asks: Sequence[Any]) -> tuple[int, list[Any]]: ...
+    async def update(
+        self, caller: Caller, record_id: str, fields: Any, *, expected: int | None
+    ) -> tuple[int, Any]: ...
+    async def delete(self, caller: Caller, record_id: str, *, expected: int | None) -> int: ...
+
+
+Answers = Callable[[Call, Sequence[Any]], Awaitable[Sequence[msgspec.Struct]]]
+Before = Callable[[Call], Awaitable[None]]
+
+
+class Collection(Generic[F]):
+    """Serves one resource."""
+
+    def __init__(
+        self,
+        resource: Resource[F],
+        store: Store,
+        changes: Changes,
+        answers: Answers,
+        *,
+        before_list: Before | None = None,
+        has_update: bool = True,
+    ) -> None:
+        self.resource = resource
+        self._store = store
+        self._changes = changes
+        self._answers = answers
+        self._before_list = before_list
+        self._has_update = has_update
+
+    def routes(self, entrance: gate.Gate) -> list[Route]:
+        """Give the routes of the collection and of one object."""
+        path = f"/v2.0/{self.resource.plural.replace('_', '-')}"
+        return [
+            entrance.route(path, get=self.list, post=self.create),
+            entrance.route(
+                path + "/{id}",
+                get=self.show,
+                put=self.update if self._has_update else None,
+                delete=self.delete,
+            ),
+        ]
+
+    async def list(self, call: Call, path: Mapping[str, str]) -> Response:
+        """GET the collection."""
+        if self._before_list is not None:
+            await self._before_list(call)
+        page = await listing.listed(
+            self.resource, call, self._store, lambda records: self._answers(call, records)
+        )
+        return Response(listing.encoded(self.resource, page), media_type=JSON)
+
+    async def show(self, call: Call, path: Mapping[str, str]) -> Response:
+        """GET one object."""
+        record = await access.fetch_one(self._store, call.caller, self.resource.kind, path["id"])
+        answer = (await self._answers(call, [record]))[0]
+        fields = [value for name, value in call.parameters if name == "fields"]
+        return written({self.resource.singular: listing.chosen(answer, fields)}, 200)
+
+    async def create(self, call: Call, path: Mapping[str, str]) -> Response:
+        """POST one object, or many: all are made, or none."""
+        asks, is_bulk = form.created(self.resource, call.body, call.caller)
+        revision, records = await self._changes.create(call.caller, asks)
+        return await self.created(call, records, revision, is_bulk=is_bulk)
+
+    async def created(
+        self,
+        call: Call,
+        records: Sequence[Any],
+        revision: int,
+        *,
+        is_bulk: bool,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Answer a POST in the form that was asked."""
+        answers = await self._answers(call, records)
+        document = {self.resource.plural: answers} if is_bulk else {self.resource.singular: answers[0]}
+        return written(document, 201, revision=revision, headers=headers)
+
+    async def update(self, call: Call, path: Mapping[str, str]) -> Response:
+        """PUT one object."""
+        fields = form.updated(self.resource, call.body, call.caller)
+        revision, record = await self._changes.update(
+            call.caller, path["id"], fields, expected=call.expected_revision
+        )
+        return await self.updated(call, record, revision)
+
+    async def updated(
+        self, call: Call, record: Any, revision: int, *, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """Answer a PUT."""
+        answer = (await self._answers(call, [record]))[0]
+        return written({self.resource.singular: answer}, 200, revision=revision, headers=headers)
+
+    async def delete(self, call: Call, path: Mapping[str, str]) -> Response:
+        """DELETE one object."""
+        revision = await self._changes.delete(call.caller, path["id"], expected=call.expected_revision)
+        return Response(status_code=204, headers={"X-Alcor-Revision": str(revision)})
+
+
+class Unchangeable:
+    """For kinds that have no PUT."""
+
+    async def update(
+        self, caller: Caller, record_id: str, fields: Any, *, expected: int | None
+    ) -> tuple[int, Any]:
+        raise errors.Invalid("This resource cannot be updated.", reason="HTTPMethodNotAllowed")
+
+
+def written(
+    document: object, status: int, *, revision: int | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Write an answer; of a write with the revision that holds it."""
+    all_headers = dict(headers or {})
+    if revision is not None:
+        all_headers["X-Alcor-Revision"] = str(revision)
+    return Response(msgspec.json.encode(document), status, all_headers, media_type=JSON)

@@ -1,0 +1,321 @@
+"""Lists: filters, fields, sorting and pages with links, for every resource alike.
+
+What the store has a column for is asked of the store; the rest is compared with the answers, page by page, so
+that a filter never costs more memory than the pages it looks at. Sorting by what the store has no column for
+reads all matching records first; the store bounds that.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from alcor.contracts.store import Query, Store, Value
+from alcor.management_plane.api import validation
+from alcor.management_plane.api.attribute import Attribute, F, Resource
+from alcor.management_plane.api.call import Call
+from alcor.model import errors
+from alcor.model.addressing import ip_from_text
+from alcor.model.records import AnyRecord
+
+PAGE_MAX = 10_000
+_CHUNK = 1000
+_PAGING = frozenset({"fields", "sort_key", "sort_dir", "limit", "marker", "page_reverse"})
+_TAG_FILTERS = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
+_SORT_COLUMNS = frozenset({"id", "name", "project_id", "network_id", "device_id", "device_owner"})
+
+Answers = Callable[[Sequence[Any]], Awaitable[Sequence[msgspec.Struct]]]  # records to answers, in order
+Matches = Callable[[msgspec.Struct], bool]
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A list that was asked for."""
+
+    where: dict[str, tuple[Value, ...]]
+    matches: tuple[Matches, ...]
+    fields: tuple[str, ...]
+    order: tuple[tuple[str, bool], ...]  # (attribute, ascending)
+    limit: int
+    is_limited: bool  # the client asked for pages
+    marker: str | None
+    is_reverse: bool
+
+
+class Page(msgspec.Struct, frozen=True):
+    """What a list answers."""
+
+    items: list[msgspec.Struct]
+    links: list[dict[str, str]]
+    fields: tuple[str, ...]
+
+
+def planned(resource: Resource[F], call: Call) -> Plan:
+    """Understand the query. Raises Invalid for filters, sort keys and pages that do not exist."""
+    values: dict[str, list[str]] = {}
+    for name, value in call.parameters:
+        values.setdefault(name, []).append(value)
+    attributes = resource.by_name()
+    where: dict[str, tuple[Value, ...]] = {}
+    matches: list[Matches] = []
+    for name, texts in values.items():
+        if name in _PAGING:
+            continue
+        _add_filter(name, texts, attributes, where, matches)
+    if not call.caller.is_admin:
+        asked = where.get("project_id", (call.caller.project_id,))
+        where["project_id"] = (call.caller.project_id,) if call.caller.project_id in asked else ()
+    limit, is_limited = _limit(values)
+    return Plan(
+        where=where,
+        matches=tuple(matches),
+        fields=tuple(values.get("fields", ())),
+        order=_order(values, attributes),
+        limit=limit,
+        is_limited=is_limited,
+        marker=values["marker"][-1] if "marker" in values else None,
+        is_reverse=_flag(values, "page_reverse"),
+    )
+
+
+async def listed(resource: Resource[F], call: Call, store: Store, answers: Answers) -> Page:
+    """Read, compare and cut the page that the call asks for."""
+    plan = planned(resource, call)
+    marker = await _marker(resource, call, store, plan)
+    if any(not values for values in plan.where.values()):
+        found: list[msgspec.Struct] = []
+    elif all(name in _SORT_COLUMNS for name, _ in plan.order):
+        found = await _by_store(resource, store, answers, plan, marker)
+    else:
+        found = await _by_answers(resource, store, answers, plan)
+    has_more = len(found) > plan.limit
+    del found[plan.limit :]
+    if plan.is_reverse:
+        found.reverse()
+    return Page(found, _links(call, plan, found, has_more=has_more), plan.fields)
+
+
+def encoded(resource: Resource[F], page: Page) -> bytes:
+    """Write the page."""
+    items: Sequence[object] = page.items
+    if page.fields:
+        items = [chosen(item, page.fields) for item in page.items]
+    document: dict[str, object] = {resource.plural: items}
+    if page.links:
+        document[f"{resource.plural}_links"] = page.links
+    return msgspec.json.encode(document)
+
+
+def chosen(answer: msgspec.Struct, fields: Sequence[str]) -> object:
+    """Give only the named attributes of an answer; unknown names are nothing."""
+    if not fields:
+        return answer
+    everything = msgspec.json.decode(msgspec.json.encode(answer))
+    return {name: everything[name] for name in fields if name in everything}
+
+
+async def _by_store(
+    resource: Resource[F], store: Store, answers: Answers, plan: Plan, marker: AnyRecord | None
+) -> list[msgspec.Struct]:
+    wanted = plan.limit + 1
+    order = tuple((name, ascending != plan.is_reverse) for name, ascending in plan.order)
+    if not any(name == "id" for name, _ in order):
+        order = (*order, ("id", not plan.is_reverse))
+    found: list[msgspec.Struct] = []
+    after = marker
+    chunk = wanted if not plan.matches else max(_CHUNK, plan.limit)
+    while len(found) < wanted:
+        query = Query(where=plan.where, order=order, after=after, limit=chunk)
+        records: Sequence[AnyRecord] = await store.select(resource.kind, query)
+        found += [
+            answer for answer in await answers(records) if all(matches(answer) for matches in plan.matches)
+        ]
+        if len(records) < chunk:
+            break
+        after = records[-1]
+    return found
+
+
+async def _by_answers(
+    resource: Resource[F], store: Store, answers: Answers, plan: Plan
+) -> list[msgspec.Struct]:
+    records: Sequence[AnyRecord] = await store.select(resource.kind, Query(where=plan.where))
+    found = [answer for answer in await answers(records) if all(matches(answer) for matches in plan.matches)]
+    for name, ascending in reversed((*plan.order, ("id", True))):
+        found.sort(
+            key=lambda answer, name=name: _sort_value(answer, name),  # type: ignore[misc]  # bound per turn
+            reverse=ascending == plan.is_reverse,
+        )
+    if plan.marker is not None:
+        at = [value_of(answer, "id") for answer in found]
+        found = found[at.index(plan.marker) + 1 :] if plan.marker in at else []
+    return found[: plan.limit + 1]
+
+
+async def _marker(resource: Resource[F], call: Call, store: Store, plan: Plan) -> AnyRecord | None:
+    if plan.marker is None:
+        return None
+    found: Mapping[str, AnyRecord] = await store.get(resource.kind, [plan.marker])
+    record = found.get(plan.marker)
+    if record is None or not call.caller.sees(record):
+        raise errors.Invalid(
+            f"Invalid input for operation: marker {plan.marker} not found.", reason="InvalidInput"
+        )
+    return record
+
+
+def value_of(answer: msgspec.Struct, name: str) -> Any:
+    """Give an attribute of an answer by its name on the wire."""
+    return getattr(answer, name.replace(":", "_"), None)
+
+
+def _sort_value(answer: msgspec.Struct, name: str) -> tuple[bool, str | int]:
+    value = value_of(answer, name)
+    return (value is not None, value if isinstance(value, (int, str)) else str(value))
+
+
+def _add_filter(
+    name: str,
+    texts: Sequence[str],
+    attributes: Mapping[str, Attribute],
+    where: dict[str, tuple[Value, ...]],
+    matches: list[Matches],
+) -> None:
+    if name in _TAG_FILTERS:
+        matches.append(_tags_match(name, {tag for text in texts for tag in text.split(",")}))
+        return
+    attribute = attributes.get("project_id" if name == "tenant_id" else name)
+    if attribute is None or not attribute.filterable:
+        raise errors.Invalid(f"[{name!r}] is invalid attribute for filtering")
+    if attribute.name == "fixed_ips":
+        _add_fixed_ips(texts, where, matches)
+    elif attribute.column is None:
+        matches.append(_text_matches(attribute.name, frozenset(texts)))
+    else:
+        where[attribute.column] = tuple(_columns(attribute, texts))
+
+
+def _columns(attribute: Attribute, texts: Sequence[str]) -> list[Value]:
+    values = []
+    for text in texts:
+        try:
+            values.append(attribute.to_column(text))
+        except ValueError:
+            continue  # what cannot be a value is nobody's
+    return values
+
+
+def _add_fixed_ips(texts: Sequence[str], where: dict[str, tuple[Value, ...]], matches: list[Matches]) -> None:
+    asked: dict[str, list[str]] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or key not in ("ip_address", "subnet_id", "ip_address_substr"):
+            raise errors.Invalid(
+                f"Invalid input for fixed_ips. Reason: '{text}' is not a filter for addresses."
+            )
+        asked.setdefault(key, []).append(value)
+    if "subnet_id" in asked:
+        where["fixed_ips.subnet_id"] = tuple(asked["subnet_id"])
+    if "ip_address" in asked:
+        ips = []
+        for text in asked["ip_address"]:
+            try:
+                ips.append(bytes(ip_from_text(text)))
+            except ValueError:
+                raise errors.Invalid(
+                    f"Invalid input for fixed_ips. Reason: '{text}' is not an IP address."
+                ) from None
+        where["fixed_ips.ip"] = tuple(ips)
+    parts = asked.get("ip_address_substr")
+    if parts:
+        matches.append(
+            lambda answer: any(
+                part in fixed.ip_address for fixed in value_of(answer, "fixed_ips") for part in parts
+            )
+        )
+
+
+def _text_matches(name: str, texts: frozenset[str]) -> Matches:
+    def matches(answer: msgspec.Struct) -> bool:
+        value = value_of(answer, name)
+        if isinstance(value, bool):
+            return any(_is_flag(text, value) for text in texts)
+        if isinstance(value, (list, tuple)):
+            return any(str(entry) in texts for entry in value)
+        if isinstance(value, str) and name == "status":
+            return value in {text.upper() for text in texts}
+        return ("" if value is None else str(value)) in texts
+
+    return matches
+
+
+def _is_flag(text: str, value: bool) -> bool:
+    try:
+        return validation.boolean(text) is value
+    except ValueError:
+        return False
+
+
+def _tags_match(name: str, wanted: set[str]) -> Matches:
+    negative = name.startswith("not-")
+    some = name.endswith("-any")
+
+    def matches(answer: msgspec.Struct) -> bool:
+        held = set(value_of(answer, "tags") or ())
+        hit = bool(held & wanted) if some else wanted <= held
+        return hit != negative
+
+    return matches
+
+
+def _order(
+    values: Mapping[str, Sequence[str]], attributes: Mapping[str, Attribute]
+) -> tuple[tuple[str, bool], ...]:
+    keys = ["project_id" if key == "tenant_id" else key for key in values.get("sort_key", ())]
+    directions = values.get("sort_dir", ["asc"] * len(keys))
+    if len(keys) != len(directions):
+        raise errors.Invalid("The number of sort_keys and sort_dirs must be same")
+    for key in keys:
+        if key not in attributes or not attributes[key].sortable:
+            raise errors.Invalid(f"[{key!r}] is invalid attribute for sort_keys")
+    for direction in directions:
+        if direction not in ("asc", "desc"):
+            raise errors.Invalid(f"[{direction!r}] is invalid value for sort_dirs, valid value is asc and desc")
+    return tuple((key, direction == "asc") for key, direction in zip(keys, directions, strict=True))
+
+
+def _limit(values: Mapping[str, Sequence[str]]) -> tuple[int, bool]:
+    if "limit" not in values:
+        return PAGE_MAX, False
+    text = values["limit"][-1]
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise errors.Invalid(f"Limit must be an integer 0 or greater and not '{text}'", reason="BadRequest")
+    return (min(int(text), PAGE_MAX), True) if int(text) else (PAGE_MAX, False)
+
+
+def _flag(values: Mapping[str, Sequence[str]], name: str) -> bool:
+    return name in values and _is_flag(values[name][-1], True)
+
+
+def _links(call: Call, plan: Plan, items: Sequence[msgspec.Struct], *, has_more: bool) -> list[dict[str, str]]:
+    links = []
+    has_next = bool(items) and (plan.marker is not None if plan.is_reverse else has_more)
+    has_previous = bool(items) and (has_more if plan.is_reverse else plan.marker is not None)
+    kept = [pair for pair in call.parameters if pair[0] not in ("limit", "marker", "page_reverse")]
+    if has_next:
+        links.append(
+            _link(call, "next", [*kept, ("limit", str(plan.limit)), ("marker", value_of(items[-1], "id"))])
+        )
+    if has_previous and plan.is_limited:
+        back = [
+            *kept,
+            ("limit", str(plan.limit)),
+            ("marker", value_of(items[0], "id")),
+            ("page_reverse", "True"),
+        ]
+        links.append(_link(call, "previous", back))
+    return links
+
+
+def _link(call: Call, rel: str, parameters: Sequence[tuple[str, str]]) -> dict[str, str]:
+    return {"rel": rel, "href": f"{call.base_url}{call.path}?{urlencode(parameters)}"}

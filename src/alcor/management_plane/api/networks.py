@@ -1,0 +1,111 @@
+"""Networks on the wire."""
+
+from collections.abc import Sequence
+
+from msgspec import UNSET, UnsetType
+
+from alcor.contracts.store import Store
+from alcor.management_plane.api import validation
+from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
+from alcor.management_plane.api.call import Call
+from alcor.management_plane.api.collection import Collection
+from alcor.management_plane.api.standard import STANDARD, Answer, standard
+from alcor.management_plane.network.decisions import VNI_MAX, NetworkFields
+from alcor.management_plane.network.service import NetworkService
+from alcor.model.records import Network
+
+_NOT_SHARED = validation.only(False, "networks cannot be shared between projects yet.")
+_NOT_EXTERNAL = validation.only(False, "external networks are not supported yet.")
+
+RESOURCE = Resource(
+    singular="network",
+    plural="networks",
+    kind=Network,
+    fields=NetworkFields,
+    attributes=(
+        *STANDARD,
+        Attribute(
+            name="admin_state_up", parse=validation.boolean, post=True, put=True, filterable=True, sortable=True
+        ),
+        Attribute(name="status", filterable=True, sortable=True),
+        Attribute(name="subnets"),
+        Attribute(
+            name="mtu", parse=validation.integer(0, 65535), post=True, put=True, filterable=True, sortable=True
+        ),
+        Attribute(name="port_security_enabled", parse=validation.boolean, post=True, put=True, filterable=True),
+        Attribute(
+            name="shared", field=IGNORED, parse=_NOT_SHARED, post=True, put=True, filterable=True, sortable=True
+        ),
+        Attribute(
+            name="router:external", field=IGNORED, parse=_NOT_EXTERNAL, post=True, put=True, filterable=True
+        ),
+        Attribute(
+            name="provider:network_type",
+            field=IGNORED,
+            parse=validation.choice("vxlan"),
+            post=True,
+            admin_only=True,
+            filterable=True,
+        ),
+        Attribute(
+            name="provider:segmentation_id",
+            field="vni",
+            parse=validation.integer(1, VNI_MAX),
+            post=True,
+            admin_only=True,
+            filterable=True,
+            column="vni",
+            to_column=int,
+        ),
+        Attribute(name="provider:physical_network", filterable=True),
+    ),
+)
+
+
+class NetworkAnswer(
+    Answer,
+    kw_only=True,
+    rename={
+        "router_external": "router:external",
+        "provider_network_type": "provider:network_type",
+        "provider_physical_network": "provider:physical_network",
+        "provider_segmentation_id": "provider:segmentation_id",
+    },
+):
+    """A network as it is shown; provider attributes to administrators only."""
+
+    admin_state_up: bool
+    mtu: int
+    port_security_enabled: bool
+    subnets: list[str]
+    status: str = "ACTIVE"
+    shared: bool = False
+    router_external: bool = False
+    provider_network_type: str | UnsetType = UNSET
+    provider_physical_network: str | UnsetType | None = UNSET
+    provider_segmentation_id: int | UnsetType = UNSET
+
+
+def collection(store: Store, service: NetworkService) -> Collection[NetworkFields]:
+    """Serve networks."""
+
+    async def answers(call: Call, networks: Sequence[Network]) -> list[NetworkAnswer]:
+        subnets = await service.subnet_ids(networks)
+        return [_answer(network, subnets[network.id], is_admin=call.caller.is_admin) for network in networks]
+
+    return Collection(RESOURCE, store, service, answers)
+
+
+def _answer(network: Network, subnets: list[str], *, is_admin: bool) -> NetworkAnswer:
+    answer = NetworkAnswer(
+        **standard(network),  # type: ignore[arg-type]  # the common part, by name
+        admin_state_up=network.admin_state_up,
+        mtu=network.mtu,
+        port_security_enabled=network.port_security_enabled,
+        subnets=subnets,
+    )
+    if is_admin:
+        answer.provider_network_type = "vxlan"
+        answer.provider_physical_network = None
+        answer.provider_segmentation_id = network.vni
+    return answer

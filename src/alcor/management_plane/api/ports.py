@@ -1,0 +1,297 @@
+"""Ports on the wire."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from starlette.responses import Response
+from starlette.routing import Route
+
+from alcor.contracts.convergence import Convergence, PortState
+from alcor.contracts.store import Store
+from alcor.management_plane.api import form, gate, moments, validation, waiting
+from alcor.management_plane.api.attribute import Attribute, Resource
+from alcor.management_plane.api.call import Call
+from alcor.management_plane.api.collection import Collection
+from alcor.management_plane.api.live_hosts import LiveHosts
+from alcor.management_plane.api.standard import STANDARD, Answer
+from alcor.management_plane.port.decisions import EMPTY_PROFILE, FixedIpFields, PortFields
+from alcor.management_plane.port.service import PortService
+from alcor.model.addressing import ip_to_text, mac_from_text, mac_to_text
+from alcor.model.records import Port
+
+
+def _fixed_ips(value: object) -> object:
+    if value is None:
+        return UNSET
+    try:
+        return msgspec.convert(value, tuple[FixedIpFields, ...])
+    except msgspec.ValidationError as reason:
+        raise ValueError(f"{reason}.") from None
+
+
+def _profile(value: object) -> object:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError(f"'{value}' is not a dictionary.")
+    return value
+
+
+def _mac(value: object) -> object:
+    return UNSET if value is None else validation.text()(value)
+
+
+RESOURCE = Resource(
+    singular="port",
+    plural="ports",
+    kind=Port,
+    fields=PortFields,
+    attributes=(
+        *STANDARD,
+        Attribute(
+            name="network_id",
+            parse=validation.uuid_text,
+            post=True,
+            required=True,
+            filterable=True,
+            sortable=True,
+            column="network_id",
+        ),
+        Attribute(
+            name="admin_state_up", parse=validation.boolean, post=True, put=True, filterable=True, sortable=True
+        ),
+        Attribute(
+            name="mac_address",
+            parse=_mac,
+            post=True,
+            put=True,
+            filterable=True,
+            sortable=True,
+            column="mac",
+            to_column=mac_from_text,
+        ),
+        Attribute(name="fixed_ips", parse=_fixed_ips, post=True, put=True, filterable=True),
+        Attribute(
+            name="security_groups",
+            parse=validation.uuids,
+            post=True,
+            put=True,
+            filterable=True,
+            column="security_groups",
+        ),
+        Attribute(name="port_security_enabled", parse=validation.boolean, post=True, put=True, filterable=True),
+        Attribute(
+            name="device_id",
+            parse=validation.text_or_none(),
+            post=True,
+            put=True,
+            filterable=True,
+            sortable=True,
+            column="device_id",
+        ),
+        Attribute(
+            name="device_owner",
+            parse=validation.text_or_none(),
+            post=True,
+            put=True,
+            filterable=True,
+            sortable=True,
+            column="device_owner",
+        ),
+        Attribute(
+            name="binding:host_id",
+            field="host_id",
+            parse=validation.text_or_none(),
+            post=True,
+            put=True,
+            admin_only=True,
+            filterable=True,
+            column="host",
+        ),
+        Attribute(name="binding:vnic_type", field="vnic_type", parse=validation.text(), post=True, put=True),
+        Attribute(
+            name="binding:profile", field="profile", parse=_profile, post=True, put=True, admin_only=True
+        ),
+        Attribute(name="binding:vif_type", filterable=True),
+        Attribute(name="binding:vif_details"),
+        Attribute(name="status", filterable=True, sortable=True),
+        Attribute(name="alcor:in_force", filterable=True),
+        Attribute(name="alcor:applied_revision"),
+        Attribute(name="alcor:port_group", filterable=True, column="port_group_id"),
+        Attribute(name="port_group_id", filterable=True, column="port_group_id"),
+    ),
+)
+
+
+class FixedIpAnswer(msgspec.Struct):
+    """An address of a port as it is shown."""
+
+    subnet_id: str
+    ip_address: str
+
+
+class PortAnswer(
+    Answer,
+    kw_only=True,
+    rename={
+        "binding_vnic_type": "binding:vnic_type",
+        "binding_host_id": "binding:host_id",
+        "binding_profile": "binding:profile",
+        "binding_vif_type": "binding:vif_type",
+        "binding_vif_details": "binding:vif_details",
+        "alcor_in_force": "alcor:in_force",
+        "alcor_applied_revision": "alcor:applied_revision",
+        "alcor_port_group": "alcor:port_group",
+        "alcor_reason": "alcor:reason",
+    },
+):
+    """A port as it is shown; bindings to administrators only."""
+
+    network_id: str
+    admin_state_up: bool
+    mac_address: str
+    fixed_ips: list[FixedIpAnswer]
+    security_groups: tuple[str, ...]
+    port_security_enabled: bool
+    device_id: str
+    device_owner: str
+    status: str
+    alcor_in_force: bool
+    alcor_applied_revision: int | None
+    alcor_reason: str
+    alcor_port_group: str | None
+    binding_vnic_type: str
+    binding_host_id: str | UnsetType = UNSET
+    binding_profile: msgspec.Raw | UnsetType = UNSET
+    binding_vif_type: str | UnsetType = UNSET
+    binding_vif_details: dict[str, object] | UnsetType = UNSET
+
+
+class _Batch(msgspec.Struct, forbid_unknown_fields=True):
+    ports: list[PortFields]
+
+
+class _Single(msgspec.Struct, forbid_unknown_fields=True):
+    port: PortFields
+
+
+_batch_decoder = msgspec.json.Decoder(_Batch)
+_single_decoder = msgspec.json.Decoder(_Single)
+_NO_PROFILE = msgspec.Raw(b"{}")
+_VIF_DETAILS: dict[str, object] = {"connectivity": "l2", "port_filter": True, "ovs_hybrid_plug": False}
+_NO_DETAILS: dict[str, object] = {}
+
+
+class PortCollection(Collection[PortFields]):
+    """Serves ports: as every resource, with a quick way through for batches, and with waiting."""
+
+    def __init__(
+        self, store: Store, service: PortService, convergence: Convergence, live_hosts: LiveHosts
+    ) -> None:
+        super().__init__(RESOURCE, store, service, self._shown)
+        self._ports = service
+        self._convergence = convergence
+        self._live_hosts = live_hosts
+
+    def routes(self, entrance: gate.Gate) -> list[Route]:
+        return [
+            entrance.route("/v2.0/ports", body_max=gate.BATCH_BODY_MAX, get=self.list, post=self.create),
+            entrance.route("/v2.0/ports/{id}", get=self.show, put=self.update, delete=self.delete),
+        ]
+
+    async def create(self, call: Call, path: Mapping[str, str]) -> Response:
+        wish = waiting.wish_of(call)
+        asks, is_bulk = asked_ports(call)
+        revision, ports = await self._ports.create(call.caller, asks)
+        headers = await waiting.fulfil(wish, self._convergence, [port.id for port in ports], revision)
+        return await self.created(call, ports, revision, is_bulk=is_bulk, headers=headers)
+
+    async def update(self, call: Call, path: Mapping[str, str]) -> Response:
+        wish = waiting.wish_of(call)
+        fields = form.updated(RESOURCE, call.body, call.caller)
+        revision, port = await self._ports.update(
+            call.caller, path["id"], fields, expected=call.expected_revision
+        )
+        headers = await waiting.fulfil(wish, self._convergence, [port.id], revision)
+        return await self.updated(call, port, revision, headers=headers)
+
+    async def _shown(self, call: Call, ports: Sequence[Port]) -> list[PortAnswer]:
+        states = self._convergence.port_states(ports)
+        is_admin = call.caller.is_admin
+        return [self._answer(port, state, is_admin=is_admin) for port, state in zip(ports, states, strict=True)]
+
+    def _answer(self, port: Port, state: PortState, *, is_admin: bool) -> PortAnswer:
+        answer = PortAnswer(
+            id=port.id,
+            name=port.name,
+            project_id=port.project_id,
+            tenant_id=port.project_id,
+            description=port.description,
+            created_at=moments.text(port.created_at),
+            updated_at=moments.text(port.updated_at),
+            revision_number=port.revision_number,
+            tags=port.tags,
+            network_id=port.network_id,
+            admin_state_up=port.admin_state_up,
+            mac_address=mac_to_text(port.mac),
+            fixed_ips=[FixedIpAnswer(fixed.subnet_id, ip_to_text(fixed.ip)) for fixed in port.fixed_ips],
+            security_groups=port.security_groups,
+            port_security_enabled=port.port_security_enabled,
+            device_id=port.device_id,
+            device_owner=port.device_owner,
+            status=state.status,
+            alcor_in_force=state.in_force,
+            alcor_applied_revision=state.applied_revision,
+            alcor_reason=state.reason,
+            alcor_port_group=port.port_group_id or None,
+            binding_vnic_type=port.vnic_type,
+        )
+        if is_admin:
+            is_live = bool(port.host) and self._live_hosts.is_live(port.host)
+            answer.binding_host_id = port.host
+            answer.binding_profile = _profile_text(port.binding_profile)
+            answer.binding_vif_type = "ovs" if is_live else "binding_failed" if port.host else "unbound"
+            answer.binding_vif_details = _VIF_DETAILS if is_live else _NO_DETAILS
+        return answer
+
+
+def asked_ports(call: Call) -> tuple[list[PortFields], bool]:
+    """Give the ports that a POST asks for, and whether it was the plural form. Raises Invalid.
+
+    Most bodies decode straight into the fields, at a microsecond each. What that refuses, or what needs more than
+    a look at its type, goes the long way, which accepts what Neutron does and finds the words for the rest.
+    """
+    found = _decoded_straight(call.body)
+    if found is None or any(_needs_care(fields, is_admin=call.caller.is_admin) for fields in found[0]):
+        return form.created(RESOURCE, call.body, call.caller)
+    form.check_batch(len(found[0]), RESOURCE.plural)
+    return found
+
+
+def _decoded_straight(body: bytes) -> tuple[list[PortFields], bool] | None:
+    if b"\\u0000" in body:  # no text may hold it; the long way says so
+        return None
+    try:
+        return _batch_decoder.decode(body).ports, True
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return [_single_decoder.decode(body).port], False
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _needs_care(fields: PortFields, *, is_admin: bool) -> bool:
+    return (
+        fields.network_id is UNSET
+        or fields.project_id is not UNSET
+        or fields.tags is not UNSET
+        or (not is_admin and (fields.host_id is not UNSET or fields.profile is not UNSET))
+    )
+
+
+def _profile_text(packed: msgspec.Raw) -> msgspec.Raw:
+    if packed == EMPTY_PROFILE:
+        return _NO_PROFILE
+    return msgspec.Raw(msgspec.json.encode(msgspec.msgpack.decode(packed)))

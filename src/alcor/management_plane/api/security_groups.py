@@ -1,0 +1,194 @@
+"""Security groups and their rules on the wire."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from alcor.contracts.store import Store
+from alcor.management_plane.api import validation
+from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
+from alcor.management_plane.api.call import Call
+from alcor.management_plane.api.collection import Collection, Unchangeable
+from alcor.management_plane.api.standard import STANDARD, Answer, standard
+from alcor.management_plane.caller import Caller
+from alcor.management_plane.security_group.decisions import GroupFields, RuleFields
+from alcor.management_plane.security_group.service import SecurityGroupService
+from alcor.model.addressing import Cidr
+from alcor.model.records import SecurityGroup, SecurityGroupRule
+
+_STATEFUL = validation.only(True, "stateless security groups are not supported yet.")
+
+
+def _ethertype(value: object) -> object:
+    lowered = value.lower() if isinstance(value, str) else value
+    return {"ipv4": "IPv4", "ipv6": "IPv6"}.get(str(lowered)) or validation.choice("IPv4", "IPv6")(value)
+
+
+def _protocol(value: object) -> object:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return None if value is None else validation.text(40)(value)
+
+
+GROUPS = Resource(
+    singular="security_group",
+    plural="security_groups",
+    kind=SecurityGroup,
+    fields=GroupFields,
+    attributes=(
+        *STANDARD,
+        Attribute(name="stateful", field=IGNORED, parse=_STATEFUL, post=True, put=True, filterable=True),
+        Attribute(name="shared", filterable=True),
+        Attribute(name="security_group_rules"),
+    ),
+)
+
+RULES = Resource(
+    singular="security_group_rule",
+    plural="security_group_rules",
+    kind=SecurityGroupRule,
+    fields=RuleFields,
+    attributes=(
+        *(attribute for attribute in STANDARD if attribute.name not in ("name", "tags")),
+        Attribute(
+            name="security_group_id",
+            parse=validation.uuid_text,
+            post=True,
+            required=True,
+            filterable=True,
+            sortable=True,
+            column="security_group_id",
+        ),
+        Attribute(
+            name="direction",
+            parse=validation.choice("ingress", "egress"),
+            post=True,
+            required=True,
+            filterable=True,
+            sortable=True,
+        ),
+        Attribute(name="ethertype", parse=_ethertype, post=True, filterable=True, sortable=True),
+        Attribute(name="protocol", parse=_protocol, post=True, filterable=True, sortable=True),
+        Attribute(
+            name="port_range_min",
+            field="port_min",
+            parse=validation.optional(validation.integer(0, 65535)),
+            post=True,
+            filterable=True,
+            sortable=True,
+        ),
+        Attribute(
+            name="port_range_max",
+            field="port_max",
+            parse=validation.optional(validation.integer(0, 65535)),
+            post=True,
+            filterable=True,
+            sortable=True,
+        ),
+        Attribute(
+            name="remote_group_id",
+            parse=validation.optional(validation.uuid_text),
+            post=True,
+            filterable=True,
+            sortable=True,
+            column="remote_group_id",
+        ),
+        Attribute(
+            name="remote_ip_prefix",
+            field="remote_prefix",
+            parse=validation.optional(validation.cidr_or_address),
+            post=True,
+            filterable=True,
+            sortable=True,
+        ),
+        Attribute(
+            name="remote_address_group_id",
+            field=IGNORED,
+            parse=validation.only(None, "address groups are not supported yet."),
+            post=True,
+        ),
+        Attribute(name="normalized_cidr", filterable=True, sortable=True),
+    ),
+)
+
+
+class RuleAnswer(Answer, kw_only=True):
+    """A rule as it is shown."""
+
+    security_group_id: str
+    direction: str
+    ethertype: str
+    protocol: str | None
+    port_range_min: int | None
+    port_range_max: int | None
+    remote_group_id: str | None
+    remote_ip_prefix: str | None
+    normalized_cidr: str | None
+    remote_address_group_id: None = None
+
+
+class GroupAnswer(Answer, kw_only=True):
+    """A security group as it is shown, with its rules."""
+
+    security_group_rules: list[RuleAnswer]
+    stateful: bool = True
+    shared: bool = False
+
+
+class _RuleChanges(Unchangeable):
+    def __init__(self, service: SecurityGroupService) -> None:
+        self._service = service
+
+    async def create(self, caller: Caller, asks: Sequence[Any]) -> tuple[int, list[Any]]:
+        return await self._service.create_rules(caller, asks)
+
+    async def delete(self, caller: Caller, record_id: str, *, expected: int | None) -> int:
+        return await self._service.delete_rule(caller, record_id, expected=expected)
+
+
+def group_collection(store: Store, service: SecurityGroupService) -> Collection[GroupFields]:
+    """Serve security groups; looking at the list is a first use of the default group."""
+
+    async def answers(call: Call, groups: Sequence[SecurityGroup]) -> list[GroupAnswer]:
+        rules = await service.rules_of(groups)
+        return [_group_answer(group, rules[group.id]) for group in groups]
+
+    async def before_list(call: Call) -> None:
+        await service.ensure_default(call.caller)
+
+    return Collection(GROUPS, store, service, answers, before_list=before_list)
+
+
+def rule_collection(store: Store, service: SecurityGroupService) -> Collection[RuleFields]:
+    """Serve rules."""
+
+    async def answers(call: Call, rules: Sequence[SecurityGroupRule]) -> list[RuleAnswer]:
+        return [_rule_answer(rule) for rule in rules]
+
+    async def before_list(call: Call) -> None:
+        await service.ensure_default(call.caller)
+
+    return Collection(RULES, store, _RuleChanges(service), answers, before_list=before_list, has_update=False)
+
+
+def _group_answer(group: SecurityGroup, rules: Sequence[SecurityGroupRule]) -> GroupAnswer:
+    return GroupAnswer(
+        **standard(group),  # type: ignore[arg-type]  # the common part, by name
+        security_group_rules=[_rule_answer(rule) for rule in rules],
+        stateful=group.stateful,
+    )
+
+
+def _rule_answer(rule: SecurityGroupRule) -> RuleAnswer:
+    prefix = None if rule.remote_prefix is None else str(Cidr(*rule.remote_prefix))
+    return RuleAnswer(
+        **standard(rule),  # type: ignore[arg-type]  # the common part, by name
+        security_group_id=rule.security_group_id,
+        direction=rule.direction,
+        ethertype=rule.ethertype,
+        protocol=rule.protocol_text,
+        port_range_min=rule.port_min,
+        port_range_max=rule.port_max,
+        remote_group_id=rule.remote_group_id,
+        remote_ip_prefix=prefix,
+        normalized_cidr=prefix,
+    )

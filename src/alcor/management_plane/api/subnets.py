@@ -1,0 +1,120 @@
+"""Subnets on the wire."""
+
+from collections.abc import Sequence
+
+from msgspec import UNSET
+
+from alcor.contracts.store import Store
+from alcor.management_plane.api import validation
+from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
+from alcor.management_plane.api.call import Call
+from alcor.management_plane.api.collection import Collection
+from alcor.management_plane.api.standard import STANDARD, Answer, standard
+from alcor.management_plane.subnet.decisions import SubnetFields
+from alcor.management_plane.subnet.service import SubnetService
+from alcor.model.addressing import Cidr, ip_to_text
+from alcor.model.records import Subnet
+
+
+def _gateway(value: object) -> object:
+    return None if value is None else validation.ip(value)
+
+
+def _pools(value: object) -> object:
+    return UNSET if value is None else validation.pools(value)
+
+
+RESOURCE = Resource(
+    singular="subnet",
+    plural="subnets",
+    kind=Subnet,
+    fields=SubnetFields,
+    attributes=(
+        *STANDARD,
+        Attribute(
+            name="network_id",
+            parse=validation.uuid_text,
+            post=True,
+            required=True,
+            filterable=True,
+            sortable=True,
+            column="network_id",
+        ),
+        Attribute(
+            name="ip_version",
+            parse=validation.integer(4, 6),
+            post=True,
+            required=True,
+            filterable=True,
+            sortable=True,
+        ),
+        Attribute(name="cidr", parse=validation.cidr, post=True, filterable=True, sortable=True),
+        Attribute(name="gateway_ip", parse=_gateway, post=True, put=True, filterable=True, sortable=True),
+        Attribute(name="allocation_pools", field="pools", parse=_pools, post=True, put=True),
+        Attribute(name="dns_nameservers", parse=validation.nameservers, post=True, put=True),
+        Attribute(name="host_routes", parse=validation.host_routes, post=True, put=True),
+        Attribute(
+            name="enable_dhcp", parse=validation.boolean, post=True, put=True, filterable=True, sortable=True
+        ),
+        Attribute(
+            name="subnetpool_id",
+            field=IGNORED,
+            parse=validation.only(None, "subnet pools are not supported yet."),
+            post=True,
+            filterable=True,
+        ),
+        Attribute(
+            name="ipv6_ra_mode",
+            field=IGNORED,
+            parse=validation.only(None, "IPv6 subnets are not supported yet."),
+            post=True,
+            filterable=True,
+        ),
+        Attribute(
+            name="ipv6_address_mode",
+            field=IGNORED,
+            parse=validation.only(None, "IPv6 subnets are not supported yet."),
+            post=True,
+            filterable=True,
+        ),
+        Attribute(name="shared", filterable=True),
+    ),
+)
+
+
+class SubnetAnswer(Answer, kw_only=True):
+    """A subnet as it is shown."""
+
+    network_id: str
+    cidr: str
+    gateway_ip: str | None
+    allocation_pools: list[dict[str, str]]
+    dns_nameservers: tuple[str, ...]
+    host_routes: list[dict[str, str]]
+    enable_dhcp: bool
+    ip_version: int = 4
+    subnetpool_id: None = None
+    ipv6_ra_mode: None = None
+    ipv6_address_mode: None = None
+
+
+def collection(store: Store, service: SubnetService) -> Collection[SubnetFields]:
+    """Serve subnets."""
+
+    async def answers(call: Call, subnets: Sequence[Subnet]) -> list[SubnetAnswer]:
+        return [_answer(subnet) for subnet in subnets]
+
+    return Collection(RESOURCE, store, service, answers)
+
+
+def _answer(subnet: Subnet) -> SubnetAnswer:
+    return SubnetAnswer(
+        **standard(subnet),  # type: ignore[arg-type]  # the common part, by name
+        network_id=subnet.network_id,
+        cidr=str(Cidr(*subnet.cidr)),
+        gateway_ip=None if subnet.gateway_ip is None else ip_to_text(subnet.gateway_ip),
+        allocation_pools=[{"start": ip_to_text(start), "end": ip_to_text(end)} for start, end in subnet.pools],
+        dns_nameservers=subnet.dns_nameservers,
+        host_routes=[{"destination": cidr, "nexthop": hop} for cidr, hop in subnet.host_routes],
+        enable_dhcp=subnet.enable_dhcp,
+    )

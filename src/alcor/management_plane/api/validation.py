@@ -1,0 +1,212 @@
+"""What values may be: functions that take what the body holds and give what services want.
+
+Each raises ValueError with the reason, in Neutron's words where it has some.
+"""
+
+import re
+from collections.abc import Sequence
+
+from alcor.management_plane.api.attribute import Parse
+from alcor.model.addressing import Cidr, ip_from_text, ip_to_text
+
+UUID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+NAME_LENGTH_MAX = 255
+TAG_LENGTH_MAX = 255
+TAGS_MAX = 50
+NAMESERVERS_MAX = 5
+HOST_ROUTES_MAX = 20
+POOLS_MAX = 64
+
+_UUID = re.compile(UUID_PATTERN)
+_TRUE = ("true", "1", "t", "yes", "on", "y")
+_FALSE = ("false", "0", "f", "no", "off", "n")
+
+
+def text(length_max: int = NAME_LENGTH_MAX) -> Parse:
+    """Accept a string of limited length."""
+
+    def parse(value: object) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"'{value}' is not a valid string.")
+        if len(value) > length_max:
+            raise ValueError(f"'{value[:32]}...' exceeds maximum length of {length_max}.")
+        if "\x00" in value:  # PostgreSQL cannot store it
+            raise ValueError("a string must not contain a null character.")
+        return value
+
+    return parse
+
+
+def text_or_none(length_max: int = NAME_LENGTH_MAX) -> Parse:
+    """Accept a string of limited length; null is the empty one."""
+    parse = text(length_max)
+    return lambda value: "" if value is None else parse(value)
+
+
+def boolean(value: object) -> bool:
+    """Accept true and false, also as text and as 1 and 0."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, (str, int)):
+        lowered = str(value).lower()
+        if lowered in _TRUE:
+            return True
+        if lowered in _FALSE:
+            return False
+    raise ValueError(f"'{value}' cannot be converted to boolean.")
+
+
+def only(expected: object, sentence: str) -> Parse:
+    """Accept the one value that is true here; everything else is refused with the sentence."""
+
+    def parse(value: object) -> object:
+        found = boolean(value) if isinstance(expected, bool) else value
+        if found != expected:
+            raise ValueError(sentence)
+        return found
+
+    return parse
+
+
+def integer(low: int, high: int) -> Parse:
+    """Accept a whole number between two ends, inclusive; also as text."""
+
+    def parse(value: object) -> int:
+        number = None
+        if isinstance(value, int) and not isinstance(value, bool):
+            number = value
+        elif isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
+            number = int(value)
+        if number is None:
+            raise ValueError(f"'{value}' is not an integer.")
+        if not low <= number <= high:
+            raise ValueError(f"{number} is not in the range {low} to {high}.")
+        return number
+
+    return parse
+
+
+def optional(parse: Parse) -> Parse:
+    """Accept null as well."""
+    return lambda value: None if value is None else parse(value)
+
+
+def choice(*accepted: str) -> Parse:
+    """Accept one of some strings."""
+
+    def parse(value: object) -> object:
+        if value not in accepted:
+            raise ValueError(f"'{value}' is not in {list(accepted)}.")
+        return value
+
+    return parse
+
+
+def uuid_text(value: object) -> str:
+    """Accept an object's id."""
+    if not isinstance(value, str) or not _UUID.match(value):
+        raise ValueError(f"'{value}' is not a valid UUID.")
+    return value
+
+
+def uuids(value: object) -> tuple[str, ...]:
+    """Accept a list of ids; null is the empty one."""
+    return tuple(uuid_text(entry) for entry in _entries([] if value is None else value))
+
+
+def tags(value: object) -> tuple[str, ...]:
+    """Accept a list of tags; they are kept sorted, each once."""
+    parse = text(TAG_LENGTH_MAX)
+    found = sorted({str(parse(entry)) for entry in _entries(value)})
+    if len(found) > TAGS_MAX:
+        raise ValueError(f"more than {TAGS_MAX} tags.")
+    for tag in found:
+        if not tag or "," in tag:
+            raise ValueError(f"'{tag}' is not a valid tag: it must not be empty nor contain a comma.")
+    return tuple(found)
+
+
+def ip(value: object) -> bytes:
+    """Accept an IP address."""
+    if isinstance(value, str):
+        try:
+            return bytes(ip_from_text(value))
+        except ValueError:
+            pass
+    raise ValueError(f"'{value}' is not a valid IP address.")
+
+
+def cidr(value: object) -> Cidr:
+    """Accept a network address with its prefix length."""
+    if isinstance(value, str) and "/" in value:
+        try:
+            return Cidr.from_text(value)
+        except ValueError:
+            pass
+    raise ValueError(f"'{value}' is not a valid IP subnet.")
+
+
+def cidr_or_address(value: object) -> Cidr:
+    """Accept a network; an address alone is the network of itself."""
+    if isinstance(value, str) and "/" not in value:
+        address = ip(value)
+        return Cidr(address, 8 * len(address))
+    return cidr(value)
+
+
+def pools(value: object) -> tuple[tuple[bytes, bytes], ...]:
+    """Accept allocation pools."""
+    found = []
+    for entry in _entries(value):
+        members = _members(entry, "start", "end")
+        found.append((ip(members["start"]), ip(members["end"])))
+    if len(found) > POOLS_MAX:
+        raise ValueError(f"more than {POOLS_MAX} allocation pools.")
+    if any(len(start) != 4 or len(end) != 4 for start, end in found):
+        raise ValueError("allocation pools must be IPv4.")
+    return tuple(found)
+
+
+def nameservers(value: object) -> tuple[str, ...]:
+    """Accept IPv4 addresses of name servers, in the order of preference."""
+    found = tuple(ip_to_text(_ipv4(entry)) for entry in _entries([] if value is None else value))
+    if len(set(found)) != len(found):
+        raise ValueError(f"Duplicate nameserver in {list(found)}.")
+    if len(found) > NAMESERVERS_MAX:
+        raise ValueError(f"The number of DNS nameservers exceeds the limit {NAMESERVERS_MAX}.")
+    return found
+
+
+def host_routes(value: object) -> tuple[tuple[str, str], ...]:
+    """Accept routes that DHCP hands out."""
+    found = []
+    for entry in _entries([] if value is None else value):
+        members = _members(entry, "destination", "nexthop")
+        destination = cidr(members["destination"])
+        if len(destination.network) != 4:
+            raise ValueError(f"'{destination}' is not an IPv4 network.")
+        found.append((str(destination), ip_to_text(_ipv4(members["nexthop"]))))
+    if len(set(found)) != len(found):
+        raise ValueError("Duplicate hostroute.")
+    if len(found) > HOST_ROUTES_MAX:
+        raise ValueError(f"The number of host routes exceeds the limit {HOST_ROUTES_MAX}.")
+    return tuple(found)
+
+
+def _ipv4(value: object) -> bytes:
+    address = ip(value)
+    if len(address) != 4:
+        raise ValueError(f"'{value}' is not an IPv4 address.")
+    return address
+
+
+def _entries(value: object) -> Sequence[object]:
+    if not isinstance(value, list):
+        raise ValueError(f"'{value}' is not a list.")
+    return value
+
+
+def _members(value: object, *names: str) -> dict[str, object]:
+    if not isinstance(value, dict) or set(value) != set(names):
+        raise ValueError(f"Invalid data format: each entry must have {' and '.join(names)}, and nothing else.")
+    return value

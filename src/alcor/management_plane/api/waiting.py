@@ -1,0 +1,50 @@
+"""`?wait=in_force|active&timeout=S`: answering only when the hosts have it."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from alcor.contracts.convergence import Convergence
+from alcor.management_plane.api.call import Call
+from alcor.model import errors
+from alcor.model.ids import PortId
+
+TIMEOUT_DEFAULT_S = 5.0
+TIMEOUT_MAX_S = 60.0
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What the client waits for."""
+
+    until: Literal["in_force", "active"]
+    timeout_s: float
+
+
+def wish_of(call: Call) -> Wish | None:
+    """Read the wish from the query, before anything is done. Raises Invalid."""
+    parameters = dict(call.parameters)
+    until = parameters.get("wait")
+    if until is None:
+        return None
+    if until not in ("in_force", "active"):
+        raise errors.Invalid(f"Invalid input for wait. Reason: '{until}' is not in ['in_force', 'active'].")
+    try:
+        timeout_s = float(parameters.get("timeout", TIMEOUT_DEFAULT_S))
+    except ValueError:
+        timeout_s = -1.0
+    if not 0 <= timeout_s <= TIMEOUT_MAX_S:
+        raise errors.Invalid(f"Invalid input for timeout. Reason: it must be 0 to {TIMEOUT_MAX_S:.0f} seconds.")
+    return Wish("in_force" if until == "in_force" else "active", timeout_s)
+
+
+async def fulfil(
+    wish: Wish | None, convergence: Convergence, port_ids: Sequence[PortId], revision: int
+) -> dict[str, str]:
+    """Wait as wished; give the header that says how it went."""
+    if wish is None:
+        return {}
+    is_satisfied = await convergence.wait(
+        port_ids, revision=revision, until=wish.until, timeout_s=wish.timeout_s
+    )
+    return {"X-Alcor-Wait": "satisfied" if is_satisfied else "timeout"}

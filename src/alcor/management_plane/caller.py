@@ -1,0 +1,18 @@
+"""Who asks: the project, whether it is an administrator, and the request's id."""
+
+import msgspec
+
+from alcor.model.ids import ProjectId, RequestId
+from alcor.model.records import AnyRecord
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """The identity behind one request."""
+
+    project_id: ProjectId
+    is_admin: bool
+    request_id: RequestId
+
+    def sees(self, record: AnyRecord) -> bool:
+        """May the caller know of the record? Nothing is shared between projects yet."""
+        return self.is_admin or record.project_id == self.project_id

@@ -1,0 +1,1 @@
+"""Networks: pure decisions, and the service that reads, decides and commits."""

@@ -1,0 +1,86 @@
+"""What a network may be. Pure."""
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from alcor.contracts.store import Guard, NoneWhere, Write
+from alcor.management_plane.caller import Caller
+from alcor.management_plane.settlement import given, revised
+from alcor.model import errors
+from alcor.model.ids import NetworkId, ProjectId, Vni
+from alcor.model.records import Network, RecordSet, Subnet
+
+# A VXLAN frame adds 50 bytes to the underlay's 1500.
+MTU_MAX = 1450
+MTU_MIN = 68  # RFC 791: every IPv4 link carries this much
+VNI_MAX = (1 << 24) - 1
+
+
+class NetworkFields(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client may say of a network. UNSET: not said."""
+
+    name: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    admin_state_up: bool | UnsetType = UNSET
+    mtu: int | UnsetType = UNSET
+    port_security_enabled: bool | UnsetType = UNSET
+    vni: int | UnsetType = UNSET
+    tags: tuple[str, ...] | UnsetType = UNSET
+    project_id: str | UnsetType = UNSET
+
+
+def create(fields: NetworkFields, *, network_id: str, caller: Caller, drawn_vni: int, now_us: int) -> Network:
+    """Make the record of a new network. Raises Invalid for an MTU that the tunnels cannot carry."""
+    said = given(fields)
+    said.pop("vni", None)
+    if said.get("mtu") == 0:  # Neutron's way to say "the default"
+        said.pop("mtu")
+    _check_mtu(fields.mtu)
+    network = Network(
+        id=NetworkId(network_id),
+        project_id=caller.project_id,
+        vni=Vni(drawn_vni if fields.vni is UNSET else fields.vni),
+        created_at=now_us,
+        updated_at=now_us,
+        revision_number=1,
+    )
+    return msgspec.structs.replace(network, **said)
+
+
+def update(network: Network, fields: NetworkFields, *, now_us: int) -> Network:
+    """Give the network as the client wants it. Raises Invalid."""
+    _check_mtu(fields.mtu)
+    said = given(fields)
+    if said.get("mtu") == 0:
+        said["mtu"] = MTU_MAX
+    return revised(network, now_us, **said)
+
+
+def delete(network: Network, subnets: Sequence[Subnet], caller: Caller) -> Write:
+    """Give the write that removes a network and its subnets, if no port is left on it."""
+    guards: tuple[Guard, ...] = (
+        NoneWhere("port", "network_id", network.id),
+        NoneWhere("subnet", "network_id", network.id),  # but for those that go with it
+    )
+    return Write(
+        request_id=caller.request_id,
+        project_id=ProjectId(network.project_id),
+        deletes=RecordSet(networks=(network,), subnets=tuple(subnets)),
+        guards=guards,
+    )
+
+
+def vni_from(entropy: bytes) -> int:
+    """Turn 3 random bytes into a VNI, 1 .. 2**24 - 1."""
+    return int.from_bytes(entropy, "big") % VNI_MAX + 1
+
+
+def _check_mtu(mtu: int | UnsetType) -> None:
+    if mtu is not UNSET and mtu != 0 and not MTU_MIN <= mtu <= MTU_MAX:
+        raise errors.Invalid(
+            f"Invalid input for operation: Requested MTU is not between {MTU_MIN} and {MTU_MAX}, "
+            "the largest that the tunnels carry.",
+            reason="InvalidInput",
+        )

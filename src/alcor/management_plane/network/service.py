@@ -1,0 +1,103 @@
+"""Networks: read, decide, commit."""
+
+from collections.abc import Sequence
+
+from msgspec import UNSET
+
+from alcor.contracts.store import Query, Store, Taken, Unchanged, Write
+from alcor.management_plane import access, settlement
+from alcor.management_plane.caller import Caller
+from alcor.management_plane.network import decisions
+from alcor.management_plane.network.decisions import NetworkFields
+from alcor.model import errors
+from alcor.model.records import Network, Port, RecordSet, Subnet
+from alcor.runtime.clock import Clock, new_ids, random_bytes
+
+
+class NetworkService:
+    """Makes, changes and removes networks."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def create(self, caller: Caller, asks: Sequence[NetworkFields]) -> tuple[int, list[Network]]:
+        """Make networks, all or none; give the revision and the records in order."""
+        ids = new_ids(len(asks))
+
+        async def attempt() -> tuple[int, list[Network]]:
+            now_us = self._clock.now_us()
+            networks = [
+                decisions.create(
+                    fields,
+                    network_id=network_id,
+                    caller=caller,
+                    drawn_vni=decisions.vni_from(random_bytes(3)),
+                    now_us=now_us,
+                )
+                for fields, network_id in zip(asks, ids, strict=True)
+            ]
+            write = Write(
+                request_id=caller.request_id,
+                project_id=caller.project_id,
+                inserts=RecordSet(networks=tuple(networks)),
+            )
+            try:
+                return await self._store.commit(write), networks
+            except Taken as taken:
+                if taken.constraint != "vni":
+                    raise
+                if any(fields.vni is not UNSET and fields.vni == taken.value for fields in asks):
+                    raise errors.Conflict(
+                        f"Unable to create the network. The tunnel ID {taken.value} is in use.",
+                        reason="TunnelIdInUse",
+                    ) from taken
+                raise settlement.Again from taken
+
+        return await settlement.settle(attempt)
+
+    async def update(
+        self, caller: Caller, network_id: str, fields: NetworkFields, *, expected: int | None
+    ) -> tuple[int, Network]:
+        """Change a network."""
+
+        async def attempt() -> tuple[int, Network]:
+            before = await access.fetch_one(self._store, caller, Network, network_id)
+            settlement.check_expected(before, expected)
+            after = decisions.update(before, fields, now_us=self._clock.now_us())
+            write = Write(
+                request_id=caller.request_id,
+                project_id=before.project_id,
+                updates=RecordSet(networks=(after,)),
+                guards=(Unchanged("network", before.id, before.revision_number),),
+            )
+            return await self._store.commit(write), after
+
+        return await settlement.settle(attempt)
+
+    async def delete(self, caller: Caller, network_id: str, *, expected: int | None) -> int:
+        """Remove a network and its subnets. Raises Conflict NetworkInUse while a port is on it."""
+
+        async def attempt() -> int:
+            network = await access.fetch_one(self._store, caller, Network, network_id)
+            settlement.check_expected(network, expected)
+            where = {"network_id": (network.id,)}
+            if await self._store.select(Port, Query(where=where, limit=1)):
+                raise errors.Conflict(
+                    f"Unable to complete operation on network {network.id}. "
+                    "There are one or more ports still in use on the network.",
+                    reason="NetworkInUse",
+                )
+            subnets = await self._store.select(Subnet, Query(where=where))
+            return await self._store.commit(decisions.delete(network, subnets, caller))
+
+        return await settlement.settle(attempt)
+
+    async def subnet_ids(self, networks: Sequence[Network]) -> dict[str, list[str]]:
+        """Name the subnets of each network, ascending."""
+        by_network: dict[str, list[str]] = {network.id: [] for network in networks}
+        if not by_network:
+            return {}
+        for subnet in await self._store.select(Subnet, Query(where={"network_id": tuple(by_network)})):
+            by_network[subnet.network_id].append(subnet.id)
+        return by_network

@@ -1,0 +1,1 @@
+"""Ports: pure decisions, and the service that reads, decides and commits."""

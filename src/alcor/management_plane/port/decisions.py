@@ -1,0 +1,371 @@
+"""What a port may be, and which addresses it wants. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from alcor.management_plane.settlement import revised
+from alcor.model import errors
+from alcor.model.addressing import Cidr, ip_from_text, ip_to_text, mac_from_text
+from alcor.model.ids import GroupId, HostId, NetworkId, PortGroupId, PortId, ProjectId
+from alcor.model.records import ROUTER_INTERFACE, FixedIp, Network, Port, Subnet
+
+FIXED_IPS_MAX = 5  # as Neutron's max_fixed_ips_per_port
+PROFILE_BYTES_MAX = 4096
+EMPTY_PROFILE = msgspec.Raw(b"\x80")
+# Second-lowest bit of the first octet: locally administered; lowest clear: one station. 2**40 follow.
+_DRAWN_MACS = 0xFA << 40
+_TRUSTED = "network:"  # device owners that belong to the network itself
+
+
+Text = Annotated[str, msgspec.Meta(max_length=255)]
+Uuid = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
+
+
+class FixedIpFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry of `fixed_ips`: a subnet, an address, or both."""
+
+    subnet_id: str | UnsetType = UNSET
+    ip_address: str | UnsetType = UNSET
+
+
+class PortFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a client may say of a port. UNSET: not said.
+
+    Bodies decode straight into it, so its limits are those of the attributes in `api/ports.py`.
+    """
+
+    network_id: Uuid | UnsetType = UNSET
+    name: Text | UnsetType = UNSET
+    description: Text | UnsetType = UNSET
+    admin_state_up: bool | UnsetType = UNSET
+    mac_address: str | UnsetType = UNSET
+    fixed_ips: tuple[FixedIpFields, ...] | UnsetType = UNSET
+    security_groups: tuple[Uuid, ...] | UnsetType = UNSET
+    port_security_enabled: bool | UnsetType = UNSET
+    device_id: Text | UnsetType = UNSET
+    device_owner: Text | UnsetType = UNSET
+    host_id: Text | UnsetType = msgspec.field(default=UNSET, name="binding:host_id")
+    vnic_type: str | UnsetType = msgspec.field(default=UNSET, name="binding:vnic_type")
+    profile: dict[str, Any] | UnsetType = msgspec.field(default=UNSET, name="binding:profile")
+    tags: tuple[str, ...] | UnsetType = UNSET
+    project_id: str | UnsetType = UNSET
+
+
+class WantedIp(msgspec.Struct, frozen=True):
+    """An address to find: `subnet` None means any of the network's, `ip` None means any of the subnet's."""
+
+    subnet: Subnet | None
+    ip: bytes | None
+
+
+ANY_IP = (WantedIp(None, None),)
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """What the decisions about ports rest on, as it was read. Subnets ascend by id."""
+
+    networks: Mapping[str, Network]
+    subnets: Mapping[str, Sequence[Subnet]]  # by network
+
+
+class Draws(msgspec.Struct):
+    """Generated values for one attempt; consumed from the end. Owner: the service's attempt."""
+
+    anywhere: dict[str, list[FixedIp]]  # by network
+    in_subnet: dict[str, list[FixedIp]]
+
+
+def wanted_ips(
+    asked: Sequence[FixedIpFields] | UnsetType, network_id: str, subnets: Sequence[Subnet]
+) -> tuple[WantedIp, ...]:
+    """Give the addresses that a port asks for. Raises Invalid for those that the network cannot give."""
+    if asked is UNSET:
+        return ANY_IP if subnets else ()
+    if len(asked) > FIXED_IPS_MAX:
+        raise _invalid(f"Exceeded maximum amount of fixed ips per port: {FIXED_IPS_MAX}.", "InvalidInput")
+    wanted = tuple(_wanted_ip(entry, network_id, subnets) for entry in asked)
+    given = [want.ip for want in wanted if want.ip is not None]
+    if len(set(given)) != len(given):
+        raise _invalid("Invalid input for fixed_ips. Reason: Duplicate IP address.", "HTTPBadRequest")
+    return wanted
+
+
+def create(
+    fields: PortFields,
+    *,
+    port_id: str,
+    drawn_mac: int,
+    network: Network,
+    wanted: Sequence[WantedIp],
+    draws: Draws,
+    project_id: str,
+    default_group: GroupId,
+    port_group_id: str,
+    now_us: int,
+) -> Port:
+    """Make the record of a new port. Raises Invalid. On the path of every port of a batch."""
+    network_id = network.id
+    if wanted is ANY_IP:
+        fixed_ips: tuple[FixedIp, ...] = (draws.anywhere[network_id].pop(),)
+    else:
+        fixed_ips = tuple(sorted(_found_ip(want, network_id, draws) for want in wanted))
+    owner = "" if fields.device_owner is UNSET else fields.device_owner
+    check_owner(owner)
+    secured = network.port_security_enabled
+    if fields.port_security_enabled is not UNSET:
+        secured = fields.port_security_enabled
+    if fields.security_groups is not UNSET:
+        groups = _group_ids(fields.security_groups)
+        _check_groups(groups, secured)
+    else:
+        groups = (default_group,) if secured and not owner.startswith(_TRUSTED) else ()
+    return Port(
+        id=PortId(port_id),
+        project_id=ProjectId(project_id),
+        name="" if fields.name is UNSET else fields.name,
+        description="" if fields.description is UNSET else fields.description,
+        created_at=now_us,
+        updated_at=now_us,
+        revision_number=1,
+        tags=() if fields.tags is UNSET else fields.tags,
+        network_id=NetworkId(network_id),
+        mac=drawn_mac if fields.mac_address is UNSET else parsed_mac(fields.mac_address),
+        fixed_ips=fixed_ips,
+        security_groups=groups,
+        host=HostId("" if fields.host_id is UNSET else fields.host_id),
+        device_id="" if fields.device_id is UNSET else fields.device_id,
+        device_owner=owner,
+        admin_state_up=True if fields.admin_state_up is UNSET else fields.admin_state_up,
+        port_security_enabled=secured,
+        vnic_type=_checked_vnic_type(fields.vnic_type),
+        binding_profile=_packed_profile(fields.profile),
+        port_group_id=PortGroupId(port_group_id),
+    )
+
+
+def needs_default_group(fields: PortFields) -> bool:
+    """May the port end up in the default group? (Whether it does depends on its network too.)"""
+    return fields.security_groups is UNSET and fields.port_security_enabled is not False
+
+
+def update(
+    port: Port, fields: PortFields, *, wanted: Sequence[WantedIp] | None, draws: Draws, now_us: int
+) -> Port:
+    """Give the port as the client wants it; `wanted` None leaves its addresses. Raises Invalid, Conflict."""
+    if port.device_owner == ROUTER_INTERFACE:
+        _check_router_port(port, fields)
+    elif fields.device_owner is not UNSET:
+        check_owner(fields.device_owner)
+    changes: dict[str, object] = {
+        name: value
+        for name in ("name", "description", "admin_state_up", "device_id", "device_owner", "tags")
+        if (value := getattr(fields, name)) is not UNSET
+    }
+    if wanted is not None:
+        changes["fixed_ips"] = _updated_ips(port, wanted, draws)
+    if fields.mac_address is not UNSET:
+        changes["mac"] = parsed_mac(fields.mac_address)
+    if fields.host_id is not UNSET:
+        changes["host"] = HostId(fields.host_id)
+    if fields.vnic_type is not UNSET:
+        changes["vnic_type"] = _checked_vnic_type(fields.vnic_type)
+    if fields.profile is not UNSET:
+        changes["binding_profile"] = _packed_profile(fields.profile)
+    secured = port.port_security_enabled
+    if fields.port_security_enabled is not UNSET:
+        secured = changes["port_security_enabled"] = fields.port_security_enabled
+    groups = port.security_groups
+    if fields.security_groups is not UNSET:
+        groups = _group_ids(fields.security_groups)
+        changes["security_groups"] = groups
+    _check_groups(groups, secured)
+    return revised(port, now_us, **changes)
+
+
+def wanted_after(port: Port, wanted: Sequence[WantedIp]) -> list[WantedIp]:
+    """Give the wanted addresses that the port does not hold yet and that must be drawn.
+
+    An entry that only names a subnet is content with an address that the port has there.
+    """
+    kept = _kept_ips(port, wanted)
+    return [want for want, fixed in zip(wanted, kept, strict=True) if fixed is None and want.ip is None]
+
+
+def check_deletable(port: Port) -> None:
+    """Raise Conflict PortInUse for the interface of a router."""
+    if port.device_owner == ROUTER_INTERFACE:
+        raise errors.Conflict(
+            f"Port {port.id} cannot be deleted directly via the port API: "
+            f"has device owner {port.device_owner}.",
+            reason="ServicePortInUse",
+        )
+
+
+def check_owner(device_owner: str) -> None:
+    """Raise Invalid for an owner that only a router may give its ports."""
+    if device_owner == ROUTER_INTERFACE:
+        raise _invalid(
+            "Invalid input for device_owner. Reason: only add_router_interface sets it.",
+            "HTTPBadRequest",
+        )
+
+
+def parsed_mac(text: str) -> int:
+    """Parse the MAC address of one station. Raises Invalid."""
+    try:
+        mac = mac_from_text(text)
+    except ValueError:
+        mac = None
+    if not mac or mac >> 40 & 1:
+        raise _invalid(
+            f"Invalid input for mac_address. Reason: '{text}' is not a valid MAC address.", "HTTPBadRequest"
+        )
+    return mac
+
+
+def macs_from(entropy: bytes) -> list[int]:
+    """Turn random bytes into locally administered MAC addresses, one for each 5."""
+    return [
+        _DRAWN_MACS | int.from_bytes(entropy[start : start + 5], "big") for start in range(0, len(entropy), 5)
+    ]
+
+
+def _wanted_ip(entry: FixedIpFields, network_id: str, subnets: Sequence[Subnet]) -> WantedIp:
+    candidates = subnets
+    if entry.subnet_id is not UNSET:
+        candidates = [subnet for subnet in subnets if subnet.id == entry.subnet_id]
+        if not candidates:
+            raise _invalid(
+                f"Invalid input for operation: Failed to create port on network {network_id}, "
+                f"because fixed_ips included invalid subnet {entry.subnet_id}.",
+                "InvalidInput",
+            )
+    if entry.ip_address is UNSET:
+        if entry.subnet_id is UNSET:
+            raise _invalid(
+                "Invalid input for operation: IP allocation requires subnet_id or ip_address.", "InvalidInput"
+            )
+        return WantedIp(candidates[0], None)
+    return _requested_ip(entry, entry.ip_address, candidates)
+
+
+def _requested_ip(entry: FixedIpFields, text: str, candidates: Sequence[Subnet]) -> WantedIp:
+    try:
+        ip = ip_from_text(text)
+    except ValueError:
+        raise _invalid(
+            f"Invalid input for fixed_ips. Reason: '{text}' is not a valid IP address.", "HTTPBadRequest"
+        ) from None
+    for subnet in candidates:
+        cidr = Cidr(*subnet.cidr)
+        if cidr.contains(ip):
+            if _is_edge(ip, cidr):
+                break
+            return WantedIp(subnet, bytes(ip))
+    else:
+        if entry.subnet_id is UNSET:
+            raise _invalid(
+                f"IP address {ip_to_text(ip)} is not a valid IP for any of the subnets "
+                "on the specified network.",
+                "InvalidIpForNetwork",
+            )
+    raise _invalid(
+        f"IP address {ip_to_text(ip)} is not a valid IP for the specified subnet.", "InvalidIpForSubnet"
+    )
+
+
+def _is_edge(ip: bytes, cidr: Cidr) -> bool:
+    offset = int.from_bytes(ip, "big") - int.from_bytes(cidr.network, "big")
+    return offset in (0, cidr.size - 1)
+
+
+def _found_ip(want: WantedIp, network_id: str, draws: Draws) -> FixedIp:
+    if want.subnet is None:
+        return draws.anywhere[network_id].pop()
+    if want.ip is None:
+        return draws.in_subnet[want.subnet.id].pop()
+    return FixedIp(want.subnet.id, want.ip)
+
+
+def _kept_ips(port: Port, wanted: Sequence[WantedIp]) -> list[FixedIp | None]:
+    held = list(port.fixed_ips)
+    requested = {want.ip for want in wanted if want.ip is not None}
+    kept: list[FixedIp | None] = []
+    for want in wanted:
+        match = next(
+            (
+                fixed
+                for fixed in held
+                if want.subnet is not None
+                and fixed.subnet_id == want.subnet.id
+                and (fixed.ip == want.ip if want.ip is not None else fixed.ip not in requested)
+            ),
+            None,
+        )
+        if match is not None:
+            held.remove(match)
+        kept.append(match)
+    return kept
+
+
+def _updated_ips(port: Port, wanted: Sequence[WantedIp], draws: Draws) -> tuple[FixedIp, ...]:
+    kept = _kept_ips(port, wanted)
+    return tuple(
+        sorted(
+            _found_ip(want, port.network_id, draws) if fixed is None else fixed
+            for want, fixed in zip(wanted, kept, strict=True)
+        )
+    )
+
+
+def _check_router_port(port: Port, fields: PortFields) -> None:
+    for name in ("fixed_ips", "device_id", "device_owner", "host_id", "mac_address", "security_groups"):
+        if getattr(fields, name) is not UNSET:
+            raise errors.Conflict(
+                f"Unable to complete operation on port {port.id} for network {port.network_id}. "
+                f"It is an interface of router {port.device_id}.",
+                reason="PortInUse",
+            )
+
+
+def _group_ids(asked: Sequence[str]) -> tuple[GroupId, ...]:
+    groups = tuple(sorted({GroupId(group_id) for group_id in asked}))
+    if len(groups) != len(asked):
+        raise _invalid(
+            f"Invalid input for security_groups. Reason: Duplicate items in the list: '{', '.join(asked)}'.",
+            "HTTPBadRequest",
+        )
+    return groups
+
+
+def _check_groups(groups: Sequence[GroupId], secured: bool) -> None:
+    if groups and not secured:
+        raise _invalid(
+            "Port security must be enabled and port must have an IP address in order to use security groups.",
+            "PortSecurityAndIPRequiredForSecurityGroups",
+        )
+
+
+def _checked_vnic_type(vnic_type: str | UnsetType) -> str:
+    if vnic_type is not UNSET and vnic_type != "normal":
+        raise _invalid(
+            f"Invalid input for binding:vnic_type. Reason: '{vnic_type}' is not in ['normal'].",
+            "HTTPBadRequest",
+        )
+    return "normal"
+
+
+def _packed_profile(profile: dict[str, Any] | UnsetType) -> msgspec.Raw:
+    if profile is UNSET or not profile:
+        return EMPTY_PROFILE
+    packed = msgspec.msgpack.encode(profile)
+    if len(packed) > PROFILE_BYTES_MAX:
+        raise _invalid("binding:profile value too large", "HTTPBadRequest")
+    return msgspec.Raw(packed)
+
+
+def _invalid(message: str, reason: str) -> errors.Invalid:
+    return errors.Invalid(message, reason=reason)

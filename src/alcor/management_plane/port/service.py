@@ -1,0 +1,260 @@
+"""Ports: read, draw addresses, decide, commit; one or ten thousand alike."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NoReturn
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from alcor.contracts.store import AddressAllocator, Exists, Guard, Query, Store, Taken, Unchanged, Write
+from alcor.management_plane import access, settlement
+from alcor.management_plane.caller import Caller
+from alcor.management_plane.port import decisions
+from alcor.management_plane.port.addresses import DrawnAddresses
+from alcor.management_plane.port.decisions import PortFields, Surroundings, WantedIp
+from alcor.management_plane.security_group import decisions as group_decisions
+from alcor.model import errors
+from alcor.model.addressing import ip_to_text, mac_to_text
+from alcor.model.ids import GroupId
+from alcor.model.records import FixedIp, Network, Port, PortGroup, RecordSet, SecurityGroup, Subnet
+from alcor.runtime.clock import Clock, new_ids, random_bytes
+
+
+class _Read(msgspec.Struct, frozen=True):
+    """What one attempt read: the surroundings, the groups, and the projects whose default group is not made."""
+
+    surroundings: Surroundings
+    groups: dict[str, SecurityGroup]
+    without_default: tuple[str, ...]
+
+
+class PortService:
+    """Makes, changes and removes ports."""
+
+    def __init__(self, store: Store, allocator: AddressAllocator, clock: Clock) -> None:
+        self._store = store
+        self._allocator = allocator
+        self._clock = clock
+
+    async def create(
+        self, caller: Caller, asks: Sequence[PortFields], *, port_group: PortGroup | None = None
+    ) -> tuple[int, list[Port]]:
+        """Make ports (and the group that they belong to), all or none; give the revision and the records."""
+        ids = new_ids(len(asks))
+
+        async def attempt() -> tuple[int, list[Port]]:
+            read = await self._read(caller, asks)
+            subnets = read.surroundings.subnets
+            wanted = [
+                decisions.wanted_ips(fields.fixed_ips, str(fields.network_id), subnets[str(fields.network_id)])
+                for fields in asks
+            ]
+            async with DrawnAddresses(self._allocator) as drawn:
+                await drawn.draw(
+                    [(str(fields.network_id), wants) for fields, wants in zip(asks, wanted, strict=True)],
+                    subnets,
+                )
+                ports = self._decide(caller, asks, ids, wanted, read, drawn.draws, port_group)
+                write = self._write(caller, ports, read, port_group)
+                try:
+                    revision = await self._store.commit(write)
+                except Taken as taken:
+                    _explain(taken, [fields.mac_address for fields in asks], was_drawn=drawn.forget(taken))
+                drawn.keep()
+            for want in (want for wants in wanted for want in wants if want.ip is not None):
+                assert want.subnet is not None
+                assert want.ip is not None
+                self._allocator.discard(want.subnet.id, want.ip)
+            return revision, ports
+
+        return await settlement.settle(attempt)
+
+    async def update(
+        self, caller: Caller, port_id: str, fields: PortFields, *, expected: int | None
+    ) -> tuple[int, Port]:
+        """Change a port; addresses that it no longer holds are free again."""
+
+        async def attempt() -> tuple[int, Port]:
+            before = await access.fetch_one(self._store, caller, Port, port_id)
+            settlement.check_expected(before, expected)
+            guards = await self._group_guards(caller, before, fields)
+            wanted: Sequence[WantedIp] | None = None
+            subnets: dict[str, Sequence[Subnet]] = {}
+            if fields.fixed_ips is not UNSET:
+                of_network = Query(where={"network_id": (before.network_id,)})
+                subnets[before.network_id] = await self._store.select(Subnet, of_network)
+                wanted = decisions.wanted_ips(fields.fixed_ips, before.network_id, subnets[before.network_id])
+            async with DrawnAddresses(self._allocator) as drawn:
+                if wanted is not None:
+                    to_draw = decisions.wanted_after(before, wanted)
+                    await drawn.draw([(before.network_id, to_draw)], subnets)
+                after = decisions.update(
+                    before, fields, wanted=wanted, draws=drawn.draws, now_us=self._clock.now_us()
+                )
+                used = sorted({fixed.subnet_id for fixed in after.fixed_ips} if wanted is not None else ())
+                write = Write(
+                    request_id=caller.request_id,
+                    project_id=before.project_id,
+                    updates=RecordSet(ports=(after,)),
+                    guards=(
+                        Unchanged("port", before.id, before.revision_number),
+                        *guards,
+                        *(Exists("subnet", subnet_id) for subnet_id in used),
+                    ),
+                )
+                try:
+                    revision = await self._store.commit(write)
+                except Taken as taken:
+                    _explain(taken, [fields.mac_address], was_drawn=drawn.forget(taken))
+                drawn.keep()
+            self._release(set(before.fixed_ips) - set(after.fixed_ips))
+            for fixed in set(after.fixed_ips) - set(before.fixed_ips):
+                if not drawn.drew(fixed):
+                    self._allocator.discard(fixed.subnet_id, fixed.ip)
+            return revision, after
+
+        return await settlement.settle(attempt)
+
+    async def delete(self, caller: Caller, port_id: str, *, expected: int | None) -> int:
+        """Remove a port. Raises Conflict for the interface of a router."""
+
+        async def attempt() -> int:
+            port = await access.fetch_one(self._store, caller, Port, port_id)
+            settlement.check_expected(port, expected)
+            decisions.check_deletable(port)
+            write = Write(
+                request_id=caller.request_id, project_id=port.project_id, deletes=RecordSet(ports=(port,))
+            )
+            revision = await self._store.commit(write)
+            self.release([port])
+            return revision
+
+        return await settlement.settle(attempt)
+
+    def release(self, ports: Sequence[Port]) -> None:
+        """Give back the addresses of ports whose removal was committed."""
+        self._release({fixed for port in ports for fixed in port.fixed_ips})
+
+    def _release(self, fixed_ips: set[FixedIp]) -> None:
+        by_subnet: dict[str, list[bytes]] = defaultdict(list)
+        for fixed in sorted(fixed_ips):
+            by_subnet[fixed.subnet_id].append(fixed.ip)
+        for subnet_id, ips in by_subnet.items():
+            self._allocator.give_back(subnet_id, ips)
+
+    async def _read(self, caller: Caller, asks: Sequence[PortFields]) -> _Read:
+        network_ids = sorted({str(fields.network_id) for fields in asks})
+        projects = sorted(
+            {_project(caller, fields) for fields in asks if decisions.needs_default_group(fields)}
+        )
+        default_ids = {group_decisions.default_group_id(project): project for project in projects}
+        asked: set[str] = set()
+        for fields in asks:
+            if fields.security_groups is not UNSET:
+                asked.update(fields.security_groups)
+        networks, of_networks, groups = await asyncio.gather(
+            self._store.get(Network, network_ids),
+            self._store.select(Subnet, Query(where={"network_id": network_ids})),
+            self._store.get(SecurityGroup, sorted(asked | set(default_ids))),
+        )
+        access.require(caller, Network, networks, network_ids)
+        access.require(caller, SecurityGroup, groups, sorted(asked))
+        subnets: dict[str, list[Subnet]] = {network_id: [] for network_id in network_ids}
+        for subnet in of_networks:
+            subnets[subnet.network_id].append(subnet)
+        without = tuple(project for group_id, project in default_ids.items() if group_id not in groups)
+        return _Read(Surroundings(networks, subnets), groups, without)
+
+    def _decide(
+        self,
+        caller: Caller,
+        asks: Sequence[PortFields],
+        ids: Sequence[str],
+        wanted: Sequence[tuple[WantedIp, ...]],
+        read: _Read,
+        draws: decisions.Draws,
+        port_group: PortGroup | None,
+    ) -> list[Port]:
+        now_us = self._clock.now_us()
+        macs = decisions.macs_from(random_bytes(5 * len(asks)))
+        networks = read.surroundings.networks
+        default_of: dict[str, GroupId] = {}
+        ports = []
+        for fields, port_id, mac, wants in zip(asks, ids, macs, wanted, strict=True):
+            project_id = _project(caller, fields)
+            if project_id not in default_of:
+                default_of[project_id] = group_decisions.default_group_id(project_id)
+            ports.append(
+                decisions.create(
+                    fields,
+                    port_id=port_id,
+                    drawn_mac=mac,
+                    network=networks[str(fields.network_id)],
+                    wanted=wants,
+                    draws=draws,
+                    project_id=project_id,
+                    default_group=default_of[project_id],
+                    port_group_id="" if port_group is None else port_group.id,
+                    now_us=now_us,
+                )
+            )
+        return ports
+
+    def _write(self, caller: Caller, ports: Sequence[Port], read: _Read, port_group: PortGroup | None) -> Write:
+        now_us = self._clock.now_us()
+        used_groups = {group_id for port in ports for group_id in port.security_groups}
+        made = [
+            group_decisions.default_group(project, now_us)
+            for project in read.without_default
+            if group_decisions.default_group_id(project) in used_groups
+        ]
+        used_subnets = {fixed.subnet_id for port in ports for fixed in port.fixed_ips}
+        guards: list[Guard] = [Exists("network", network_id) for network_id in read.surroundings.networks]
+        guards += [Exists("subnet", subnet_id) for subnet_id in sorted(used_subnets)]
+        guards += [
+            Exists("security_group", group_id) for group_id in sorted(used_groups) if group_id in read.groups
+        ]
+        return Write(
+            request_id=caller.request_id,
+            project_id=caller.project_id,
+            inserts=RecordSet(
+                ports=tuple(ports),
+                security_groups=tuple(group for group, _ in made),
+                security_group_rules=tuple(rule for _, rules in made for rule in rules),
+                port_groups=() if port_group is None else (port_group,),
+            ),
+            guards=tuple(guards),
+        )
+
+    async def _group_guards(self, caller: Caller, port: Port, fields: PortFields) -> tuple[Guard, ...]:
+        if fields.security_groups is UNSET:
+            return ()
+        wanted = sorted(set(fields.security_groups) - set(port.security_groups))
+        await access.fetch(self._store, caller, SecurityGroup, wanted)
+        return tuple(Exists("security_group", group_id) for group_id in wanted)
+
+
+def _project(caller: Caller, fields: PortFields) -> str:
+    return caller.project_id if fields.project_id is UNSET else fields.project_id
+
+
+def _explain(taken: Taken, asked_macs: Sequence[str | UnsetType], *, was_drawn: bool) -> NoReturn:
+    """Say which asked value is taken, or decide again when it was generated."""
+    value = taken.value
+    if taken.constraint == "mac" and isinstance(value, tuple):
+        network_id, mac = value
+        if mac in {decisions.parsed_mac(text) for text in asked_macs if text is not UNSET}:
+            raise errors.Conflict(
+                f"Unable to complete operation for network {network_id}. "
+                f"The mac address {mac_to_text(mac)} is in use.",
+                reason="MacAddressInUse",
+            ) from taken
+    if taken.constraint == "address" and isinstance(value, tuple) and not was_drawn:
+        subnet_id, ip = value
+        raise errors.Conflict(
+            f"Unable to complete operation for subnet {subnet_id}. The IP address {ip_to_text(ip)} is in use.",
+            reason="IpAddressInUse",
+        ) from taken
+    raise settlement.Again from taken

@@ -1,0 +1,190 @@
+"""Security groups and their rules: read, decide, commit."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from alcor.contracts.store import Exists, NoneWhere, Query, Store, Taken, Unchanged, Write
+from alcor.management_plane import access, settlement
+from alcor.management_plane.caller import Caller
+from alcor.management_plane.security_group import decisions
+from alcor.management_plane.security_group.decisions import GroupFields, RuleFields
+from alcor.model import errors
+from alcor.model.records import Port, RecordSet, SecurityGroup, SecurityGroupRule
+from alcor.runtime.clock import Clock, new_ids
+
+
+class SecurityGroupService:
+    """Makes, changes and removes security groups and rules."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def ensure_default(self, caller: Caller) -> None:
+        """Make the default group of the caller's project at its first use. Safe under concurrent first uses."""
+        group_id = decisions.default_group_id(caller.project_id)
+        if group_id in await self._store.get(SecurityGroup, [group_id]):
+            return
+        group, rules = decisions.default_group(caller.project_id, self._clock.now_us())
+        write = Write(
+            request_id=caller.request_id,
+            project_id=caller.project_id,
+            inserts=RecordSet(security_groups=(group,), security_group_rules=rules),
+        )
+        try:
+            await self._store.commit(write)
+        except Taken:
+            return  # Another first use was quicker: the group is there.
+
+    async def create(self, caller: Caller, asks: Sequence[GroupFields]) -> tuple[int, list[SecurityGroup]]:
+        """Make groups, all or none; give the revision and the records in order."""
+        ids = new_ids(len(asks))
+        rule_ids = new_ids(2 * len(asks))
+        now_us = self._clock.now_us()
+        groups = [
+            decisions.create(fields, group_id=group_id, caller=caller, now_us=now_us)
+            for fields, group_id in zip(asks, ids, strict=True)
+        ]
+        rules = [
+            rule
+            for number, group in enumerate(groups)
+            for rule in decisions.outward_rules(group, rule_ids[2 * number : 2 * number + 2], now_us)
+        ]
+        await self.ensure_default(caller)
+        write = Write(
+            request_id=caller.request_id,
+            project_id=caller.project_id,
+            inserts=RecordSet(security_groups=tuple(groups), security_group_rules=tuple(rules)),
+        )
+        return await self._store.commit(write), groups
+
+    async def update(
+        self, caller: Caller, group_id: str, fields: GroupFields, *, expected: int | None
+    ) -> tuple[int, SecurityGroup]:
+        """Change a group."""
+
+        async def attempt() -> tuple[int, SecurityGroup]:
+            before = await access.fetch_one(self._store, caller, SecurityGroup, group_id)
+            settlement.check_expected(before, expected)
+            after = decisions.update(before, fields, now_us=self._clock.now_us())
+            write = Write(
+                request_id=caller.request_id,
+                project_id=before.project_id,
+                updates=RecordSet(security_groups=(after,)),
+                guards=(Unchanged("security_group", before.id, before.revision_number),),
+            )
+            return await self._store.commit(write), after
+
+        return await settlement.settle(attempt)
+
+    async def delete(self, caller: Caller, group_id: str, *, expected: int | None) -> int:
+        """Remove a group, its rules, and the rules of others that name it as remote.
+
+        Raises Conflict SecurityGroupInUse while a port is in it.
+        """
+
+        async def attempt() -> int:
+            group = await access.fetch_one(self._store, caller, SecurityGroup, group_id)
+            settlement.check_expected(group, expected)
+            decisions.check_deletable(group, caller)
+            members = Query(where={"security_groups": (group.id,)}, limit=1)
+            if await self._store.select(Port, members):
+                raise errors.Conflict(f"Security Group {group.id} in use.", reason="SecurityGroupInUse")
+            rules = {rule.id: rule for rule in await self._rules("security_group_id", [group.id])}
+            naming = await self._rules("remote_group_id", [group.id])
+            rules |= {rule.id: rule for rule in naming}
+            others = await self._store.get(
+                SecurityGroup, sorted({rule.security_group_id for rule in naming} - {group.id})
+            )
+            now_us = self._clock.now_us()
+            write = Write(
+                request_id=caller.request_id,
+                project_id=group.project_id,
+                updates=RecordSet(
+                    security_groups=tuple(settlement.revised(other, now_us) for other in others.values())
+                ),
+                deletes=RecordSet(security_groups=(group,), security_group_rules=tuple(rules.values())),
+                guards=(
+                    NoneWhere("port", "security_groups", group.id),
+                    NoneWhere("security_group_rule", "security_group_id", group.id),  # but for these rules
+                    NoneWhere("security_group_rule", "remote_group_id", group.id),
+                    *(
+                        Unchanged("security_group", other.id, other.revision_number)
+                        for other in others.values()
+                    ),
+                ),
+            )
+            return await self._store.commit(write)
+
+        return await settlement.settle(attempt)
+
+    async def create_rules(
+        self, caller: Caller, asks: Sequence[RuleFields]
+    ) -> tuple[int, list[SecurityGroupRule]]:
+        """Make rules, all or none. Their groups are revised, so that no duplicate slips in beside them."""
+        ids = new_ids(len(asks))
+        group_ids = sorted({fields.security_group_id for fields in asks})
+        remote_ids = sorted({fields.remote_group_id for fields in asks if fields.remote_group_id is not None})
+
+        async def attempt() -> tuple[int, list[SecurityGroupRule]]:
+            groups = await access.fetch(self._store, caller, SecurityGroup, sorted({*group_ids, *remote_ids}))
+            existing: dict[str, list[SecurityGroupRule]] = defaultdict(list)
+            for rule in await self._rules("security_group_id", group_ids):
+                existing[rule.security_group_id].append(rule)
+            now_us = self._clock.now_us()
+            made = []
+            for fields, rule_id in zip(asks, ids, strict=True):
+                group = groups[fields.security_group_id]
+                rule = decisions.create_rule(
+                    fields, rule_id=rule_id, group=group, existing=existing[group.id], now_us=now_us
+                )
+                existing[group.id].append(rule)
+                made.append(rule)
+            owners = [groups[group_id] for group_id in group_ids]
+            write = Write(
+                request_id=caller.request_id,
+                project_id=caller.project_id,
+                inserts=RecordSet(security_group_rules=tuple(made)),
+                updates=RecordSet(security_groups=tuple(settlement.revised(group, now_us) for group in owners)),
+                guards=(
+                    *(Unchanged("security_group", group.id, group.revision_number) for group in owners),
+                    *(Exists("security_group", remote_id) for remote_id in remote_ids),
+                ),
+            )
+            return await self._store.commit(write), made
+
+        return await settlement.settle(attempt)
+
+    async def delete_rule(self, caller: Caller, rule_id: str, *, expected: int | None) -> int:
+        """Remove a rule; its group is revised."""
+
+        async def attempt() -> int:
+            rule = await access.fetch_one(self._store, caller, SecurityGroupRule, rule_id)
+            settlement.check_expected(rule, expected)
+            groups = await self._store.get(SecurityGroup, [rule.security_group_id])
+            now_us = self._clock.now_us()
+            write = Write(
+                request_id=caller.request_id,
+                project_id=rule.project_id,
+                updates=RecordSet(
+                    security_groups=tuple(settlement.revised(group, now_us) for group in groups.values())
+                ),
+                deletes=RecordSet(security_group_rules=(rule,)),
+                guards=tuple(
+                    Unchanged("security_group", group.id, group.revision_number) for group in groups.values()
+                ),
+            )
+            return await self._store.commit(write)
+
+        return await settlement.settle(attempt)
+
+    async def rules_of(self, groups: Sequence[SecurityGroup]) -> dict[str, list[SecurityGroupRule]]:
+        """Give the rules of each group, by id."""
+        by_group: dict[str, list[SecurityGroupRule]] = {group.id: [] for group in groups}
+        if by_group:
+            for rule in await self._rules("security_group_id", tuple(by_group)):
+                by_group[rule.security_group_id].append(rule)
+        return by_group
+
+    async def _rules(self, column: str, group_ids: Sequence[str]) -> list[SecurityGroupRule]:
+        return await self._store.select(SecurityGroupRule, Query(where={column: tuple(group_ids)}))

@@ -1,0 +1,1 @@
+"""Subnets: pure decisions, and the service that reads, decides and commits."""

@@ -1,0 +1,198 @@
+"""What a subnet may be. Pure."""
+
+import itertools
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from alcor.management_plane.caller import Caller
+from alcor.management_plane.settlement import given, revised
+from alcor.model import errors
+from alcor.model.addressing import Cidr, ip_from_int, ip_to_int, ip_to_text
+from alcor.model.ids import NetworkId, SubnetId
+from alcor.model.records import Network, Port, Subnet
+
+Pool = tuple[bytes, bytes]
+
+
+class SubnetFields(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client may say of a subnet. UNSET: not said; `gateway_ip` None: no gateway."""
+
+    name: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    network_id: str | UnsetType = UNSET
+    ip_version: int | UnsetType = UNSET
+    cidr: Cidr | UnsetType = UNSET
+    gateway_ip: bytes | UnsetType | None = UNSET
+    pools: tuple[Pool, ...] | UnsetType = UNSET
+    dns_nameservers: tuple[str, ...] | UnsetType = UNSET
+    host_routes: tuple[tuple[str, str], ...] | UnsetType = UNSET
+    enable_dhcp: bool | UnsetType = UNSET
+    tags: tuple[str, ...] | UnsetType = UNSET
+    project_id: str | UnsetType = UNSET
+
+
+def create(
+    fields: SubnetFields,
+    *,
+    subnet_id: str,
+    network: Network,
+    siblings: Sequence[Subnet],
+    caller: Caller,
+    now_us: int,
+) -> Subnet:
+    """Make the record of a new subnet beside its siblings of the network. Raises Invalid."""
+    cidr = _checked_cidr(fields)
+    _check_overlap(cidr, network, siblings)
+    gateway = _first_address(cidr) if fields.gateway_ip is UNSET else fields.gateway_ip
+    _check_gateway(gateway, cidr)
+    pools = default_pools(cidr, gateway) if fields.pools is UNSET else checked_pools(fields.pools, cidr)
+    _check_gateway_outside(gateway, pools)
+    said = given(fields)
+    for name in ("network_id", "ip_version", "cidr", "gateway_ip", "pools"):
+        said.pop(name, None)
+    subnet = Subnet(
+        id=SubnetId(subnet_id),
+        project_id=network.project_id,
+        network_id=NetworkId(network.id),
+        cidr=cidr,
+        gateway_ip=gateway,
+        pools=pools,
+        created_at=now_us,
+        updated_at=now_us,
+        revision_number=1,
+    )
+    return msgspec.structs.replace(subnet, **said)
+
+
+def update(subnet: Subnet, fields: SubnetFields, routers: Sequence[Port], *, now_us: int) -> Subnet:
+    """Give the subnet as the client wants it; `routers` are the interfaces on it.
+
+    Raises Invalid, and Conflict GatewayIpInUse when a router holds the gateway address that would change.
+    """
+    cidr = Cidr(*subnet.cidr)
+    gateway = subnet.gateway_ip if fields.gateway_ip is UNSET else fields.gateway_ip
+    if gateway != subnet.gateway_ip:
+        _check_gateway(gateway, cidr)
+        _check_gateway_free(subnet, routers)
+    pools = subnet.pools if fields.pools is UNSET else checked_pools(fields.pools, cidr)
+    _check_gateway_outside(gateway, pools)
+    said = given(fields)
+    said.pop("gateway_ip", None)
+    said.pop("pools", None)
+    return revised(subnet, now_us, gateway_ip=gateway, pools=pools, **said)
+
+
+def default_pools(cidr: Cidr, gateway: bytes | None) -> tuple[Pool, ...]:
+    """Give all host addresses but the gateway's, as inclusive ranges."""
+    first, last = _host_range(cidr)
+    inside = gateway is not None and first <= ip_to_int(gateway) <= last
+    cut = ip_to_int(gateway) if gateway is not None and inside else None
+    ranges = [(first, last)] if cut is None else [(first, cut - 1), (cut + 1, last)]
+    return tuple((ip_from_int(start), ip_from_int(end)) for start, end in ranges if start <= end)
+
+
+def checked_pools(pools: Sequence[Pool], cidr: Cidr) -> tuple[Pool, ...]:
+    """Give the pools ascending. Raises Invalid when one is outside, upside down or overlaps another."""
+    first, last = _host_range(cidr)
+    ordered = sorted((ip_to_int(start), ip_to_int(end)) for start, end in pools)
+    for start, end in ordered:
+        if start > end:
+            raise _invalid(
+                f"The allocation pool {_range_text(start, end)} is not valid.", "InvalidAllocationPool"
+            )
+        if not (first <= start and end <= last):
+            raise _invalid(
+                f"The allocation pool {_range_text(start, end)} spans beyond the subnet cidr {cidr}.",
+                "OutOfBoundsAllocationPool",
+            )
+    for (start, end), (next_start, next_end) in itertools.pairwise(ordered):
+        if next_start <= end:
+            raise errors.Conflict(
+                f"Found overlapping allocation pools: {_range_text(start, end)} "
+                f"{_range_text(next_start, next_end)} for subnet {cidr}.",
+                reason="OverlappingAllocationPools",
+            )
+    return tuple((ip_from_int(start), ip_from_int(end)) for start, end in ordered)
+
+
+def _checked_cidr(fields: SubnetFields) -> Cidr:
+    if fields.ip_version == 6 or (fields.cidr is not UNSET and len(fields.cidr.network) != 4):
+        raise _invalid("IPv6 subnets are not supported yet: ip_version must be 4.", "InvalidInput")
+    if fields.cidr is UNSET:
+        raise _invalid("A cidr must be specified in the absence of a subnet pool", "BadRequest")
+    cidr = fields.cidr
+    if cidr.prefix_len == 0 or cidr.prefix_len > 30:
+        raise _invalid(
+            f"Invalid input for operation: the prefix length of {cidr} must be between 1 and 30.",
+            "InvalidInput",
+        )
+    if cidr.network[0] in (0, 127) or cidr.network[0] >= 224:
+        raise _invalid(f"Invalid input for operation: {cidr} holds no addresses for hosts.", "InvalidInput")
+    return cidr
+
+
+def _check_overlap(cidr: Cidr, network: Network, siblings: Sequence[Subnet]) -> None:
+    for sibling in siblings:
+        if cidr.overlaps(Cidr(*sibling.cidr)):
+            raise _invalid(
+                f"Invalid input for operation: Requested subnet with cidr: {cidr} for network: {network.id} "
+                "overlaps with another subnet.",
+                "InvalidInput",
+            )
+
+
+def _check_gateway(gateway: bytes | None, cidr: Cidr) -> None:
+    if gateway is None:
+        return
+    if len(gateway) != 4:
+        raise _invalid(
+            f"Invalid input for operation: gateway_ip '{ip_to_text(gateway)}' is not IPv4.", "InvalidInput"
+        )
+    first, last = _host_range(cidr)
+    if not first <= ip_to_int(gateway) <= last:
+        raise _invalid("Gateway is not valid on subnet", "InvalidInput")
+
+
+def _check_gateway_outside(gateway: bytes | None, pools: Sequence[Pool]) -> None:
+    for start, end in pools:
+        if gateway is not None and start <= gateway <= end:
+            raise errors.Conflict(
+                f"Gateway ip {ip_to_text(gateway)} conflicts with allocation pool "
+                f"{ip_to_text(start)}-{ip_to_text(end)}.",
+                reason="GatewayConflictWithAllocationPools",
+            )
+
+
+def _check_gateway_free(subnet: Subnet, routers: Sequence[Port]) -> None:
+    for port in routers:
+        if any(fixed.subnet_id == subnet.id and fixed.ip == subnet.gateway_ip for fixed in port.fixed_ips):
+            raise errors.Conflict(
+                f"Current gateway ip {ip_to_text(fixed_gateway(subnet))} already in use by port {port.id}. "
+                "Unable to update.",
+                reason="GatewayIpInUse",
+            )
+
+
+def fixed_gateway(subnet: Subnet) -> bytes:
+    """Give the gateway of a subnet that has one."""
+    assert subnet.gateway_ip is not None
+    return subnet.gateway_ip
+
+
+def _host_range(cidr: Cidr) -> tuple[int, int]:
+    base = ip_to_int(cidr.network)
+    return base + 1, base + cidr.size - 2
+
+
+def _first_address(cidr: Cidr) -> bytes:
+    return ip_from_int(ip_to_int(cidr.network) + 1)
+
+
+def _range_text(start: int, end: int) -> str:
+    return f"{ip_to_text(ip_from_int(start))}-{ip_to_text(ip_from_int(end))}"
+
+
+def _invalid(message: str, reason: str) -> errors.Invalid:
+    return errors.Invalid(message, reason=reason)

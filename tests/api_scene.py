@@ -1,0 +1,84 @@
+"""The API over a store in memory, with clients that say who they are."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from doubles.convergence import ConvergenceDouble
+
+from alcor.contracts.convergence import Tracer
+from alcor.contracts.memory_store import MemoryAllocator, MemoryStore
+from alcor.management_plane.api.application import create_application
+from alcor.runtime.clock import SystemClock
+from alcor.runtime.event_log import SILENT
+
+ADMIN = {"X-Project-Id": "admin", "X-Roles": "admin"}
+
+
+class Scene:
+    """A region without hosts' agents: the real API, the store in memory."""
+
+    def __init__(self, client: httpx.AsyncClient, store: MemoryStore, convergence: ConvergenceDouble) -> None:
+        self.client = client
+        self.store = store
+        self.convergence = convergence
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        project: str | None = "blue",
+        admin: bool = False,
+        headers: dict[str, str] | None = None,
+        expect: int | None = None,
+    ) -> httpx.Response:
+        """Send a request as a project (None: without any identity); check the status when one is expected."""
+        sent = dict(headers or {})
+        if project is not None:
+            sent["X-Project-Id"] = project
+        if admin:
+            sent["X-Roles"] = "admin"
+        response = await self.client.request(method, f"/v2.0{path}", json=body, headers=sent)
+        if expect is not None:
+            assert response.status_code == expect, response.text
+        return response
+
+    async def make(self, singular: str, **attributes: Any) -> Any:
+        """Create an object and give it."""
+        who = {name: attributes.pop(name) for name in ("project", "admin") if name in attributes}
+        path = f"/{singular.replace('_', '-')}s"
+        body = {singular: {name.replace("__", ":"): value for name, value in attributes.items()}}
+        response = await self.ask("POST", path, body, expect=201, **who)
+        return response.json()[singular]
+
+    async def wired_network(self, cidr: str = "10.0.0.0/24", **who: Any) -> tuple[str, str]:
+        """Create a network with a subnet; give their ids."""
+        network = await self.make("network", name="net", **who)
+        subnet = await self.make("subnet", network_id=network["id"], ip_version=4, cidr=cidr, **who)
+        return network["id"], subnet["id"]
+
+
+@asynccontextmanager
+async def scene(*, tracer: Tracer | None = None) -> AsyncIterator[Scene]:
+    """Open a scene with three live hosts."""
+    store = MemoryStore()
+    convergence = ConvergenceDouble(store)
+    for name in ("host-1", "host-2", "host-3"):
+        convergence.add_host(name)
+    application = create_application(
+        store, MemoryAllocator(store), convergence, SystemClock(), SILENT, tracer=tracer
+    )
+    transport = httpx.ASGITransport(app=application, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
+        yield Scene(client, store, convergence)
+
+
+def error_of(response: httpx.Response) -> tuple[int, str]:
+    """Give status and type of an answer that must be an error in Neutron's form."""
+    error = response.json()["NeutronError"]
+    assert set(error) == {"type", "message", "detail"}
+    assert "Traceback" not in response.text
+    return response.status_code, error["type"]
