@@ -11,7 +11,7 @@ from alcor.contracts import memory_channel
 from alcor.contracts.agent_channel import Channel, Farewell, Outcome, Update
 from alcor.contracts.data_plane import HostFacts
 from alcor.host_agent import inbox
-from alcor.host_agent.agent import Agent
+from alcor.host_agent.agent import WAITING_UPDATES_MAX, Agent
 from alcor.host_agent.journal import Journal, NoJournal
 from alcor.host_agent.settings import AgentTiming
 from alcor.model import errors
@@ -31,6 +31,7 @@ FAST = AgentTiming(
     refused_retry_s=0.05,
     refused_retry_min_s=0.0,
     data_plane_retry_s=0.01,
+    data_plane_answer_s=0.5,
 )
 IN_FORCE, REFUSED, SEND_ALL = Outcome.IN_FORCE, Outcome.REFUSED, Outcome.SEND_ALL
 
@@ -257,6 +258,17 @@ async def test_a_data_plane_that_fails_an_update_gets_no_acknowledgement() -> No
         assert [one.version for one in second.hello.held] == [Version(1, 2)]
 
 
+async def test_a_data_plane_that_hangs_is_taken_for_lost() -> None:
+    async with running(Bench()) as bench:
+        first = await bench.next()
+        bench.data_plane.gate.clear()
+        first.update(full("a", 1))
+        await eventually(lambda: first.channel.close_reason)
+        assert first.acknowledgements == []
+        bench.data_plane.gate.set()
+        await bench.next(2)
+
+
 async def test_an_answer_never_goes_to_another_stream_than_its_update_came_by() -> None:
     async with running(Bench()) as bench:
         first = await bench.next()
@@ -302,6 +314,20 @@ async def test_a_long_apply_is_not_the_controllers_silence() -> None:
         await asyncio.sleep(0.3)
         bench.data_plane.gate.set()
         await first.answer(number)
+        assert len(bench.conversations) == 1
+
+
+async def test_a_controller_that_sends_more_than_is_taken_waits_and_is_not_called_silent() -> None:
+    async with running(Bench()) as bench:
+        first = await bench.next()
+        await first.outcomes(full("a", 1), complete=True)
+        bench.data_plane.gate.clear()
+        for revision in range(2, 2 + 2 * WAITING_UPDATES_MAX):
+            first.update(delta("a", revision - 1, revision, "p"))
+        await asyncio.sleep(0.3)
+        bench.data_plane.gate.set()
+        assert (await first.answer(first.numbers)).results[0].outcome is IN_FORCE
+        assert max(len(call) for call in bench.data_plane.applied) == WAITING_UPDATES_MAX
         assert len(bench.conversations) == 1
 
 

@@ -186,14 +186,13 @@ class Agent:
         self._send([news])
 
     async def _apply_waiting(self) -> None:
-        current = self._session
         batch = list(self._waiting)
         self._waiting.clear()
         self._waiting_bytes = 0
         self._room.set()
         answers = await self._applier.apply(batch)
-        if current is self._session and self._in_force.is_set():
-            self._send(answers)
+        if self._in_force.is_set():
+            self._send(answers)  # to the stream they came by: another one is introduced only by this loop
         await self._applier.compact()
 
     def _introduce(self) -> None:

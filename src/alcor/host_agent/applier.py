@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import msgspec
 
@@ -62,7 +62,7 @@ class Applier:
         Gives what changed of the refusals. Raises Unavailable.
         """
         before = self._refused
-        refusals = await self._data_plane.synchronise(self.state, remove=self._knows_all)
+        refusals = await self._answer(self._data_plane.synchronise(self.state, remove=self._knows_all))
         self._note_refusals(refusals, tried=None)
         return reporter.news_of_refused(self.state, before, self._refused)
 
@@ -77,10 +77,8 @@ class Applier:
         ]
         self._keep([one.frame for one, made in zip(batch, decisions, strict=True) if _changed(made)])
         if not self._knows_all and any(one.update.complete for one in batch):
-            self._note_refusals(
-                await self._data_plane.synchronise(self.state, remove=True),
-                tried=None,
-            )
+            refusals = await self._answer(self._data_plane.synchronise(self.state, remove=True))
+            self._note_refusals(refusals, tried=None)
             self._knows_all = True
         else:
             await self._apply_sections(
@@ -125,6 +123,16 @@ class Applier:
         except errors.Unavailable as error:
             self._log.warning("journal_not_compacted", reason=error.message)
 
+    async def _answer(self, call: Awaitable[Sequence[Refusal]]) -> Sequence[Refusal]:
+        """Wait for the data plane, but not for ever."""
+        try:
+            async with asyncio.timeout(self._timing.data_plane_answer_s):
+                return await call
+        except TimeoutError as error:
+            raise errors.Unavailable(
+                "the data plane does not answer", retry_after_s=self._timing.data_plane_retry_s
+            ) from error
+
     def _keep(self, frames: Sequence[bytes]) -> None:
         if not frames:
             return
@@ -137,7 +145,7 @@ class Applier:
         if self._refused:
             sections = self._with_refused(sections)
         if sections:
-            refusals = await self._data_plane.apply(self.state, sections)
+            refusals = await self._answer(self._data_plane.apply(self.state, sections))
             if refusals or self._refused:
                 self._note_refusals(refusals, tried={section.key for section in sections})
 

@@ -15,6 +15,7 @@ class AgentTiming(msgspec.Struct, frozen=True, kw_only=True):
     refused_retry_s: float = 10.0
     refused_retry_min_s: float = 1.0  # with the next change, but a big refused section not with each of them
     data_plane_retry_s: float = 1.0
+    data_plane_answer_s: float = 60.0  # forty times what 100,000 flows take; more is a data plane that hangs
 
 
 USUAL = AgentTiming()
