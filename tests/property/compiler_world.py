@@ -4,6 +4,7 @@ Operations are drawn as plain numbers and interpreted against what exists, so th
 A step is the difference between two states of the cloud: consistent whatever the operations were.
 """
 
+import random
 from dataclasses import dataclass, field
 
 import msgspec
@@ -25,6 +26,7 @@ from alcor.model.records import (
 
 HOSTS = tuple(HostId(f"host-{index}") for index in range(5))
 PROJECT = ProjectId("project")
+_TABLES = ("networks", "subnets", "ports", "groups", "rules", "routers", "hosts")
 replace = msgspec.structs.replace
 
 
@@ -73,6 +75,11 @@ class World:
         self._committed = now
         self.revision += 1
         return Change(self.revision, self.revision, RequestId("r"), PROJECT, _set(puts), _set(deletes))
+
+    def whole(self) -> Change:
+        """Give everything there is as one first change."""
+        everything = World(**{name: getattr(self, name) for name in _TABLES})
+        return everything.commit()
 
     def do(self, operation: Operation) -> None:
         """Do one operation; those that find nothing to work on do nothing."""
@@ -294,6 +301,28 @@ class World:
 
     def _id(self, kind: str) -> str:
         return f"{kind}-{self._bump():05}"
+
+
+def rich_world(choice: random.Random) -> World:
+    """Give a cloud in which most kinds of neighbourhood exist already, so that few operations reach far."""
+    world = World()
+    plan = ["register_host"] * 4 + ["add_network"] * 4 + ["add_subnet"] * 4 + ["add_router"] * 2
+    plan += ["add_group"] * 4 + ["add_rule"] * 6 + ["add_interface"] * 4 + ["add_port"] * 12
+    for name in plan:
+        world.do(random_operation(choice, name))
+    return world
+
+
+def random_operation(choice: random.Random, name: str | None = None) -> Operation:
+    """Draw an operation evenly, where hypothesis would prefer small numbers."""
+    return Operation(
+        name or choice.choice(NAMES),
+        choice.randrange(64),
+        choice.randrange(64),
+        choice.randrange(64),
+        choice.random() < 0.5,
+        choice.random() < 0.3,
+    )
 
 
 def replace_op(op: Operation, b: int, c: int) -> Operation:
