@@ -1,0 +1,62 @@
+"""The packets agree with an oracle that knows only the region's objects, not sections or flows."""
+
+import random
+
+from doubles.topology import ICMP, TCP, Region, random_region, two_tenants
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alcor.data_plane.simulated import exchange
+from alcor.data_plane.simulated.fabric import Fabric
+from alcor.data_plane.simulated.host import SimulatedHost
+
+
+def fabric_of(region: Region) -> Fabric:
+    fabric = Fabric()
+    for host, (facts, state) in region.states().items():
+        simulated = SimulatedHost(facts)
+        simulated.hold(state, remove=True)
+        fabric.join(simulated)
+        for port in region.ports.values():
+            if port.host == host:
+                simulated.plug(port.id)
+    return fabric
+
+
+def check_matrix(region: Region, ports: list[int]) -> tuple[int, int]:
+    """Try all pairs with ping and TCP; give how many were expected to reach, and how many not."""
+    fabric = fabric_of(region)
+    reached = blocked = 0
+    source_port = 30_000
+    for source in sorted(region.ports):
+        for to_ip in sorted({port.ip for port in region.ports.values()}):
+            target = int.from_bytes(to_ip, "big")
+            if region.ports[source].ip == to_ip:
+                continue
+            for protocol, dport in ((ICMP, None), *((TCP, port) for port in ports)):
+                source_port += 1
+                expected = region.reaches(source, to_ip, protocol, dport)
+                if protocol == ICMP:
+                    result = exchange.ping(fabric, source, target, identifier=source_port)
+                else:
+                    result = exchange.connect_tcp(fabric, source, target, dport, sport=source_port)
+                what = (source, to_ip, protocol, dport, expected, [v.dropped_by for v in result.verdicts])
+                assert result.succeeded == (expected is not None), what
+                if expected is not None:
+                    assert result.verdicts[0].delivered[0].port_id == expected, what
+                    assert [d.port_id for d in result.verdicts[0].delivered] == [expected], what
+                reached += expected is not None
+                blocked += expected is None
+    return reached, blocked
+
+
+def test_two_tenants_with_the_same_addresses_reach_exactly_whom_they_should() -> None:
+    reached, blocked = check_matrix(two_tenants(), [80, 90, 91, 22])
+    assert reached > 50
+    assert blocked > 50
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32))
+def test_random_regions_agree_with_the_oracle(seed: int) -> None:
+    check_matrix(random_region(random.Random(seed)), [80, 1021])
