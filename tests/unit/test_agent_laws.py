@@ -322,7 +322,7 @@ async def test_a_controller_that_sends_more_than_is_taken_waits_and_is_not_calle
         first = await bench.next()
         await first.outcomes(full("a", 1), complete=True)
         bench.data_plane.gate.clear()
-        for revision in range(2, 2 + 2 * WAITING_UPDATES_MAX):
+        for revision in range(2, 2 + 3 * WAITING_UPDATES_MAX):
             first.update(delta("a", revision - 1, revision, "p"))
         await asyncio.sleep(0.3)
         bench.data_plane.gate.set()
