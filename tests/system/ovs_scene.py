@@ -1,6 +1,7 @@
 """A small region by hand: hosts of a lab, their drivers and their goal state, without a control plane."""
 
 import asyncio
+import io
 import os
 import shutil
 from collections.abc import Iterable
@@ -38,7 +39,7 @@ from alcor.model.goal_state import (
 from alcor.model.ids import GroupId, NetworkId, PortId, RuleId, SubnetId, Vni
 from alcor.model.records import FixedIp
 from alcor.model.version import Version
-from alcor.runtime.event_log import SILENT
+from alcor.runtime.event_log import EventLog
 
 needs_ovs = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("ovs-vswitchd") is None, reason="needs root and Open vSwitch"
@@ -95,7 +96,8 @@ class Host:
         router_mac = 0x0E0000000000 + int.from_bytes(self.emulated.vtep[2:], "big")
         facts = HostFacts(self.emulated.name, self.emulated.vtep, router_mac)
         self.events = Events()
-        self.driver = OvsDataPlane(facts, self.emulated.run_dir, SILENT)
+        self.log = io.StringIO()
+        self.driver = OvsDataPlane(facts, self.emulated.run_dir, EventLog(stream=self.log))
 
     async def start(self) -> None:
         await self.driver.start(self.events)
@@ -180,7 +182,9 @@ class Scene:
         for host in self.hosts:
             await host.apply(self.update(host, key, change, full=full))
 
-    def update(self, host: Host, key: SectionKey, change: SectionChange, *, full: bool = False) -> SectionUpdate:
+    def update(
+        self, host: Host, key: SectionKey, change: SectionChange, *, full: bool = False
+    ) -> SectionUpdate:
         self._revision += 1
         base = None if full else host.state.versions[key]
         return SectionUpdate(key, base, Version(1, self._revision), change)

@@ -29,9 +29,7 @@ async def scene() -> AsyncIterator[Scene]:
             await scene.network("red", vni=100, cidr="10.1.0.0/24", gateway="10.1.0.1")
             await scene.network("green", vni=101, cidr="10.2.0.0/24", gateway="10.2.0.1")
             await scene.network("blue", vni=200, cidr="10.1.0.0/24", gateway="10.1.0.1")
-            await scene.router(
-                "r", {"red": ("10.1.0.0/24", "10.1.0.1"), "green": ("10.2.0.0/24", "10.2.0.1")}
-            )
+            await scene.router("r", {"red": ("10.1.0.0/24", "10.1.0.1"), "green": ("10.2.0.0/24", "10.2.0.1")})
             await scene.group(OPEN, *everything())
             member = Member(Vni(100), ip_from_text("10.1.0.11"))
             await scene.group(
@@ -60,15 +58,16 @@ async def reached(scene: Scene, *probes: tuple[str, str, str, int]) -> list[bool
     return await asyncio.to_thread(packets.probe_matrix, asked)
 
 
-def inside(scene: Scene, name: str, *command: str) -> str:
-    return namespaces.run(namespaces.inside(scene.workloads[name].namespace, list(command)))
+async def inside(scene: Scene, name: str, *command: str) -> str:
+    line = namespaces.inside(scene.workloads[name].namespace, list(command))
+    return await asyncio.to_thread(namespaces.run, line)  # the drivers need this loop meanwhile
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_dhcp_gives_address_route_and_mtu(scene: Scene) -> None:
-    assert "inet 10.1.0.11/24" in inside(scene, "a", "ip", "addr", "show", "eth0")
-    assert "mtu 1450" in inside(scene, "a", "ip", "link", "show", "eth0")
-    assert "default via 10.1.0.1" in inside(scene, "a", "ip", "route")
+    assert "inet 10.1.0.11/24" in await inside(scene, "a", "ip", "addr", "show", "eth0")
+    assert "mtu 1450" in await inside(scene, "a", "ip", "link", "show", "eth0")
+    assert "default via 10.1.0.1" in await inside(scene, "a", "ip", "route")
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -99,19 +98,19 @@ async def test_the_open_pairs_answer_and_only_they(scene: Scene) -> None:
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_router_on_the_way_answers_an_expired_packet(scene: Scene) -> None:
     with pytest.raises(Exception, match="Time to live exceeded"):
-        inside(scene, "a", "ping", "-c", "1", "-W", "2", "-t", "1", "10.2.0.14")
+        await inside(scene, "a", "ping", "-c", "1", "-W", "2", "-t", "1", "10.2.0.14")
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_wrong_source_addresses_are_dropped(scene: Scene) -> None:
-    inside(scene, "b", "ip", "addr", "add", "10.1.0.77/24", "dev", "eth0")
+    await inside(scene, "b", "ip", "addr", "add", "10.1.0.77/24", "dev", "eth0")
     with pytest.raises(Exception, match="100% packet loss"):
-        inside(scene, "b", "ping", "-c", "2", "-i", "0.2", "-W", "1", "-I", "10.1.0.77", "10.1.0.11")
-    inside(scene, "b", "ip", "link", "set", "eth0", "address", "02:aa:00:00:00:77")
+        await inside(scene, "b", "ping", "-c", "2", "-i", "0.2", "-W", "1", "-I", "10.1.0.77", "10.1.0.11")
+    await inside(scene, "b", "ip", "link", "set", "eth0", "address", "02:aa:00:00:00:77")
     try:
         assert await reached(scene, ("b", "10.1.0.11", "icmp", 0)) == [False]
     finally:
-        inside(scene, "b", "ip", "link", "set", "eth0", "address", "02:aa:00:00:00:02")
+        await inside(scene, "b", "ip", "link", "set", "eth0", "address", "02:aa:00:00:00:02")
     assert await reached(scene, ("b", "10.1.0.11", "icmp", 0)) == [True]
 
 

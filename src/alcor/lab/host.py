@@ -74,11 +74,10 @@ class EmulatedHost:
         """Run `ovs-vsctl` against this host; returns when the switch has done it."""
         return namespaces.run(["ovs-vsctl", "--timeout=30", f"--db=unix:{self.run_dir}/db.sock", *arguments])
 
-    def ofctl(self, *arguments: str) -> str:
-        """Run `ovs-ofctl` on the integration bridge: `ofctl("dump-flows")`."""
-        command, *rest = arguments
-        target = f"unix:{self.run_dir}/br-int.mgmt"
-        return namespaces.run(["ovs-ofctl", "-O", "OpenFlow14", command, target, *rest])
+    def ofctl(self, command: str, *rest: str, statistics: bool = False) -> str:
+        """Run `ovs-ofctl` on the integration bridge: `ofctl("dump-flows", "table=0")`."""
+        options = ["-O", "OpenFlow14", *([] if statistics else ["--no-stats"])]
+        return namespaces.run(["ovs-ofctl", *options, command, f"unix:{self.run_dir}/br-int.mgmt", *rest])
 
     def appctl(self, *arguments: str) -> str:
         """Run `ovs-appctl` against the switch."""

@@ -12,7 +12,7 @@ owner connects again and reads back.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from alcor.data_plane.ovs import messages
 from alcor.data_plane.ovs.encoding import VERSION
@@ -129,9 +129,9 @@ class OpenFlowConnection(asyncio.Protocol):
     # -- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        # A stream's transport; uvloop's are asyncio.Transport in all but name.
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self._writable.set()
         self._send(messages.hello(self._take_numbers(1)))
 

@@ -8,7 +8,7 @@ import asyncio
 import codecs
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from alcor.model.errors import Broken, Unavailable
 
@@ -85,8 +85,8 @@ class OvsdbConnection(asyncio.Protocol):
     # -- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # A stream's transport; uvloop's are asyncio.Transport in all but name.
+        self._transport = cast(asyncio.Transport, transport)
         self._writable.set()
 
     def pause_writing(self) -> None:
