@@ -7,7 +7,7 @@ import hashlib
 import signal
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 import uvloop
@@ -22,9 +22,6 @@ from alcor.model.ids import HostId
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
-
-if TYPE_CHECKING:  # each process loads the data plane that it drives, and no other
-    pass
 
 EXIT_CLEAN = 0
 EXIT_FAILED = 1  # start it again: applying is idempotent
@@ -98,7 +95,7 @@ class EmulatedHosts:
         self._agents: dict[HostId, Agent] = {}
         self.failed = self._supervisor.failed
         for number in range(first, first + count):
-            facts = facts_of(f"host-{number}", synthetic_vtep(number))
+            facts = facts_of(emulated_name(number), synthetic_vtep(number))
             data_plane = SimulatedDataPlane(facts, self.fabric)
             self.data_planes[facts.host] = data_plane
             self._agents[facts.host] = Agent(
@@ -153,6 +150,11 @@ def router_mac(host: str) -> int:
     """
     number = int.from_bytes(hashlib.blake2b(f"router {host}".encode(), digest_size=6).digest(), "big")
     return number & ~(0x01 << 40) | (0x02 << 40)
+
+
+def emulated_name(number: int) -> str:
+    """Give the name of an emulated host."""
+    return f"host-{number}"
 
 
 def synthetic_vtep(number: int) -> bytes:

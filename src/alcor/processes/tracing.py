@@ -1,0 +1,52 @@
+"""Joins the controller, which knows what hosts hold, with the simulated pipeline, which follows packets."""
+
+from alcor.contracts.convergence import TraceResult
+from alcor.contracts.data_plane import HostFacts
+from alcor.control_plane.controller import Controller
+from alcor.data_plane.simulated import trace
+from alcor.model import errors
+from alcor.model.goal_state import HostState, NetworkSection
+from alcor.model.ids import HostId, PortId
+from alcor.processes.agent import facts_of
+
+
+class RegionTracer:
+    """Implements `contracts.convergence.Tracer`."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+
+    def trace(
+        self, *, port_id: PortId, to_ip: bytes, protocol: str, dst_port: int, icmp_type: int
+    ) -> TraceResult:
+        """Follow a packet through the sender's host and those that may have the address."""
+        host = self._controller.host_of(port_id)
+        if host is None:
+            raise errors.Invalid(f"port {port_id} is not bound to a host: bind it, then trace")
+        sender = self._controller.held_state(host)
+        hosts = {host: sender}
+        for vtep in _endpoints_of(sender, to_ip):
+            for far in self._controller.hosts_at(vtep):
+                hosts.setdefault(far, self._controller.held_state(far))
+        return trace.trace(
+            {name: (self._facts(name), state) for name, state in hosts.items()},
+            port_id=port_id,
+            to_ip=to_ip,
+            protocol=protocol,
+            dst_port=dst_port,
+            icmp_type=icmp_type,
+        )
+
+    def _facts(self, host: HostId) -> HostFacts:
+        return facts_of(host, self._controller.vtep_of(host))
+
+
+def _endpoints_of(state: HostState, ip: bytes) -> set[bytes]:
+    """Give the tunnel endpoints behind which the address is, in any network that the host knows."""
+    return {
+        placement.vtep
+        for section in state.sections.values()
+        if isinstance(section, NetworkSection)
+        for placement in section.placements.values()
+        if ip in placement.ips
+    }
