@@ -156,17 +156,13 @@ class Region:
         ports = [port for port in self.ports.values() if self.subs[port.sub].net == net]
         return NetworkChange(
             network=NetworkEntry(net, self.nets[net].vni, 1450, self.nets[net].up),
-            set_subnets=tuple(
-                SubnetEntry(sub.id, tuple(sub.cidr), sub.gateway, True, (), ()) for sub in subs
-            ),
+            set_subnets=tuple(SubnetEntry(sub.id, tuple(sub.cidr), sub.gateway, True, (), ()) for sub in subs),
             set_ports=tuple(
                 LocalPort(p.id, p.mac, (FixedIp(p.sub, p.ip),), p.groups, p.security, p.up)
                 for p in ports
                 if p.host == host
             ),
-            set_placements=tuple(
-                Placement(p.id, p.mac, (p.ip,), self.facts(p.host).vtep) for p in ports
-            ),
+            set_placements=tuple(Placement(p.id, p.mac, (p.ip,), self.facts(p.host).vtep) for p in ports),
         )
 
     def _router(self, router: str) -> RouterChange:
@@ -249,7 +245,9 @@ def two_tenants() -> Region:
             region.add_rule(group, f"{group}-out", ingress=False)
         region.add_rule(web, f"{web}-80", ingress=True, protocol=TCP, low=80, high=90, remote=client)
         region.add_rule(web, f"{web}-ping", ingress=True, protocol=ICMP, prefix="10.0.0.0/24")
-        region.add_rule(client, f"{client}-ssh", ingress=True, protocol=TCP, low=22, high=22, prefix="10.0.1.0/24")
+        region.add_rule(
+            client, f"{client}-ssh", ingress=True, protocol=TCP, low=22, high=22, prefix="10.0.1.0/24"
+        )
         for number, host in enumerate(region.hosts):
             region.add_port(f"{tenant}-w{number}", f"{tenant}-b-s0", 10 + number, host, web)
             region.add_port(f"{tenant}-c{number}", f"{tenant}-a-s0", 10 + number, host, client)
@@ -261,13 +259,19 @@ def random_region(chance: random.Random) -> Region:
     region = Region()
     cidrs = ["10.0.0.0/25", "10.0.0.128/25", "10.0.1.0/24", "10.0.1.64/26"]
     for number in range(chance.randint(1, 3)):
-        region.add_net(f"n{number}", 100 + number, *chance.choice([cidrs[:1], cidrs[:2], cidrs[2:3], cidrs[1:3]]))
+        region.add_net(
+            f"n{number}", 100 + number, *chance.choice([cidrs[:1], cidrs[:2], cidrs[2:3], cidrs[1:3]])
+        )
     for number in range(chance.randint(0, 2)):
         region.routers[f"r{number}"] = set()
     for group in ("g0", "g1", "g2"):
         for number in range(chance.randint(0, 4)):
             random_rule(region, chance, group, f"{group}-rule{number}")
-    for _ in range(12):
+        if chance.random() < 0.7:
+            region.add_rule(group, f"{group}-out", ingress=False)
+    for _ in range(6 if region.routers else 0):
+        _rejoin(region, chance)
+    for _ in range(16):
         mutate(region, chance)
     return region
 
@@ -283,7 +287,9 @@ def random_rule(region: Region, chance: random.Random, group: str, rule_id: str)
     if chance.random() < 0.5:
         more["remote"] = chance.choice(["g0", "g1", "g2"])
     elif chance.random() < 0.5:
-        more["prefix"] = chance.choice(["10.0.0.0/24", "10.0.1.0/24", "10.0.0.0/8", "0.0.0.0/0", "10.0.0.10/32"])
+        more["prefix"] = chance.choice(
+            ["10.0.0.0/24", "10.0.1.0/24", "10.0.0.0/8", "0.0.0.0/0", "10.0.0.10/32"]
+        )
     region.add_rule(group, rule_id, ingress=chance.random() < 0.5, protocol=protocol, **more)
 
 
@@ -294,7 +300,7 @@ def mutate(region: Region, chance: random.Random) -> None:
         sub = chance.choice(sorted(region.subs))
         last = chance.randint(10, 14)
         port_id = f"{sub}-p{last}"
-        groups = [group for group in ("g0", "g1", "g2") if chance.random() < 0.5]
+        groups = [group for group in ("g0", "g1", "g2") if chance.random() < 0.6]
         region.ports.pop(port_id, None)
         region.add_port(
             port_id,
@@ -364,7 +370,9 @@ def _delta(old, new):
             ports = _differing(old.set_ports, new.set_ports, lambda e: e.id)
             placements = _differing(old.set_placements, new.set_placements, lambda e: e.port_id)
             subnets = _differing(old.set_subnets, new.set_subnets, lambda e: e.id)
-            return NetworkChange(new.network if new.network != old.network else None, *subnets, *ports, *placements)
+            return NetworkChange(
+                new.network if new.network != old.network else None, *subnets, *ports, *placements
+            )
         case RouterChange():
             return RouterChange(
                 new.admin_state_up,

@@ -2,13 +2,13 @@
 
 import random
 
-from doubles.topology import mutate, random_region, updates_between
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alcor.data_plane.pipeline.flow import Flow, FlowChange, FlowKey
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.model.goal_state import HostState
+from doubles.topology import mutate, random_region, updates_between
 
 HOST = "h1"
 

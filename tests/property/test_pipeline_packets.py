@@ -2,13 +2,13 @@
 
 import random
 
-from doubles.topology import ICMP, TCP, Region, random_region, two_tenants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated.fabric import Fabric
 from alcor.data_plane.simulated.host import SimulatedHost
+from doubles.topology import ICMP, TCP, Region, random_region, two_tenants
 
 
 def fabric_of(region: Region) -> Fabric:

@@ -138,8 +138,8 @@ def _drop(fabric: Fabric, sender: Workload, target: int, what: str, last: Visit)
     groups = fabric.scope_of(port_id).port.groups
     if not groups:
         return f"port {port_id} is in no security group, so nothing is allowed: {what} {preposition} {peer}"
-    named = ", ".join(groups)
-    return f"no {direction} rule of the security groups {named} of port {port_id} allows {what} {preposition} {peer}"
+    rules = f"{direction} rule of the security groups {', '.join(groups)} of port {port_id}"
+    return f"no {rules} allows {what} {preposition} {peer}"
 
 
 def _receiver(fabric: Fabric, visit: Visit) -> PortId:

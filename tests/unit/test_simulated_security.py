@@ -1,0 +1,86 @@
+"""Security groups by packets: state, revocation, tenancy of members."""
+
+from test_simulated_forwarding import fabric_of, one_network, syn
+
+from alcor.data_plane.simulated import exchange
+from alcor.data_plane.simulated.exchange import TcpConnection
+from alcor.data_plane.simulated.fabric import Fabric
+from alcor.model.goal_state import GroupChange, GroupSection, SectionUpdate, group_key
+from alcor.model.version import Version
+from doubles.topology import TCP, Region, address
+
+SSH = 22
+
+
+def follow_rules(fabric: Fabric, region: Region, group: str) -> None:
+    """Bring the region's rules of a group to all hosts, as a delta would."""
+    for host in region.hosts:
+        state = region.state(host)
+        if group_key(group) in state.sections:
+            section = state.sections[group_key(group)]
+            assert isinstance(section, GroupSection)
+            update = SectionUpdate(group_key(group), None, Version(1, 2), section.full())
+            fabric.host_named(host).follow(state, [update])
+
+
+def test_revoking_a_rule_ends_the_connections_it_allowed() -> None:
+    region = one_network()
+    region.rules["open"].pop("open-True")
+    region.add_rule("open", "open-ssh", ingress=True, protocol=TCP, low=SSH, high=SSH)
+    fabric = fabric_of(region)
+    connection = TcpConnection(fabric, "a", address("10.0.0.11"), SSH, 5000)
+    assert connection.open().succeeded
+    del region.rules["open"]["open-ssh"]
+    follow_rules(fabric, region, "open")
+    assert not connection.send().succeeded
+    answer = connection.answer()
+    assert not answer.succeeded
+    assert answer.verdicts[-1].dropped_by == "the rule that allowed the connection was revoked"
+    region.add_rule("open", "open-ssh", ingress=True, protocol=TCP, low=SSH, high=SSH)
+    follow_rules(fabric, region, "open")
+    assert connection.send().succeeded
+    assert connection.answer().succeeded
+
+
+def test_replies_need_no_rule_but_new_connections_do() -> None:
+    region = one_network()
+    region.rules["open"].pop("open-True")
+    region.add_rule("server", "server-in", ingress=True)
+    region.ports["b"].groups = ("server",)
+    fabric = fabric_of(region)
+    assert exchange.connect_tcp(fabric, "a", address("10.0.0.11"), 80).succeeded
+    assert not exchange.connect_tcp(fabric, "b", address("10.0.0.10"), 80).succeeded
+
+
+def test_a_segment_of_no_known_connection_is_dropped() -> None:
+    region = one_network()
+    region.rules["open"].pop("open-False")
+    fabric = fabric_of(region)
+    assert not fabric.inject("a", syn(region, "a", "b")).delivered
+
+
+def test_a_port_without_groups_is_closed_both_ways() -> None:
+    region = one_network()
+    region.ports["b"].groups = ()
+    fabric = fabric_of(region)
+    assert not exchange.ping(fabric, "a", address("10.0.0.11")).succeeded
+    assert not exchange.ping(fabric, "b", address("10.0.0.10")).succeeded
+
+
+def test_one_more_member_costs_one_flow() -> None:
+    region = one_network()
+    region.rules["open"].pop("open-True")
+    region.add_rule("open", "open-members", ingress=True, remote="open")
+    fabric = fabric_of(region)
+    program = fabric.host_named("h1").engine().program
+    state = region.state("h1")
+    region.add_port("c", "n-s0", 13, "h3", "open")
+    later = region.state("h1")
+    held, wanted = state.sections[group_key("open")], later.sections[group_key("open")]
+    assert isinstance(held, GroupSection)
+    assert isinstance(wanted, GroupSection)
+    came = tuple(wanted.members - held.members)
+    update = SectionUpdate(group_key("open"), Version(1, 1), Version(1, 2), GroupChange(set_members=came))
+    change = program.change(later, [update])
+    assert len(change.install) == 1
+    assert change.remove == []
