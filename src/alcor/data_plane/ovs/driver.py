@@ -147,7 +147,7 @@ class OvsDataPlane:
         session, program = self._working()
         if not self._in_step:
             return
-        repair = await session.table.equalise(program.flows, remove=self._removes)
+        repair = await session.table.repair(program.flows, remove=self._removes)
         if repair.installed or repair.removed:
             self._log.warning("drift_repaired", installed=repair.installed, removed=repair.removed)
 

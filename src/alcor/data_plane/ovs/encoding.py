@@ -9,6 +9,7 @@ missing, or is not what it should be, shows by its cookie alone.
 """
 
 import struct
+from collections.abc import Iterable
 from enum import IntEnum
 from hashlib import blake2b
 
@@ -189,7 +190,7 @@ def encode_actions(actions: tuple[Action, ...]) -> bytes:
     return b"".join(_encode_action(action) for action in actions)
 
 
-def cookies_of(flows: list[Flow], encoder: FlowEncoder) -> dict[FlowKey, int]:
+def cookies_of(flows: Iterable[Flow], encoder: FlowEncoder) -> dict[FlowKey, int]:
     """Give the cookie that each flow has on a switch."""
     return {flow.key: encoder.add(flow)[0] for flow in flows}
 

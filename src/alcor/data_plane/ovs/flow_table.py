@@ -6,7 +6,7 @@ Nothing here waits for its turn: the driver sees to it that one call runs at a t
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from alcor.data_plane.ovs.encoding import ALCOR_MARK, MARK_MASK, MARK_SHIFT, FlowEncoder
+from alcor.data_plane.ovs.encoding import ALCOR_MARK, MARK_MASK, MARK_SHIFT, FlowEncoder, cookies_of
 from alcor.data_plane.ovs.openflow import OpenFlowConnection
 from alcor.data_plane.pipeline.flow import Flow, FlowChange, FlowKey
 
@@ -29,16 +29,19 @@ class Repair(NamedTuple):
 
 
 class FlowTable:
-    """Owner of the record of cookies confirmed by the switch; empty when a connection is new."""
+    """Owner of the record of wanted cookies; empty when a connection is new."""
 
     def __init__(self, connection: OpenFlowConnection) -> None:
         self._connection = connection
         self._encoder = FlowEncoder()
+        self._cookies: dict[FlowKey, int] = {}
         self._refused: dict[FlowKey, int] = {}  # cookie that was refused: not tried again until it changes
 
     async def change(self, change: FlowChange) -> list[RefusedByBridge]:
         """Make a change in one atomic bundle, less what is refused. Raises Unavailable."""
         removals = [self._encoder.remove(key) for key in change.remove]
+        for key in change.remove:
+            self._cookies.pop(key, None)
         if self._refused:
             for key in change.remove:
                 self._refused.pop(key, None)
@@ -55,19 +58,22 @@ class FlowTable:
 
         Only flows with our mark are strangers, and each goes by its exact cookie. Raises Unavailable.
         """
+        self._cookies = cookies_of(wanted.values(), self._encoder)
+        return await self.repair(wanted, remove=remove)
+
+    async def repair(self, wanted: Mapping[FlowKey, Flow], *, remove: bool) -> Repair:
+        """Do the same by the cookies on record, which is quick. `wanted`: all that was put in force before."""
         held = await self._connection.flows(cookie=ALCOR_MARK << MARK_SHIFT, cookie_mask=MARK_MASK)
         on_switch = {flow.cookie for flow in held}
-        missing = []
-        cookies = set()
-        for flow in wanted.values():
-            cookie, _ = self._encoder.add(flow)
-            cookies.add(cookie)
-            if cookie not in on_switch and self._refused.get(flow.key) != cookie:
-                missing.append(flow)
-        strangers = sorted(on_switch - cookies) if remove else []
-        removals = [self._encoder.remove_cookie(cookie) for cookie in strangers]
-        if not missing and not removals:
+        missing = [
+            wanted[key]
+            for key, cookie in self._cookies.items()
+            if cookie not in on_switch and self._refused.get(key) != cookie
+        ]
+        strangers = sorted(on_switch.difference(self._cookies.values())) if remove else []
+        if not missing and not strangers:
             return Repair(0, 0, [])
+        removals = [self._encoder.remove_cookie(cookie) for cookie in strangers]
         refused = await self._commit([], missing, removals)
         return Repair(len(missing) - len(refused), len(strangers), refused)
 
@@ -75,6 +81,7 @@ class FlowTable:
         self, before: list[bytes], flows: Iterable[Flow], after: list[bytes]
     ) -> list[RefusedByBridge]:
         encoded = [(flow, *self._encoder.add(flow)) for flow in flows]
+        self._cookies.update((flow.key, cookie) for flow, cookie, _ in encoded)
         refused: list[RefusedByBridge] = []
         for _ in range(ROUNDS_MAX):
             if not (before or encoded or after):

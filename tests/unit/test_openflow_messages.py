@@ -1,0 +1,61 @@
+"""Messages around the flows."""
+
+import struct
+
+from alcor.data_plane.ovs import messages
+from alcor.data_plane.ovs.messages import Kind
+from alcor.data_plane.pipeline.flow import Field, Output
+
+
+def test_a_bundle_wraps_each_body_under_its_number() -> None:
+    chunk = b"".join(messages.bundle_chunks(7, 100, [b"\x01" * 8, b"\x02" * 8]))
+    assert len(chunk) == 64
+    assert chunk[:24].hex() == "05220020" "00000064" "00000007" "00000003" "050e0010" "00000064"  # fmt: skip
+    assert chunk[32:40].hex() == "05220020" "00000065"  # fmt: skip
+
+
+def test_a_large_bundle_comes_in_bounded_chunks() -> None:
+    bodies = [bytes(1000)] * 1000
+    chunks = list(messages.bundle_chunks(1, 1, bodies))
+    assert sum(map(len, chunks)) == 1000 * 1024
+    assert max(map(len, chunks)) < messages.CHUNK_BYTES + 1024
+
+
+def test_flows_are_read_back_with_cookie_table_and_priority() -> None:
+    match = bytes.fromhex("0001000400000000")
+    entry = struct.pack("!HBxIIHHHHHxxQQQ", 56, 25, 1, 2, 90, 0, 0, 0, 0, 0xA1C0000000000005, 3, 4) + match
+    flows, more = messages.read_flows(struct.pack("!HHxxxx", 1, 1) + entry * 2)
+    assert flows == [messages.FlowOnSwitch(0xA1C0000000000005, 25, 90)] * 2
+    assert more
+
+
+def test_a_packet_comes_with_its_port_and_registers() -> None:
+    terms = bytes.fromhex("80000004" "00000009" "00010004" "00000064" "00010204" "00000007")  # fmt: skip
+    body = struct.pack("!IHBBQHH", 0xFFFFFFFF, 4, 1, 5, 0xA1C0000000000001, 1, 4 + len(terms))
+    packet = messages.read_packet_in(body + terms + bytes(4) + bytes(2) + b"data")
+    assert packet.in_port == 9
+    assert packet.fields == {Field.IN_PORT: 9, Field.REG0: 100, Field.REG1: 7}
+    assert packet.data == b"data"
+
+
+def test_an_unknown_field_of_a_packet_is_passed_over() -> None:
+    terms = bytes.fromhex("ffff0204" "00000009" "80000004" "00000003")  # fmt: skip
+    body = struct.pack("!IHBBQHH", 0xFFFFFFFF, 0, 1, 5, 0, 1, 4 + len(terms))
+    assert messages.read_packet_in(body + terms + bytes(4) + bytes(2)).in_port == 3
+
+
+def test_a_packet_is_sent_from_nowhere() -> None:
+    sent = messages.packet_out(3, (Output(9),), b"frame")
+    assert sent[:8].hex() == "050d" f"{len(sent):04x}" "00000003"  # fmt: skip
+    assert sent[8:24].hex() == "ffffffff" "fffffffd" "0010" "000000000000"  # fmt: skip
+    assert sent.endswith(b"frame")
+
+
+def test_an_error_is_said_in_words() -> None:
+    assert messages.error_words(struct.pack("!HH", 5, 1)) == "the flow is not accepted: the table is full"
+    assert "type 99, code 8" in messages.error_words(struct.pack("!HH", 99, 8))
+
+
+def test_the_greeting_offers_one_version() -> None:
+    assert messages.hello(1).hex() == "05000010" "00000001" "0001" "0008" "00000020"  # fmt: skip
+    assert messages.message(Kind.BARRIER_REQUEST, 2).hex() == "0514000800000002"
