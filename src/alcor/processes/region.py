@@ -69,7 +69,7 @@ class Region:
         dsn = settings.database or await self._start_database()
         store = await PostgresStore.open(dsn, self._clock, self._log)
         self._stack.push_async_callback(store.close)
-        allocator = LeasedAllocator(store, self._clock)
+        allocator = LeasedAllocator(store.leases(), self._clock)
         self._stack.push_async_callback(allocator.close)
         controller = Controller(store, self._clock, self._log)
         await controller.start()

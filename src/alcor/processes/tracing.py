@@ -20,14 +20,18 @@ class RegionTracer:
         self, *, port_id: PortId, to_ip: bytes, protocol: str, dst_port: int, icmp_type: int
     ) -> TraceResult:
         """Follow a packet through the sender's host and those that may have the address."""
-        host = self._controller.host_of(port_id)
-        if host is None:
+        region = self._controller.region
+        row = region.ports.get(port_id)
+        if row is None:
+            raise errors.Missing(f"Port {port_id} could not be found.", reason="PortNotFound")
+        if not row.host:
             raise errors.Invalid(f"port {port_id} is not bound to a host: bind it, then trace")
-        sender = self._controller.held_state(host)
-        hosts = {host: sender}
-        for vtep in _endpoints_of(sender, to_ip):
-            for far in self._controller.hosts_at(vtep):
-                hosts.setdefault(far, self._controller.held_state(far))
+        sender = self._controller.held_state(row.host)
+        far_ends = _endpoints_of(sender, to_ip)
+        hosts = {row.host: sender}
+        hosts |= {
+            name: self._controller.held_state(name) for name in region.hosts if region.vtep(name) in far_ends
+        }
         return trace.trace(
             {name: (self._facts(name), state) for name, state in hosts.items()},
             port_id=port_id,
@@ -38,7 +42,10 @@ class RegionTracer:
         )
 
     def _facts(self, host: HostId) -> HostFacts:
-        return facts_of(host, self._controller.vtep_of(host))
+        vtep = self._controller.region.vtep(host)
+        if not vtep:
+            raise errors.Invalid(f"host {host} is not known yet: start its agent, then trace")
+        return facts_of(host, vtep)
 
 
 def _endpoints_of(state: HostState, ip: bytes) -> set[bytes]:
