@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from alcor.data_plane import frames
 from alcor.data_plane.pipeline.flow import Field
-from alcor.data_plane.simulated import exchange, packet
+from alcor.data_plane.simulated import dhcp_client, exchange, packet
 from alcor.data_plane.simulated.fabric import Fabric
 from alcor.data_plane.simulated.host import SimulatedHost
 from doubles.topology import TCP, Region, address, two_tenants
@@ -173,3 +174,36 @@ def test_a_host_makes_no_flows_before_its_first_packet(region: Region) -> None:
     fabric.inject("a", syn(region, "a", "b"))
     assert fabric.host_named("h2").is_running
     assert not fabric.host_named("h3").is_running
+
+
+def test_a_workload_gets_its_address_by_dhcp(region: Region) -> None:
+    lease = dhcp_client.acquire(fabric_of(region), "a")
+    assert lease is not None
+    assert lease.ip == region.ports["a"].ip
+    assert lease.options[3] == region.subs["n-s0"].gateway
+
+
+def test_an_expired_packet_is_answered_by_the_gateway(region: Region) -> None:
+    region.routers["r"] = {"n-s0", "n-s1"}
+    fabric = fabric_of(region)
+    sender = exchange.workload(fabric, "a")
+    mac, _ = exchange.resolve(fabric, sender, address("10.0.1.12"))
+    assert mac is not None
+    frame = bytearray(
+        frames.udp_frame(
+            eth_dst=mac,
+            eth_src=sender.mac,
+            source=region.ports["a"].ip,
+            destination=region.ports["far"].ip,
+            source_port=33434,
+            destination_port=33435,
+            payload=b"",
+        )
+    )
+    frame[22] = 1
+    expired = replace(syn(region, "a", "far", IP_TTL=1, ETH_DST=mac), frame=bytes(frame))
+    [reply] = fabric.inject("a", expired).answers
+    packet_back = frames.parse_ipv4(reply)
+    assert packet_back is not None
+    assert packet_back.source == region.subs["n-s0"].gateway
+    assert packet_back.payload[0] == 11
