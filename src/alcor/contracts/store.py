@@ -177,3 +177,67 @@ class AddressAllocator(Protocol):
     def discard(self, subnet_id: str, ip: bytes) -> None:
         """Forget an address that turned out to be taken."""
         ...
+
+
+class BlockState(msgspec.Struct, frozen=True):
+    """A block of a subnet's addresses that was leased at least once. Named by its first address."""
+
+    first_ip: bytes
+    holder: str  # the process that has it or had it last
+    until: int  # microseconds since 1970 UTC; earlier than now: anybody may lease it
+    exhausted: bool  # every address in it is claimed; a commit that releases one clears this
+
+
+class BlockLeases(Protocol):
+    """Leases on blocks of addresses, kept by the store. Times are microseconds since 1970 UTC.
+
+    `spans`: (first address of the lowest block, first address of the highest block), both inclusive.
+    Each call names at most 1,000 blocks. No cost but that of `blocks` grows with the subnet.
+    """
+
+    async def lease_known(
+        self,
+        subnet_id: str,
+        holder: str,
+        *,
+        spans: Sequence[tuple[bytes, bytes]],
+        count: int,
+        until: int,
+        now: int,
+    ) -> list[bytes]:
+        """Lease up to `count` blocks, lowest first, that are neither leased nor exhausted but were once."""
+        ...
+
+    async def lease_new(
+        self, subnet_id: str, holder: str, *, first_ips: Sequence[bytes], until: int
+    ) -> list[bytes]:
+        """Lease those of the blocks that were never leased."""
+        ...
+
+    async def highest(self, subnet_id: str, *, spans: Sequence[tuple[bytes, bytes]]) -> list[bytes | None]:
+        """Give for each span the highest block in it that was ever leased."""
+        ...
+
+    async def renew(
+        self, subnet_id: str, holder: str, *, first_ips: Sequence[bytes], until: int
+    ) -> list[bytes]:
+        """Prolong those of the blocks that the holder still has; give them."""
+        ...
+
+    async def release(self, subnet_id: str, holder: str, *, first_ips: Sequence[bytes]) -> None:
+        """End the holder's leases on the blocks."""
+        ...
+
+    async def exhaust(
+        self, subnet_id: str, holder: str, *, seats: Mapping[bytes, Sequence[bytes]]
+    ) -> list[bytes]:
+        """Mark the holder's blocks whose seats (what may be given) are all claimed; end their leases."""
+        ...
+
+    async def claimed(self, subnet_id: str, *, ranges: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
+        """Give the addresses in the ranges (inclusive) that ports hold."""
+        ...
+
+    async def blocks(self, subnet_id: str) -> list[BlockState]:
+        """Give all blocks of the subnet ever leased, ascending. O(blocks): for when none is free."""
+        ...

@@ -1,10 +1,14 @@
 """Connections to PostgreSQL: how they are opened, and which of their errors mean what."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import asyncpg
 
 from alcor.model import errors
+
+_A = TypeVar("_A")
 
 CONNECT_S = 5.0
 AWAY_S = 3.0  # how long a call waits for a server that is away
@@ -70,3 +74,20 @@ async def wait_for_server(dsn: str, *, within_s: float) -> Session:
 def away(cause: BaseException) -> errors.Unavailable:
     """Give the error that says the store does not answer."""
     return errors.Unavailable(f"the store does not answer: {cause!r}", retry_after_s=RETRY_AFTER_S)
+
+
+async def answered(ask: Callable[[], Awaitable[_A]]) -> _A:
+    """Repeat a read while the server is away, up to AWAY_S; translate the library's errors."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + AWAY_S
+    while True:
+        try:
+            return await ask()
+        except (ValueError, asyncpg.DataError) as error:
+            raise errors.Invalid(f"a value cannot be looked up: {error}") from error
+        except (*LOST, *RACED) as error:
+            if loop.time() >= deadline:
+                raise away(error) from error
+            await asyncio.sleep(0.05)
+        except asyncpg.PostgresError as error:
+            raise errors.Broken(f"the store refuses a statement: {error}") from error

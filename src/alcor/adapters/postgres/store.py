@@ -1,13 +1,12 @@
 """The store on PostgreSQL: `contracts.store.Store` over a pool for reads and a committer for writes."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import asyncpg
 
 from alcor.adapters.postgres import migrate, queries, rows, sessions
 from alcor.adapters.postgres.committer import Committer
+from alcor.adapters.postgres.leases import PostgresBlockLeases
 from alcor.adapters.postgres.rows import TABLES
 from alcor.contracts import columns
 from alcor.contracts.store import Change, Query, R, Snapshot, Write
@@ -18,7 +17,6 @@ from alcor.runtime.event_log import EventLog
 
 READERS_MAX = 8  # connections for reads; more only queue inside the server
 SNAPSHOT_CHUNK = 1000
-_A = TypeVar("_A")
 
 
 class PostgresStore:
@@ -101,30 +99,17 @@ class PostgresStore:
     def listen(self, on_commit: Callable[[Change], None]) -> None:
         self._committer.listen(on_commit)
 
+    def leases(self) -> PostgresBlockLeases:
+        """Give the leases on blocks of addresses that this store keeps, for the allocator."""
+        return PostgresBlockLeases(self._pool)
+
     async def _fetch(self, text: str, *arguments: object) -> list[asyncpg.Record]:
         async def fetch() -> list[asyncpg.Record]:
             async with self._pool.acquire(timeout=sessions.AWAY_S) as session:
                 found: list[asyncpg.Record] = await session.fetch(text, *arguments)
                 return found
 
-        return await answered(fetch)
-
-
-async def answered(ask: Callable[[], Awaitable[_A]]) -> _A:
-    """Repeat a read while the server is away, up to AWAY_S; translate the library's errors."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + sessions.AWAY_S
-    while True:
-        try:
-            return await ask()
-        except (ValueError, asyncpg.DataError) as error:
-            raise errors.Invalid(f"a value cannot be looked up: {error}") from error
-        except (*sessions.LOST, *sessions.RACED) as error:
-            if loop.time() >= deadline:
-                raise sessions.away(error) from error
-            await asyncio.sleep(0.05)
-        except asyncpg.PostgresError as error:
-            raise errors.Broken(f"the store refuses a statement: {error}") from error
+        return await sessions.answered(fetch)
 
 
 class _PostgresSnapshot:

@@ -21,7 +21,7 @@ from alcor.adapters.postgres import queries, rows
 from alcor.adapters.postgres.rows import TABLES, Encoded, Table
 from alcor.contracts import columns
 from alcor.contracts.store import Change, Exists, NoneWhere, Stale, Taken, Unchanged
-from alcor.model.records import AnyRecord, Port, Record
+from alcor.model.records import AnyRecord, Port, Record, Subnet
 
 COPY_FROM = 100  # records; measured: below, one INSERT with the claims costs fewer round trips than COPY
 COPY_CHUNK = 1000
@@ -143,7 +143,19 @@ async def _write(session: asyncpg.Connection, batch: Sequence[Encoded], now_us: 
     await _check_guards(session, batch)
     if freed:
         await session.execute(_REOPEN, [subnet for subnet, _ in freed], [ip for _, ip in freed])
+    await _follow_subnets(session, batch)
     return max(int(row[0]) for row in revisions)
+
+
+async def _follow_subnets(session: asyncpg.Connection, batch: Sequence[Encoded]) -> None:
+    """Keep the blocks of changed subnets true: other pools, other seats; a subnet that is gone has none."""
+    if gone := [record.id for one in batch for record in one.deletes.get(Subnet, ())]:
+        await session.execute("DELETE FROM address_blocks WHERE subnet_id = ANY($1::uuid[])", gone)
+    if changed := [record.id for one in batch for record in one.updates.get(Subnet, ((), ()))[0]]:
+        await session.execute(
+            "UPDATE address_blocks SET exhausted = false WHERE exhausted AND subnet_id = ANY($1::uuid[])",
+            changed,
+        )
 
 
 def _joined(

@@ -118,6 +118,8 @@ CREATE TABLE changes (
     project_id text COLLATE "C" NOT NULL,
     payload bytea NOT NULL
 );
+-- Not compressed: compression would cost time while the row of the revision is locked.
+ALTER TABLE changes ALTER COLUMN payload SET STORAGE EXTERNAL;
 CREATE INDEX changes_request ON changes (request_id);
 
 -- One row: the number of the last commit, locked last in each transaction; and the controller's term.
