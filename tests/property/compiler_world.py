@@ -8,8 +8,20 @@ import random
 from dataclasses import dataclass, field
 
 import msgspec
+
 from alcor.contracts.store import Change
-from alcor.model.ids import GroupId, HostId, NetworkId, PortId, ProjectId, RequestId, RouterId, RuleId, SubnetId, Vni
+from alcor.model.ids import (
+    GroupId,
+    HostId,
+    NetworkId,
+    PortId,
+    ProjectId,
+    RequestId,
+    RouterId,
+    RuleId,
+    SubnetId,
+    Vni,
+)
 from alcor.model.records import (
     ROUTER_INTERFACE,
     AnyRecord,

@@ -5,6 +5,10 @@ import random
 
 import msgspec
 import pytest
+from compiler_world import HOSTS, NAMES, Operation, World, random_operation, rich_world
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from alcor.control_plane.compiler.full import compile_full
 from alcor.control_plane.compiler.incremental import IncrementalCompiler
 from alcor.control_plane.compiler.sections import HostSection
@@ -12,9 +16,6 @@ from alcor.control_plane.region import Region
 from alcor.model import goal_state
 from alcor.model.goal_state import HostState, SectionChange, SectionKey
 from alcor.model.ids import HostId
-from compiler_world import HOSTS, NAMES, Operation, World, random_operation, rich_world
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 operations = st.lists(
     st.builds(

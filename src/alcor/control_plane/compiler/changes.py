@@ -70,6 +70,14 @@ class Changes:
 
     def networks(self) -> dict[NetworkId, NetworkChange]:
         """Give the networks whose shared part changed."""
+        return self._network_changes
+
+    def routers(self) -> dict[RouterId, RouterChange]:
+        """Give the routers that changed."""
+        return self._router_changes
+
+    @cached_property
+    def _network_changes(self) -> dict[NetworkId, NetworkChange]:
         found = {}
         for network_id, parts in self._networks.items():
             found[network_id] = NetworkChange(
@@ -83,8 +91,8 @@ class Changes:
             )
         return found
 
-    def routers(self) -> dict[RouterId, RouterChange]:
-        """Give the routers that changed."""
+    @cached_property
+    def _router_changes(self) -> dict[RouterId, RouterChange]:
         changed: dict[RouterId, tuple[list[RouterInterface], list[RouterInterface]]] = {}
         for (router_id, port_id), legs_before in self._before.interfaces.items():
             node = self._region.routers.get(router_id)
@@ -176,12 +184,16 @@ class Changes:
     def _compare_placements(self, old: PortRow | None, new: PortRow | None) -> None:
         before = entries.placement(old, self._vtep_before(old.host)) if old is not None else None
         after = entries.placement(new, self._region.vtep(new.host)) if new is not None else None
-        if before is not None and (after is None or (new is not None and old is not None and new.network_id != old.network_id)):
+        if before is not None and (
+            after is None or (new is not None and old is not None and new.network_id != old.network_id)
+        ):
             assert old is not None
             self._network(old.network_id).gone_placements.append(old.id)
             self.entries_built += 1
-        if after is not None and new is not None and (
-            after != before or old is None or old.network_id != new.network_id
+        if (
+            after is not None
+            and new is not None
+            and (after != before or old is None or old.network_id != new.network_id)
         ):
             self._network(new.network_id).set_placements.append(after)
             self.entries_built += 1

@@ -17,7 +17,7 @@ Flags (admin_state_up) travel; the pipeline does not forward for what is down.
 """
 
 from alcor.control_plane.compiler import entries
-from alcor.control_plane.region import PortRow, Region
+from alcor.control_plane.region import Region
 from alcor.model import goal_state
 from alcor.model.goal_state import (
     GroupChange,
@@ -38,9 +38,7 @@ def compile_full(region: Region, host_id: HostId) -> dict[SectionKey, SectionCha
     """
     local = [row for row in region.ports.values() if row.is_local and row.host == host_id]
     own_networks = {row.network_id for row in local}
-    routers = {
-        row.router for row in region.ports.values() if row.router and row.network_id in own_networks
-    }
+    routers = {row.router for row in region.ports.values() if row.router and row.network_id in own_networks}
     domain = own_networks | {row.network_id for row in region.ports.values() if row.router in routers}
     with_rules = {group_id for row in local if row.port_security for group_id in row.groups}
     with_members = {

@@ -37,6 +37,7 @@ class Compiled(msgspec.Struct, frozen=True):
 
     change: Change
     hosts: dict[HostId, list[HostSection]]
+    changed_keys: frozenset[SectionKey]  # sections whose shared part changed, whoever holds them
     work: WorkCount
 
 
@@ -82,7 +83,16 @@ class _Pass:
         self._work.entries_built = self._changes.entries_built
         hosts = {host_id: list(given.values()) for host_id, given in self._given.items()}
         self._note(hosts)
-        return Compiled(self._change, hosts, self._work)
+        return Compiled(self._change, hosts, self._changed_keys(), self._work)
+
+    def _changed_keys(self) -> frozenset[SectionKey]:
+        return frozenset(
+            (
+                *(interest.network_key(id_) for id_ in self._changes.networks()),
+                *(interest.router_key(id_) for id_ in self._changes.routers()),
+                *(interest.group_key(id_) for id_ in self._changes.groups()),
+            )
+        )
 
     def _note(self, hosts: dict[HostId, list[HostSection]]) -> None:
         revision = self._change.revision
@@ -119,10 +129,10 @@ class _Pass:
         node = self._region.networks[network_id]
         shared = self._full.get((node.key, 0))
         if shared is None:
-            change = sections.network_in_full(self._region, node)
+            change = sections.network_in_full(node)
             shared = self._full[node.key, 0] = SharedPart(change)
             self._work.full_entries_built += len(change.set_placements) + len(change.set_subnets)
-        own = sections.local_ports(self._region, host_id, node)
+        own = sections.local_ports(host_id, node)
         self._work.full_entries_built += len(own)
         return HostSection(node.key, shared, is_full=True, set_ports=own)
 
@@ -247,7 +257,11 @@ class _Pass:
             )
             concerns_rules = flag or bool(rules.set_rules or rules.gone_rules)
             concerns_members = flag or bool(members.set_members or members.gone_members)
-            shared = {RULES: SharedPart(rules), MEMBERS: SharedPart(members), RULES | MEMBERS: SharedPart(change)}
+            shared = {
+                RULES: SharedPart(rules),
+                MEMBERS: SharedPart(members),
+                RULES | MEMBERS: SharedPart(change),
+            }
             if concerns_rules:
                 for host_id in self._interest.rules_holders(group_id):
                     self._give_group(host_id, group_id, node.key, shared)

@@ -16,7 +16,7 @@ from alcor.model.goal_state import (
     SectionChange,
     SectionKey,
 )
-from alcor.model.ids import PortId
+from alcor.model.ids import HostId, PortId
 
 _encoder = msgspec.msgpack.Encoder()
 _EMPTY = msgspec.Raw(b"\x90")  # msgpack's empty array
@@ -61,9 +61,7 @@ class SharedPart:
             )
         network, subnets, gone_subnets, placements, gone_placements = self._fields
         return _encoder.encode(
-            _NetworkFrame(
-                network, subnets, gone_subnets, set_ports, gone_ports, placements, gone_placements
-            )
+            _NetworkFrame(network, subnets, gone_subnets, set_ports, gone_ports, placements, gone_placements)
         )
 
 
@@ -104,7 +102,7 @@ class HostSection:
 NOTHING_OF_NETWORK = SharedPart(NetworkChange())
 
 
-def network_in_full(region: Region, node: NetworkNode) -> NetworkChange:
+def network_in_full(node: NetworkNode) -> NetworkChange:
     """Give the network without local ports, sorted. O(ports of the network)."""
     vteps = {host_id: host.vtep for host_id, host in node.hosts.items()}
     placements = [entries.placement(node.bound[id_], vteps[node.bound[id_].host]) for id_ in sorted(node.bound)]
@@ -115,9 +113,9 @@ def network_in_full(region: Region, node: NetworkNode) -> NetworkChange:
     )
 
 
-def local_ports(region: Region, host_id: str, node: NetworkNode) -> tuple[LocalPort, ...]:
+def local_ports(host_id: HostId, node: NetworkNode) -> tuple[LocalPort, ...]:
     """Give the host's own ports of a network, sorted. O(those ports)."""
-    host = node.hosts.get(host_id)  # type: ignore[call-overload]
+    host = node.hosts.get(host_id)
     rows = host.networks[node.id] if host is not None else {}
     return tuple(entries.local_port(rows[id_]) for id_ in sorted(rows))
 

@@ -1,0 +1,368 @@
+"""The controller: from committed changes to sections on hosts, and back to the truth about them.
+
+store --Change--> intake --> compiler --> ledger (receipt opened)
+                                |-------> streams of the hosts concerned --flush--> agents
+agents --acknowledgements, plugs--> ledger --> convergence (those who wait)
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from alcor.contracts.agent_channel import (
+    BEAT_S,
+    PROTOCOL,
+    SILENCE_S,
+    Acknowledgement,
+    Beat,
+    Channel,
+    Farewell,
+    FromAgent,
+    Hello,
+    Plugs,
+    Welcome,
+)
+from alcor.contracts.convergence import HostStatus, PortState, Receipt
+from alcor.contracts.store import Change, Stale, Store, Taken, Write
+from alcor.control_plane import convergence
+from alcor.control_plane.compiler.incremental import Compiled, IncrementalCompiler
+from alcor.control_plane.convergence import RegionConvergence
+from alcor.control_plane.delivery.fast_path import HostStream
+from alcor.control_plane.delivery.full_sections import FullSections
+from alcor.control_plane.delivery.ledger import Ledger
+from alcor.control_plane.intake import Intake
+from alcor.control_plane.region import Region
+from alcor.model import errors
+from alcor.model.goal_state import HostState
+from alcor.model.ids import HostId, PortId, ProjectId
+from alcor.model.records import Host, Port, RecordSet
+from alcor.runtime.clock import Clock, new_request_id
+from alcor.runtime.event_log import EventLog
+from alcor.runtime.supervision import Supervisor
+
+HELLO_TIMEOUT_S = 10.0  # a peer that connects and says nothing
+INTRODUCTION_TIMEOUT_S = 10.0  # from the commit of a host's record until it is seen here
+INTRODUCTION_TRIES = 5  # another controller or a deletion may come between reading and writing the record
+STREAMS_PER_TURN = 64  # flushed before other work of the loop has its turn
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[FromAgent] = msgspec.msgpack.Decoder(FromAgent)
+
+
+class Controller:
+    """Owner of the region in memory, the ledger and the agents' streams. Implements `Convergence`."""
+
+    def __init__(self, store: Store, clock: Clock, log: EventLog) -> None:
+        self._store = store
+        self._clock = clock
+        self._log = log
+        self._supervisor = Supervisor(log)
+        self.failed = self._supervisor.failed
+        self.region = Region()
+        self._compiler = IncrementalCompiler(self.region)
+        self._full = FullSections(self.region, self._compiler.interest)
+        self._streams: dict[HostId, HostStream] = {}
+        self._introductions = asyncio.Semaphore(64)  # commits of host records under way
+        self.epoch = 0
+        self._ledger = Ledger(epoch=0)
+        self._convergence = self._new_convergence()
+        self._intake: Intake | None = None
+
+    async def start(self) -> None:
+        """Begin a term, load everything, and follow the change log. Raises Unavailable."""
+        self.epoch = await self._store.begin_epoch()
+        async with self._store.snapshot() as snapshot:
+            await self.region.load(snapshot)
+        self._compiler.load()
+        self._ledger = Ledger(epoch=self.epoch)
+        self._convergence = self._new_convergence()
+        self._intake = Intake(self._store, self._take, self._log, after=self.region.revision)
+        self._store.listen(self.offer)
+        self._supervisor.start("intake", self._intake.run())
+        self._supervisor.start("beat", self._beat_for_ever())
+        self._log.info(
+            "controller_started", epoch=self.epoch, revision=self.region.revision, ports=len(self.region.ports)
+        )
+
+    async def stop(self) -> None:
+        """End all streams and tasks. Agents keep what they have (law 6)."""
+        for stream in list(self._streams.values()):
+            stream.channel.send(_encoder.encode(Farewell("the controller stops")))
+            stream.channel.close("the controller stops")
+        await self._supervisor.close()
+
+    def offer(self, change: Change) -> None:
+        """Hear of a commit; any order, repeated or not."""
+        if self._intake is not None:
+            self._intake.offer(change)
+
+    # Changes
+
+    async def _take(self, changes: list[Change]) -> None:
+        for change in changes:
+            compiled = self._compiler.fold(change)
+            dirty = self._hand_out(compiled)
+            await self._flush(dirty)
+
+    def _hand_out(self, compiled: Compiled) -> list[HostStream]:
+        """Open the receipt, queue the sections and tell those who wait; nothing is awaited in between."""
+        change = compiled.change
+        self._full.forget(compiled.changed_keys)
+        self._ledger.concern(
+            change.revision,
+            change.committed_at,
+            {host_id: [section.key for section in given] for host_id, given in compiled.hosts.items()},
+        )
+        dirty = []
+        for host_id, given in compiled.hosts.items():
+            stream = self._streams.get(host_id)
+            if stream is not None:
+                stream.offer(change.revision, given)
+                dirty.append(stream)
+        self._convergence.ports_moved(port.id for port in (*change.puts.ports, *change.deletes.ports))
+        self._convergence.revision_known(change.revision)
+        return dirty
+
+    async def _flush(self, streams: Sequence[HostStream]) -> None:
+        for index, stream in enumerate(streams):
+            if index and index % STREAMS_PER_TURN == 0:
+                await asyncio.sleep(0)
+            if self._streams.get(stream.host) is stream:
+                stream.flush()
+
+    # Agents
+
+    async def serve_channel(self, channel: Channel) -> None:
+        """Serve one agent's stream until it ends."""
+        stream: HostStream | None = None
+        try:
+            hello = await self._hello(channel)
+            stream = await self._welcome(hello, channel)
+            await self._follow(stream)
+        except errors.AlcorError as error:
+            self._log.warning(
+                "agent_refused", host_id=stream.host if stream is not None else "", reason=error.message
+            )
+            channel.send(_encoder.encode(Farewell(error.message)))
+        finally:
+            channel.close()
+            if stream is not None:
+                self._forget(stream)
+
+    async def _hello(self, channel: Channel) -> Hello:
+        try:
+            frame = await asyncio.wait_for(channel.receive(), HELLO_TIMEOUT_S)
+        except TimeoutError:
+            raise errors.Invalid("no Hello came in time") from None
+        if frame is None:
+            raise errors.Invalid("the stream ended before Hello")
+        hello = _decode(frame)
+        if not isinstance(hello, Hello):
+            raise errors.Invalid("the first message must be Hello")
+        if hello.protocol != PROTOCOL:
+            raise errors.Invalid(f"protocol {hello.protocol} is not spoken here, {PROTOCOL} is")
+        if not hello.host or len(hello.vtep) not in (4, 16):
+            raise errors.Invalid("Hello must name the host and its tunnel endpoint")
+        newest = max((held.version.epoch for held in hello.held), default=0)
+        if newest > self.epoch:
+            raise errors.Conflict(
+                f"host '{hello.host}' holds goal state of epoch {newest}, but this controller is of epoch "
+                f"{self.epoch}: another controller has taken over, or the store was replaced"
+            )
+        return hello
+
+    async def _welcome(self, hello: Hello, channel: Channel) -> HostStream:
+        async with self._introductions:
+            await self._introduce(hello)
+        former = self._streams.get(hello.host)
+        if former is not None:
+            self._forget(former)
+            former.channel.send(_encoder.encode(Farewell("another stream of this host came")))
+            former.channel.close("another stream of this host came")
+        stream = HostStream(
+            hello,
+            channel,
+            epoch=self.epoch,
+            region=self.region,
+            interest=self._compiler.interest,
+            full=self._full,
+            ledger=self._ledger,
+        )
+        self._streams[hello.host] = stream
+        self._heard(stream)
+        self._settle_what_neither_holds(hello)
+        channel.send(_encoder.encode(Welcome(PROTOCOL, self.epoch)))
+        stream.flush()
+        self._log.info("agent_welcomed", host_id=hello.host, held=len(hello.held), plugged=len(hello.plugged))
+        self._convergence.host_moved(hello.host)
+        return stream
+
+    async def _introduce(self, hello: Hello) -> None:
+        """Make the host's record say what its agent says, and see it here before anything is sent."""
+        node = self.region.hosts.get(hello.host)
+        if node is not None and _is_as_introduced(node.record, hello):
+            return
+        for _ in range(INTRODUCTION_TRIES):
+            old = (await self._store.get(Host, [hello.host])).get(hello.host)
+            if _is_as_introduced(old, hello):
+                await self._know(await self._store.revision())
+                return
+            try:
+                revision = await self._store.commit(self._host_write(hello, old))
+            except (Stale, Taken):
+                continue
+            await self._know(revision)
+            return
+        raise errors.Unavailable("the host's record is being changed by others", retry_after_s=1)
+
+    async def _know(self, revision: int) -> None:
+        if not await self._convergence.wait(
+            (), revision=revision, until="in_force", timeout_s=INTRODUCTION_TIMEOUT_S
+        ):
+            raise errors.Unavailable("the change log is not followed in time", retry_after_s=1)
+
+    def _host_write(self, hello: Hello, old: Host | None) -> Write:
+        now = self._clock.now_us()
+        request_id, project_id = new_request_id(), ProjectId("")
+        if old is None:
+            new = Host(
+                id=hello.host,
+                project_id=project_id,
+                name=hello.host,
+                created_at=now,
+                updated_at=now,
+                revision_number=1,
+                vtep=hello.vtep,
+                zone=hello.zone,
+                data_plane=hello.data_plane,
+            )
+            return Write(request_id=request_id, project_id=project_id, inserts=RecordSet(hosts=(new,)))
+        changed = msgspec.structs.replace(
+            old,
+            vtep=hello.vtep,
+            zone=hello.zone,
+            data_plane=hello.data_plane,
+            updated_at=now,
+            revision_number=old.revision_number + 1,
+        )
+        return Write(request_id=request_id, project_id=project_id, updates=RecordSet(hosts=(changed,)))
+
+    def _settle_what_neither_holds(self, hello: Hello) -> None:
+        """Revisions that took a section from the host are in force when it does not name that section."""
+        wanted = self._compiler.interest.wanted.get(hello.host, {})
+        named = {held.key for held in hello.held}
+        now_us = self._clock.now_us()
+        for key in list(self._ledger.account(hello.host).waiting):
+            if key not in wanted and key not in named:
+                revision = self.region.revision
+                self._complete(self._ledger.settle(hello.host, key, revision, now_us=now_us))
+
+    async def _follow(self, stream: HostStream) -> None:
+        while (frame := await stream.channel.receive()) is not None:
+            if self._streams.get(stream.host) is not stream:
+                return  # replaced: what it says counts no longer
+            self._heard(stream)
+            match _decode(frame):
+                case Acknowledgement() as answer:
+                    self._acknowledged(stream, answer)
+                case Plugs(plugged=plugged, unplugged=unplugged):
+                    stream.plugged.difference_update(unplugged)
+                    stream.plugged.update(plugged)
+                    self._convergence.host_moved(stream.host)
+                case Beat():
+                    stream.flush()
+                case Hello():
+                    raise errors.Invalid("a stream has one Hello")
+
+    def _acknowledged(self, stream: HostStream, answer: Acknowledgement) -> None:
+        progress = self._ledger.acknowledge(stream.host, answer, now_us=self._clock.now_us())
+        for refused in progress.refused:
+            self._log.warning(
+                "section_refused",
+                host_id=stream.host,
+                key=refused.key,
+                revision=refused.version.revision,
+                reason=refused.reason,
+            )
+        if progress.send_all:
+            stream.send_all(progress.send_all)
+        stream.flush()
+        self._complete(progress.completed)
+        self._convergence.host_moved(stream.host)
+
+    def _complete(self, revisions: Sequence[int]) -> None:
+        for revision in revisions:
+            self._convergence.revision_complete(revision)
+
+    def _heard(self, stream: HostStream) -> None:
+        stream.last_heard_s = self._clock.monotonic_s()
+        stream.last_heard_at = self._clock.now_us()
+
+    def _forget(self, stream: HostStream) -> None:
+        if self._streams.get(stream.host) is stream:
+            del self._streams[stream.host]
+            self._ledger.disconnected(stream.host)
+            self._log.info("agent_left", host_id=stream.host, reason=stream.channel.close_reason or "")
+
+    async def _beat_for_ever(self) -> None:
+        number = 0
+        beaten_s = self._clock.monotonic_s()
+        while True:
+            await asyncio.sleep(BEAT_S)
+            now_s = self._clock.monotonic_s()
+            # A loop that was held up itself has not read what agents said meanwhile: it cannot blame them.
+            was_held_up = now_s - beaten_s > 2 * BEAT_S
+            beaten_s = now_s
+            number += 1
+            beat = _encoder.encode(Beat(number))
+            for stream in list(self._streams.values()):
+                stream.channel.send(beat)
+                if now_s - stream.last_heard_s > SILENCE_S and not was_held_up:
+                    self._forget(stream)
+                    stream.channel.close("silent")
+
+    # Convergence
+
+    def port_states(self, ports: Sequence[Port]) -> list[PortState]:
+        return self._convergence.port_states(ports)
+
+    async def wait(
+        self,
+        port_ids: Sequence[PortId],
+        *,
+        revision: int,
+        until: Literal["in_force", "active"],
+        timeout_s: float,
+    ) -> bool:
+        return await self._convergence.wait(port_ids, revision=revision, until=until, timeout_s=timeout_s)
+
+    async def wait_revision(self, revision: int, *, timeout_s: float) -> bool:
+        return await self._convergence.wait_revision(revision, timeout_s=timeout_s)
+
+    def receipt(self, revision: int) -> Receipt | None:
+        return self._convergence.receipt(revision)
+
+    def hosts(self) -> list[HostStatus]:
+        return self._convergence.hosts()
+
+    def held_state(self, host_id: HostId) -> HostState:
+        """Give what a host must hold, in force or not. Versions are those wanted."""
+        return convergence.held_state(host_id, self.epoch, self._compiler.interest, self._full)
+
+    def _new_convergence(self) -> RegionConvergence:
+        return RegionConvergence(self.region, self._compiler.interest, self._ledger, self._streams)
+
+
+def _is_as_introduced(record: Host | None, hello: Hello) -> bool:
+    if record is None:
+        return False
+    return (record.vtep, record.zone, record.data_plane) == (hello.vtep, hello.zone, hello.data_plane)
+
+
+def _decode(frame: bytes) -> FromAgent:
+    try:
+        return _decoder.decode(frame)
+    except msgspec.DecodeError as error:
+        raise errors.Invalid(f"a message could not be read: {error}") from error

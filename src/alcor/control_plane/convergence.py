@@ -1,0 +1,322 @@
+"""How far the hosts are: states of ports and hosts, receipts, and waiting for them without polling (law 1)."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from alcor.contracts.convergence import HostStatus, PortState, PortStatus, Receipt
+from alcor.control_plane.compiler.interest import Interest
+from alcor.control_plane.delivery.fast_path import HostStream
+from alcor.control_plane.delivery.full_sections import FullSections
+from alcor.control_plane.delivery.ledger import HostLedger, Ledger
+from alcor.control_plane.region import NO_ROUTER, HostNode, PortRow, Region
+from alcor.model import goal_state
+from alcor.model.ids import HostId, PortId
+from alcor.model.records import Port
+from alcor.model.version import Version
+
+Until = Literal["in_force", "active"]
+
+
+class _PortWaiter:
+    """One caller that waits for ports. `missing`: port -> the hosts it is to be on."""
+
+    __slots__ = ("done", "missing", "on_host", "until")
+
+    def __init__(self, until: Until, done: asyncio.Future[None]) -> None:
+        self.until: Until = until
+        self.done = done
+        self.missing: dict[PortId, tuple[HostId, ...]] = {}
+        self.on_host: dict[HostId, set[PortId]] = {}
+
+
+class RegionConvergence:
+    """Implements `contracts.convergence.Convergence` over the controller's memory. Owner of those who wait.
+
+    The controller calls `host_moved`, `ports_moved`, `revision_known` and `revision_complete`.
+    """
+
+    def __init__(
+        self,
+        region: Region,
+        interest: Interest,
+        ledger: Ledger,
+        streams: Mapping[HostId, HostStream],
+    ) -> None:
+        self._region = region
+        self._interest = interest
+        self._ledger = ledger
+        self._streams = streams
+        self._waiters_of_host: dict[HostId, dict[_PortWaiter, None]] = {}
+        self._waiters_of_port: dict[PortId, dict[_PortWaiter, None]] = {}
+        self._revision_known: dict[int, list[asyncio.Future[None]]] = {}
+        self._revision_complete: dict[int, list[asyncio.Future[None]]] = {}
+
+    # States
+
+    def port_states(self, ports: Sequence[Port]) -> list[PortState]:
+        """Give the state of each port, in order. O(1) each; for router interfaces O(hosts of the router)."""
+        return [self._port_state(port) for port in ports]
+
+    def _port_state(self, port: Port) -> PortState:
+        row = self._region.ports.get(port.id)
+        if row is None:
+            return _down("the controller has not heard of it yet")
+        if row.router != NO_ROUTER:
+            return self._interface_state(row)
+        if not row.is_local:
+            return _down("it is bound to no host")
+        stream = self._streams.get(row.host)
+        if stream is None:
+            known = self._region.hosts[row.host].record is not None
+            return _down(
+                f"the agent of host '{row.host}' is not connected"
+                if known
+                else f"no agent has introduced host '{row.host}'"
+            )
+        account = self._ledger.account(row.host)
+        plugged = row.id in stream.plugged
+        applied = account.acknowledged.get(self._region.networks[row.network_id].key)
+        refusal = self._refusal(row, account)
+        if refusal:
+            return PortState("ERROR", False, plugged, applied, refusal)
+        if applied is None or applied < row.goal:
+            return PortState("BUILD", False, plugged, applied, "its host has not acknowledged it yet")
+        status, reason = _status_in_force(row, plugged=plugged)
+        return PortState(status, True, plugged, applied, reason)
+
+    def _refusal(self, row: PortRow, account: HostLedger) -> str:
+        if not account.refused:
+            return ""
+        keys = [self._region.networks[row.network_id].key]
+        if row.port_security:
+            keys += [self._region.groups[group_id].key for group_id in row.groups]
+        for key in keys:
+            if key in account.refused:
+                return f"host '{row.host}' refused {key}: {account.refused[key][1]}"
+        return ""
+
+    def _interface_state(self, row: PortRow) -> PortState:
+        """A router's interface is in force when every host that wants the router has it; nothing is plugged."""
+        key = self._region.routers[row.router].key
+        oldest: int | None = None
+        for host_id in self._interest.router_holders(row.router):
+            if host_id not in self._streams:
+                return _down(f"the agent of host '{host_id}', which routes for it, is not connected")
+            account = self._ledger.account(host_id)
+            applied = account.acknowledged.get(key)
+            if key in account.refused:
+                return PortState("ERROR", False, False, None, f"host '{host_id}' refused it")
+            if applied is None or applied < row.goal:
+                return PortState("BUILD", False, False, applied, f"host '{host_id}' has not acknowledged it")
+            oldest = applied if oldest is None else min(oldest, applied)
+        return PortState("ACTIVE", True, False, oldest, "every host that routes for it has it")
+
+    def is_in_force(self, row: PortRow) -> bool:
+        """Has the port's host acknowledged all it must hold for it? O(1)."""
+        if row.router != NO_ROUTER:
+            return self._interface_state(row).in_force
+        if row.host not in self._streams:
+            return False
+        account = self._ledger.account(row.host)
+        applied = account.acknowledged.get(self._region.networks[row.network_id].key)
+        return applied is not None and applied >= row.goal and not self._refusal(row, account)
+
+    def receipt(self, revision: int) -> Receipt | None:
+        return self._ledger.receipt(revision)
+
+    def hosts(self) -> list[HostStatus]:
+        """Give all hosts that an agent introduced, by name. O(their ports)."""
+        found = sorted(self._region.hosts.items())
+        return [self._host_status(node) for _, node in found if node.record is not None]
+
+    def _host_status(self, node: HostNode) -> HostStatus:
+        assert node.record is not None, "only introduced hosts have a status"
+        stream = self._streams.get(node.id)
+        account = self._ledger.account(node.id) if stream is not None else HostLedger()
+        rows = [row for own in node.networks.values() for row in own.values()]
+        wanted = self._interest.wanted.get(node.id, {})
+        pending = sum(account.acknowledged.get(key, -1) < revision for key, revision in wanted.items())
+        return HostStatus(
+            record=node.record,
+            alive=stream is not None,
+            started_at=stream.started_at if stream is not None else None,
+            last_heard_at=stream.last_heard_at if stream is not None else None,
+            ports=len(rows),
+            ports_in_force=sum(self.is_in_force(row) for row in rows) if stream is not None else 0,
+            ports_plugged=sum(row.id in stream.plugged for row in rows) if stream is not None else 0,
+            sections=len(wanted),
+            sections_pending=pending,
+            reason=_host_reason(stream, account, pending),
+        )
+
+    # Waiting
+
+    async def wait(self, port_ids: Sequence[PortId], *, revision: int, until: Until, timeout_s: float) -> bool:
+        """Wait until the revision is known here and each port is so, or deleted. False on timeout."""
+        loop = asyncio.get_running_loop()
+        waiter = _PortWaiter(until, loop.create_future())
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._know(revision)
+                for port_id in port_ids:
+                    self._expect(waiter, port_id)
+                if waiter.missing:
+                    await waiter.done
+        except TimeoutError:
+            return False
+        finally:
+            for port_id in list(waiter.missing):
+                self._release(waiter, port_id)
+        return True
+
+    async def wait_revision(self, revision: int, *, timeout_s: float) -> bool:
+        """Wait until a revision is in force on every host concerned.
+
+        False on timeout, and at once when its receipt is known no longer: unknown is never ready (law 1).
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._know(revision)
+                complete = self._ledger.is_complete(revision)
+                if complete is False:
+                    self._revision_complete.setdefault(revision, []).append(future)
+                    await future
+                    complete = True
+        except TimeoutError:
+            return False
+        finally:
+            _remove(self._revision_complete, revision, future)
+        return bool(complete)
+
+    def host_moved(self, host_id: HostId) -> None:
+        """Something about a host's ports changed: see who waited for it."""
+        for waiter in list(self._waiters_of_host.get(host_id, ())):
+            for port_id in list(waiter.on_host.get(host_id, ())):
+                row = self._region.ports.get(port_id)
+                if row is None or self._is_so(row, waiter.until):
+                    self._release(waiter, port_id)
+            self._finish(waiter)
+
+    def ports_moved(self, port_ids: Iterable[PortId]) -> None:
+        """Records of ports changed or went: those who wait follow them. O(ports somebody waits for)."""
+        if not self._waiters_of_port:
+            return
+        for port_id in port_ids:
+            for waiter in list(self._waiters_of_port.get(port_id, ())):
+                self._release(waiter, port_id)
+                self._expect(waiter, port_id)
+                self._finish(waiter)
+
+    def revision_known(self, revision: int) -> None:
+        """The region holds a revision now."""
+        for known in [known for known in self._revision_known if known <= revision]:
+            _resolve(self._revision_known.pop(known))
+
+    def revision_complete(self, revision: int) -> None:
+        """Every host concerned has a revision now."""
+        _resolve(self._revision_complete.pop(revision, ()))
+
+    async def _know(self, revision: int) -> None:
+        if self._region.revision >= revision:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._revision_known.setdefault(revision, []).append(future)
+        try:
+            await future
+        finally:
+            _remove(self._revision_known, revision, future)
+
+    def _expect(self, waiter: _PortWaiter, port_id: PortId) -> None:
+        row = self._region.ports.get(port_id)
+        if row is None or self._is_so(row, waiter.until):
+            return
+        hosts = (row.host,) if row.router == NO_ROUTER else tuple(self._interest.router_holders(row.router))
+        waiter.missing[port_id] = hosts
+        for host_id in hosts:
+            waiter.on_host.setdefault(host_id, set()).add(port_id)
+            self._waiters_of_host.setdefault(host_id, {})[waiter] = None
+        self._waiters_of_port.setdefault(port_id, {})[waiter] = None
+
+    def _release(self, waiter: _PortWaiter, port_id: PortId) -> None:
+        hosts = waiter.missing.pop(port_id, None)
+        if hosts is None:
+            return
+        waiters = self._waiters_of_port[port_id]
+        del waiters[waiter]
+        if not waiters:
+            del self._waiters_of_port[port_id]
+        for host_id in hosts:
+            on_this_host = waiter.on_host[host_id]
+            on_this_host.discard(port_id)
+            if not on_this_host:
+                del waiter.on_host[host_id]
+                others = self._waiters_of_host[host_id]
+                del others[waiter]
+                if not others:
+                    del self._waiters_of_host[host_id]
+
+    def _finish(self, waiter: _PortWaiter) -> None:
+        if not waiter.missing and not waiter.done.done():
+            waiter.done.set_result(None)
+
+    def _is_so(self, row: PortRow, until: Until) -> bool:
+        if not self.is_in_force(row):
+            return False
+        if until == "in_force" or row.router != NO_ROUTER:
+            return True
+        stream = self._streams.get(row.host)
+        return row.admin_state_up and stream is not None and row.id in stream.plugged
+
+
+def held_state(host_id: HostId, epoch: int, interest: Interest, full: FullSections) -> goal_state.HostState:
+    """Put together what a host must hold."""
+    state = goal_state.HostState()
+    for key, revision in interest.wanted.get(host_id, {}).items():
+        given = full.section(host_id, key)
+        change = given.change() if given is not None else None
+        assert change is not None, "what is wanted has content"
+        state.sections[key] = goal_state.empty_section_for(change)
+        goal_state.apply_change(state.sections[key], change)
+        state.versions[key] = Version(epoch, revision)
+    return state
+
+
+def _down(reason: str) -> PortState:
+    return PortState("DOWN", False, False, None, reason)
+
+
+def _status_in_force(row: PortRow, *, plugged: bool) -> tuple[PortStatus, str]:
+    if not row.admin_state_up:
+        return "DOWN", "it is administratively down"
+    if not plugged:
+        return "DOWN", "its workload is not plugged"
+    return "ACTIVE", "in force and plugged"
+
+
+def _host_reason(stream: HostStream | None, account: HostLedger, pending: int) -> str:
+    if stream is None:
+        return "its agent is not connected"
+    if account.refused:
+        key, (_, reason) = next(iter(account.refused.items()))
+        return f"it refused {len(account.refused)} sections, {key} first: {reason}"
+    if pending:
+        return f"{pending} sections are under way"
+    return "it holds all that it must"
+
+
+def _resolve(futures: Iterable[asyncio.Future[None]]) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
+
+
+def _remove(
+    waiting: dict[int, list[asyncio.Future[None]]], revision: int, future: asyncio.Future[None]
+) -> None:
+    futures = waiting.get(revision)
+    if futures is not None and future in futures:
+        futures.remove(future)
+        if not futures:
+            del waiting[revision]

@@ -1,0 +1,186 @@
+"""One agent's stream: sections wait here until its window has room, and leave merged into updates.
+
+    synchronisation (per section held or wanted) --\\
+    sections to send in full ----------------------+--> flush -> Update(number) -> channel
+    deltas, in order of their changes -------------/
+
+What is sent in full or confirmed is compiled when it leaves, so that it holds all changes until then; deltas of
+the same section that were waiting are dropped, because they are in it.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+import msgspec
+
+from alcor.contracts.agent_channel import Channel, Held, Hello
+from alcor.control_plane.compiler import interest as interests
+from alcor.control_plane.compiler.interest import Interest
+from alcor.control_plane.compiler.sections import HostSection
+from alcor.control_plane.delivery import full_sections
+from alcor.control_plane.delivery.full_sections import FullSections
+from alcor.control_plane.delivery.ledger import Ledger, Sent
+from alcor.control_plane.region import Region
+from alcor.model.goal_state import SectionKey
+from alcor.model.ids import HostId, PortId
+from alcor.model.version import Version
+
+WINDOW_MAX = 8  # updates under way; what comes meanwhile is merged, so a slow host gets few large ones
+BACKLOG_MAX = 8 * 1024 * 1024  # bytes not yet taken by the network
+UPDATE_BYTES = 4 * 1024 * 1024  # an update is closed when it is larger; one section may exceed it
+DELTAS_MAX = 4096  # waiting for one host; beyond it sections are sent in full instead
+
+_encoder = msgspec.msgpack.Encoder()
+_NIL = msgspec.Raw(_encoder.encode(None))
+
+
+class _SectionFrame(msgspec.Struct, frozen=True, array_like=True):
+    """The bytes of a `SectionUpdate`, whose change is encoded already."""
+
+    key: SectionKey
+    base: Version | None
+    version: Version
+    change: msgspec.Raw
+
+
+class _UpdateFrame(msgspec.Struct, frozen=True, array_like=True, tag="update"):
+    """The bytes of an `Update`."""
+
+    number: int
+    sections: list[_SectionFrame]
+    complete: bool
+
+
+class HostStream:
+    """Owner of what waits for one agent, and of the numbers of its updates."""
+
+    def __init__(
+        self,
+        hello: Hello,
+        channel: Channel,
+        *,
+        epoch: int,
+        region: Region,
+        interest: Interest,
+        full: FullSections,
+        ledger: Ledger,
+    ) -> None:
+        self.host: HostId = hello.host
+        self.channel = channel
+        self.started_at = hello.started_at
+        self.plugged: set[PortId] = set(hello.plugged)
+        self.last_heard_s = 0.0
+        self.last_heard_at = 0
+        self._epoch = epoch
+        self._region = region
+        self._interest = interest
+        self._full = full
+        self._ledger = ledger
+        self._account = ledger.connected(hello.host)
+        self._number = 0
+        self._frame_bytes = 0  # of the section made last
+        self._held: dict[SectionKey, Held] = {held.key: held for held in hello.held}
+        wanted = interest.wanted.get(hello.host, {})
+        self._to_synchronise = deque(interests.keys_of({*wanted, *self._held}))
+        self._unsynchronised = set(self._to_synchronise)
+        self._is_complete = False
+        self._to_send_all: dict[SectionKey, None] = {}
+        self._deltas: deque[tuple[int, HostSection]] = deque()
+
+    @property
+    def is_synchronised(self) -> bool:
+        """Has everything been sent at least once since Hello?"""
+        return self._is_complete
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(not self._is_complete or self._to_send_all or self._deltas)
+
+    def offer(self, revision: int, sections: Iterable[HostSection]) -> None:
+        """Take a change's sections for this host. `flush` sends them."""
+        for section in sections:
+            if section.key not in self._unsynchronised and section.key not in self._to_send_all:
+                self._deltas.append((revision, section))
+        if len(self._deltas) > DELTAS_MAX:
+            for _, section in self._deltas:
+                self._to_send_all[section.key] = None
+            self._deltas.clear()
+
+    def send_all(self, keys: Iterable[SectionKey]) -> None:
+        """Have sections sent in full with the next flush."""
+        asked = {key for key in keys if key not in self._unsynchronised}
+        self._to_send_all.update(dict.fromkeys(asked))
+        if asked:
+            self._deltas = deque(entry for entry in self._deltas if entry[1].key not in asked)
+
+    def flush(self) -> None:
+        """Send what waits, as far as the window has room."""
+        while (
+            self.has_waiting
+            and len(self._account.outstanding) < WINDOW_MAX
+            and self.channel.backlog_bytes < BACKLOG_MAX
+        ):
+            self._send_update()
+
+    def _send_update(self) -> None:
+        frames: list[_SectionFrame] = []
+        sent: list[Sent] = []
+        size = 0
+        while size < UPDATE_BYTES:
+            entry = self._next()
+            if entry is None:
+                break
+            frame, noted = entry
+            size += self._frame_bytes
+            frames.append(frame)
+            sent.append(noted)
+        complete = not self._to_synchronise and not self._is_complete
+        self._is_complete |= complete
+        self._number += 1
+        self._ledger.sent(self.host, self._number, sent)
+        self.channel.send(_encoder.encode(_UpdateFrame(self._number, frames, complete)))
+
+    def _next(self) -> tuple[_SectionFrame, Sent] | None:
+        if self._to_synchronise:
+            key = self._to_synchronise.popleft()
+            self._unsynchronised.discard(key)
+            return self._synchronisation(key, self._held.pop(key, None))
+        if self._to_send_all:
+            key = next(iter(self._to_send_all))
+            del self._to_send_all[key]
+            return self._in_full(key)
+        if self._deltas:
+            revision, section = self._deltas.popleft()
+            return self._frame(section, Version(self._epoch, revision))
+        return None
+
+    def _synchronisation(self, key: SectionKey, held: Held | None) -> tuple[_SectionFrame, Sent]:
+        full = self._full.section(self.host, key)
+        if full is None or held is None:
+            return self._in_full(key)
+        encoded = full.encode()
+        assert encoded is not None, "a section that is wanted has content"
+        if full_sections.digest(encoded) != held.digest:
+            return self._in_full(key)
+        return self._frame(self._full.unchanged(full), self._wanted_version(key), base=held.version)
+
+    def _in_full(self, key: SectionKey) -> tuple[_SectionFrame, Sent]:
+        section = self._full.section(self.host, key)
+        if section is None:
+            version = Version(self._epoch, self._region.revision)
+            return self._frame(HostSection(key, None, is_full=True), version)
+        return self._frame(section, self._wanted_version(key))
+
+    def _wanted_version(self, key: SectionKey) -> Version:
+        return Version(self._epoch, self._interest.wanted[self.host][key])
+
+    def _frame(
+        self, section: HostSection, version: Version, *, base: Version | None = None
+    ) -> tuple[_SectionFrame, Sent]:
+        if not section.is_full and base is None:
+            base = self._account.sent[section.key]
+        encoded = section.encode()
+        change = _NIL if encoded is None else msgspec.Raw(encoded)
+        self._frame_bytes = 0 if encoded is None else len(encoded)
+        frame = _SectionFrame(section.key, base, version, change)
+        return frame, Sent(section.key, version, section.is_full, section.shared is None)

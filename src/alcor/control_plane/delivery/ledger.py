@@ -1,0 +1,247 @@
+"""What each host was sent and has acknowledged, and receipts of the newest revisions. Pure: times are given.
+
+A host *has* revision R when every section that R touched on it is acknowledged at R or later; then it counts as
+superseded if only a later version was acknowledged.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from alcor.contracts.agent_channel import Acknowledgement, Outcome, SectionResult
+from alcor.contracts.convergence import HostProgress, HostReceipt, Receipt
+from alcor.model.goal_state import SectionKey
+from alcor.model.ids import HostId
+from alcor.model.version import Version
+
+RECEIPTS_MAX = 10_000
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """One section of an update, as it was sent."""
+
+    key: SectionKey
+    version: Version
+    is_full: bool
+    is_removal: bool = False
+
+
+class Progress(msgspec.Struct):
+    """What an acknowledgement led to."""
+
+    completed: list[int] = []  # revisions that every host concerned has now
+    send_all: list[SectionKey] = []  # sections the agent wants in full
+    refused: list[SectionResult] = []
+
+
+class Part(msgspec.Struct, gc=False):
+    """One host's part in a revision."""
+
+    keys: tuple[SectionKey, ...]
+    remaining: int
+    is_superseded: bool = False
+    done_at_us: int | None = None
+    refusal: str = ""
+
+
+class _ReceiptState(msgspec.Struct):
+    revision: int
+    committed_at_us: int
+    parts: dict[HostId, Part]
+    open_parts: int
+
+
+class HostLedger:
+    """One host's account. What was sent and acknowledged counts for one stream only."""
+
+    __slots__ = ("acknowledged", "alive", "outstanding", "refused", "sent", "sent_in_full", "waiting")
+
+    def __init__(self) -> None:
+        self.alive = False
+        self.sent: dict[SectionKey, Version] = {}
+        self.sent_in_full: dict[SectionKey, int] = {}  # number of the update that last carried it in full
+        self.acknowledged: dict[SectionKey, int] = {}  # revision in force
+        self.refused: dict[SectionKey, tuple[int, str]] = {}  # revision, reason
+        self.outstanding: dict[int, tuple[Sent, ...]] = {}
+        self.waiting: dict[SectionKey, deque[int]] = {}  # revisions not acknowledged, ascending
+
+    def reset(self, *, alive: bool) -> None:
+        """Forget what only a stream can know."""
+        self.alive = alive
+        for held in (self.sent, self.sent_in_full, self.acknowledged, self.refused, self.outstanding):
+            held.clear()
+
+    @property
+    def sections_pending(self) -> int:
+        """How many sections were sent in a version that is not in force."""
+        return sum(self.acknowledged.get(key, -1) < version.revision for key, version in self.sent.items())
+
+
+class Ledger:
+    """Owner of all accounts and receipts."""
+
+    def __init__(self, *, epoch: int, receipts_max: int = RECEIPTS_MAX) -> None:
+        self._epoch = epoch
+        self._receipts_max = receipts_max
+        self._hosts: dict[HostId, HostLedger] = {}
+        self._receipts: dict[int, _ReceiptState] = {}
+
+    def account(self, host_id: HostId) -> HostLedger:
+        """Give the host's account, opened when there was none."""
+        account = self._hosts.get(host_id)
+        if account is None:
+            account = self._hosts[host_id] = HostLedger()
+        return account
+
+    def connected(self, host_id: HostId) -> HostLedger:
+        """Begin a stream: nothing is known to be in force."""
+        account = self.account(host_id)
+        account.reset(alive=True)
+        return account
+
+    def disconnected(self, host_id: HostId) -> None:
+        """End the stream: nothing is known to be in force any longer."""
+        account = self.account(host_id)
+        account.reset(alive=False)
+        if not account.waiting:
+            del self._hosts[host_id]
+
+    def concern(
+        self, revision: int, committed_at_us: int, hosts: Mapping[HostId, Sequence[SectionKey]]
+    ) -> None:
+        """Open the receipt of a revision: which sections it touches on which host. O(those sections)."""
+        parts: dict[HostId, Part] = {}
+        for host_id, keys in hosts.items():
+            waiting = self.account(host_id).waiting
+            for key in keys:
+                line = waiting.get(key)
+                if line is None:
+                    waiting[key] = deque((revision,))
+                else:
+                    line.append(revision)
+            parts[host_id] = Part(tuple(keys), len(keys))
+        self._receipts[revision] = _ReceiptState(revision, committed_at_us, parts, len(parts))
+        if len(self._receipts) > self._receipts_max:
+            self._forget(next(iter(self._receipts)))
+
+    def sent(self, host_id: HostId, number: int, sections: Iterable[Sent]) -> None:
+        """Note an update under way."""
+        account = self._hosts[host_id]
+        noted = account.outstanding[number] = tuple(sections)
+        for section in noted:
+            account.sent[section.key] = section.version
+            if section.is_full:
+                account.sent_in_full[section.key] = number
+
+    def acknowledge(self, host_id: HostId, answer: Acknowledgement, *, now_us: int) -> Progress:
+        """Take an agent's answer. Answers of another epoch, repeated or unknown ones change nothing wrongly."""
+        account = self._hosts[host_id]
+        progress = Progress()
+        removals = {sent.key for sent in account.outstanding.pop(answer.number, ()) if sent.is_removal}
+        for result in answer.results:
+            if result.version.epoch != self._epoch or result.key not in account.sent:
+                continue
+            if result.version > account.sent[result.key]:
+                continue  # nobody sent that: a peer that invents versions is not believed
+            match result.outcome:
+                case Outcome.IN_FORCE:
+                    self._in_force(host_id, account, result, progress, now_us=now_us)
+                    if result.key in removals and account.sent[result.key] == result.version:
+                        account.acknowledged.pop(result.key, None)
+                        account.sent.pop(result.key, None)
+                        account.sent_in_full.pop(result.key, None)
+                case Outcome.SEND_ALL:
+                    if account.sent_in_full.get(result.key, 0) <= answer.number or not answer.number:
+                        progress.send_all.append(result.key)
+                case Outcome.REFUSED | Outcome.UNSPECIFIED:
+                    self._refuse(host_id, account, result)
+                    progress.refused.append(result)
+        return progress
+
+    def settle(self, host_id: HostId, key: SectionKey, revision: int, *, now_us: int) -> list[int]:
+        """Count a section as had by the host at a revision. Gives the revisions that are complete now."""
+        completed: list[int] = []
+        account = self.account(host_id)
+        line = account.waiting.get(key)
+        while line and line[0] <= revision:
+            waited = line.popleft()
+            receipt = self._receipts[waited]
+            part = receipt.parts[host_id]
+            part.remaining -= 1
+            part.is_superseded |= waited < revision
+            if part.remaining == 0:
+                part.done_at_us = now_us
+                receipt.open_parts -= 1
+                if receipt.open_parts == 0:
+                    completed.append(waited)
+        if line is not None and not line:
+            del account.waiting[key]
+        return completed
+
+    def is_complete(self, revision: int) -> bool | None:
+        """Tell whether every host concerned has the revision; None when its receipt is not known."""
+        receipt = self._receipts.get(revision)
+        return None if receipt is None else receipt.open_parts == 0
+
+    def receipt(self, revision: int) -> Receipt | None:
+        """Give the receipt; hosts by name."""
+        state = self._receipts.get(revision)
+        if state is None:
+            return None
+        hosts = tuple(self._host_receipt(state, host_id) for host_id in sorted(state.parts))
+        return Receipt(revision, state.committed_at_us, state.open_parts == 0, hosts)
+
+    def _host_receipt(self, state: _ReceiptState, host_id: HostId) -> HostReceipt:
+        part = state.parts[host_id]
+        if part.done_at_us is not None:
+            took_ms = max(0, part.done_at_us - state.committed_at_us) / 1000
+            progress: HostProgress = "superseded" if part.is_superseded else "in_force"
+            return HostReceipt(host_id, progress, took_ms)
+        account = self._hosts.get(host_id)
+        if account is None or not account.alive:
+            return HostReceipt(host_id, "unreachable", None, "the host's agent is not connected")
+        if part.refusal:
+            return HostReceipt(host_id, "refused", None, part.refusal)
+        return HostReceipt(host_id, "pending", None)
+
+    def _in_force(
+        self,
+        host_id: HostId,
+        account: HostLedger,
+        result: SectionResult,
+        progress: Progress,
+        *,
+        now_us: int,
+    ) -> None:
+        revision = result.version.revision
+        if revision >= account.acknowledged.get(result.key, -1):
+            account.acknowledged[result.key] = revision
+        refused = account.refused.get(result.key)
+        if refused is not None and refused[0] <= revision:
+            del account.refused[result.key]
+        progress.completed += self.settle(host_id, result.key, revision, now_us=now_us)
+
+    def _refuse(self, host_id: HostId, account: HostLedger, result: SectionResult) -> None:
+        reason = result.reason or "the data plane refused it without saying why"
+        account.refused[result.key] = (result.version.revision, reason)
+        account.acknowledged.pop(result.key, None)
+        for revision in account.waiting.get(result.key, ()):
+            if revision > result.version.revision:
+                break
+            self._receipts[revision].parts[host_id].refusal = reason
+
+    def _forget(self, revision: int) -> None:
+        state = self._receipts.pop(revision)
+        for host_id, part in state.parts.items():
+            if part.done_at_us is not None:
+                continue
+            account = self._hosts[host_id]
+            for key in part.keys:
+                line = account.waiting.get(key)
+                if line and line[0] == revision:
+                    line.popleft()
+                    if not line:
+                        del account.waiting[key]
+            if not account.alive and not account.waiting:
+                del self._hosts[host_id]
