@@ -142,6 +142,24 @@ async def test_the_rest_is_put_in_force_without_the_refused(
     assert await dump(scene) == []
 
 
+async def test_a_full_table_is_told_of_the_flow_that_did_not_fit(
+    scene: Scene, connection: OpenFlowConnection
+) -> None:
+    vsctl = scene.hosts[0].emulated.vsctl
+    limit = "--id=@t create Flow_Table flow_limit=1 -- set bridge br-int flow_tables:200=@t"
+    await asyncio.to_thread(vsctl, ["--", *limit.split()])
+    try:
+        table = FlowTable(connection)
+        flows = [flow((IP,)), flow((ARP,))]
+        (refused,) = await table.change(FlowChange(flows, []))
+        assert refused.flow == flows[1]
+        assert "full" in refused.reason
+        assert len(await dump(scene)) == 1
+        assert await table.change(FlowChange([], [flows[0].key])) == []
+    finally:
+        await asyncio.to_thread(vsctl, ["clear", "bridge", "br-int", "flow_tables"])
+
+
 async def test_a_flow_of_others_is_not_removed(scene: Scene, connection: OpenFlowConnection) -> None:
     ofctl = scene.hosts[0].emulated.ofctl
     await asyncio.to_thread(ofctl, "add-flow", f"table={TABLE},priority=1,ip,actions=drop")

@@ -96,6 +96,11 @@ async def test_the_open_pairs_answer_and_only_they(scene: Scene) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_a_packet_of_the_full_mtu_passes_the_tunnel(scene: Scene) -> None:
+    await inside(scene, "a", "ping", "-c", "1", "-W", "2", "-s", "1422", "-M", "do", "10.1.0.13")
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_router_on_the_way_answers_an_expired_packet(scene: Scene) -> None:
     with pytest.raises(Exception, match="Time to live exceeded"):
         await inside(scene, "a", "ping", "-c", "1", "-W", "2", "-t", "1", "10.2.0.14")

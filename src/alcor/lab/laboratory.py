@@ -8,6 +8,7 @@ The names of all namespaces start with the lab's id; `cleanup` removes what a ki
 """
 
 import atexit
+import os
 import secrets
 import signal
 import threading
@@ -40,6 +41,7 @@ class Laboratory:
         self.inside = InsideClient()
         self._workloads_made = 0
         self._closed = True
+        self._owner = os.getpid()
 
     def __enter__(self) -> "Laboratory":
         try:
@@ -90,8 +92,8 @@ class Laboratory:
 
     def close(self) -> None:
         """Remove everything; may be called again."""
-        if self._closed:
-            return
+        if self._closed or self._owner != os.getpid():
+            return  # a forked child ends with a copy of this object, which owns nothing
         self._closed = True
         atexit.unregister(self.close)
         self.inside.close()

@@ -29,6 +29,7 @@ from alcor.runtime.supervision import Supervisor
 
 BRIDGE = "br-int"
 DRIFT_EVERY_S = 10.0
+KEYS_AT_ONCE = 1000  # interfaces in one transaction
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 2.0
 
@@ -110,7 +111,8 @@ class OvsDataPlane:
         self._removes = remove
         self._log.info("flows_synchronised", installed=repair.installed, removed=repair.removed)
         self._report(self._plugged | attached.keys())
-        return self._refusals(state, state.full_updates(), repair.refused)
+        named = [SectionUpdate(key, None, state.versions[key], None) for key in state.sections]
+        return self._refusals(state, state.full_updates() if repair.refused else named, repair.refused)
 
     async def _apply(self, state: HostState, updates: Sequence[SectionUpdate]) -> Sequence[Refusal]:
         session, program = self._working()
@@ -141,7 +143,8 @@ class OvsDataPlane:
         refused = await session.table.change(_joined(changes))
         for bad in refused:
             self._log.error("plug_refused", flow=bad.flow.origin, reason=bad.reason)
-        self._report(touched)
+        words = {word for bad in refused for word in bad.flow.origin.split()}
+        self._report(port_id for port_id in touched if port_id not in words)
 
     async def _repair_drift(self) -> None:
         session, program = self._working()
@@ -206,7 +209,10 @@ class OvsDataPlane:
         while True:
             await self._record.wait()
             self._record.clear()
-            keys, self._to_record = self._to_record, {}
+            some = sorted(self._to_record)[:KEYS_AT_ONCE]
+            keys = {row: self._to_record.pop(row) for row in some}
+            if self._to_record:
+                self._record.set()
             session = self._session
             if session is None or not keys:
                 continue
