@@ -9,7 +9,7 @@ from ovs_scene import Scene, needs_ovs
 
 from alcor.data_plane.ovs.encoding import ALCOR_MARK, MARK_MASK, MARK_SHIFT, FlowEncoder
 from alcor.data_plane.ovs.flow_table import FlowTable
-from alcor.data_plane.ovs.openflow import OpenFlowConnection
+from alcor.data_plane.ovs.openflow import OpenFlowConnection, RefusedFlow
 from alcor.data_plane.pipeline.flow import (
     Action,
     Commit,
@@ -99,6 +99,10 @@ def flow(match: Match, actions: tuple[Action, ...] = (), *, priority: int = 1, t
     return Flow(FlowKey(table, priority, match), actions)
 
 
+async def send(connection: OpenFlowConnection, bodies: list[bytes]) -> list[RefusedFlow]:
+    return await connection.bundle(bodies, count=len(bodies))
+
+
 async def dump(scene: Scene, table: int = TABLE) -> list[str]:
     text = await asyncio.to_thread(scene.hosts[0].emulated.ofctl, "dump-flows", f"table={table}")
     return [line.strip() for line in text.splitlines() if "actions=" in line]
@@ -107,14 +111,14 @@ async def dump(scene: Scene, table: int = TABLE) -> list[str]:
 async def test_the_switch_shows_what_was_meant(scene: Scene, connection: OpenFlowConnection) -> None:
     encoder = FlowEncoder()
     flows = [flow(match, actions) for match, actions, _, _ in MEANINGS]
-    assert await connection.bundle([encoder.add(one)[1] for one in flows]) == []
+    assert await send(connection, [encoder.add(one)[1] for one in flows]) == []
     shown = await dump(scene)
     for one, (_, _, match, actions) in zip(flows, MEANINGS, strict=True):
         cookie = encoder.add(one)[0]
         assert f"cookie={cookie:#x}, table={TABLE}, priority=1,{match} actions={actions}" in shown
     held = await connection.flows(cookie=ALCOR_MARK << MARK_SHIFT, cookie_mask=MARK_MASK)
     assert {encoder.add(one)[0] for one in flows} <= {one.cookie for one in held}
-    assert await connection.bundle([encoder.remove(one.key) for one in flows]) == []
+    assert await send(connection, [encoder.remove(one.key) for one in flows]) == []
     assert await dump(scene) == []
 
 
@@ -123,7 +127,7 @@ async def test_a_bundle_with_a_refused_flow_changes_nothing(
 ) -> None:
     encoder = FlowEncoder()
     good, bad = flow((IP,)), flow((Term(Field.IP_DST, 1),))  # an address without the type before it
-    (refused,) = await connection.bundle([encoder.add(good)[1], encoder.add(bad)[1]])
+    (refused,) = await send(connection, [encoder.add(good)[1], encoder.add(bad)[1]])
     assert refused.place == 1
     assert "prerequisites" in refused.reason
     assert await dump(scene) == []
@@ -163,7 +167,7 @@ async def test_a_full_table_is_told_of_the_flow_that_did_not_fit(
 async def test_a_flow_of_others_is_not_removed(scene: Scene, connection: OpenFlowConnection) -> None:
     ofctl = scene.hosts[0].emulated.ofctl
     await asyncio.to_thread(ofctl, "add-flow", f"table={TABLE},priority=1,ip,actions=drop")
-    assert await connection.bundle([FlowEncoder().remove(flow((IP,)).key)]) == []
+    assert await send(connection, [FlowEncoder().remove(flow((IP,)).key)]) == []
     assert len(await dump(scene)) == 1
     await asyncio.to_thread(ofctl, "del-flows", f"table={TABLE}")
 
@@ -173,10 +177,10 @@ async def test_a_large_bundle_goes_through_with_bounded_buffers(
 ) -> None:
     encoder = FlowEncoder()
     flows = [flow((Term(Field.REG0, number),)) for number in range(20_000)]
-    assert await connection.bundle([encoder.add(one)[1] for one in flows]) == []
+    assert await send(connection, [encoder.add(one)[1] for one in flows]) == []
     held = await connection.flows(cookie=ALCOR_MARK << MARK_SHIFT, cookie_mask=MARK_MASK)
     assert sum(one.table == TABLE for one in held) == len(flows)
-    assert await connection.bundle([encoder.remove_cookie(encoder.add(one)[0]) for one in flows]) == []
+    assert await send(connection, [encoder.remove_cookie(encoder.add(one)[0]) for one in flows]) == []
     assert await dump(scene) == []
 
 

@@ -3,7 +3,8 @@
 Nothing here waits for its turn: the driver sees to it that one call runs at a time.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from alcor.data_plane.ovs.encoding import ALCOR_MARK, MARK_MASK, MARK_SHIFT, FlowEncoder, cookies_of
@@ -78,24 +79,28 @@ class FlowTable:
         return Repair(len(missing) - len(refused), len(strangers), refused)
 
     async def _commit(
-        self, before: list[bytes], flows: Iterable[Flow], after: list[bytes]
+        self, before: list[bytes], flows: Sequence[Flow], after: list[bytes]
     ) -> list[RefusedByBridge]:
-        encoded = [(flow, *self._encoder.add(flow)) for flow in flows]
-        self._cookies.update((flow.key, cookie) for flow, cookie, _ in encoded)
         refused: list[RefusedByBridge] = []
         for _ in range(ROUNDS_MAX):
-            if not (before or encoded or after):
+            count = len(before) + len(flows) + len(after)
+            if not count:
                 return refused
-            answer = await self._connection.bundle([*before, *(body for _, _, body in encoded), *after])
+            answer = await self._connection.bundle(chain(before, self._encode(flows), after), count=count)
             if not answer:
                 return refused
-            places = {at.place - len(before): at.reason for at in answer}
-            for place, (flow, cookie, _) in enumerate(encoded):
-                if place in places:
-                    refused.append(RefusedByBridge(flow, places[place]))
-                    self._refused[flow.key] = cookie
-            left = [entry for place, entry in enumerate(encoded) if place not in places]
-            if len(left) == len(encoded):  # not a flow's fault: the bundle as a whole
-                return refused + [RefusedByBridge(flow, answer[0].reason) for flow, _, _ in encoded]
-            encoded = left
-        return refused + [RefusedByBridge(flow, "too many flows were refused") for flow, _, _ in encoded]
+            reasons = {at.place - len(before): at.reason for at in answer}
+            places = [place for place in reasons if 0 <= place < len(flows)]
+            if not places:  # not a flow's fault: the bundle as a whole
+                return refused + [RefusedByBridge(flow, answer[0].reason) for flow in flows]
+            for place in places:
+                refused.append(RefusedByBridge(flows[place], reasons[place]))
+                self._refused[flows[place].key] = self._cookies[flows[place].key]
+            flows = [flow for place, flow in enumerate(flows) if place not in reasons]
+        return refused + [RefusedByBridge(flow, "too many flows were refused") for flow in flows]
+
+    def _encode(self, flows: Iterable[Flow]) -> Iterator[bytes]:
+        for flow in flows:
+            cookie, body = self._encoder.add(flow)
+            self._cookies[flow.key] = cookie
+            yield body

@@ -4,7 +4,7 @@ Formats: OpenFlow Switch Specification 1.4.0, section 7.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from alcor.data_plane.ovs.encoding import (
 from alcor.data_plane.pipeline.flow import Action, Field
 
 HEADER = struct.Struct("!BBHI")  # version, type, length, number
-CHUNK_BYTES = 256 * 1024  # written at once; the switch reads while the next chunk is made
+CHUNK_BYTES = 64 * 1024  # written at once; the switch reads while the next chunk is made
 
 
 class Kind(IntEnum):
@@ -127,7 +127,7 @@ def bundle_control(number: int, bundle: int, what: Bundle) -> bytes:
     return message(Kind.BUNDLE_CONTROL, number, struct.pack("!IHH", bundle, what, _ATOMIC_ORDERED))
 
 
-def bundle_chunks(bundle: int, first_number: int, bodies: Sequence[bytes]) -> Iterator[bytes]:
+def bundle_chunks(bundle: int, first_number: int, bodies: Iterable[bytes]) -> Iterator[bytes]:
     """Wrap flow bodies for a bundle; body `i` gets the number `first_number + i`. Yields chunks to write."""
     parts: list[bytes] = []
     size = 0

@@ -11,7 +11,7 @@ owner connects again and reads back.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, cast
 
 from alcor.data_plane.ovs import messages
@@ -72,21 +72,24 @@ class OpenFlowConnection(asyncio.Protocol):
             raise Unavailable(f"the switch does not answer at {path}", retry_after_s=0.2) from error
         return connection
 
-    async def bundle(self, bodies: Sequence[bytes]) -> list[RefusedFlow]:
+    async def bundle(self, bodies: Iterable[bytes], *, count: int) -> list[RefusedFlow]:
         """Put all flow messages in force at once, in order, or none; the list names those refused.
 
-        One bundle at a time: the caller sees to that. Raises Unavailable.
+        `bodies` may be lazy, `count` of them: the switch reads one chunk while the next is made. One bundle at
+        a time: the caller sees to that. Raises Unavailable.
         """
         assert not self._bundle_numbers, "one bundle at a time"
         self._bundle = self._bundle % NUMBER_MAX + 1
         self._refused = {}
         opened = self._take_numbers(1)
-        first = self._take_numbers(len(bodies))
-        self._bundle_numbers = range(opened, first + len(bodies))
+        first = self._take_numbers(count)
+        self._bundle_numbers = range(opened, first + count)
         try:
             async with asyncio.timeout(ANSWER_S):
                 self._send(messages.bundle_control(opened, self._bundle, Bundle.OPEN))
-                for chunk in messages.bundle_chunks(self._bundle, first, bodies):
+                for number, chunk in enumerate(messages.bundle_chunks(self._bundle, first, bodies)):
+                    if number:
+                        await asyncio.sleep(0)  # lets the loop write the last chunk, and others have a turn
                     await self._writable.wait()
                     self._send(chunk)
                 barrier = self._take_numbers(1)
