@@ -1,21 +1,41 @@
 """The API as one ASGI application: what there is, and where."""
 
+from typing import Protocol
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from alcor.contracts.convergence import Convergence, Tracer
 from alcor.contracts.store import AddressAllocator, Store
-from alcor.management_plane.api import networks, security_groups, subnets
+from alcor.management_plane.api import extensions, networks, security_groups, subnets
 from alcor.management_plane.api.gate import Gate
+from alcor.management_plane.api.hosts import HostCollection
 from alcor.management_plane.api.live_hosts import LiveHosts
+from alcor.management_plane.api.port_groups import PortGroupCollection
 from alcor.management_plane.api.ports import PortCollection
+from alcor.management_plane.api.receipts import ReceiptCollection
+from alcor.management_plane.api.routers import RouterCollection
+from alcor.management_plane.api.tags import TagCollection
+from alcor.management_plane.api.trace import TraceCollection
+from alcor.management_plane.api.versions import Directory
 from alcor.management_plane.network.service import NetworkService
 from alcor.management_plane.port.service import PortService
+from alcor.management_plane.port_group.service import PortGroupService
+from alcor.management_plane.router.service import RouterService
 from alcor.management_plane.security_group.service import SecurityGroupService
 from alcor.management_plane.subnet.service import SubnetService
+from alcor.management_plane.tagging import TagService
+from alcor.model.records import SecurityGroupRule
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
+
+
+class Served(Protocol):
+    """Something that is served at routes of its own."""
+
+    def routes(self, entrance: Gate) -> list[Route]: ...
 
 
 def create_application(
@@ -32,14 +52,33 @@ def create_application(
     live_hosts = LiveHosts(convergence, clock)
     group_service = SecurityGroupService(store, clock)
     port_service = PortService(store, allocator, clock)
+    port_groups = PortGroupService(store, port_service, clock)
+    tag_service = TagService(store, clock)
     collections = (
         networks.collection(store, NetworkService(store, clock)),
         subnets.collection(store, SubnetService(store, clock)),
         PortCollection(store, port_service, convergence, live_hosts),
+        PortGroupCollection(store, port_groups, convergence, live_hosts),
         security_groups.group_collection(store, group_service),
         security_groups.rule_collection(store, group_service),
+        RouterCollection(store, RouterService(store, allocator, clock)),
     )
-    routes = [route for collection in collections for route in collection.routes(gate)]
+    resources = [collection.resource for collection in collections]
+    served: list[Served] = [
+        *collections,
+        Directory([resource.plural for resource in resources]),
+        extensions.ExtensionCollection((extensions.TRACE,) if tracer is not None else ()),
+        HostCollection(convergence),
+        ReceiptCollection(store, convergence),
+        *(
+            TagCollection(resource.plural, resource.kind, tag_service)
+            for resource in resources
+            if resource.kind is not SecurityGroupRule
+        ),
+    ]
+    if tracer is not None:
+        served.append(TraceCollection(store, tracer))
+    routes = [route for each in served for route in each.routes(gate)]
     application = Starlette(
         routes=routes, exception_handlers={HTTPException: gate.not_found, Exception: gate.failed}
     )

@@ -21,7 +21,6 @@ JSON = "application/json"
 class Changes(Protocol):
     """How a service changes one kind; records are of the resource's own kind."""
 
-    async def create(self, caller: Caller, asks: Sequence[Any]) -> tuple[int, list[Any]]: ...
     async def update(
         self, caller: Caller, record_id: str, fields: Any, *, expected: int | None
     ) -> tuple[int, Any]: ...
@@ -29,6 +28,7 @@ class Changes(Protocol):
 
 
 Answers = Callable[[Call, Sequence[Any]], Awaitable[Sequence[msgspec.Struct]]]
+Create = Callable[[Caller, Sequence[Any]], Awaitable[tuple[int, list[Any]]]]
 Before = Callable[[Call], Awaitable[None]]
 
 
@@ -42,6 +42,7 @@ class Collection(Generic[F]):
         changes: Changes,
         answers: Answers,
         *,
+        create: Create | None = None,
         before_list: Before | None = None,
         has_update: bool = True,
     ) -> None:
@@ -49,6 +50,7 @@ class Collection(Generic[F]):
         self._store = store
         self._changes = changes
         self._answers = answers
+        self._create = create
         self._before_list = before_list
         self._has_update = has_update
 
@@ -84,7 +86,8 @@ class Collection(Generic[F]):
     async def create(self, call: Call, path: Mapping[str, str]) -> Response:
         """POST one object, or many: all are made, or none."""
         asks, is_bulk = form.created(self.resource, call.body, call.caller)
-        revision, records = await self._changes.create(call.caller, asks)
+        assert self._create is not None, "a collection that makes nothing by itself overrides this"
+        revision, records = await self._create(call.caller, asks)
         return await self.created(call, records, revision, is_bulk=is_bulk)
 
     async def created(

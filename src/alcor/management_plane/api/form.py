@@ -34,19 +34,19 @@ def created_from(resource: Resource[F], document: dict[str, Any], caller: Caller
     """Give what a decoded POST asks for, and whether it was the plural form. Raises Invalid."""
     _check_envelope(document, resource.singular, resource.plural)
     if resource.plural not in document:
-        return [_object(resource, document[resource.singular], caller, is_create=True)], False
+        return [fields_of(resource, document[resource.singular], caller, is_create=True)], False
     items = document[resource.plural]
     if not isinstance(items, list) or not items:
         raise errors.Invalid(f"'{resource.plural}' must be a list with at least one {resource.singular}.")
     check_batch(len(items), resource.plural)
-    return [_object(resource, item, caller, is_create=True) for item in items], True
+    return [fields_of(resource, item, caller, is_create=True) for item in items], True
 
 
 def updated(resource: Resource[F], body: bytes, caller: Caller) -> F:
     """Give what a PUT asks for. Raises Invalid."""
     document = decoded(body)
     _check_envelope(document, resource.singular)
-    return _object(resource, document[resource.singular], caller, is_create=False)
+    return fields_of(resource, document[resource.singular], caller, is_create=False)
 
 
 def check_batch(size: int, plural: str) -> None:
@@ -84,7 +84,8 @@ def _check_envelope(document: Mapping[str, Any], *names: str) -> None:
         raise unrecognized(unknown)
 
 
-def _object(resource: Resource[F], item: object, caller: Caller, *, is_create: bool) -> F:
+def fields_of(resource: Resource[F], item: object, caller: Caller, *, is_create: bool) -> F:
+    """Give what one object of a body asks for. Raises Invalid."""
     if not isinstance(item, dict):
         raise errors.Invalid(f"Body contains invalid data: a {resource.singular} must be an object.")
     attributes = resource.by_name()

@@ -88,6 +88,16 @@ async def listed(resource: Resource[F], call: Call, store: Store, answers: Answe
         found = await _by_store(resource, store, answers, plan, marker)
     else:
         found = await _by_answers(resource, store, answers, plan)
+    return _page(call, plan, found)
+
+
+def listed_from(resource: Resource[F], call: Call, answers: Sequence[msgspec.Struct]) -> Page:
+    """Compare and cut the page from answers that are not in the store."""
+    plan = planned(resource, call)
+    return _page(call, plan, _sorted(plan, answers))
+
+
+def _page(call: Call, plan: Plan, found: list[msgspec.Struct]) -> Page:
     has_more = len(found) > plan.limit
     del found[plan.limit :]
     if plan.is_reverse:
@@ -140,7 +150,11 @@ async def _by_answers(
     resource: Resource[F], store: Store, answers: Answers, plan: Plan
 ) -> list[msgspec.Struct]:
     records: Sequence[AnyRecord] = await store.select(resource.kind, Query(where=plan.where))
-    found = [answer for answer in await answers(records) if all(matches(answer) for matches in plan.matches)]
+    return _sorted(plan, await answers(records))
+
+
+def _sorted(plan: Plan, answers: Sequence[msgspec.Struct]) -> list[msgspec.Struct]:
+    found = [answer for answer in answers if all(matches(answer) for matches in plan.matches)]
     for name, ascending in reversed((*plan.order, ("id", True))):
         found.sort(
             key=lambda answer, name=name: _sort_value(answer, name),  # type: ignore[misc]  # bound per turn
@@ -148,8 +162,14 @@ async def _by_answers(
         )
     if plan.marker is not None:
         at = [value_of(answer, "id") for answer in found]
-        found = found[at.index(plan.marker) + 1 :] if plan.marker in at else []
+        if plan.marker not in at:
+            raise _no_marker(plan.marker)
+        found = found[at.index(plan.marker) + 1 :]
     return found[: plan.limit + 1]
+
+
+def _no_marker(marker: str) -> errors.Invalid:
+    return errors.Invalid(f"Invalid input for operation: marker {marker} not found.", reason="InvalidInput")
 
 
 async def _marker(resource: Resource[F], call: Call, store: Store, plan: Plan) -> AnyRecord | None:
@@ -158,9 +178,7 @@ async def _marker(resource: Resource[F], call: Call, store: Store, plan: Plan) -
     found: Mapping[str, AnyRecord] = await store.get(resource.kind, [plan.marker])
     record = found.get(plan.marker)
     if record is None or not call.caller.sees(record):
-        raise errors.Invalid(
-            f"Invalid input for operation: marker {plan.marker} not found.", reason="InvalidInput"
-        )
+        raise _no_marker(plan.marker)
     return record
 
 

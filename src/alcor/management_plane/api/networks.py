@@ -93,7 +93,7 @@ def collection(store: Store, service: NetworkService) -> Collection[NetworkField
         subnets = await service.subnet_ids(networks)
         return [_answer(network, subnets[network.id], is_admin=call.caller.is_admin) for network in networks]
 
-    return Collection(RESOURCE, store, service, answers)
+    return Collection(RESOURCE, store, service, answers, create=service.create)
 
 
 def _answer(network: Network, subnets: list[str], *, is_admin: bool) -> NetworkAnswer:

@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from alcor.contracts.convergence import Convergence, PortState
 from alcor.contracts.store import Store
+from alcor.management_plane import access
 from alcor.management_plane.api import form, gate, moments, validation, waiting
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
@@ -207,6 +208,17 @@ class PortCollection(Collection[PortFields]):
         headers = await waiting.fulfil(wish, self._convergence, [port.id for port in ports], revision)
         return await self.created(call, ports, revision, is_bulk=is_bulk, headers=headers)
 
+    async def show(self, call: Call, path: Mapping[str, str]) -> Response:
+        wish = waiting.wish_of(call)
+        headers: dict[str, str] = {}
+        if wish is not None:
+            port = await access.fetch_one(self._store, call.caller, Port, path["id"])
+            revision = await self._store.revision()
+            headers = await waiting.fulfil(wish, self._convergence, [port.id], revision)
+        response = await super().show(call, path)
+        response.headers.update(headers)
+        return response
+
     async def update(self, call: Call, path: Mapping[str, str]) -> Response:
         wish = waiting.wish_of(call)
         fields = form.updated(RESOURCE, call.body, call.caller)
@@ -259,8 +271,8 @@ class PortCollection(Collection[PortFields]):
 def asked_ports(call: Call) -> tuple[list[PortFields], bool]:
     """Give the ports that a POST asks for, and whether it was the plural form. Raises Invalid.
 
-    Most bodies decode straight into the fields, at a microsecond each. What that refuses, or what needs more than
-    a look at its type, goes the long way, which accepts what Neutron does and finds the words for the rest.
+    Most bodies decode straight into the fields, a microsecond each. What that refuses, or what needs
+    more than a look at its type, goes the long way: it accepts what Neutron does, and has the words to refuse.
     """
     found = _decoded_straight(call.body)
     if found is None or any(_needs_care(fields, is_admin=call.caller.is_admin) for fields in found[0]):
@@ -285,7 +297,7 @@ def _decoded_straight(body: bytes) -> tuple[list[PortFields], bool] | None:
 def _needs_care(fields: PortFields, *, is_admin: bool) -> bool:
     return (
         fields.network_id is UNSET
-        or fields.project_id is not UNSET
+        or (fields.project_id is not UNSET and not (is_admin and fields.project_id.isprintable()))
         or fields.tags is not UNSET
         or (not is_admin and (fields.host_id is not UNSET or fields.profile is not UNSET))
     )

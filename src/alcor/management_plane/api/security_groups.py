@@ -1,7 +1,6 @@
 """Security groups and their rules on the wire."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from alcor.contracts.store import Store
 from alcor.management_plane.api import validation
@@ -138,9 +137,6 @@ class _RuleChanges(Unchangeable):
     def __init__(self, service: SecurityGroupService) -> None:
         self._service = service
 
-    async def create(self, caller: Caller, asks: Sequence[Any]) -> tuple[int, list[Any]]:
-        return await self._service.create_rules(caller, asks)
-
     async def delete(self, caller: Caller, record_id: str, *, expected: int | None) -> int:
         return await self._service.delete_rule(caller, record_id, expected=expected)
 
@@ -155,7 +151,7 @@ def group_collection(store: Store, service: SecurityGroupService) -> Collection[
     async def before_list(call: Call) -> None:
         await service.ensure_default(call.caller)
 
-    return Collection(GROUPS, store, service, answers, before_list=before_list)
+    return Collection(GROUPS, store, service, answers, create=service.create, before_list=before_list)
 
 
 def rule_collection(store: Store, service: SecurityGroupService) -> Collection[RuleFields]:
@@ -167,7 +163,15 @@ def rule_collection(store: Store, service: SecurityGroupService) -> Collection[R
     async def before_list(call: Call) -> None:
         await service.ensure_default(call.caller)
 
-    return Collection(RULES, store, _RuleChanges(service), answers, before_list=before_list, has_update=False)
+    return Collection(
+        RULES,
+        store,
+        _RuleChanges(service),
+        answers,
+        create=service.create_rules,
+        before_list=before_list,
+        has_update=False,
+    )
 
 
 def _group_answer(group: SecurityGroup, rules: Sequence[SecurityGroupRule]) -> GroupAnswer:

@@ -104,7 +104,7 @@ def collection(store: Store, service: SubnetService) -> Collection[SubnetFields]
     async def answers(call: Call, subnets: Sequence[Subnet]) -> list[SubnetAnswer]:
         return [_answer(subnet) for subnet in subnets]
 
-    return Collection(RESOURCE, store, service, answers)
+    return Collection(RESOURCE, store, service, answers, create=service.create)
 
 
 def _answer(subnet: Subnet) -> SubnetAnswer:

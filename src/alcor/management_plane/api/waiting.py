@@ -11,7 +11,7 @@ from alcor.model import errors
 from alcor.model.ids import PortId
 
 TIMEOUT_DEFAULT_S = 5.0
-TIMEOUT_MAX_S = 60.0
+TIMEOUT_MAX_S = 300.0
 
 
 class Wish(msgspec.Struct, frozen=True):

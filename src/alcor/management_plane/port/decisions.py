@@ -51,7 +51,7 @@ class PortFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     vnic_type: str | UnsetType = msgspec.field(default=UNSET, name="binding:vnic_type")
     profile: dict[str, Any] | UnsetType = msgspec.field(default=UNSET, name="binding:profile")
     tags: tuple[str, ...] | UnsetType = UNSET
-    project_id: str | UnsetType = UNSET
+    project_id: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | UnsetType = UNSET
 
 
 class WantedIp(msgspec.Struct, frozen=True):

@@ -1,0 +1,102 @@
+"""The extensions that are in force: clients decide by alias what they send, so no other is named."""
+
+from collections.abc import Mapping
+
+import msgspec
+from starlette.responses import Response
+from starlette.routing import Route
+
+from alcor.management_plane.api import gate
+from alcor.management_plane.api.call import Call
+from alcor.management_plane.api.collection import written
+from alcor.model import errors
+
+
+class Extension(msgspec.Struct, frozen=True):
+    """An extension as it is shown."""
+
+    alias: str
+    name: str
+    updated: str
+    description: str = ""
+    links: tuple[()] = ()
+
+
+EXTENSIONS = tuple(
+    Extension(alias, name, f"{date}T00:00:00-00:00", description or name)
+    for alias, name, date, description in (
+        ("agent", "agent", "2013-02-03", "The hosts' agents."),
+        ("agent_sort_key", "Agents Sort Key", "2013-02-03", ""),
+        ("alcor-convergence", "Alcor convergence", "2026-01-01", "What is in force, waiting for it, receipts."),
+        ("alcor-hosts", "Alcor hosts", "2026-01-01", "The hosts, and what each holds."),
+        ("alcor-port-groups", "Alcor port groups", "2026-01-01", "Many ports from one template in one call."),
+        ("availability_zone", "Availability Zone", "2015-01-01", ""),
+        ("availability_zone_filter", "Availability Zone Filter Extension", "2018-06-22", ""),
+        (
+            "binding",
+            "Port Binding",
+            "2014-02-03",
+            "Where ports are bound",
+        ),
+        ("empty-string-filtering", "Empty String Filtering Extension", "2018-05-01", ""),
+        ("filter-validation", "Filter parameters validation", "2018-07-04", ""),
+        ("ip-substring-filtering", "IP address substring filtering", "2017-11-28", ""),
+        (
+            "l3-port-ip-change-not-allowed",
+            "Prevent L3 router ports IP address change extension",
+            "2018-10-09",
+            "",
+        ),
+        ("net-mtu", "Network MTU", "2015-03-25", "Provides MTU attribute for a network resource."),
+        ("net-mtu-writable", "Network MTU (writable)", "2017-07-12", ""),
+        ("pagination", "Pagination support", "2016-06-12", ""),
+        ("port-security", "Port Security", "2012-07-23", ""),
+        ("port-security-groups-filtering", "Port filtering on security groups", "2018-01-09", ""),
+        ("project-id", "project_id field enabled", "2016-09-09", ""),
+        ("provider", "Provider Network", "2012-09-07", "Expose mapping of virtual networks to VXLAN"),
+        ("revision-if-match", "If-Match constraints based on revision_number", "2016-12-11", ""),
+        ("router", "Neutron L3 Router", "2012-07-20", "Routers and their interfaces."),
+        ("security-group", "security-group", "2012-10-05", "The security groups extension."),
+        ("security-groups-normalized-cidr", "Normalized CIDR field for security group rules", "2020-07-28", ""),
+        ("sort-key-validation", "Sort keys validation", "2018-07-04", ""),
+        ("sorting", "Sorting support", "2016-06-12", ""),
+        ("standard-attr-description", "standard-attr-description", "2016-02-10", ""),
+        ("standard-attr-revisions", "Resource revision numbers", "2016-04-11", ""),
+        ("standard-attr-tag", "Tag support for resources with standard attribute", "2017-01-01", ""),
+        ("standard-attr-timestamp", "Resource timestamps", "2016-09-12", ""),
+        ("tag-creation", "Tag creation extension", "2024-07-23", ""),
+        ("tag-ports-during-bulk-creation", "Tag Ports During Bulk Creation", "2019-12-29", ""),
+    )
+)
+
+
+class ExtensionCollection:
+    """Serves the extensions; `more` names those that depend on how the region is wired."""
+
+    def __init__(self, more: tuple[Extension, ...]) -> None:
+        self._by_alias = {extension.alias: extension for extension in (*EXTENSIONS, *more)}
+
+    def routes(self, entrance: gate.Gate) -> list[Route]:
+        """Give the routes of all and of one."""
+        return [
+            entrance.route("/v2.0/extensions", get=self.list),
+            entrance.route("/v2.0/extensions/{alias}", get=self.show),
+        ]
+
+    async def list(self, call: Call, path: Mapping[str, str]) -> Response:
+        """GET all."""
+        return written({"extensions": sorted(self._by_alias.values(), key=lambda each: each.alias)}, 200)
+
+    async def show(self, call: Call, path: Mapping[str, str]) -> Response:
+        """GET one."""
+        extension = self._by_alias.get(path["alias"])
+        if extension is None:
+            raise errors.Missing(
+                f"Extension with alias {path['alias']} does not exist", reason="ExtensionNotFound"
+            )
+        return written({"extension": extension}, 200)
+
+
+TRACE = Extension(
+    "alcor-trace", "Alcor trace", "2026-01-01T00:00:00-00:00", "Follow a packet through the rules."
+)

@@ -1,0 +1,197 @@
+"""Hosts on the wire: as they are, as Neutron's agents, and their availability zones. For administrators."""
+
+import uuid
+from collections.abc import Mapping
+
+import msgspec
+from starlette.responses import Response
+from starlette.routing import Route
+
+from alcor.contracts.convergence import Convergence, HostStatus
+from alcor.management_plane.api import form, gate, listing, moments
+from alcor.management_plane.api.attribute import Attribute, Resource
+from alcor.management_plane.api.call import Call
+from alcor.management_plane.api.collection import JSON, written
+from alcor.model import errors
+from alcor.model.addressing import ip_to_text
+from alcor.model.records import Host
+
+# Neutron's agents are named by UUID, hosts by name: one follows from the other.
+_AGENT_NAMESPACE = uuid.UUID("0d4f4b0c-93a4-5c56-8f39-0b0a5b3f0f6d")
+AGENT_TYPE = "Alcor host agent"
+
+
+class NoFields(msgspec.Struct, frozen=True):
+    """Nothing of these can be said by clients."""
+
+
+def _readable(singular: str, *names: str) -> Resource[NoFields]:
+    attributes = tuple(Attribute(name=name, filterable=True, sortable=True) for name in names)
+    return Resource(singular=singular, plural=f"{singular}s", kind=Host, fields=NoFields, attributes=attributes)
+
+
+HOSTS = _readable("host", "id", "alive", "zone", "data_plane", "vtep", "ports", "ports_in_force", "reason")
+AGENTS = _readable(
+    "agent",
+    "id",
+    "agent_type",
+    "binary",
+    "topic",
+    "host",
+    "admin_state_up",
+    "alive",
+    "availability_zone",
+    "description",
+)
+ZONES = _readable("availability_zone", "name", "resource", "state")
+
+
+class HostAnswer(msgspec.Struct):
+    """A host as the controller sees it."""
+
+    id: str
+    alive: bool
+    zone: str
+    data_plane: str
+    vtep: str
+    configurations: msgspec.Raw
+    started_at: str | None
+    last_heard_at: str | None
+    ports: int
+    ports_in_force: int
+    ports_plugged: int
+    sections: int
+    sections_pending: int
+    reason: str
+
+
+class AgentAnswer(msgspec.Struct):
+    """A host's agent as Neutron shows agents."""
+
+    id: str
+    agent_type: str
+    binary: str
+    topic: str
+    host: str
+    admin_state_up: bool
+    alive: bool
+    availability_zone: str
+    configurations: msgspec.Raw
+    created_at: str
+    started_at: str | None
+    heartbeat_timestamp: str | None
+    description: str
+
+
+class ZoneAnswer(msgspec.Struct):
+    """An availability zone."""
+
+    id: str
+    name: str
+    resource: str = "network"
+    state: str = "available"
+
+
+class HostCollection:
+    """Serves hosts, agents and zones."""
+
+    def __init__(self, convergence: Convergence) -> None:
+        self._convergence = convergence
+
+    def routes(self, entrance: gate.Gate) -> list[Route]:
+        """Give the routes; nothing here can be changed by clients."""
+        return [
+            entrance.route("/v2.0/hosts", get=self.list_hosts),
+            entrance.route("/v2.0/hosts/{id}", get=self.show_host),
+            entrance.route("/v2.0/agents", get=self.list_agents),
+            entrance.route("/v2.0/agents/{id}", get=self.show_agent),
+            entrance.route("/v2.0/availability_zones", get=self.list_zones),
+        ]
+
+    async def list_hosts(self, call: Call, path: Mapping[str, str]) -> Response:
+        """GET the hosts."""
+        if not call.caller.is_admin:
+            raise form.forbidden("hosts")
+        return _listed(HOSTS, call, [_host(status) for status in self._convergence.hosts()])
+
+    async def show_host(self, call: Call, path: Mapping[str, str]) -> Response:
+        """GET one host by name."""
+        if call.caller.is_admin:
+            for status in self._convergence.hosts():
+                if status.record.id == path["id"]:
+                    return written({"host": _host(status)}, 200)
+        raise errors.Missing(f"Host {path['id']} could not be found.", reason="HostNotFound")
+
+    async def list_agents(self, call: Call, path: Mapping[str, str]) -> Response:
+        """GET the agents; as in Neutron, other callers see none."""
+        hosts = self._convergence.hosts() if call.caller.is_admin else []
+        return _listed(AGENTS, call, [_agent(status) for status in hosts])
+
+    async def show_agent(self, call: Call, path: Mapping[str, str]) -> Response:
+        """GET one agent."""
+        if call.caller.is_admin:
+            for status in self._convergence.hosts():
+                if agent_id(status.record.id) == path["id"]:
+                    return written({"agent": _agent(status)}, 200)
+        raise errors.Missing(f"Agent {path['id']} could not be found", reason="AgentNotFound")
+
+    async def list_zones(self, call: Call, path: Mapping[str, str]) -> Response:
+        """GET the availability zones that hosts are in."""
+        zones = sorted({status.record.zone for status in self._convergence.hosts() if status.record.zone})
+        return _listed(ZONES, call, [ZoneAnswer(id=zone, name=zone) for zone in zones])
+
+
+def agent_id(host: str) -> str:
+    """Name a host's agent."""
+    return str(uuid.uuid5(_AGENT_NAMESPACE, host))
+
+
+def _listed(resource: Resource[NoFields], call: Call, answers: list[msgspec.Struct]) -> Response:
+    return Response(listing.encoded(resource, listing.listed_from(resource, call, answers)), media_type=JSON)
+
+
+def _host(status: HostStatus) -> msgspec.Struct:
+    record = status.record
+    return HostAnswer(
+        id=record.id,
+        alive=status.alive,
+        zone=record.zone,
+        data_plane=record.data_plane,
+        vtep=ip_to_text(record.vtep),
+        configurations=_configurations(record),
+        started_at=_moment(status.started_at),
+        last_heard_at=_moment(status.last_heard_at),
+        ports=status.ports,
+        ports_in_force=status.ports_in_force,
+        ports_plugged=status.ports_plugged,
+        sections=status.sections,
+        sections_pending=status.sections_pending,
+        reason=status.reason,
+    )
+
+
+def _agent(status: HostStatus) -> msgspec.Struct:
+    record = status.record
+    return AgentAnswer(
+        id=agent_id(record.id),
+        agent_type=AGENT_TYPE,
+        binary="alcor-agent",
+        topic="N/A",
+        host=record.id,
+        admin_state_up=True,
+        alive=status.alive,
+        availability_zone=record.zone,
+        configurations=_configurations(record),
+        created_at=moments.text(record.created_at),
+        started_at=_moment(status.started_at),
+        heartbeat_timestamp=_moment(status.last_heard_at),
+        description=record.description,
+    )
+
+
+def _configurations(record: Host) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(msgspec.msgpack.decode(record.configurations)))
+
+
+def _moment(at_us: int | None) -> str | None:
+    return None if at_us is None else moments.text(at_us)

@@ -1,0 +1,141 @@
+"""Port groups on the wire: many ports from one template, in one call."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from starlette.responses import Response
+from starlette.routing import Route
+
+from alcor.contracts.convergence import Convergence
+from alcor.contracts.store import Store
+from alcor.management_plane.api import form, gate, validation, waiting
+from alcor.management_plane.api import ports as port_form
+from alcor.management_plane.api.attribute import Attribute, Resource
+from alcor.management_plane.api.call import Call
+from alcor.management_plane.api.collection import Collection, written
+from alcor.management_plane.api.live_hosts import LiveHosts
+from alcor.management_plane.api.standard import STANDARD, Answer, standard
+from alcor.management_plane.port_group import decisions
+from alcor.management_plane.port_group.decisions import PortGroupFields
+from alcor.management_plane.port_group.service import PortGroupService
+from alcor.model.records import Port, PortGroup
+
+# What every port of the group has in common; the rest is each port's own.
+_TEMPLATE = frozenset(
+    {
+        "description",
+        "admin_state_up",
+        "fixed_ips",
+        "security_groups",
+        "port_security_enabled",
+        "device_id",
+        "device_owner",
+        "binding:vnic_type",
+        "binding:profile",
+        "tags",
+    }
+)
+
+
+def _hosts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(host, str) and host for host in value):
+        raise ValueError("hosts must be a list of host names.")
+    if len(value) > form.BATCH_MAX:
+        raise ValueError(f"{len(value)} hosts: at most {form.BATCH_MAX} ports are made at once.")
+    return tuple(str(validation.text()(host)) for host in value)
+
+
+RESOURCE = Resource(
+    singular="port_group",
+    plural="port_groups",
+    kind=PortGroup,
+    fields=PortGroupFields,
+    attributes=(
+        *STANDARD,
+        Attribute(
+            name="network_id",
+            parse=validation.uuid_text,
+            post=True,
+            required=True,
+            filterable=True,
+            sortable=True,
+            column="network_id",
+        ),
+        Attribute(name="count", parse=validation.integer(1, form.BATCH_MAX), post=True),
+        Attribute(name="hosts", parse=_hosts, post=True, admin_only=True),
+        Attribute(name="port"),
+        Attribute(name="state", filterable=True, sortable=True),
+    ),
+)
+
+
+class PortGroupAnswer(Answer, kw_only=True):
+    """A port group as it is shown, with how far its ports are."""
+
+    network_id: str
+    count: int
+    port: msgspec.Raw
+    state: str
+    ports: int
+    in_force: int
+    active: int
+    failed: int
+
+
+class PortGroupCollection(Collection[PortGroupFields]):
+    """Serves port groups."""
+
+    def __init__(
+        self, store: Store, service: PortGroupService, convergence: Convergence, live_hosts: LiveHosts
+    ) -> None:
+        super().__init__(RESOURCE, store, service, self._shown)
+        self._groups = service
+        self._convergence = convergence
+        self._live_hosts = live_hosts
+
+    def routes(self, entrance: gate.Gate) -> list[Route]:
+        return [
+            entrance.route("/v2.0/port-groups", body_max=gate.BATCH_BODY_MAX, get=self.list, post=self.create),
+            entrance.route("/v2.0/port-groups/{id}", get=self.show, put=self.update, delete=self.delete),
+        ]
+
+    async def create(self, call: Call, path: Mapping[str, str]) -> Response:
+        wish = waiting.wish_of(call)
+        fields = _asked_group(call)
+        revision, group, ports = await self._groups.create(
+            call.caller, fields, live_hosts=self._live_hosts.names()
+        )
+        headers = await waiting.fulfil(wish, self._convergence, [port.id for port in ports], revision)
+        return written({"port_group": self._answer(group, ports)}, 201, revision=revision, headers=headers)
+
+    async def _shown(self, call: Call, groups: Sequence[PortGroup]) -> list[PortGroupAnswer]:
+        ports = await self._groups.ports_of(groups)
+        return [self._answer(group, ports[group.id]) for group in groups]
+
+    def _answer(self, group: PortGroup, ports: Sequence[Port]) -> PortGroupAnswer:
+        progress = decisions.progress(self._convergence.port_states(ports))
+        return PortGroupAnswer(
+            **standard(group),  # type: ignore[arg-type]  # the common part, by name
+            network_id=group.network_id,
+            count=group.size,
+            port=msgspec.Raw(msgspec.json.encode(msgspec.msgpack.decode(group.template))),
+            state=progress.state,
+            ports=progress.ports,
+            in_force=progress.in_force,
+            active=progress.active,
+            failed=progress.failed,
+        )
+
+
+def _asked_group(call: Call) -> PortGroupFields:
+    item = dict(form.member(form.decoded(call.body), "port_group"))
+    template = item.pop("port", {})
+    if not isinstance(template, dict):
+        raise form.invalid_input("port", "it must be an object with attributes of ports.")
+    unknown = [name for name in template if name not in _TEMPLATE]
+    if unknown:
+        raise form.unrecognized([f"port.{name}" for name in unknown])
+    fields = form.fields_of(RESOURCE, item, call.caller, is_create=True)
+    one = {**template, "network_id": item["network_id"]}
+    port = form.fields_of(port_form.RESOURCE, one, call.caller, is_create=True)
+    return msgspec.structs.replace(fields, port=port, template=msgspec.Raw(msgspec.msgpack.encode(template)))

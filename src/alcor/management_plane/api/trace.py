@@ -1,0 +1,60 @@
+"""`POST /v2.0/trace`: follow one packet through the rules that the hosts hold."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+from starlette.responses import Response
+from starlette.routing import Route
+
+from alcor.contracts.convergence import Tracer
+from alcor.contracts.store import Store
+from alcor.management_plane import access
+from alcor.management_plane.api import form, gate, validation
+from alcor.management_plane.api.call import Call
+from alcor.management_plane.api.collection import written
+from alcor.model.records import Port
+
+
+class TraceFields(msgspec.Struct, frozen=True, kw_only=True):
+    """The packet to send."""
+
+    port_id: str
+    to_ip: str
+    protocol: str = "icmp"
+    dst_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
+    icmp_type: Annotated[int, msgspec.Meta(ge=0, le=255)] = 8
+
+
+class TraceCollection:
+    """Serves traces from the caller's own ports."""
+
+    def __init__(self, store: Store, tracer: Tracer) -> None:
+        self._store = store
+        self._tracer = tracer
+
+    def routes(self, entrance: gate.Gate) -> list[Route]:
+        """Give the route."""
+        return [entrance.route("/v2.0/trace", post=self.trace)]
+
+    async def trace(self, call: Call, path: Mapping[str, str]) -> Response:
+        """POST a packet."""
+        item = form.member(form.decoded(call.body), "trace")
+        unknown = [name for name in item if name not in TraceFields.__struct_fields__]
+        if unknown:
+            raise form.unrecognized(unknown)
+        try:
+            fields = msgspec.convert(item, TraceFields)
+            to_ip = validation.ip(fields.to_ip)
+            validation.choice("icmp", "tcp", "udp")(fields.protocol)
+        except (msgspec.ValidationError, ValueError) as reason:
+            raise form.invalid_input("trace", reason) from None
+        port = await access.fetch_one(self._store, call.caller, Port, fields.port_id)
+        result = self._tracer.trace(
+            port_id=port.id,
+            to_ip=to_ip,
+            protocol=fields.protocol,
+            dst_port=fields.dst_port,
+            icmp_type=fields.icmp_type,
+        )
+        return written({"trace": result}, 200)

@@ -1,0 +1,1 @@
+"""Routers: pure decisions, and the service that reads, decides and commits."""

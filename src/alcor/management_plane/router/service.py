@@ -1,0 +1,206 @@
+"""Routers and their interfaces: read, decide, commit."""
+
+from collections.abc import Sequence
+
+from alcor.contracts.store import (
+    AddressAllocator,
+    Exists,
+    Guard,
+    Query,
+    Store,
+    Taken,
+    Unchanged,
+    Write,
+)
+from alcor.management_plane import access, settlement
+from alcor.management_plane.caller import Caller
+from alcor.management_plane.port import decisions as port_decisions
+from alcor.management_plane.router import decisions
+from alcor.management_plane.router.decisions import InterfaceFields, Joined, RouterFields
+from alcor.model import errors
+from alcor.model.addressing import ip_to_text
+from alcor.model.records import ROUTER_INTERFACE, Port, RecordSet, Router, Subnet
+from alcor.runtime.clock import Clock, new_ids, random_bytes
+
+_NOTHING = RecordSet()
+
+
+class RouterService:
+    """Makes, changes and removes routers, and joins them to subnets."""
+
+    def __init__(self, store: Store, allocator: AddressAllocator, clock: Clock) -> None:
+        self._store = store
+        self._allocator = allocator
+        self._clock = clock
+
+    async def create(self, caller: Caller, asks: Sequence[RouterFields]) -> tuple[int, list[Router]]:
+        """Make routers, all or none; give the revision and the records in order."""
+        now_us = self._clock.now_us()
+        routers = [
+            decisions.create(fields, router_id=router_id, caller=caller, now_us=now_us)
+            for fields, router_id in zip(asks, new_ids(len(asks)), strict=True)
+        ]
+        write = Write(
+            request_id=caller.request_id,
+            project_id=caller.project_id,
+            inserts=RecordSet(routers=tuple(routers)),
+        )
+        return await self._store.commit(write), routers
+
+    async def update(
+        self, caller: Caller, router_id: str, fields: RouterFields, *, expected: int | None
+    ) -> tuple[int, Router]:
+        """Change a router."""
+
+        async def attempt() -> tuple[int, Router]:
+            before = await access.fetch_one(self._store, caller, Router, router_id)
+            settlement.check_expected(before, expected)
+            after = decisions.update(before, fields, now_us=self._clock.now_us())
+            write = self._write(caller, before, updates=RecordSet(routers=(after,)))
+            return await self._store.commit(write), after
+
+        return await settlement.settle(attempt)
+
+    async def delete(self, caller: Caller, router_id: str, *, expected: int | None) -> int:
+        """Remove a router. Raises Conflict RouterInUse while it has interfaces."""
+
+        async def attempt() -> int:
+            router = await access.fetch_one(self._store, caller, Router, router_id)
+            settlement.check_expected(router, expected)
+            decisions.check_deletable(router, await self.interfaces(router))
+            write = Write(
+                request_id=caller.request_id,
+                project_id=router.project_id,
+                deletes=RecordSet(routers=(router,)),  # its interfaces revise it, so this is the guard
+            )
+            return await self._store.commit(write)
+
+        return await settlement.settle(attempt)
+
+    async def add_interface(
+        self, caller: Caller, router_id: str, fields: InterfaceFields
+    ) -> tuple[int, Router, Port]:
+        """Join the router to a subnet; give the revision, the router and the interface's port.
+
+        The router is revised, so that no two interfaces overlap; the subnet too, so that its gateway does not
+        change meanwhile.
+        """
+        decisions.check_asked_to_add(fields)
+
+        async def attempt() -> tuple[int, Router, Port]:
+            router = await access.fetch_one(self._store, caller, Router, router_id)
+            joined = await self._joined(router)
+            if fields.port_id is not None:
+                return await self._add_port(caller, router, joined, fields.port_id)
+            return await self._add_subnet(caller, router, joined, str(fields.subnet_id))
+
+        return await settlement.settle(attempt)
+
+    async def remove_interface(
+        self, caller: Caller, router_id: str, fields: InterfaceFields
+    ) -> tuple[int, Router, Port]:
+        """Part the router from a subnet; the interface's port goes with it."""
+
+        async def attempt() -> tuple[int, Router, Port]:
+            router = await access.fetch_one(self._store, caller, Router, router_id)
+            port = decisions.interface_to_remove(router, fields, await self.interfaces(router))
+            after = settlement.revised(router, self._clock.now_us())
+            write = self._write(
+                caller, router, updates=RecordSet(routers=(after,)), deletes=RecordSet(ports=(port,))
+            )
+            revision = await self._store.commit(write)
+            for fixed in port.fixed_ips:
+                self._allocator.give_back(fixed.subnet_id, [fixed.ip])
+            return revision, after, port
+
+        return await settlement.settle(attempt)
+
+    async def interfaces(self, router: Router) -> list[Port]:
+        """Give the router's interfaces, by id."""
+        where = {"device_id": (router.id,), "device_owner": (ROUTER_INTERFACE,)}
+        return await self._store.select(Port, Query(where=where))
+
+    async def _add_subnet(
+        self, caller: Caller, router: Router, joined: Joined, subnet_id: str
+    ) -> tuple[int, Router, Port]:
+        subnet = await access.fetch_one(self._store, caller, Subnet, subnet_id)
+        now_us = self._clock.now_us()
+        port = decisions.interface_by_subnet(
+            router,
+            subnet,
+            joined,
+            port_id=new_ids(1)[0],
+            mac=port_decisions.macs_from(random_bytes(5))[0],
+            now_us=now_us,
+        )
+        after = settlement.revised(router, now_us)
+        write = self._write(
+            caller,
+            router,
+            inserts=RecordSet(ports=(port,)),
+            updates=RecordSet(routers=(after,), subnets=(settlement.revised(subnet, now_us),)),
+            guards=(
+                Exists("network", subnet.network_id),
+                Unchanged("subnet", subnet.id, subnet.revision_number),
+            ),
+        )
+        try:
+            revision = await self._store.commit(write)
+        except Taken as taken:
+            if taken.constraint == "mac":
+                raise settlement.Again from taken
+            raise errors.Conflict(
+                f"Unable to complete operation for network {subnet.network_id}. "
+                f"The IP address {ip_to_text(port.fixed_ips[0].ip)} is in use.",
+                reason="IpAddressInUse",
+            ) from taken
+        return revision, after, port
+
+    async def _add_port(
+        self, caller: Caller, router: Router, joined: Joined, port_id: str
+    ) -> tuple[int, Router, Port]:
+        port = await access.fetch_one(self._store, caller, Port, port_id)
+        subnet_ids = sorted({fixed.subnet_id for fixed in port.fixed_ips})
+        subnets = await access.fetch(self._store, caller, Subnet, subnet_ids)
+        now_us = self._clock.now_us()
+        interface = decisions.interface_by_port(router, port, subnets, joined, now_us=now_us)
+        after = settlement.revised(router, now_us)
+        write = self._write(
+            caller,
+            router,
+            updates=RecordSet(
+                routers=(after,),
+                ports=(interface,),
+                subnets=tuple(settlement.revised(subnet, now_us) for subnet in subnets.values()),
+            ),
+            guards=(
+                Unchanged("port", port.id, port.revision_number),
+                *(Unchanged("subnet", subnet.id, subnet.revision_number) for subnet in subnets.values()),
+            ),
+        )
+        return await self._store.commit(write), after, interface
+
+    async def _joined(self, router: Router) -> Joined:
+        interfaces = await self.interfaces(router)
+        subnet_ids = sorted({fixed.subnet_id for port in interfaces for fixed in port.fixed_ips})
+        subnets = await self._store.get(Subnet, subnet_ids) if subnet_ids else {}
+        return Joined(interfaces, subnets)
+
+    def _write(
+        self,
+        caller: Caller,
+        router: Router,
+        *,
+        inserts: RecordSet = _NOTHING,
+        updates: RecordSet = _NOTHING,
+        deletes: RecordSet = _NOTHING,
+        guards: tuple[Guard, ...] = (),
+    ) -> Write:
+        return Write(
+            request_id=caller.request_id,
+            project_id=router.project_id,
+            inserts=inserts,
+            updates=updates,
+            deletes=deletes,
+            guards=(Unchanged("router", router.id, router.revision_number), *guards),
+        )

@@ -1,0 +1,81 @@
+"""Tags of any record: read, decide, commit."""
+
+from collections.abc import Callable, Sequence
+
+from alcor.contracts.store import Store, Unchanged, Write
+from alcor.management_plane import access, settlement
+from alcor.management_plane.caller import Caller
+from alcor.model.records import (
+    KIND_OF,
+    AnyRecord,
+    Network,
+    Port,
+    PortGroup,
+    RecordSet,
+    Router,
+    SecurityGroup,
+    Subnet,
+)
+from alcor.runtime.clock import Clock
+
+Tags = tuple[str, ...]
+
+
+class TagService:
+    """Changes tags."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def tags(self, caller: Caller, kind: type[AnyRecord], record_id: str) -> Tags:
+        """Give the tags of a record."""
+        return (await self._fetch(caller, kind, record_id)).tags
+
+    async def change(
+        self,
+        caller: Caller,
+        kind: type[AnyRecord],
+        record_id: str,
+        decide: Callable[[Tags], Sequence[str]],
+        *,
+        expected: int | None,
+    ) -> tuple[int, Tags]:
+        """Give a record the tags that `decide` makes of those it has; kept sorted, each once."""
+
+        async def attempt() -> tuple[int, Tags]:
+            record = await self._fetch(caller, kind, record_id)
+            settlement.check_expected(record, expected)
+            tags = tuple(sorted(set(decide(record.tags))))
+            after = settlement.revised(record, self._clock.now_us(), tags=tags)
+            write = Write(
+                request_id=caller.request_id,
+                project_id=record.project_id,
+                updates=_set_of(after),
+                guards=(Unchanged(KIND_OF[type(record)], record.id, record.revision_number),),
+            )
+            return await self._store.commit(write), tags
+
+        return await settlement.settle(attempt)
+
+    async def _fetch(self, caller: Caller, kind: type[AnyRecord], record_id: str) -> AnyRecord:
+        found: AnyRecord = await access.fetch_one(self._store, caller, kind, record_id)
+        return found
+
+
+def _set_of(record: AnyRecord) -> RecordSet:
+    match record:
+        case Network():
+            return RecordSet(networks=(record,))
+        case Subnet():
+            return RecordSet(subnets=(record,))
+        case Port():
+            return RecordSet(ports=(record,))
+        case SecurityGroup():
+            return RecordSet(security_groups=(record,))
+        case Router():
+            return RecordSet(routers=(record,))
+        case PortGroup():
+            return RecordSet(port_groups=(record,))
+        case _:
+            raise TypeError(f"a {type(record).__name__} has no tags of its own")
