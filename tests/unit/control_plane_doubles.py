@@ -36,7 +36,7 @@ class MemoryChannel:
     """One end of a channel in memory. Frames arrive in order, at once."""
 
     def __init__(self) -> None:
-        self.peer: "MemoryChannel | None" = None
+        self.peer: MemoryChannel | None = None
         self._frames: deque[bytes | None] = deque()
         self._wake = asyncio.Event()
         self.close_reason: str | None = None
@@ -202,7 +202,7 @@ def subnet(number: int = 1, of: int | None = None) -> Subnet:
 
 
 def port(number: int, host: str = "", *, net: int = 1, groups: tuple[str, ...] = (), **more: object) -> Port:
-    ip = bytes([10, net, number // 256, number % 256])
+    ip = ((10 << 24) + (net << 20) + number).to_bytes(4, "big")
     return Port(
         id=PortId(f"port-{number:06}"),
         project_id=PROJECT,

@@ -1,0 +1,119 @@
+"""Law 4: the work of a change is counted, and does not grow with the network it happens in."""
+
+import msgspec
+import pytest
+from control_plane_doubles import PROJECT, group, network, port, rule, subnet
+
+from alcor.contracts.store import Change
+from alcor.control_plane.compiler import sections
+from alcor.control_plane.compiler.incremental import Compiled, IncrementalCompiler, WorkCount
+from alcor.control_plane.compiler.sections import SharedPart
+from alcor.control_plane.region import Region
+from alcor.model.ids import HostId, RequestId
+from alcor.model.records import Host, RecordSet
+
+HOSTS = [f"host-{index}" for index in range(20)]
+FEW, MANY = 1_000, 100_000
+NOTHING = RecordSet()
+
+
+def changed(region: Region, puts: RecordSet = NOTHING, deletes: RecordSet = NOTHING) -> Change:
+    return Change(region.revision + 1, 1, RequestId("r"), PROJECT, puts, deletes)
+
+
+def grown(ports: int) -> IncrementalCompiler:
+    """A network with so many ports in one group that names itself, on twenty hosts."""
+    compiler = IncrementalCompiler(Region())
+    records = RecordSet(
+        networks=(network(),),
+        subnets=(subnet(),),
+        security_groups=(group("web"),),
+        security_group_rules=(rule("r", "web", "web"),),
+        hosts=tuple(
+            Host(id=HostId(name), project_id=PROJECT, vtep=bytes([172, 16, 0, index]))
+            for index, name in enumerate(HOSTS)
+        ),
+        ports=tuple(port(number, HOSTS[number % 20], groups=("web",)) for number in range(1, ports + 1)),
+    )
+    compiler.fold(changed(compiler.region, records))
+    return compiler
+
+
+@pytest.fixture(scope="module")
+def compilers() -> tuple[IncrementalCompiler, IncrementalCompiler]:
+    return grown(FEW), grown(MANY)
+
+
+def work(compiler: IncrementalCompiler, *steps: tuple[RecordSet, RecordSet]) -> list[WorkCount]:
+    return [compiler.fold(changed(compiler.region, *step)).work for step in steps]
+
+
+def both(compilers: tuple[IncrementalCompiler, ...], *steps: tuple[RecordSet, RecordSet]) -> list[WorkCount]:
+    small, large = (work(compiler, *steps) for compiler in compilers)
+    assert small == large
+    return small
+
+
+NEW = port(200_000, HOSTS[3], groups=("web",))
+MOVED = port(200_000, HOSTS[4], groups=("web",))
+
+
+def test_a_port_that_comes_moves_and_goes_costs_the_same_in_any_network(compilers) -> None:
+    came, moved, went = both(
+        compilers,
+        (RecordSet(ports=(NEW,)), RecordSet()),
+        (RecordSet(ports=(MOVED,)), RecordSet()),
+        (RecordSet(), RecordSet(ports=(MOVED,))),
+    )
+    assert came.hosts_concerned == len(HOSTS)
+    assert came.entries_built == 3, "itself, its placement and its membership: once, not once per host"
+    assert moved.entries_built == 3, "gone here, set there, and placed anew"
+    assert went.entries_built == 3
+    assert {step.full_entries_built for step in (came, moved, went)} == {0}
+
+
+def test_a_rule_costs_the_same_in_any_network(compilers) -> None:
+    new = rule("r2", "web")
+    came, went = both(
+        compilers,
+        (RecordSet(security_group_rules=(new,)), RecordSet()),
+        (RecordSet(), RecordSet(security_group_rules=(new,))),
+    )
+    assert (came.entries_built, went.entries_built) == (1, 1)
+
+
+def test_a_change_elsewhere_concerns_no_host_here(compilers) -> None:
+    (count,) = both(compilers, (RecordSet(networks=(network(7),), subnets=(subnet(8, of=7),)), RecordSet()))
+    assert (count.hosts_concerned, count.sections_given) == (0, 0)
+
+
+def test_what_a_thousand_ports_share_is_encoded_once_for_all_hosts(monkeypatch) -> None:
+    compiler = grown(FEW)
+    batch = tuple(port(100_000 + number, HOSTS[number % 20]) for number in range(1_000))
+    compiled: Compiled = compiler.fold(changed(compiler.region, RecordSet(ports=batch)))
+    encoded: list[int] = []
+    original = sections._encoder
+
+    class Counting:
+        def encode(self, value: object) -> bytes:
+            encoded.append(len(value) if isinstance(value, tuple) else 0)
+            return original.encode(value)
+
+    monkeypatch.setattr(sections, "_encoder", Counting())
+    parts: set[SharedPart | None] = set()
+    for given in compiled.hosts.values():
+        for section in given:
+            parts.add(section.shared)
+            section.encode()
+    assert len(compiled.hosts) == len(HOSTS)
+    assert len(parts) == 1
+    assert encoded.count(1_000) == 1, "placements are encoded once, not once per host"
+
+
+def test_bytes_and_value_of_a_section_agree() -> None:
+    compiler = grown(5)
+    batch = tuple(port(100_000 + number, HOSTS[number % 3]) for number in range(10))
+    compiled = compiler.fold(changed(compiler.region, RecordSet(ports=batch)))
+    for given in compiled.hosts.values():
+        for section in given:
+            assert section.encode() == msgspec.msgpack.encode(section.change())

@@ -1,0 +1,174 @@
+"""What hosts were sent and have acknowledged, and the receipts made of it."""
+
+from alcor.contracts.agent_channel import Acknowledgement, Outcome, SectionResult
+from alcor.control_plane.delivery.ledger import Ledger, Progress, Sent
+from alcor.model.goal_state import network_key, router_key
+from alcor.model.ids import HostId
+from alcor.model.version import Version
+
+A, B = HostId("a"), HostId("b")
+NET, ROUTER = network_key("n"), router_key("r")
+
+
+def version(revision: int, epoch: int = 1) -> Version:
+    return Version(epoch, revision)
+
+
+def answered(
+    ledger: Ledger,
+    host: HostId,
+    number: int,
+    *results: tuple[str, int],
+    outcome: Outcome = Outcome.IN_FORCE,
+    now_us: int = 0,
+    epoch: int = 1,
+) -> Progress:
+    made = tuple(SectionResult(key, version(revision, epoch), outcome, "why") for key, revision in results)  # type: ignore[arg-type]
+    return ledger.acknowledge(host, Acknowledgement(number, made), now_us=now_us)
+
+
+def delivered(
+    ledger: Ledger, host: HostId, number: int, *sections: tuple[str, int], is_full: bool = False
+) -> None:
+    ledger.sent(host, number, [Sent(key, version(revision), is_full) for key, revision in sections])  # type: ignore[arg-type]
+
+
+def opened(*hosts: HostId) -> Ledger:
+    ledger = Ledger(epoch=1)
+    for host in hosts:
+        ledger.connected(host)
+    return ledger
+
+
+def states(ledger: Ledger, revision: int) -> dict[str, str]:
+    receipt = ledger.receipt(revision)
+    assert receipt is not None
+    return {host.host: host.state for host in receipt.hosts}
+
+
+def test_a_revision_is_complete_when_every_host_has_every_section() -> None:
+    ledger = opened(A, B)
+    ledger.concern(5, 1_000, {A: [NET, ROUTER], B: [NET]})
+    delivered(ledger, A, 1, (NET, 5), (ROUTER, 5))
+    delivered(ledger, B, 1, (NET, 5))
+    assert answered(ledger, A, 1, (NET, 5), now_us=2_000).completed == []
+    assert states(ledger, 5) == {"a": "pending", "b": "pending"}
+    assert answered(ledger, A, 1, (ROUTER, 5), now_us=3_500).completed == []
+    assert answered(ledger, B, 1, (NET, 5), now_us=4_000).completed == [5]
+    receipt = ledger.receipt(5)
+    assert receipt is not None
+    assert receipt.in_force
+    assert [host.took_ms for host in receipt.hosts] == [2.5, 3.0]
+
+
+def test_a_later_version_supersedes_the_ones_before() -> None:
+    ledger = opened(A)
+    ledger.concern(5, 0, {A: [NET]})
+    ledger.concern(6, 0, {A: [NET]})
+    delivered(ledger, A, 1, (NET, 6), is_full=True)
+    assert answered(ledger, A, 1, (NET, 6)).completed == [5, 6]
+    assert states(ledger, 5) == {"a": "superseded"}
+    assert states(ledger, 6) == {"a": "in_force"}
+
+
+def test_an_older_answer_does_not_complete_a_newer_revision() -> None:
+    ledger = opened(A)
+    ledger.concern(5, 0, {A: [NET]})
+    ledger.concern(6, 0, {A: [NET]})
+    delivered(ledger, A, 1, (NET, 5))
+    delivered(ledger, A, 2, (NET, 6))
+    assert answered(ledger, A, 1, (NET, 5)).completed == [5]
+    assert ledger.is_complete(6) is False
+    assert ledger.account(A).acknowledged[NET] == 5
+
+
+def test_a_late_answer_does_not_take_back_a_newer_one() -> None:
+    ledger = opened(A)
+    delivered(ledger, A, 1, (NET, 5))
+    delivered(ledger, A, 2, (NET, 6))
+    answered(ledger, A, 2, (NET, 6))
+    answered(ledger, A, 1, (NET, 5))
+    assert ledger.account(A).acknowledged[NET] == 6
+
+
+def test_answers_of_another_epoch_or_for_what_was_never_sent_are_not_believed() -> None:
+    ledger = opened(A)
+    ledger.concern(5, 0, {A: [NET]})
+    delivered(ledger, A, 1, (NET, 5))
+    answered(ledger, A, 1, (NET, 5), epoch=2)
+    answered(ledger, A, 1, (NET, 9))
+    answered(ledger, A, 1, (ROUTER, 5))
+    assert ledger.account(A).acknowledged == {}
+
+
+def test_an_unspecified_outcome_is_no_success() -> None:
+    ledger = opened(A)
+    ledger.concern(5, 0, {A: [NET]})
+    delivered(ledger, A, 1, (NET, 5))
+    assert answered(ledger, A, 1, (NET, 5), outcome=Outcome.UNSPECIFIED).completed == []
+    assert states(ledger, 5) == {"a": "refused"}
+
+
+def test_a_refusal_has_its_reason_until_the_section_is_in_force() -> None:
+    ledger = opened(A)
+    ledger.concern(5, 0, {A: [NET]})
+    delivered(ledger, A, 1, (NET, 5))
+    answered(ledger, A, 1, (NET, 5), outcome=Outcome.REFUSED)
+    receipt = ledger.receipt(5)
+    assert receipt is not None
+    assert (receipt.hosts[0].state, receipt.hosts[0].reason) == ("refused", "why")
+    assert ledger.account(A).refused[NET] == (5, "why")
+    assert answered(ledger, A, 0, (NET, 5)).completed == [5]
+    assert ledger.account(A).refused == {}
+
+
+def test_a_section_in_force_that_is_refused_later_is_in_force_no_longer() -> None:
+    ledger = opened(A)
+    delivered(ledger, A, 1, (NET, 5))
+    answered(ledger, A, 1, (NET, 5))
+    answered(ledger, A, 0, (NET, 5), outcome=Outcome.REFUSED)
+    assert NET not in ledger.account(A).acknowledged
+
+
+def test_send_all_is_obeyed_once_for_the_deltas_under_way() -> None:
+    ledger = opened(A)
+    delivered(ledger, A, 1, (NET, 5))
+    delivered(ledger, A, 2, (NET, 6))
+    assert answered(ledger, A, 1, (NET, 5), outcome=Outcome.SEND_ALL).send_all == [NET]
+    delivered(ledger, A, 3, (NET, 6), is_full=True)
+    assert answered(ledger, A, 2, (NET, 6), outcome=Outcome.SEND_ALL).send_all == []
+
+
+def test_a_host_that_is_gone_is_unreachable_and_has_nothing_in_force() -> None:
+    ledger = opened(A)
+    delivered(ledger, A, 1, (NET, 4))
+    answered(ledger, A, 1, (NET, 4))
+    ledger.concern(5, 0, {A: [NET]})
+    ledger.disconnected(A)
+    assert states(ledger, 5) == {"a": "unreachable"}
+    assert ledger.account(A).acknowledged == {}
+    ledger.connected(A)
+    assert states(ledger, 5) == {"a": "pending"}
+
+
+def test_a_removal_leaves_no_trace_once_it_is_acknowledged() -> None:
+    ledger = opened(A)
+    ledger.sent(A, 1, [Sent(NET, version(5), is_full=True, is_removal=True)])
+    answered(ledger, A, 1, (NET, 5))
+    account = ledger.account(A)
+    assert (account.sent, account.acknowledged, account.outstanding) == ({}, {}, {})
+
+
+def test_receipts_beyond_the_bound_are_forgotten_and_nobody_waits_for_them() -> None:
+    ledger = Ledger(epoch=1, receipts_max=3)
+    for revision in range(1, 8):
+        ledger.concern(revision, 0, {A: [NET]})
+    assert ledger.receipt(4) is None
+    assert ledger.is_complete(4) is None
+    assert list(ledger.account(A).waiting[NET]) == [5, 6, 7]
+
+
+def test_a_revision_that_concerns_nobody_is_complete_at_once() -> None:
+    ledger = opened(A)
+    ledger.concern(5, 0, {})
+    assert ledger.is_complete(5) is True
