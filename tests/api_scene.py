@@ -5,13 +5,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
-from doubles.convergence import ConvergenceDouble
 
 from alcor.contracts.convergence import Tracer
 from alcor.contracts.memory_store import MemoryAllocator, MemoryStore
 from alcor.management_plane.api.application import create_application
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
+from doubles.convergence import ConvergenceDouble
 
 ADMIN = {"X-Project-Id": "admin", "X-Roles": "admin"}
 

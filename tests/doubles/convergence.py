@@ -1,4 +1,4 @@
-"""A control plane in memory that keeps the contract of `Convergence`: nothing is in force until it is said so."""
+"""A control plane in memory that keeps the contract of `Convergence`: in force is only what was said to be."""
 
 import asyncio
 from collections.abc import Sequence

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 import uvicorn
-from doubles.convergence import ConvergenceDouble
 
 from alcor.contracts.memory_store import MemoryAllocator, MemoryStore
 from alcor.management_plane.api.application import create_application
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
+from doubles.convergence import ConvergenceDouble
 
 START_TIMEOUT_S = 20.0
 COMMAND_TIMEOUT_S = 60.0
