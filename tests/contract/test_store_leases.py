@@ -114,6 +114,8 @@ async def test_processes_share_a_subnet_to_its_last_address(pair: Pair) -> None:
     it = subnet(600)
     await store.commit(write(inserts=RecordSet(subnets=(it,))))
     allocators = [LeasedAllocator(leases, SystemClock()) for _ in range(4)]
+    for allocator in allocators:
+        store.listen(allocator.on_commit)
     held: list[Port] = []
 
     async def create(number: int) -> None:

@@ -57,7 +57,9 @@ class Region:
         self.held: dict[bytes, Port] = {}
 
     def _process(self, number: int) -> LeasedAllocator:
-        return LeasedAllocator(self.leases, self.clock, holder=f"process-{number}-{self.clock.now_s}")
+        allocator = LeasedAllocator(self.leases, self.clock, holder=f"process-{number}-{self.clock.now_s}")
+        self.store.listen(allocator.on_commit)
+        return allocator
 
     async def create(self, process: int, count: int) -> list[bytes]:
         allocator = self.allocators[process]
@@ -107,7 +109,7 @@ STEPS = strategies.lists(
 )
 
 
-@hypothesis.settings(max_examples=120, deadline=None)
+@hypothesis.settings(max_examples=150, deadline=None)
 @hypothesis.given(seats=strategies.sampled_from([1, 14, 45, 600]), steps=STEPS)
 def test_no_address_is_held_twice_and_full_means_full(seats: int, steps: list[tuple[str, int, int]]) -> None:
     async def run() -> None:

@@ -75,7 +75,7 @@ class EmbeddedPostgres:
         return self.dsn
 
     async def ensure_running(self) -> None:
-        """Start the server again if it died. Raises as `start` does."""
+        """Start the server again if it died. Raises Unavailable; safe to call again and again."""
         if not self.is_running:
             await _stop_orphan(self._cluster)
             self._spawn()
@@ -89,6 +89,8 @@ class EmbeddedPostgres:
                 self._server.kill()
                 self._server.wait()
         self._server = None
+        if self._socket_dir.parent != self._data_dir and self._lock is not None:
+            shutil.rmtree(self._socket_dir, ignore_errors=True)
         if self._lock is not None:
             self._lock.close()
             self._lock = None

@@ -20,7 +20,7 @@ import msgspec
 from alcor.adapters.postgres import queries, rows
 from alcor.adapters.postgres.rows import TABLES, Encoded, Table
 from alcor.contracts import columns
-from alcor.contracts.store import Change, Exists, NoneWhere, Stale, Taken, Unchanged
+from alcor.contracts.store import Change, Exists, Guard, NoneWhere, Stale, Taken, Unchanged
 from alcor.model.records import AnyRecord, Port, Record, Subnet
 
 COPY_FROM = 100  # records; measured: below, one INSERT with the claims costs fewer round trips than COPY
@@ -317,12 +317,7 @@ async def _insert_rows(
 
 
 async def _check_guards(session: asyncpg.Connection, batch: Sequence[Encoded]) -> None:
-    guards = [
-        guard
-        for one in batch
-        for guard in one.write.guards
-        if not (isinstance(guard, Unchanged) and _checked_by_update(guard, one))
-    ]
+    guards = [guard for one in batch for guard in _guards_left(one)]
     if not guards:
         return
     own: dict[type[Record], list[str]] = {}
@@ -342,15 +337,19 @@ async def _check_guards(session: asyncpg.Connection, batch: Sequence[Encoded]) -
             raise Stale(group.guards[positions[0] - 1])
 
 
-def _checked_by_update(guard: Unchanged, one: Encoded) -> bool:
-    """Is the guard about a record that this write itself changes? Its revision has moved by now."""
-    for kind, (records, _) in one.updates.items():
-        if TABLES[kind].kind_name == guard.kind and any(record.id == guard.id for record in records):
-            return True
-    return any(
-        TABLES[kind].kind_name == guard.kind and any(record.id == guard.id for record in records)
-        for kind, records in one.deletes.items()
-    )
+def _guards_left(one: Encoded) -> list[Guard]:
+    """Give the guards but those on records that the write itself changes: they were checked then."""
+    own = {
+        (TABLES[kind].kind_name, record.id)
+        for part in (one.updates, {kind: (gone, ()) for kind, gone in one.deletes.items()})
+        for kind, (records, _) in part.items()
+        for record in records
+    }
+    return [
+        guard
+        for guard in one.write.guards
+        if not (isinstance(guard, Unchanged) and (guard.kind, guard.id) in own)
+    ]
 
 
 async def _raise_stale(session: asyncpg.Connection, table: Table, expected: dict[str, int | None]) -> None:

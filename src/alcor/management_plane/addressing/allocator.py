@@ -13,7 +13,7 @@ import asyncio
 from bisect import insort
 from collections.abc import Coroutine, Sequence
 
-from alcor.contracts.store import BlockLeases
+from alcor.contracts.store import BlockLeases, Change
 from alcor.management_plane.addressing import decisions
 from alcor.management_plane.addressing.decisions import Plan
 from alcor.model import errors
@@ -33,7 +33,11 @@ SUBNETS_MAX = 10_000  # known at once; the one that was not used for longest is 
 
 
 class LeasedAllocator:
-    """Implements `AddressAllocator`. Owner of this process's leases."""
+    """Implements `AddressAllocator`. Owner of this process's leases.
+
+    Wire it with `store.listen(allocator.on_commit)`; without that, an address that another process released
+    within GIVEN_S of its gift here is taken for one under way.
+    """
 
     def __init__(self, leases: BlockLeases, clock: Clock, *, holder: str | None = None) -> None:
         self._leases = leases
@@ -49,11 +53,13 @@ class LeasedAllocator:
         try:
             for _ in range(ROUNDS_MAX):
                 if (found := state.pick(count)) is not None:
-                    state.renew_if_due()
+                    state.tend()
                     return found
                 if not await state.refilled():
                     if (found := state.pick(count)) is not None:  # borrowed
                         return found
+                    if state.was_picked_since_refill:
+                        continue  # somebody else was given what was found, and may not be able to use it
                     raise errors.Conflict(
                         f"No more IP addresses available on subnet {subnet.id}.",
                         reason="IpAddressGenerationFailure",
@@ -72,6 +78,13 @@ class LeasedAllocator:
         """Do not give this address: somebody holds it."""
         if (state := self._subnets.get(subnet_id)) is not None:
             state.discard(ip)
+
+    def on_commit(self, change: Change) -> None:
+        """Learn that addresses given are claimed now, not under way: a listener of the store. O(its ports)."""
+        for port in change.puts.ports:
+            for fixed in port.fixed_ips:
+                if (state := self._subnets.get(fixed.subnet_id)) is not None:
+                    state.given.pop(fixed.ip, None)
 
     async def close(self) -> None:
         """Return all leases."""
@@ -112,14 +125,16 @@ class _Subnet:
     def __init__(self, subnet: Subnet, plan: Plan, leases: BlockLeases, clock: Clock, holder: str) -> None:
         self.plan = plan
         self.wanted = 0  # addresses that callers wait for
+        self.given: dict[bytes, float] = {}  # under way: address -> when; insertion order is time order
+        self.was_picked_since_refill = False
         self._id = subnet.id
         self._made_from = (subnet.pools, subnet.gateway_ip)
         self._leases = leases
         self._clock = clock
         self._holder = holder
         self._blocks: dict[bytes, _Block] = {}
+        self._spent_max = SPENT_MAX
         self._stale: set[bytes] = set()
-        self._given: dict[bytes, float] = {}  # address -> when; insertion order is time order
         self._found = 0  # addresses found in blocks, ever: whether a refill was of use
         self._borrowed: list[bytes] = []
         self._borrowed_at = 0.0
@@ -152,13 +167,14 @@ class _Subnet:
                 found.append(block.free.pop())
         while len(found) < count:
             found.append(borrowed.pop())
+        self.was_picked_since_refill = count > 0
         for ip in found:
-            self._given.pop(ip, None)
-            self._given[ip] = now
+            self.given.pop(ip, None)
+            self.given[ip] = now
         return found
 
     def give_back(self, ip: bytes) -> None:
-        self._given.pop(ip, None)
+        self.given.pop(ip, None)
         block = self._blocks.get(self.plan.block_of(ip))
         if block is None or not self.plan.is_seat(ip):
             return
@@ -168,22 +184,26 @@ class _Subnet:
             del block.free[index]  # it was free already
 
     def discard(self, ip: bytes) -> None:
-        self._given.pop(ip, None)
-        self._given[ip] = self._clock.monotonic_s()
+        self.given.pop(ip, None)
+        self.given[ip] = self._clock.monotonic_s()
         if (first_ip := self.plan.block_of(ip)) in self._blocks:
             self._stale.add(first_ip)  # others claim addresses in it: read it again before giving more
 
-    def renew_if_due(self) -> None:
-        """Prolong the leases in the background when half of their time is over."""
+    def tend(self) -> None:
+        """In the background: prolong leases when half of their time is over, settle what was given away."""
+        if self._refill_task is not None:
+            return
         now = self._clock.monotonic_s()
-        if self._refill_task is None and any(
-            now + MARGIN_S < block.until < now + RENEW_BELOW_S for block in self._blocks.values()
-        ):
+        if any(now + MARGIN_S < block.until < now + RENEW_BELOW_S for block in self._blocks.values()):
             self._start(self._renew())
+        elif sum(not block.free for block in self._blocks.values()) > self._spent_max:
+            self._start(self._settle())
 
     async def refilled(self) -> bool:
         """Look for more addresses, together with all others that wait. False: there are none."""
-        task = self._refill_task or self._start(self._refill())
+        task = self._refill_task
+        if task is None or task.done():
+            task = self._start(self._refill())
         return await asyncio.shield(task)
 
     async def close(self) -> None:
@@ -201,7 +221,8 @@ class _Subnet:
         return task
 
     def _ended(self, task: "asyncio.Task[bool]") -> None:
-        self._refill_task = None
+        if self._refill_task is task:
+            self._refill_task = None
         if not task.cancelled():
             task.exception()  # whoever waits has it; a renewal that failed shows in the next refill
 
@@ -218,6 +239,11 @@ class _Subnet:
         return True
 
     async def _refill(self) -> bool:
+        found = await self._look_for_more()
+        self.was_picked_since_refill = False
+        return found
+
+    async def _look_for_more(self) -> bool:
         self._forget()
         before = self._found
         if stale := [ip for ip in sorted(self._stale) if ip in self._blocks]:
@@ -233,17 +259,15 @@ class _Subnet:
             # A block that was leased and had nothing free may have hidden another: look again.
             if not leased and not await self._lease_gap_or_borrow(self.wanted - self._available()):
                 return self._found > before
-        if sum(not block.free for block in self._blocks.values()) > SPENT_MAX:
-            await self._settle()
         return True
 
     def _forget(self) -> None:
         now = self._clock.monotonic_s()
-        while self._given:
-            ip, at = next(iter(self._given.items()))
+        while self.given:
+            ip, at = next(iter(self.given.items()))
             if at + GIVEN_S > now:
                 break
-            del self._given[ip]
+            del self.given[ip]
         for first_ip in [ip for ip, block in self._blocks.items() if block.until - MARGIN_S <= now]:
             del self._blocks[first_ip]  # no longer ours, or not surely: it is leased again like any other
         self._borrowed = []
@@ -251,15 +275,17 @@ class _Subnet:
     def _available(self) -> int:
         return sum(len(block.free) for block in self._blocks.values()) + len(self._borrowed)
 
-    async def _settle(self) -> None:
+    async def _settle(self) -> bool:
         """Give up blocks that are all claimed; find what others released in those that are not."""
         spent = {ip: self.plan.seats(ip) for ip, block in self._blocks.items() if not block.free}
-        if not spent:
-            return
-        for first_ip in await self._leases.exhaust(self._id, self._holder, seats=spent):
-            self._blocks.pop(first_ip, None)
-            del spent[first_ip]
-        await self._read([ip for ip in spent if ip in self._blocks])
+        if spent:
+            for first_ip in await self._leases.exhaust(self._id, self._holder, seats=spent):
+                self._blocks.pop(first_ip, None)
+                del spent[first_ip]
+            await self._read([ip for ip in spent if ip in self._blocks])
+        # What is under way still is not settled: wait for as much again before asking again.
+        self._spent_max = SPENT_MAX + len(spent)
+        return True
 
     async def _lease(self, count: int) -> bool:
         until_us, until = self._lease_end()
@@ -289,6 +315,8 @@ class _Subnet:
             found = await self._leases.lease_new(self._id, self._holder, first_ips=gaps, until=until_us)
             await self._hold(found, until)
             return True  # also when somebody else was faster: then there may be another
+        await self._read(list(self._blocks))  # others may have released addresses in them
+        missing = self.wanted - self._available()
         others = [ip for ip in decisions.to_borrow_from(self.plan, known) if ip not in self._blocks]
         for start in range(0, len(others), BORROW_BLOCKS):
             if missing <= 0:
@@ -297,7 +325,7 @@ class _Subnet:
             claimed = await self._claimed(some)
             for first_ip in some:
                 seats = reversed(self.plan.seats(first_ip))
-                found = decisions.free(seats, claimed, self._given)[:missing]
+                found = decisions.free(seats, claimed, self.given)[:missing]
                 self._borrowed = found[::-1] + self._borrowed
                 missing -= len(found)
         self._borrowed_at = self._clock.monotonic_s()
@@ -315,8 +343,9 @@ class _Subnet:
         claimed = await self._claimed(first_ips)
         for first_ip in first_ips:
             if (block := self._blocks.get(first_ip)) is not None:
-                block.free = decisions.free(self.plan.seats(first_ip), claimed, self._given)[::-1]
-                self._found += len(block.free)
+                found = decisions.free(self.plan.seats(first_ip), claimed, self.given)[::-1]
+                self._found += max(len(found) - len(block.free), 0)
+                block.free = found
 
     async def _claimed(self, first_ips: Sequence[bytes]) -> set[bytes]:
         ranges = [(first_ip, self.plan.last_of(first_ip)) for first_ip in first_ips]

@@ -51,6 +51,7 @@ CREATE TABLE addresses (
     port_id uuid NOT NULL,
     PRIMARY KEY (subnet_id, ip)
 );
+CREATE INDEX addresses_ip ON addresses (ip); -- clients ask for the port with an address, in whatever subnet
 
 CREATE TABLE group_members (
     group_id uuid NOT NULL,
