@@ -225,6 +225,8 @@ async def test_changes_that_meet_a_full_window_leave_merged(store, controller) -
     agent.speak_again()
     assert await is_in_force(controller, revision, *range(1, 60))
     assert len(agent.updates) <= updates + 3
+    sections = [section for update in agent.updates for section in update.sections]
+    assert [section.base is None for section in sections] == [True] + [False] * (len(sections) - 1)
     assert agent.held() == compile_full(controller.region, "a")
     await agent.disconnect()
 

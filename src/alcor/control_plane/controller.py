@@ -64,6 +64,7 @@ class Controller:
         self._compiler = IncrementalCompiler(self.region)
         self._full = FullSections(self.region, self._compiler.interest)
         self._streams: dict[HostId, HostStream] = {}
+        self._channels: set[Channel] = set()  # all that are served, welcomed or not
         self._introductions = asyncio.Semaphore(64)  # commits of host records under way
         self.epoch = 0
         self._ledger = Ledger(epoch=0)
@@ -88,10 +89,13 @@ class Controller:
 
     async def stop(self) -> None:
         """End all streams and tasks. Agents keep what they have (law 6)."""
-        for stream in list(self._streams.values()):
-            stream.channel.send(_encoder.encode(Farewell("the controller stops")))
-            stream.channel.close("the controller stops")
         await self._supervisor.close()
+        self._intake = None
+        self._convergence.stop()
+        farewell = _encoder.encode(Farewell("the controller stops"))
+        for channel in list(self._channels):
+            channel.send(farewell)
+            channel.close("the controller stops")
 
     def offer(self, change: Change) -> None:
         """Hear of a commit; any order, repeated or not."""
@@ -137,6 +141,7 @@ class Controller:
     async def serve_channel(self, channel: Channel) -> None:
         """Serve one agent's stream until it ends."""
         stream: HostStream | None = None
+        self._channels.add(channel)
         try:
             hello = await self._hello(channel)
             stream = await self._welcome(hello, channel)
@@ -147,13 +152,15 @@ class Controller:
             )
             channel.send(_encoder.encode(Farewell(error.message)))
         finally:
+            self._channels.discard(channel)
             channel.close()
             if stream is not None:
                 self._forget(stream)
 
     async def _hello(self, channel: Channel) -> Hello:
         try:
-            frame = await asyncio.wait_for(channel.receive(), HELLO_TIMEOUT_S)
+            async with asyncio.timeout(HELLO_TIMEOUT_S):
+                frame = await channel.receive()
         except TimeoutError:
             raise errors.Invalid("no Hello came in time") from None
         if frame is None:

@@ -10,7 +10,7 @@ from alcor.control_plane.delivery.fast_path import HostStream
 from alcor.control_plane.delivery.full_sections import FullSections
 from alcor.control_plane.delivery.ledger import HostLedger, Ledger
 from alcor.control_plane.region import NO_ROUTER, HostNode, PortRow, Region
-from alcor.model import goal_state
+from alcor.model import errors, goal_state
 from alcor.model.ids import HostId, PortId
 from alcor.model.records import Port
 from alcor.model.version import Version
@@ -217,6 +217,15 @@ class RegionConvergence:
     def revision_complete(self, revision: int) -> None:
         """Every host concerned has a revision now."""
         _resolve(self._revision_complete.pop(revision, ()))
+
+    def stop(self) -> None:
+        """End all waiting with Unavailable: nothing more will be heard here."""
+        waiting = [future for futures in self._revision_known.values() for future in futures]
+        waiting += [future for futures in self._revision_complete.values() for future in futures]
+        waiting += [waiter.done for waiters in self._waiters_of_port.values() for waiter in waiters]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(errors.Unavailable("the controller stops", retry_after_s=1))
 
     async def _know(self, revision: int) -> None:
         if self._region.revision >= revision:

@@ -49,8 +49,10 @@ class Intake:
                 await self._take(changes)
 
     async def _is_woken(self) -> bool:
+        # Not `wait_for`: Python 3.11's loses a cancellation that comes together with the event.
         try:
-            await asyncio.wait_for(self._wake.wait(), GAP_S if self._waiting else POLL_S)
+            async with asyncio.timeout(GAP_S if self._waiting else POLL_S):
+                await self._wake.wait()
         except TimeoutError:
             return False
         return True

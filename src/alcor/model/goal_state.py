@@ -3,7 +3,7 @@
     section key     a host holds it when                   it holds
     network:<id>    it has a port in a network of the      the network, its subnets, this host's own ports,
                     network's domain                       and who is where (placements)
-    router:<id>     it holds one of its networks           the router's interfaces
+    router:<id>     it has a port in a network of it       the router's interfaces
     group:<id>      one of its ports is in the group, or   the rules (only of its own ports' groups) and the
                     such a group's rule names it remote    members' addresses (only of remote groups)
 

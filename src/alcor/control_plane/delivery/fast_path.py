@@ -179,6 +179,7 @@ class HostStream:
     ) -> tuple[_SectionFrame, Sent]:
         if not section.is_full and base is None:
             base = self._account.sent[section.key]
+        self._account.sent[section.key] = version  # the base of what follows, in this update already
         encoded = section.encode()
         change = _NIL if encoded is None else msgspec.Raw(encoded)
         self._frame_bytes = 0 if encoded is None else len(encoded)
