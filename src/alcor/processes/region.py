@@ -24,6 +24,7 @@ from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
 
 DATABASE_WATCH_S = 0.2
+KEEP_ALIVE_S = 75  # clients that pause keep their connection: opening one costs more than a call
 GC_THRESHOLD = 200_000  # allocations between collections: the default costs a third of a batch (numbers.md)
 
 
@@ -70,6 +71,7 @@ class Region:
         store = await PostgresStore.open(dsn, self._clock, self._log)
         self._stack.push_async_callback(store.close)
         allocator = LeasedAllocator(store.leases(), self._clock)
+        store.listen(allocator.on_commit)
         self._stack.push_async_callback(allocator.close)
         controller = Controller(store, self._clock, self._log)
         await controller.start()
@@ -101,6 +103,7 @@ class Region:
             access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=2,
+            timeout_keep_alive=KEEP_ALIVE_S,
             server_header=False,
         )
         server = _QuietServer(config)

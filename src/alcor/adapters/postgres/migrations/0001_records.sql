@@ -129,4 +129,6 @@ CREATE TABLE partition (
     revision int8 NOT NULL,
     epoch int8 NOT NULL
 ) WITH (fillfactor = 10);
-INSERT INTO partition (id, revision, epoch) VALUES (1, 0, 0);
+-- Epochs of a new store begin with the clock (seconds), not with 1: agents that kept goal state of an earlier
+-- store hold older epochs then, and take the new one's.
+INSERT INTO partition (id, revision, epoch) VALUES (1, 0, extract(epoch FROM now())::int8);
