@@ -8,6 +8,7 @@ import httpx
 
 from alcor.contracts.convergence import Tracer
 from alcor.contracts.memory_store import MemoryAllocator, MemoryStore
+from alcor.contracts.store import AddressAllocator, Store
 from alcor.management_plane.api.application import create_application
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
@@ -17,9 +18,9 @@ ADMIN = {"X-Project-Id": "admin", "X-Roles": "admin"}
 
 
 class Scene:
-    """A region without hosts' agents: the real API, the store in memory."""
+    """A region without hosts' agents: the real API over a store, in memory or not."""
 
-    def __init__(self, client: httpx.AsyncClient, store: MemoryStore, convergence: ConvergenceDouble) -> None:
+    def __init__(self, client: httpx.AsyncClient, store: Any, convergence: ConvergenceDouble) -> None:
         self.client = client
         self.store = store
         self.convergence = convergence
@@ -62,14 +63,17 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(*, tracer: Tracer | None = None) -> AsyncIterator[Scene]:
-    """Open a scene with three live hosts."""
-    store = MemoryStore()
+async def scene(
+    *, store: Store | None = None, allocator: AddressAllocator | None = None, tracer: Tracer | None = None
+) -> AsyncIterator[Scene]:
+    """Open a scene with three live hosts; by default in memory."""
+    memory = MemoryStore()
+    store = store or memory
     convergence = ConvergenceDouble(store)
     for name in ("host-1", "host-2", "host-3"):
         convergence.add_host(name)
     application = create_application(
-        store, MemoryAllocator(store), convergence, SystemClock(), SILENT, tracer=tracer
+        store, allocator or MemoryAllocator(memory), convergence, SystemClock(), SILENT, tracer=tracer
     )
     transport = httpx.ASGITransport(app=application, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from alcor.contracts.convergence import HostReceipt, HostStatus, PortState, Receipt
-from alcor.contracts.memory_store import MemoryStore
-from alcor.contracts.store import Change
+from alcor.contracts.store import Change, Store
 from alcor.model.ids import HostId, PortId
 from alcor.model.records import Host, Port
 
@@ -14,7 +13,7 @@ from alcor.model.records import Host, Port
 class ConvergenceDouble:
     """Hears of commits from the store. Owner of what hosts are said to have acknowledged and plugged."""
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._revision = 0
         self._ports: dict[str, tuple[Port, int]] = {}
         self._applied: dict[str, int] = {}

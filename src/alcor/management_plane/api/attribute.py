@@ -1,6 +1,8 @@
 """The attributes of a resource as data: what may be said, when and by whom, and how lists find it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, TypeVar
 
 import msgspec
@@ -30,7 +32,8 @@ class Attribute(msgspec.Struct, frozen=True, kw_only=True):
     to_column: Callable[[str], Value] = str  # text of a filter to the stored value; raises ValueError
 
 
-class Resource(msgspec.Struct, Generic[F], frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class Resource(Generic[F]):
     """A kind of object on the wire."""
 
     singular: str
@@ -39,6 +42,7 @@ class Resource(msgspec.Struct, Generic[F], frozen=True, kw_only=True):
     fields: type[F]
     attributes: Sequence[Attribute]
 
+    @cached_property
     def by_name(self) -> dict[str, Attribute]:
-        """Give the attributes by their name on the wire."""
+        """The attributes by their name on the wire."""
         return {attribute.name: attribute for attribute in self.attributes}

@@ -88,7 +88,7 @@ def fields_of(resource: Resource[F], item: object, caller: Caller, *, is_create:
     """Give what one object of a body asks for. Raises Invalid."""
     if not isinstance(item, dict):
         raise errors.Invalid(f"Body contains invalid data: a {resource.singular} must be an object.")
-    attributes = resource.by_name()
+    attributes = resource.by_name
     unknown = [name for name in item if name not in attributes and name not in _PROJECT_NAMES]
     if unknown:
         raise unrecognized(unknown)

@@ -1,5 +1,6 @@
 """The way in for every request: its id, its body within bounds, its caller; and every way out in its form."""
 
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.exceptions import HTTPException
@@ -67,7 +68,12 @@ class Gate:
 
     async def failed(self, request: Request, error: Exception) -> Response:
         """Answer for our own mistakes; the stack goes to the log of whoever runs us, not to the client."""
-        self._log.error("request_failed", method=request.method, path=request.url.path, error=repr(error))
+        self._log.error(
+            "request_failed",
+            method=request.method,
+            path=request.url.path,
+            stack="".join(traceback.format_exception(error)),
+        )
         return error_form.internal()
 
     def _note(self, error: errors.AlcorError, request: Request, request_id: str) -> None:

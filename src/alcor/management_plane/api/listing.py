@@ -55,7 +55,7 @@ def planned(resource: Resource[F], call: Call) -> Plan:
     values: dict[str, list[str]] = {}
     for name, value in call.parameters:
         values.setdefault(name, []).append(value)
-    attributes = resource.by_name()
+    attributes = resource.by_name
     where: dict[str, tuple[Value, ...]] = {}
     matches: list[Matches] = []
     for name, texts in values.items():

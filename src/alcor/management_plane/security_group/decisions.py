@@ -1,5 +1,6 @@
 """What security groups and their rules may be. Pure."""
 
+import functools
 import uuid
 from collections.abc import Sequence
 
@@ -72,6 +73,7 @@ class RuleFields(msgspec.Struct, frozen=True, kw_only=True):
     project_id: str | UnsetType = UNSET
 
 
+@functools.lru_cache(maxsize=4096)
 def default_group_id(project_id: str) -> GroupId:
     """Name a project's default group. The same for the same project, everywhere."""
     return GroupId(str(uuid.uuid5(_DEFAULT_NAMESPACE, project_id)))

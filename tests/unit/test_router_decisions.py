@@ -1,0 +1,86 @@
+"""Routers: which subnets one may join."""
+
+import pytest
+
+from alcor.management_plane.router import decisions
+from alcor.management_plane.router.decisions import InterfaceFields, Joined
+from alcor.model import errors
+from alcor.model.addressing import Cidr, ip_from_text
+from alcor.model.ids import HostId, NetworkId, PortId, ProjectId, RouterId, SubnetId
+from alcor.model.records import ROUTER_INTERFACE, FixedIp, Port, Router, Subnet
+
+PROJECT = ProjectId("blue")
+ROUTER = Router(id=RouterId("r"), project_id=PROJECT)
+NOTHING = Joined((), {})
+
+
+def subnet(name: str, cidr: str, gateway: str | None) -> Subnet:
+    return Subnet(
+        id=SubnetId(name),
+        project_id=PROJECT,
+        network_id=NetworkId("n"),
+        cidr=Cidr.from_text(cidr),
+        gateway_ip=None if gateway is None else bytes(ip_from_text(gateway)),
+    )
+
+
+A = subnet("a", "10.0.0.0/24", "10.0.0.1")
+
+
+def port(*ips: str, **said: object) -> Port:
+    fixed_ips = tuple(FixedIp(A.id, bytes(ip_from_text(ip))) for ip in ips)
+    return Port(
+        id=PortId("p"),
+        project_id=PROJECT,
+        network_id=NetworkId("n"),
+        mac=1,
+        fixed_ips=fixed_ips,
+        **said,  # type: ignore[arg-type]
+    )
+
+
+def test_the_interface_of_a_subnet_has_its_gateway_address() -> None:
+    made = decisions.interface_by_subnet(ROUTER, A, NOTHING, port_id="p", mac=1, now_us=1)
+    assert made.fixed_ips == (FixedIp(A.id, ip_from_text("10.0.0.1")),)
+    assert (made.device_owner, made.device_id, made.security_groups) == (ROUTER_INTERFACE, "r", ())
+
+
+def test_a_subnet_without_gateway_is_refused() -> None:
+    with pytest.raises(errors.Invalid):
+        decisions.interface_by_subnet(
+            ROUTER, subnet("b", "10.1.0.0/24", None), NOTHING, port_id="p", mac=1, now_us=1
+        )
+
+
+@pytest.mark.parametrize("other", [A, subnet("b", "10.0.0.0/16", "10.0.0.2")])
+def test_a_subnet_that_is_joined_or_overlaps_is_refused(other: Subnet) -> None:
+    with pytest.raises(errors.Invalid):
+        decisions.interface_by_subnet(
+            ROUTER, other, Joined((port("10.0.0.1"),), {A.id: A}), port_id="p", mac=1, now_us=1
+        )
+
+
+def test_a_port_that_is_in_use_or_has_not_one_address_is_refused() -> None:
+    for used in (port("10.0.0.9", device_id="vm"), port("10.0.0.9", host=HostId("h"))):
+        with pytest.raises(errors.Conflict):
+            decisions.interface_by_port(ROUTER, used, {A.id: A}, NOTHING, now_us=1)
+    for wrong in (port(), port("10.0.0.9", "10.0.0.10")):
+        with pytest.raises(errors.Invalid):
+            decisions.interface_by_port(ROUTER, wrong, {A.id: A}, NOTHING, now_us=1)
+    made = decisions.interface_by_port(ROUTER, port("10.0.0.9"), {A.id: A}, NOTHING, now_us=1)
+    assert (made.device_owner, made.revision_number) == (ROUTER_INTERFACE, 1)
+
+
+def test_the_interface_to_remove_is_found_by_port_and_by_subnet() -> None:
+    held = port("10.0.0.1", device_id="r", device_owner=ROUTER_INTERFACE)
+    for fields in (
+        InterfaceFields(port_id="p"),
+        InterfaceFields(subnet_id="a"),
+        InterfaceFields(subnet_id="a", port_id="p"),
+    ):
+        assert decisions.interface_to_remove(ROUTER, fields, [held]) is held
+    with pytest.raises(errors.Conflict):
+        decisions.interface_to_remove(ROUTER, InterfaceFields(subnet_id="b", port_id="p"), [held])
+    for fields in (InterfaceFields(port_id="q"), InterfaceFields(subnet_id="b")):
+        with pytest.raises(errors.Missing):
+            decisions.interface_to_remove(ROUTER, fields, [held])
