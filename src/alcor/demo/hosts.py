@@ -12,7 +12,7 @@ class DemoHosts(Protocol):
     """Hosts with agents, that can be given workloads. Owner of everything it starts."""
 
     data_plane: str
-    names: Sequence[str]
+    names: list[str]
 
     async def start(self, agent_url: str) -> None:
         """Bring the hosts and their agents up; they connect by themselves."""

@@ -69,12 +69,7 @@ class OvsHosts:
         )
 
     async def attempt(self, attempts: Sequence[Attempt]) -> list[bool]:
-        probes = [
-            Probe(self._workloads[each.source.port_id], each.target.ip, "icmp")
-            if each.port is None
-            else Probe(self._workloads[each.source.port_id], each.target.ip, "tcp", each.port)
-            for each in attempts
-        ]
+        probes = [self._probe(each) for each in attempts]
         return await self._in_lab(packets.probe_matrix, probes)
 
     async def stop(self) -> None:
@@ -82,6 +77,17 @@ class OvsHosts:
         if self._agents is not None:
             await self._agents.stop()
         await self._in_lab(self._lab.close)
+
+    def _probe(self, attempt: Attempt) -> Probe:
+        """Within a tenant the target itself must answer; of another tenant's, nobody may, whoever it is."""
+        source, target = (self._workloads[each.port_id] for each in (attempt.source, attempt.target))
+        return Probe(
+            from_workload=source,
+            to_ip=attempt.target.ip,
+            kind="icmp" if attempt.port is None else "tcp",
+            port=attempt.port or 0,
+            answerer=target if attempt.source.tenant == attempt.target.tenant else None,
+        )
 
     async def _in_lab(self, work: Callable[..., T], *arguments: object, **named: object) -> T:
         call = functools.partial(work, *arguments, **named)
