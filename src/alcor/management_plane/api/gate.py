@@ -99,9 +99,9 @@ async def _body(request: Request, body_max: int) -> bytes:
         raise errors.Invalid("The request body is incomplete.") from None
     if size > body_max:
         raise _too_long(body_max)
-    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     # Browsers cannot send this type to another site without asking first: a page that the operator happens to
-    # visit cannot change networks through the listener on loopback.
+    # visit cannot change networks through the listener on loopback. (They can send a body without a type.)
     if size and media_type != "application/json":
         raise errors.Invalid(
             f"The media type '{media_type}' is not supported: send application/json.",
