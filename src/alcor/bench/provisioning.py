@@ -7,9 +7,9 @@
     10,000 ports in force on 1,000 emulated agents   0.6 s
     one port in force, emulated / Open vSwitch       p50 3 ms / 10 ms, p99 50 ms
 
-Up to 1,000 ports go into one network that every host takes part in. 10,000 go into 100 networks of 10 hosts each,
-because a VPC's neighbourhood is pushed whole to each of its hosts. Floors are taken in the same run: a raw COPY of
-the same rows into empty tables of the same shape, and a raw bundle of the same flows.
+Up to 1,000 ports go into one network that every host takes part in. 10,000 go into 100 networks of 10 hosts
+each, because a VPC's neighbourhood is pushed whole to each of its hosts. Floors are taken in the same run: a
+raw COPY of the same rows into empty tables of the same shape, and a raw bundle of the same flows.
 """
 
 import asyncio
