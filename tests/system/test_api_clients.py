@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import uvicorn
 
@@ -26,6 +27,7 @@ COMMAND_TIMEOUT_S = 60.0
 OPENSTACK = Path(sys.executable).with_name("openstack")
 
 pytest.importorskip("openstack")
+pytestmark = pytest.mark.filterwarnings("ignore")  # theirs, on names of their own
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +184,19 @@ def test_the_sdk_makes_shows_changes_and_deletes(api_url: str) -> None:
     for remove in removals:
         remove()
     assert cloud.network.find_network("green") is None
+
+
+def test_long_bodies_are_refused_on_a_real_connection_and_the_next_request_works(api_url: str) -> None:
+    with httpx.Client(base_url=api_url, timeout=30.0) as client:
+        body = b'{"network": {"name": "' + b"x" * 10_000_000 + b'"}}'
+        typed = {"content-type": "application/json"}
+        for _ in range(2):
+            refused = client.post("/v2.0/networks", content=body, headers=typed)
+            assert refused.status_code == 413
+            assert refused.json()["NeutronError"]["type"] == "HTTPRequestEntityTooLarge"
+            assert client.get("/v2.0/networks").status_code == 200
+    host, _, port = api_url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10.0) as connection:
+        head = f"POST /v2.0/ports HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        connection.sendall(f"{head}Content-Length: {1 << 40}\r\n\r\n{{".encode())
+        assert b" 413 " in connection.recv(4096).splitlines()[0]

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from alcor.contracts.convergence import TraceResult, TraceStep
+from alcor.model.ids import HostId, PortId
 from api_scene import Scene, error_of, scene
 
 OTHER = {"project": "red"}
@@ -470,3 +472,31 @@ async def test_hosts_are_shown_to_administrators() -> None:
         assert (await s.ask("GET", "/agents")).json() == {"agents": []}
         assert error_of(await s.ask("GET", "/hosts"))[0] == 403
         assert error_of(await s.ask("GET", "/hosts/host-1"))[0] == 404
+
+
+class _Recorder:
+    """A tracer that says what it was asked."""
+
+    def trace(
+        self, *, port_id: PortId, to_ip: bytes, protocol: str, dst_port: int, icmp_type: int
+    ) -> TraceResult:
+        step = TraceStep(host=HostId("host-1"), table="spoof", rule=f"{protocol} {dst_port}", action="drop")
+        return TraceResult(delivered=False, to_port=None, decided_by=f"{port_id} {to_ip.hex()}", steps=(step,))
+
+
+async def test_a_packet_is_traced_from_ones_own_port() -> None:
+    async with scene(tracer=_Recorder()) as s:
+        network_id, _ = await s.wired_network()
+        port_id = (await s.make("port", network_id=network_id))["id"]
+        body = {"trace": {"port_id": port_id, "to_ip": "10.0.0.9", "protocol": "tcp", "dst_port": 80}}
+        found = (await s.ask("POST", "/trace", body, expect=200)).json()["trace"]
+        assert (found["delivered"], found["decided_by"]) == (False, f"{port_id} 0a000009")
+        assert found["steps"][0]["rule"] == "tcp 80"
+        assert error_of(await s.ask("POST", "/trace", body, **OTHER)) == (404, "PortNotFound")
+        for wrong in ({"to_ip": "x"}, {"protocol": "gre"}, {"dst_port": 1 << 16}, {"colour": 1}):
+            bad = {"trace": {**body["trace"], **wrong}}
+            assert error_of(await s.ask("POST", "/trace", bad))[0] == 400
+        aliases = {each["alias"] for each in (await s.ask("GET", "/extensions")).json()["extensions"]}
+        assert "alcor-trace" in aliases
+    async with scene() as s:
+        assert error_of(await s.ask("POST", "/trace", body))[0] == 404
