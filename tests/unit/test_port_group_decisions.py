@@ -7,6 +7,8 @@ from alcor.management_plane.port.decisions import PortFields
 from alcor.management_plane.port_group import decisions
 from alcor.management_plane.port_group.decisions import PortGroupFields
 from alcor.model import errors
+from alcor.model.ids import NetworkId, PortGroupId, ProjectId
+from alcor.model.records import PortGroup
 
 BUILD = PortState("BUILD", False, False, None, "")
 IN_FORCE = PortState("DOWN", True, False, 1, "")
@@ -39,6 +41,15 @@ def test_ports_follow_the_template_and_are_numbered() -> None:
         ("web-1", "a", "d"),
         ("web-2", "b", "d"),
     ]
+
+
+def test_groups_are_cut_so_that_a_query_can_answer_each_part() -> None:
+    groups = [
+        PortGroup(id=PortGroupId(str(n)), project_id=ProjectId("b"), network_id=NetworkId("n"), size=10_000)
+        for n in range(12)
+    ]
+    assert [len(part) for part in decisions.chunks(groups)] == [5, 5, 2]
+    assert decisions.chunks([]) == []
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,8 @@ class PortGroupService:
     async def ports_of(self, groups: Sequence[PortGroup]) -> dict[str, list[Port]]:
         """Give the ports of each group, by id."""
         by_group: dict[str, list[Port]] = defaultdict(list)
-        if groups:
-            where = {"port_group_id": tuple(group.id for group in groups)}
+        for chunk in decisions.chunks(groups):
+            where = {"port_group_id": tuple(group.id for group in chunk)}
             for port in await self._store.select(Port, Query(where=where)):
                 by_group[port.port_group_id].append(port)
         return by_group
