@@ -116,6 +116,10 @@ class FlowProgram:
         """Name the local port that has the key."""
         return self._keys.name_of(key)
 
+    def holds(self, key: SectionKey) -> bool:
+        """Is the section followed here?"""
+        return key in self._held
+
     def local_port(self, port_id: PortId) -> LocalPort | None:
         """Give a port of this host."""
         section = self._section_of(port_id)

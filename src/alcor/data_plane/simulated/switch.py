@@ -66,6 +66,10 @@ class Switch:
         for flow in change.install:
             self._tables.setdefault(flow.key.table, Classifier()).install(flow)
 
+    def flows(self) -> list[Flow]:
+        """Give all flows of all tables, in no order."""
+        return [flow for table in self._tables.values() for flow in table.flows()]
+
     def run(self, packet: Packet, in_port: int) -> Passage:
         """Run a packet from where it comes in to where it leaves."""
         working = Working.enter(packet, in_port)

@@ -1,0 +1,1 @@
+"""A whole region in one thread, on virtual time, from one seed: real planes, faulty world between them."""

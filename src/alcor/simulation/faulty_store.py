@@ -1,0 +1,104 @@
+"""One process's session with the store: slow, sometimes away, and not always heard of by its listener."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from alcor.contracts.store import Change, Query, R, Snapshot, Store, Write
+from alcor.model import errors
+
+T = TypeVar("T")
+_AWAY = 0.004  # chance of a call that fails
+_UNHEARD, _REPEATED, _DELAYED = 0.05, 0.05, 0.2  # chances of a commit's callback
+_SLOW_S = 0.01
+
+
+class StoreSession:
+    """Implements `Store` over another store. Owner of its listeners, until it is closed."""
+
+    def __init__(self, store: Store, chance: random.Random) -> None:
+        self.faulty = True
+        self._store = store
+        self._chance = chance
+        self._is_open = True
+
+    def close(self) -> None:
+        """End the session: its process is gone."""
+        self._is_open = False
+
+    async def get(self, kind: type[R], ids: Sequence[str]) -> dict[str, R]:
+        return await self._answer(self._store.get(kind, ids))
+
+    async def select(self, kind: type[R], query: Query) -> list[R]:
+        return await self._answer(self._store.select(kind, query))
+
+    async def commit(self, write: Write) -> int:
+        """Commit; a failure may come before it or after it, as with a real connection."""
+        await self._reach()
+        revision = await self._store.commit(write)
+        await self._reach()
+        return revision
+
+    async def revision(self) -> int:
+        return await self._answer(self._store.revision())
+
+    async def changes(self, *, after: int, limit: int = 1000) -> list[Change]:
+        return await self._answer(self._store.changes(after=after, limit=limit))
+
+    async def begin_epoch(self) -> int:
+        return await self._store.begin_epoch()
+
+    def snapshot(self) -> Snapshot:
+        return _SlowSnapshot(self._store.snapshot())
+
+    def listen(self, on_commit: Callable[[Change], None]) -> None:
+        loop = asyncio.get_running_loop()
+
+        def hear(change: Change) -> None:
+            if not self._is_open:
+                return
+            draw = self._chance.random() if self.faulty else 1.0
+            if draw < _UNHEARD:
+                return
+            if draw < _UNHEARD + _DELAYED:
+                loop.call_later(draw, on_commit, change)
+            else:
+                on_commit(change)
+                if draw < _UNHEARD + _DELAYED + _REPEATED:
+                    loop.call_later(draw, on_commit, change)
+
+        self._store.listen(hear)
+
+    async def _answer(self, call: Awaitable[T]) -> T:
+        answer = await call
+        await self._reach()
+        return answer
+
+    async def _reach(self) -> None:
+        if not self.faulty:
+            return
+        draw = self._chance.random()
+        await asyncio.sleep(draw * _SLOW_S)
+        if draw < _AWAY:
+            raise errors.Unavailable("the store does not answer", retry_after_s=0.1)
+
+
+class _SlowSnapshot:
+    """A snapshot that takes its time, so that commits come while it is read."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self.revision = snapshot.revision
+
+    async def records(self, kind: type[R]) -> AsyncIterator[Sequence[R]]:
+        async for chunk in self._snapshot.records(kind):
+            await asyncio.sleep(_SLOW_S)
+            yield chunk
+
+    async def __aenter__(self) -> Snapshot:
+        await self._snapshot.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._snapshot.__aexit__(*exc)

@@ -1,0 +1,371 @@
+"""Random operations: what tenants ask for, through the real services, and what befalls hosts and controller.
+
+An operation chooses among what the store holds now. What the services refuse counts as done: refusing is right
+as often as not. Only `Broken` and exceptions of no kind are wrong.
+"""
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+from alcor.contracts.store import Query, R
+from alcor.management_plane.caller import Caller
+from alcor.management_plane.network.decisions import NetworkFields
+from alcor.management_plane.port.decisions import FixedIpFields, PortFields
+from alcor.management_plane.port_group.decisions import PortGroupFields
+from alcor.management_plane.router.decisions import InterfaceFields, RouterFields
+from alcor.management_plane.security_group.decisions import GroupFields, RuleFields
+from alcor.management_plane.subnet.decisions import SubnetFields
+from alcor.model import errors
+from alcor.model.addressing import Cidr
+from alcor.model.ids import HostId, PortId, ProjectId
+from alcor.model.records import (
+    ROUTER_INTERFACE,
+    Network,
+    Port,
+    PortGroup,
+    Router,
+    SecurityGroup,
+    SecurityGroupRule,
+    Subnet,
+)
+from alcor.runtime.clock import new_request_id
+from alcor.simulation.cloud import GHOST, Cloud
+
+PORTS_MAX = 120  # beyond it more is removed than made
+BATCH_MAX = 20
+WAIT_S = 5.0
+
+Operation = Callable[[], Awaitable[None]]
+
+
+class Operations:
+    """Draws operations and carries them out."""
+
+    def __init__(self, cloud: Cloud, chance: random.Random) -> None:
+        self._cloud = cloud
+        self._chance = chance
+        self._table: list[tuple[int, Operation]] = [
+            (30, self.create_ports),
+            (30, self.update_port),
+            (25, self.delete_port),
+            (12, self.change_size),
+            (60, self.plug),
+            (30, self.unplug),
+            (6, self.create_network),
+            (4, self.update_network),
+            (3, self.delete_network),
+            (10, self.create_subnet),
+            (5, self.update_subnet),
+            (4, self.delete_subnet),
+            (5, self.create_group),
+            (3, self.delete_group),
+            (14, self.create_rule),
+            (9, self.delete_rule),
+            (5, self.create_router),
+            (5, self.update_router),
+            (3, self.delete_router),
+            (14, self.add_interface),
+            (9, self.remove_interface),
+            (3, self.create_port_group),
+            (4, self.delete_port_group),
+            (4, self.wait_in_force),
+            (12, self.restart_agent),
+            (5, self.reboot_host),
+            (4, self.restart_controller),
+            (5, self.cut_stream),
+            (4, self.silence_stream),
+            (4, self.isolate_host),
+            (4, self.lose_data_plane),
+            (5, self.refuse_section),
+        ]
+
+    def draw(self) -> Operation:
+        """Choose the next operation."""
+        weights = [weight for weight, _ in self._table]
+        operations = [operation for _, operation in self._table]
+        return self._chance.choices(operations, weights)[0]
+
+    # What tenants ask for
+
+    async def create_network(self) -> None:
+        if len(await self._all(Network)) < 7:
+            fields = NetworkFields(port_security_enabled=self._chance.random() < 0.9)
+            await self._cloud.networks.create(self._caller(), [fields])
+
+    async def update_network(self) -> None:
+        network = await self._one(Network)
+        fields = NetworkFields(admin_state_up=self._chance.random() < 0.7)
+        await self._cloud.networks.update(self._admin(), network.id, fields, expected=None)
+
+    async def delete_network(self) -> None:
+        await self._cloud.networks.delete(self._admin(), (await self._one(Network)).id, expected=None)
+
+    async def create_subnet(self) -> None:
+        network = await self._one(Network)
+        chance = self._chance
+        text = f"10.{chance.randrange(3)}.{chance.randrange(4)}.0/{chance.choice((22, 24, 24, 26, 28))}"
+        fields = SubnetFields(
+            network_id=network.id,
+            ip_version=4,
+            cidr=Cidr.from_text(text),
+            enable_dhcp=chance.random() < 0.9,
+        )
+        await self._cloud.subnets.create(self._caller_of(network.project_id), [fields])
+
+    async def update_subnet(self) -> None:
+        subnet = await self._one(Subnet)
+        fields = self._chance.choice(
+            (
+                SubnetFields(dns_nameservers=(f"192.0.2.{self._chance.randrange(1, 255)}",)),
+                SubnetFields(enable_dhcp=self._chance.random() < 0.5),
+                SubnetFields(host_routes=(("198.51.100.0/24", "10.0.0.9"),)),
+                SubnetFields(gateway_ip=None),
+            )
+        )
+        await self._cloud.subnets.update(self._admin(), subnet.id, fields, expected=None)
+
+    async def delete_subnet(self) -> None:
+        await self._cloud.subnets.delete(self._admin(), (await self._one(Subnet)).id, expected=None)
+
+    async def create_group(self) -> None:
+        if len(await self._all(SecurityGroup)) < 9:
+            await self._cloud.security_groups.create(self._caller(), [GroupFields(name="group")])
+
+    async def delete_group(self) -> None:
+        group = await self._one(SecurityGroup)
+        await self._cloud.security_groups.delete(self._admin(), group.id, expected=None)
+
+    async def create_rule(self) -> None:
+        group = await self._one(SecurityGroup)
+        siblings = [each for each in await self._all(SecurityGroup) if each.project_id == group.project_id]
+        chance = self._chance
+        protocol = chance.choice((None, "tcp", "udp", "icmp"))
+        port = chance.randrange(1, 9) if protocol in ("tcp", "udp") else None
+        remote = chance.choice(("none", "group", "group", "prefix"))
+        fields = RuleFields(
+            security_group_id=group.id,
+            direction=chance.choice(("ingress", "egress")),
+            protocol=protocol,
+            port_min=port,
+            port_max=None if port is None else port + chance.randrange(3),
+            remote_group_id=chance.choice(siblings).id if remote == "group" else None,
+            remote_prefix=Cidr.from_text("10.1.0.0/16") if remote == "prefix" else None,
+        )
+        await self._cloud.security_groups.create_rules(self._caller_of(group.project_id), [fields])
+
+    async def delete_rule(self) -> None:
+        rule = await self._one(SecurityGroupRule)
+        await self._cloud.security_groups.delete_rule(self._admin(), rule.id, expected=None)
+
+    async def create_ports(self) -> None:
+        await self._create_ports(await self._one(Network))
+
+    async def _create_ports(self, network: Network) -> tuple[int, list[Port]]:
+        if len(await self._all(Port)) > PORTS_MAX:
+            await self.delete_port()
+        count = self._chance.choice((1, 1, 1, 2, 5, BATCH_MAX))
+        groups = await self._groups_of(network.project_id)
+        asks = [self._port_fields(network, groups) for _ in range(count)]
+        return await self._cloud.ports.create(self._caller_of(network.project_id), asks)
+
+    async def update_port(self) -> None:
+        port = await self._one(Port)
+        chance = self._chance
+        groups = await self._groups_of(port.project_id)
+        some = tuple(sorted(chance.sample(groups, min(len(groups), chance.randrange(3)))))
+        fields = chance.choice(
+            (
+                PortFields(name=f"name-{chance.randrange(100)}"),
+                PortFields(host_id=self._host_name()),
+                PortFields(host_id=""),
+                PortFields(admin_state_up=chance.random() < 0.6),
+                PortFields(security_groups=some),
+                PortFields(port_security_enabled=False, security_groups=()),
+                PortFields(port_security_enabled=True),
+                PortFields(fixed_ips=()),
+                PortFields(fixed_ips=tuple(self._fixed_ip(port) for _ in range(chance.randrange(1, 3)))),
+            )
+        )
+        await self._cloud.ports.update(self._admin(), port.id, fields, expected=None)
+
+    async def delete_port(self) -> None:
+        await self._cloud.ports.delete(self._admin(), (await self._one(Port)).id, expected=None)
+
+    async def change_size(self) -> None:
+        """Remove many ports of one network at once, as whoever empties it does."""
+        ports = await self._all(Port)
+        if len(ports) > PORTS_MAX // 2:
+            for port in self._chance.sample(ports, min(len(ports), BATCH_MAX)):
+                if port.device_owner != ROUTER_INTERFACE:
+                    await self._cloud.ports.delete(self._admin(), port.id, expected=None)
+
+    async def create_router(self) -> None:
+        if len(await self._all(Router)) < 4:
+            await self._cloud.routers.create(self._caller(), [RouterFields(name="router")])
+
+    async def update_router(self) -> None:
+        router = await self._one(Router)
+        fields = RouterFields(admin_state_up=self._chance.random() < 0.7)
+        await self._cloud.routers.update(self._admin(), router.id, fields, expected=None)
+
+    async def delete_router(self) -> None:
+        await self._cloud.routers.delete(self._admin(), (await self._one(Router)).id, expected=None)
+
+    async def add_interface(self) -> None:
+        router = await self._one(Router)
+        fields = InterfaceFields(subnet_id=(await self._one(Subnet)).id)
+        if self._chance.random() < 0.2:
+            fields = InterfaceFields(port_id=(await self._one(Port)).id)
+        await self._cloud.routers.add_interface(self._caller_of(router.project_id), router.id, fields)
+
+    async def remove_interface(self) -> None:
+        ports = [port for port in await self._all(Port) if port.device_owner == ROUTER_INTERFACE]
+        if ports:
+            port = self._chance.choice(ports)
+            fields = InterfaceFields(port_id=port.id)
+            await self._cloud.routers.remove_interface(self._admin(), port.device_id, fields)
+
+    async def create_port_group(self) -> None:
+        if len(await self._all(Port)) > PORTS_MAX:
+            return
+        network = await self._one(Network)
+        fields = PortGroupFields(
+            network_id=network.id, count=self._chance.randrange(1, BATCH_MAX), port=PortFields()
+        )
+        await self._cloud.port_groups.create(
+            self._caller_of(network.project_id), fields, live_hosts=sorted(self._cloud.hosts)
+        )
+
+    async def delete_port_group(self) -> None:
+        group = await self._one(PortGroup)
+        await self._cloud.port_groups.delete(self._admin(), group.id, expected=None)
+
+    async def wait_in_force(self) -> None:
+        """Make ports and wait for them, as `?wait=in_force` does."""
+        controller = self._cloud.controller
+        revision, ports = await self._create_ports(await self._one(Network))
+        if controller is None:
+            return
+        until = self._chance.choice(("in_force", "active"))
+        ids = [port.id for port in ports]
+        await controller.wait(ids, revision=revision, until=until, timeout_s=WAIT_S)  # type: ignore[arg-type]
+
+    # What befalls workloads, hosts and controller
+
+    async def plug(self) -> None:
+        bound = [port for port in await self._all(Port) if port.host in self._cloud.hosts]
+        if bound and self._chance.random() < 0.95:
+            port = self._chance.choice(bound)
+            self._cloud.hosts[port.host].plug(port.id)
+        else:  # a workload that nobody knows of, or not there
+            host = self._cloud.hosts[self._host_id()]
+            host.plug(self._chance.choice(bound).id if bound else PortId("unknown"))
+
+    async def unplug(self) -> None:
+        host = self._cloud.hosts[self._host_id()]
+        if host.switch.plugged:
+            host.unplug(self._chance.choice(host.switch.plugged))
+
+    async def restart_agent(self) -> None:
+        """Kill an agent, or start one that is gone; its journal may be lost meanwhile."""
+        host = self._cloud.hosts[self._host_id()]
+        if not host.is_running:
+            host.start_agent()
+            return
+        await host.stop_agent()
+        if self._chance.random() < 0.3:
+            host.disk.data = b""
+        if self._chance.random() < 0.6 and not host.is_running:
+            host.start_agent()
+
+    async def reboot_host(self) -> None:
+        host = self._cloud.hosts[self._host_id()]
+        self._cloud.network.silence(host.id)
+        moved = self._chance.random() < 0.3
+        await host.reboot(self._cloud.new_vtep() if moved else host.facts.vtep)
+        if self._chance.random() < 0.7 and not host.is_running:
+            host.start_agent()
+
+    async def restart_controller(self) -> None:
+        await self._cloud.stop_controller(crash=self._chance.random() < 0.7)
+
+    async def cut_stream(self) -> None:
+        self._cloud.network.cut(self._host_id())
+
+    async def silence_stream(self) -> None:
+        self._cloud.network.silence(self._host_id())
+
+    async def isolate_host(self) -> None:
+        """Take a host off the network, or put it back."""
+        host_id = self._host_id()
+        if host_id in self._cloud.unreachable:
+            self._cloud.unreachable.discard(host_id)
+        else:
+            self._cloud.unreachable.add(host_id)
+            self._cloud.network.silence(host_id)
+
+    async def lose_data_plane(self) -> None:
+        """Take a host's switch from its agent, or give it back."""
+        host = self._cloud.hosts[self._host_id()]
+        if host.is_running and host.data_plane.is_lost:
+            host.data_plane.come_back()
+        elif host.is_running:
+            host.data_plane.lose()
+
+    async def refuse_section(self) -> None:
+        """Let a switch refuse a section, or take all it refused before."""
+        host = self._cloud.hosts[self._host_id()]
+        if host.refuses or not host.state.sections:
+            host.refuses.clear()
+        else:
+            host.refuses.add(self._chance.choice(sorted(host.state.sections)))
+
+    # Choosing
+
+    async def _all(self, kind: type[R]) -> list[R]:
+        return await self._cloud.store.select(kind, Query())
+
+    async def _one(self, kind: type[R]) -> R:
+        found = await self._all(kind)
+        if not found:
+            raise errors.Missing(f"there is no {kind.__name__}")
+        return self._chance.choice(found)
+
+    async def _groups_of(self, project_id: str) -> Sequence[str]:
+        found = await self._cloud.store.select(SecurityGroup, Query(where={"project_id": (project_id,)}))
+        return [group.id for group in found]
+
+    def _port_fields(self, network: Network, groups: Sequence[str]) -> PortFields:
+        chance = self._chance
+        fields = PortFields(network_id=network.id, host_id=self._host_name())
+        draw = chance.random()
+        if draw < 0.3 and groups and network.port_security_enabled:
+            some = tuple(sorted(chance.sample(groups, min(len(groups), 2))))
+            fields = PortFields(network_id=network.id, host_id=self._host_name(), security_groups=some)
+        elif draw < 0.4:
+            fields = PortFields(network_id=network.id, host_id=self._host_name(), admin_state_up=False)
+        return fields
+
+    def _fixed_ip(self, port: Port) -> FixedIpFields:
+        if port.fixed_ips and self._chance.random() < 0.6:
+            return FixedIpFields(subnet_id=self._chance.choice(port.fixed_ips).subnet_id)
+        number = self._chance.randrange(2, 15)
+        return FixedIpFields(ip_address=f"10.{self._chance.randrange(3)}.{self._chance.randrange(4)}.{number}")
+
+    def _host_name(self) -> str:
+        draw = self._chance.random()
+        if draw < 0.05:
+            return ""
+        return GHOST if draw < 0.08 else self._host_id()
+
+    def _host_id(self) -> HostId:
+        return self._chance.choice(list(self._cloud.hosts))
+
+    def _caller(self) -> Caller:
+        return self._caller_of(self._chance.choice(("blue", "red")))
+
+    def _caller_of(self, project_id: str) -> Caller:
+        return Caller(ProjectId(project_id), False, new_request_id())
+
+    def _admin(self) -> Caller:
+        return Caller(ProjectId("admin"), True, new_request_id())

@@ -1,0 +1,199 @@
+"""Runs a region from one seed: random operations under faults, then peace, then the comparison."""
+
+import asyncio
+import gc
+import hashlib
+import random
+from collections import Counter
+
+import msgspec
+
+from alcor.model import errors
+from alcor.runtime import clock
+from alcor.runtime.event_log import SILENT, EventLog
+from alcor.simulation import checks
+from alcor.simulation.cloud import Cloud
+from alcor.simulation.operations import Operation, Operations
+from alcor.simulation.virtual_time import VirtualClock, VirtualLoop
+
+HOSTS = 5
+IN_FLIGHT_MAX = 6
+OPERATION_S = 60.0  # no operation takes longer, whatever goes wrong
+PAUSE_S = 0.05  # mean between two operations
+LONG_PAUSE = 0.02  # chance of one that lets silences be noticed
+CONVERGED_S = 60.0  # from the end of the faults; agents reconnect within 5 s and retry refusals within 10 s
+CHECKED_PORTS = 12  # after each operation; all of them from time to time
+SHOWN = 8
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a run did. `trace` names the whole history: equal for equal seeds."""
+
+    seed: int
+    operations: int
+    outcomes: dict[str, int]
+    faults: dict[str, int]
+    revision: int
+    ports: int
+    virtual_s: float
+    converged_s: float
+    trace: str
+    violations: tuple[str, ...]
+
+
+def replay_command(seed: int, operations: int) -> str:
+    """Give the command that repeats a run."""
+    return f"python -m alcor.simulation --seed {seed} --operations {operations}"
+
+
+def run(seed: int, operations: int, log: EventLog = SILENT) -> Report:
+    """Run a region on virtual time. Raises nothing: what goes wrong is in the report."""
+    loop = VirtualLoop()
+    virtual = VirtualClock(loop)
+    chance = random.Random(seed)
+    collects = gc.isenabled()
+    gc.disable()  # it would end forgotten tasks at moments that no seed decides
+    try:
+        with clock.replaced_sources(random.Random(chance.random()).randbytes, lambda: virtual.now_us() * 1000):
+            return loop.run_until_complete(_Run(seed, operations, chance, virtual, log).run())
+    finally:
+        loop.close()
+        if collects:
+            gc.enable()
+
+
+class _Run:
+    """Owner of one run's region and history."""
+
+    def __init__(
+        self, seed: int, operations: int, chance: random.Random, virtual: VirtualClock, log: EventLog
+    ) -> None:
+        self._seed = seed
+        self._operations = operations
+        self._chance = chance
+        self._virtual = virtual
+        self._log = log
+        self._cloud = Cloud(virtual, log, chance, hosts=HOSTS)
+        self._drawn = Operations(self._cloud, random.Random(chance.random()))
+        self._outcomes: Counter[str] = Counter()
+        self._trace = hashlib.blake2b(digest_size=8)
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._controller_wanted = True
+
+    async def run(self) -> Report:
+        keeper = asyncio.create_task(self._keep_a_controller())
+        try:
+            for host in self._cloud.hosts.values():
+                host.start_agent()
+            for number in range(self._operations):
+                await self._one_more()
+                await self._check(everything=number % 25 == 0)
+                if self._cloud.violations:
+                    break
+            if self._in_flight:
+                await asyncio.wait(self._in_flight)
+            converged_s = await self._converge() if not self._cloud.violations else 0.0
+            return await self._report(converged_s)
+        finally:
+            keeper.cancel()
+            await self._cloud.stop()
+
+    async def _report(self, converged_s: float) -> Report:
+        return Report(
+            seed=self._seed,
+            operations=self._operations,
+            outcomes=dict(sorted(self._outcomes.items())),
+            faults=dict(sorted(self._cloud.network.counts.items())),
+            revision=await self._cloud.store.revision(),
+            ports=len(await checks.all_ports(self._cloud.store)),
+            virtual_s=round(self._virtual.monotonic_s(), 3),
+            converged_s=round(converged_s, 3),
+            trace=self._trace.hexdigest(),
+            violations=tuple(self._cloud.violations[:SHOWN]),
+        )
+
+    async def _one_more(self) -> None:
+        operation = self._drawn.draw()
+        task = asyncio.create_task(self._carry_out(operation), name=operation.__name__)
+        self._in_flight.add(task)
+        task.add_done_callback(self._in_flight.discard)
+        if len(self._in_flight) >= IN_FLIGHT_MAX:
+            await asyncio.wait(self._in_flight, return_when=asyncio.FIRST_COMPLETED)
+        pause_s = self._chance.expovariate(1 / PAUSE_S) if self._chance.random() < 0.8 else 0.0
+        if self._chance.random() < LONG_PAUSE:
+            pause_s = self._chance.uniform(1.0, 12.0)
+        await asyncio.sleep(pause_s)
+
+    async def _carry_out(self, operation: Operation) -> None:
+        name = operation.__name__
+        outcome = "done"
+        try:
+            async with asyncio.timeout(OPERATION_S):
+                await operation()
+        except errors.Broken as error:
+            outcome = "Broken"
+            self._violated(f"{name} ended in Broken: {error.message}")
+        except errors.AlcorError as error:
+            outcome = error.reason
+        except TimeoutError:
+            outcome = "timeout"
+            self._violated(f"{name} took more than {OPERATION_S} s")
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must not be
+            outcome = type(error).__name__
+            self._violated(f"{name} raised {error!r}")
+            self._log.error("operation_failed", operation=name, error=repr(error))
+        self._outcomes["done" if outcome == "done" else f"refused: {outcome}"] += 1
+        self._note(f"{name} {outcome}")
+
+    def _violated(self, sentence: str) -> None:
+        self._cloud.violations.append(sentence)
+
+    def _note(self, event: str) -> None:
+        self._trace.update(f"{self._virtual.monotonic_s():.9f} {event}\n".encode())
+        self._log.debug("operation", at_s=self._virtual.monotonic_s(), event_text=event)
+
+    async def _check(self, *, everything: bool) -> None:
+        ports = await checks.all_ports(self._cloud.store)
+        if not everything:
+            ports = self._chance.sample(ports, min(len(ports), CHECKED_PORTS))
+        for sentence in checks.untruths(self._cloud, ports):
+            self._violated(f"at {self._virtual.monotonic_s():.3f} s: {sentence}")
+        if self._cloud.controller is not None:
+            self._cloud.controller.hosts()
+        self._note(f"revision {await self._cloud.store.revision()}")
+
+    async def _keep_a_controller(self) -> None:
+        """Start a controller whenever there is none, as whatever supervises processes does."""
+        while True:
+            if self._cloud.controller is None:
+                try:
+                    await self._cloud.start_controller()
+                except errors.Unavailable:
+                    self._note("no controller")
+            elif self._cloud.controller.failed.is_set():
+                self._violated("a task of the controller failed")
+            await asyncio.sleep(0.3)
+
+    async def _converge(self) -> float:
+        """End the faults and wait until all is as the final state demands; give how long it took."""
+        begun_s = self._virtual.monotonic_s()
+        self._cloud.heal()
+        for host in self._cloud.hosts.values():
+            if not host.is_running:
+                host.start_agent()
+        while True:
+            await asyncio.sleep(0.5)
+            controller = self._cloud.controller
+            found = (
+                ["no controller runs"]
+                if controller is None
+                else await checks.differences(self._cloud, controller)
+            )
+            taken_s = self._virtual.monotonic_s() - begun_s
+            await self._check(everything=True)
+            if not found or self._cloud.violations:
+                return taken_s
+            if taken_s > CONVERGED_S:
+                for sentence in found:
+                    self._violated(f"{CONVERGED_S:.0f} s after the faults ended: {sentence}")
+                return taken_s
