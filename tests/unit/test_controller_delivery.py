@@ -60,6 +60,19 @@ async def test_a_port_is_in_force_when_its_host_acknowledged_it(store, controlle
     await agent.disconnect()
 
 
+async def test_a_record_that_the_controller_has_not_heard_of_is_not_in_force(store, controller) -> None:
+    agent = await joined(controller)
+    revision = await commit(store, ports=(port(1, "a"),))
+    assert await is_in_force(controller, revision, 1)
+    changed = port(1, "a", admin_state_up=False)
+    revision = await commit(store, updates=RecordSet(ports=(changed,)))
+    state = controller.port_states([changed])[0]  # before its change was taken in
+    assert (state.status, state.in_force) == ("BUILD", False)
+    assert await is_in_force(controller, revision, 1)
+    assert controller.port_states([changed])[0].in_force
+    await agent.disconnect()
+
+
 async def test_a_plugged_port_is_active_and_an_unplugged_one_is_not(store, controller) -> None:
     agent = await joined(controller)
     revision = await commit(store, ports=(port(1, "a"),))

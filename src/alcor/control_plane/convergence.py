@@ -63,7 +63,8 @@ class RegionConvergence:
         if row is None:
             return _down("the controller has not heard of it yet")
         if row.router != NO_ROUTER:
-            return self._interface_state(row)
+            state = self._interface_state(row)
+            return state if not state.in_force or row.describes(port) else _unheard(state)
         if not row.is_local:
             return _down("it is bound to no host")
         stream = self._streams.get(row.host)
@@ -83,7 +84,8 @@ class RegionConvergence:
         if applied is None or applied < row.goal:
             return PortState("BUILD", False, plugged, applied, "its host has not acknowledged it yet")
         status, reason = _status_in_force(row, plugged=plugged)
-        return PortState(status, True, plugged, applied, reason)
+        state = PortState(status, True, plugged, applied, reason)
+        return state if row.describes(port) else _unheard(state)
 
     def _refusal(self, row: PortRow, account: HostLedger) -> str:
         if not account.refused:
@@ -294,6 +296,13 @@ def held_state(host_id: HostId, epoch: int, interest: Interest, full: FullSectio
 
 def _down(reason: str) -> PortState:
     return PortState("DOWN", False, False, None, reason)
+
+
+def _unheard(state: PortState) -> PortState:
+    """What is in force is not what the record says: a commit that is still on its way here."""
+    return PortState(
+        "BUILD", False, state.plugged, state.applied_revision, "the controller has not heard of its last change"
+    )
 
 
 def _status_in_force(row: PortRow, *, plugged: bool) -> tuple[PortStatus, str]:

@@ -59,6 +59,19 @@ class PortRow(msgspec.Struct, frozen=True, gc=False):
     def ips(self) -> tuple[bytes, ...]:
         return tuple(fixed.ip for fixed in self.fixed_ips)
 
+    def describes(self, port: Port) -> bool:
+        """Does the row say of the port what its record says?"""
+        is_interface = port.device_owner == ROUTER_INTERFACE
+        return (
+            self.mac == port.mac
+            and self.host == (NO_HOST if is_interface else port.host)
+            and self.router == (port.device_id if is_interface else NO_ROUTER)
+            and self.fixed_ips == port.fixed_ips
+            and self.groups == port.security_groups
+            and self.admin_state_up is port.admin_state_up
+            and self.port_security is port.port_security_enabled
+        )
+
 
 class HostNode:
     """A host that has ports or a record."""
