@@ -22,15 +22,32 @@ class _JumpingSelector(selectors.SelectSelector):
         return []
 
 
+class _NumberedTask(asyncio.Task[Any]):
+    """A task that hashes by its number: sets of tasks are walked in the same order in every process."""
+
+    def __init__(self, work: Any, *, number: int, **options: Any) -> None:
+        self._number = number
+        super().__init__(work, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Runs what it is given as fast as it can. No sockets, no threads."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
+        self._tasks_made = 0
+        self.set_task_factory(self._make_task)
 
     def time(self) -> float:
         return self._jumping.now_s
+
+    def _make_task(self, loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> "asyncio.Task[Any]":
+        self._tasks_made += 1
+        return _NumberedTask(work, loop=loop, number=self._tasks_made, **options)
 
     def run_in_executor(  # type: ignore[override]  # typeshed spells it with a variadic type
         self, executor: Any, function: Callable[..., T], *args: Any

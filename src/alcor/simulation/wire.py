@@ -25,6 +25,7 @@ class Network:
 
     def __init__(self, chance: random.Random) -> None:
         self.faulty = True
+        self.ends_made = 0
         self.counts: dict[str, int] = defaultdict(int)
         self._chance = chance
         self._wires: dict[HostId, list[Wire]] = defaultdict(list)
@@ -103,14 +104,19 @@ class Wire:
 
 
 class WireEnd:
-    """One end of a wire. Implements `Channel`."""
+    """One end of a wire. Implements `Channel`. Hashes by its number, so that sets have the same order always."""
 
     def __init__(self, network: Network) -> None:
+        network.ends_made += 1
+        self._number = network.ends_made
         self.lane: _Lane | None = None
         self._network = network
         self._arrived: deque[bytes] = deque()
         self._wake = asyncio.Event()
         self._close_reason: str | None = None
+
+    def __hash__(self) -> int:
+        return self._number
 
     async def receive(self) -> bytes | None:
         while not self._arrived:
