@@ -102,3 +102,9 @@ def test_a_lab_is_quick_and_its_probes_tell_the_truth() -> None:
             for probe in probes
         ]
         assert packets.probe_matrix(probes) == expected
+        # Who answers must be who had to: an answer of somebody else is as wrong as none.
+        for kind, port in (("icmp", 0), ("tcp", 80)):
+            right, wrong = (
+                Probe(workloads[0], "10.0.0.3", kind, port, answerer=workloads[number]) for number in (2, 3)
+            )
+            assert packets.probe_matrix([right, wrong]) == [True, False]

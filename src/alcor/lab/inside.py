@@ -25,20 +25,21 @@ from typing import Any
 TRIES = 3  # a lost packet is retried; a pair that stays silent this often is blocked
 TRY_S = 1.0
 STARTS_PER_S = 1500.0  # the first packet of each pair passes the slow path of a switch
-GREETING = b"alcor\n"
+GREETING = b"alcor "  # then the name of the namespace that answers, and a new line
 
 _CLONE_NEWNET = 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCETHTOOL = 0x8913, 0x8914, 0x8946
 _IFF_UP = 1
+_ECHO_REPLY, _ECHO_REQUEST = 0, 8
 _ETHTOOL_STXCSUM = 0x17
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Probe:
-    """One question whether an address answers. Owner of its state only."""
+    """One question whether an address answers, and who it is that has it. Owner of its state only."""
 
-    __slots__ = ("done", "icmp", "namespace", "ok", "port", "sent", "sock", "to_ip")
+    __slots__ = ("done", "icmp", "namespace", "ok", "port", "receivers", "sent", "sock", "to_ip")
 
     def __init__(self, asked: dict[str, Any]) -> None:
         self.namespace: str = asked["namespace"]
@@ -48,6 +49,7 @@ class Probe:
         self.sent = 0
         self.ok = False
         self.done = False
+        self.receivers: set[str] = set()  # namespaces that got the packet, as far as they tell
         self.sock: socket.socket | None = None
 
 
@@ -57,6 +59,7 @@ class Inside:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._raw: dict[str, socket.socket] = {}
+        self._raw_names: dict[int, str] = {}  # file descriptor -> namespace
         self._listening: set[tuple[str, int]] = set()
         self._held: dict[int, socket.socket] = {}
         self._next_held = itertools.count(1)
@@ -125,24 +128,32 @@ class Inside:
             enter(name)
             sock = socket.create_server(("0.0.0.0", port), backlog=1024)
             sock.setblocking(False)
-            self._selector.register(sock, selectors.EVENT_READ, self._accept)
+            self._selector.register(
+                sock, selectors.EVENT_READ, partial(self._accept, GREETING + name.encode() + b"\n")
+            )
             self._listening.add((name, port))
         return True
 
-    def _probe(self, probes: list[Probe]) -> list[bool]:
+    def _probe(self, probes: list[Probe]) -> list[tuple[bool, list[str]]]:
+        """Give for each whether it was answered, and the namespaces that got it."""
+        for name in sorted({name for name, _ in self._listening}):
+            self._raw_socket(name)  # whoever serves also tells of the pings that reach it
         start = time.monotonic()
         for index, probe in enumerate(probes):
             self._at(start + index / STARTS_PER_S, partial(self._start, probe))
         while not all(probe.done for probe in probes):
             self._turn(0.05)
-        return [probe.ok for probe in probes]
+        for sock in self._raw.values():
+            self._receive_ping(sock)  # a request is there before its answer is, but not always read before it
+        self._pings.clear()
+        return [(probe.ok, sorted(probe.receivers)) for probe in probes]
 
     def _hold(self, name: str, to_ip: str, port: int) -> int | None:
         enter(name)
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         sock.setblocking(False)
         sock.connect_ex((to_ip, port))
-        if not self._receive_held(sock, GREETING, TRIES * TRY_S + 0.5):
+        if not self._receive_held(sock, b"\n", TRIES * TRY_S + 0.5):
             sock.close()
             return None
         number = next(self._next_held)
@@ -178,13 +189,13 @@ class Inside:
 
     # -- servers
 
-    def _accept(self, listener: socket.socket) -> None:
+    def _accept(self, greeting: bytes, listener: socket.socket) -> None:
         try:
             sock, _ = listener.accept()
         except OSError:
             return
         sock.setblocking(False)
-        sock.send(GREETING)
+        sock.send(greeting)
         self._selector.register(sock, selectors.EVENT_READ, self._echo)
 
     def _echo(self, sock: socket.socket) -> None:
@@ -217,7 +228,7 @@ class Inside:
             return
         probe.sent += 1
         self._pings[key] = probe
-        request = struct.pack("!BBHHH", 8, 0, 0, *key) + b"alcor probe"
+        request = struct.pack("!BBHHH", _ECHO_REQUEST, 0, 0, *key) + b"alcor probe"
         request = request[:2] + struct.pack("!H", _checksum(request)) + request[4:]
         try:
             self._raw_socket(probe.namespace).sendto(request, (probe.to_ip, 0))
@@ -234,21 +245,27 @@ class Inside:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
             sock.setblocking(False)
             self._raw[namespace] = sock
+            self._raw_names[sock.fileno()] = namespace
             self._selector.register(sock, selectors.EVENT_READ, self._receive_ping)
         return sock
 
     def _receive_ping(self, sock: socket.socket) -> None:
+        here = self._raw_names[sock.fileno()]
         for _ in range(256):
             try:
                 packet, (source, _) = sock.recvfrom(2048)
             except BlockingIOError:
                 return
             start = (packet[0] & 15) * 4
-            if len(packet) < start + 8 or packet[start] != 0:
+            if len(packet) < start + 8:
                 continue
             probe = self._pings.get(struct.unpack_from("!HH", packet, start + 4))
+            if probe is None:
+                continue
+            if packet[start] == _ECHO_REQUEST:
+                probe.receivers.add(here)
             # The answer must come from who was asked, to who asked.
-            if probe is not None and source == probe.to_ip and self._raw.get(probe.namespace) is sock:
+            elif packet[start] == _ECHO_REPLY and source == probe.to_ip and probe.namespace == here:
                 self._finish(probe, ok=True)
 
     def _connect(self, probe: Probe) -> None:
@@ -268,11 +285,14 @@ class Inside:
     def _greeted(self, probe: Probe) -> None:
         assert probe.sock is not None
         try:
-            self._finish(probe, ok=probe.sock.recv(64) == GREETING)
+            greeting = probe.sock.recv(128)
         except BlockingIOError:
             return
         except OSError:
-            self._finish(probe, ok=False)
+            greeting = b""
+        if greeting.startswith(GREETING):
+            probe.receivers.add(greeting[len(GREETING) :].decode().strip())
+        self._finish(probe, ok=bool(probe.receivers))
 
     def _finish(self, probe: Probe, *, ok: bool) -> None:
         if probe.done:

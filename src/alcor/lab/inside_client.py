@@ -25,14 +25,17 @@ class InsideClient:
         self._ask({"do": "prepare", "namespaces": list(namespaces)})
 
     def listen(self, namespaces: Sequence[str], port: int) -> None:
-        """Serve TCP on a port in each namespace: a greeting, then an echo."""
+        """Serve TCP on a port in each namespace: a greeting that names it, then an echo."""
         self._ask({"do": "listen", "namespaces": list(namespaces), "port": port})
 
-    def probe(self, probes: Sequence[dict[str, str | int]]) -> list[bool]:
-        """Ask whether addresses answer: `{"namespace", "to_ip", "kind", "port"}` each, verdicts in order."""
+    def probe(self, probes: Sequence[dict[str, str | int]]) -> list[tuple[bool, tuple[str, ...]]]:
+        """Ask whether addresses answer: `{"namespace", "to_ip", "kind", "port"}` each.
+
+        Gives for each, in order, whether it was answered and which namespaces got it (see `packets.Outcome`).
+        """
         answer = self._ask({"do": "probe", "probes": list(probes)})
         assert isinstance(answer, list)
-        return [bool(verdict) for verdict in answer]
+        return [(bool(answered), tuple(receivers)) for answered, receivers in answer]
 
     def hold(self, namespace: str, to_ip: str, port: int) -> int | None:
         """Open a TCP connection and keep it; gives its number, None when it does not come about."""
