@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +15,7 @@ from rich.console import Console
 
 from alcor.cli import options
 from alcor.client.api import DEFAULT_URL
-from alcor.demo import run
+from alcor.demo import run, scenario
 from alcor.demo.hosts import DemoHosts
 from alcor.demo.hosts_ovs import OvsHosts
 from alcor.demo.hosts_simulated import SimulatedHosts
@@ -134,9 +135,17 @@ async def _unless_told_to_stop(work: Coroutine[None, None, T]) -> T | None:
 
 def _invite(url: str, console: Console) -> None:
     console.print(f"\nThe region stays up; Ctrl-C ends it and cleans up. API: [bold]{url}[/]. Try:")
-    client = f"openstack --os-auth-type none --os-endpoint {url}"
-    console.print(f"  {client} network list", soft_wrap=True)
-    console.print(f"  alcor hosts --url {url}", soft_wrap=True)
-    console.print(
-        f"  alcor trace --url {url} --from demo-0 --to 10.10.16.5 --proto tcp --dport 80", soft_wrap=True
-    )
+    for line in (
+        f"{_tool('openstack')} --os-auth-type none --os-endpoint {url} network list",
+        f"{_tool('alcor')} hosts --url {url}",
+        f"{_tool('alcor')} trace --url {url} --from demo-0 --to {scenario.gateway('b')}",
+    ):
+        console.print(f"  {line}", soft_wrap=True, highlight=False)
+
+
+def _tool(name: str) -> str:
+    """Give the command as it can be typed here: by name when it is on the path, else where it is installed."""
+    installed = Path(sys.executable).parent / name
+    if shutil.which(name) == str(installed):
+        return name
+    return str(installed.relative_to(Path.cwd()) if installed.is_relative_to(Path.cwd()) else installed)
