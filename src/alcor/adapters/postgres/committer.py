@@ -3,8 +3,9 @@ r"""Collects the commits of one process and makes them durable together.
     commit() --> small lane --+--> one transaction for all that waited --> listeners --> answers
              \-> bulk lane  --+
 
-A joint transaction costs one lock on the revision and one flush for all of them. If it fails, each write runs
-alone, so that only the guilty one fails. A bulk write has a lane of its own and so delays nobody; the lanes
+Committed together they cost one lock on the revision and one flush. Small writes that only insert are one
+statement (`one_statement`), all others a transaction. If it fails, each write runs alone, so that only the
+guilty one fails. A bulk write has a lane of its own and so delays nobody; the lanes
 meet only at the revision's row, which each transaction locks last.
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import asyncpg
 
-from alcor.adapters.postgres import rows, sessions, transaction
+from alcor.adapters.postgres import one_statement, rows, sessions, transaction
 from alcor.adapters.postgres.rows import Encoded
 from alcor.adapters.postgres.sessions import Session
 from alcor.contracts.store import Change, Stale, Write
@@ -74,7 +75,7 @@ class Committer:
 
 
 class Lane:
-    """A queue of writes, one connection, one transaction at a time."""
+    """A queue of writes; one transaction or statement at a time, each kind on a connection of its own."""
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class Lane:
         self._under_way: Sequence[Pending] = ()
         self._wake = asyncio.Event()
         self._session: Session | None = None
+        self._quick_session: Session | None = None  # for single statements; other settings than transactions
         self._is_closed = False
         supervisor.start(f"postgres_commit_{name}", self._run())
 
@@ -104,9 +106,8 @@ class Lane:
         return await pending.done
 
     async def close(self) -> None:
-        """Let go of the connection; the task has ended."""
-        if self._session is not None:
-            self._session.terminate()
+        """Let go of the connections; the task has ended."""
+        self._drop_sessions()
 
     async def _run(self) -> None:
         try:
@@ -174,7 +175,7 @@ class Lane:
                     raise sessions.away(error) from error
             except sessions.LOST as error:
                 is_repeat = True
-                self._drop_session()
+                self._drop_sessions()
                 if self._clock.monotonic_s() >= deadline:
                     raise sessions.away(error) from error
                 await asyncio.sleep(0.02)
@@ -182,6 +183,10 @@ class Lane:
                 raise errors.Broken(f"the store refuses a statement: {error}") from error
 
     async def _attempt(self, encoded: Sequence[Encoded], deadline: float, *, is_repeat: bool) -> list[Change]:
+        if not is_repeat and one_statement.fits(encoded):
+            changes = await self._in_one_statement(encoded, deadline)
+            if changes is not None:
+                return changes
         session = await self._connected(deadline)
         if is_repeat and (found := await self._found(session, encoded)) is not None:
             return found
@@ -195,6 +200,17 @@ class Lane:
                 raise transaction.taken(error) from error
             raise
 
+    async def _in_one_statement(self, encoded: Sequence[Encoded], deadline: float) -> list[Change] | None:
+        session = self._quick_session
+        if session is None or session.is_closed():
+            within_s = max(deadline - self._clock.monotonic_s(), 0.1)
+            session = self._quick_session = await sessions.wait_for_server(self._dsn, within_s=within_s)
+            await sessions.prefer(session, one_statement.SETTINGS)
+        try:
+            return await one_statement.run(session, encoded, now_us=self._clock.now_us())
+        except asyncpg.UniqueViolationError as error:
+            raise transaction.taken(error) from error
+
     async def _found(self, session: Session, encoded: Sequence[Encoded]) -> list[Change] | None:
         """After a lost connection: the changes, if the transaction was committed after all."""
         found = [await transaction.find(session, one) for one in encoded]
@@ -207,7 +223,8 @@ class Lane:
             self._session = await sessions.wait_for_server(self._dsn, within_s=within_s)
         return self._session
 
-    def _drop_session(self) -> None:
-        if self._session is not None:
-            self._session.terminate()
-            self._session = None
+    def _drop_sessions(self) -> None:
+        for session in (self._session, self._quick_session):
+            if session is not None:
+                session.terminate()
+        self._session = self._quick_session = None

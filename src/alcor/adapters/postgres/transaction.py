@@ -72,6 +72,11 @@ async def run(
         if not session.is_closed():
             await session.execute("ROLLBACK")
         raise
+    return changes_of(batch, revision=revision, now_us=now_us)
+
+
+def changes_of(batch: Sequence[Encoded], *, revision: int, now_us: int) -> list[Change]:
+    """Give the log's entries of writes that were committed together. `revision`: of the last one."""
     first = revision - len(batch) + 1
     return [
         Change(
@@ -265,21 +270,22 @@ _ADDRESSES = {"subnet_id": "uuid", "ip": "bytea", "port_id": "uuid"}
 _MEMBERS = {"group_id": "uuid", "port_id": "uuid"}
 
 
+def claims(ports: Sequence[Port]) -> list[tuple[str, dict[str, str], list[rows.Row]]]:
+    """Give what ports claim: table, its columns with their types, rows."""
+    addresses: list[rows.Row] = [
+        (fixed.subnet_id, fixed.ip, port.id) for port in ports for fixed in port.fixed_ips
+    ]
+    members: list[rows.Row] = [(group, port.id) for port in ports for group in port.security_groups]
+    return [("addresses", _ADDRESSES, addresses), ("group_members", _MEMBERS, members)]
+
+
 async def _insert(
     session: asyncpg.Connection, table: Table, records: Sequence[AnyRecord], bodies: Sequence[bytes]
 ) -> None:
     values = list(map(table.row, records, bodies))
     own = dict(zip(table.columns, table.types, strict=True))
     ports = [record for record in records if isinstance(record, Port)]
-    addresses: list[rows.Row] = [
-        (fixed.subnet_id, fixed.ip, port.id) for port in ports for fixed in port.fixed_ips
-    ]
-    members: list[rows.Row] = [(group, port.id) for port in ports for group in port.security_groups]
-    parts = [
-        (table.name, own, values),
-        ("addresses", _ADDRESSES, addresses),
-        ("group_members", _MEMBERS, members),
-    ]
+    parts = [(table.name, own, values), *claims(ports)]
     filled = [part for part in parts if part[2]]
     if len(records) < COPY_FROM:
         await _insert_together(session, filled)

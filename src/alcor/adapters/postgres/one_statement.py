@@ -1,0 +1,141 @@
+"""Small writes that only insert, committed by one statement: one round trip.
+
+    moved      UPDATE partition SET revision + n, if it is still the snapshot's and the guards hold
+    part_n     INSERT INTO ports, addresses, ... for each row of moved: all, or nothing
+    logged     INSERT INTO changes
+
+Why the guards are exact although the lock is taken after the snapshot: whoever commits moves the revision while
+holding its row. READ COMMITTED holds the condition against the newest version of that row once the lock is
+ours; if it is still the number of our snapshot, nothing was committed in between, and the snapshot is the state
+under the lock. If it is not, nothing is written (docs/decisions/0006-one-statement-commit.md).
+"""
+
+from collections.abc import Sequence
+
+import asyncpg
+
+from alcor.adapters.postgres import transaction
+from alcor.adapters.postgres.queries import Statement
+from alcor.adapters.postgres.rows import TABLES, Encoded, Row
+from alcor.contracts.store import Change, Exists
+from alcor.model.records import KINDS, AnyRecord, Network, Port, Record, SecurityGroup, Subnet
+
+RECORDS_MAX = 200  # in one statement; above, COPY within a transaction is cheaper
+_TRIES = 2  # others committed meanwhile: one more try costs less than the transaction
+# Set once per connection. An engine that does not know one goes without: they only save time.
+SETTINGS = (
+    # The plans are the same whatever the values; planning costs more than running them.
+    "SET plan_cache_mode = force_generic_plan",
+    # Made while the tables were empty, a plan may live long; each access has an index.
+    "SET enable_seqscan = off",
+    # This statement locks the revision first, a transaction last. Where both claim one value, the server would
+    # find that out after a second, in which nobody could commit.
+    "SET lock_timeout = '50ms'",
+)
+_GUARDED: tuple[type[Record], ...] = (Network, Subnet, SecurityGroup)  # always checked: few shapes of statement
+_IN_THE_WAY = (
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+)
+
+
+def fits(batch: Sequence[Encoded]) -> bool:
+    """Can these writes be committed by one statement? Others need the transaction."""
+    return sum(one.size for one in batch) <= RECORDS_MAX and all(
+        one.inserts
+        and not one.updates
+        and not one.deletes
+        and all(isinstance(guard, Exists) for guard in one.write.guards)
+        for one in batch
+    )
+
+
+async def run(session: asyncpg.Connection, batch: Sequence[Encoded], *, now_us: int) -> list[Change] | None:
+    """Commit writes that fit, in order. None: nothing was written, and the transaction will tell why.
+
+    Raises UniqueViolationError and the library's errors; then nothing is done, or the connection was lost.
+    """
+    statement = build(batch, now_us)
+    for _ in range(_TRIES):
+        try:
+            moved = await session.fetch(statement.text, *statement.arguments)
+        except _IN_THE_WAY:
+            return None
+        for (revision,) in moved:
+            return transaction.changes_of(batch, revision=revision, now_us=now_us)
+    return None
+
+
+def build(batch: Sequence[Encoded], now_us: int) -> Statement:
+    """Build the statement that answers the new revision, or no row. Its text depends on the kinds only."""
+    arguments: list[object] = [
+        len(batch),
+        now_us,
+        [one.write.request_id for one in batch],
+        [one.write.project_id for one in batch],
+        [one.payload for one in batch],
+    ]
+    conditions = "".join(f" AND {condition}" for condition in _guards(batch, arguments))
+    parts = [
+        f"part_{number} AS ({insert})" for number, insert in enumerate(_inserts(batch, arguments), start=1)
+    ]
+    text = (
+        "WITH moved AS (UPDATE partition SET revision = revision + $1::int8 WHERE id = 1"
+        f" AND revision = (SELECT revision FROM partition WHERE id = 1){conditions} RETURNING revision),"
+        f" {', '.join(parts)}, logged AS ("
+        "INSERT INTO changes (revision, committed_at, request_id, project_id, payload)"
+        " SELECT moved.revision - $1::int8 + it.n, $2::int8, it.request_id, it.project_id, it.payload"
+        " FROM moved CROSS JOIN unnest($3::text[], $4::text[], $5::bytea[])"
+        " WITH ORDINALITY AS it(request_id, project_id, payload, n))"
+        " SELECT revision FROM moved"
+    )
+    return Statement(text, tuple(arguments))
+
+
+def _guards(batch: Sequence[Encoded], arguments: list[object]) -> list[str]:
+    """Name the conditions under which every guard holds; a record that is inserted along is there, too."""
+    wanted: dict[type[Record], set[str]] = {kind: set() for kind in _GUARDED}
+    for one in batch:
+        for guard in one.write.guards:
+            assert isinstance(guard, Exists)
+            wanted.setdefault(KINDS[guard.kind], set()).add(guard.id)
+    conditions = []
+    for kind, ids in wanted.items():
+        for one in batch:
+            ids.difference_update(record.id for record in one.inserts.get(kind, ((), ()))[0])
+        table = TABLES[kind]
+        arguments.append(sorted(ids))
+        place = f"${len(arguments)}::{table.types[0]}[]"
+        conditions.append(f"(SELECT count(*) FROM {table.name} WHERE id = ANY({place})) = cardinality({place})")
+    return conditions
+
+
+def _inserts(batch: Sequence[Encoded], arguments: list[object]) -> list[str]:
+    texts = []
+    for kind, table in TABLES.items():
+        rows: list[Row] = []
+        ports: list[Port] = []
+        for one in batch:
+            records: Sequence[AnyRecord]
+            records, bodies = one.inserts.get(kind, ((), ()))
+            rows += map(table.row, records, bodies)
+            ports += [record for record in records if isinstance(record, Port)]
+        if rows:
+            typed = dict(zip(table.columns, table.types, strict=True))
+            texts.append(_insert(table.name, typed, rows, arguments))
+        if ports:
+            for name, claims_typed, claims in transaction.claims(ports):
+                texts.append(_insert(name, claims_typed, claims, arguments))
+    return texts
+
+
+def _insert(name: str, typed: dict[str, str], rows: Sequence[Row], arguments: list[object]) -> str:
+    start = len(arguments) + 1
+    places = ", ".join(f"${number}::{sql_type}[]" for number, sql_type in enumerate(typed.values(), start))
+    arguments += [list(values) for values in zip(*rows, strict=True)] if rows else [[] for _ in typed]
+    names = ", ".join(typed)
+    return (
+        f"INSERT INTO {name} ({names}) SELECT {', '.join(f'it.{column}' for column in typed)}"
+        f" FROM moved CROSS JOIN unnest({places}) AS it({names})"
+    )
