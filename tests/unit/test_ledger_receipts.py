@@ -172,3 +172,14 @@ def test_a_revision_that_concerns_nobody_is_complete_at_once() -> None:
     ledger = opened(A)
     ledger.concern(5, 0, {})
     assert ledger.is_complete(5) is True
+
+
+def test_a_section_removed_and_sent_again_in_one_update_stays_known_as_sent() -> None:
+    ledger = opened(A)
+    ledger.sent(A, 1, [Sent(NET, version(5), True, is_removal=True), Sent(NET, version(6), True)])
+    answered(ledger, A, 1, (NET, 5), (NET, 6))
+    assert ledger.account(A).sent == {NET: version(6)}  # the base of the next delta
+    assert ledger.account(A).acknowledged == {NET: 6}
+    ledger.sent(A, 2, [Sent(NET, version(7), True, is_removal=True)])
+    answered(ledger, A, 2, (NET, 7))
+    assert ledger.account(A).sent == {}

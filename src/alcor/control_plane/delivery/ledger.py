@@ -138,7 +138,8 @@ class Ledger:
         """Take an agent's answer. Answers of another epoch, repeated or unknown ones change nothing wrongly."""
         account = self._hosts[host_id]
         progress = Progress()
-        removals = {sent.key for sent in account.outstanding.pop(answer.number, ()) if sent.is_removal}
+        answered = account.outstanding.pop(answer.number, ())
+        removals = {(sent.key, sent.version) for sent in answered if sent.is_removal}
         for result in answer.results:
             if result.version.epoch != self._epoch or result.key not in account.sent:
                 continue
@@ -147,7 +148,8 @@ class Ledger:
             match result.outcome:
                 case Outcome.IN_FORCE:
                     self._in_force(host_id, account, result, progress, now_us=now_us)
-                    if result.key in removals and account.sent[result.key] == result.version:
+                    is_last = account.sent[result.key] == result.version
+                    if is_last and (result.key, result.version) in removals:
                         account.acknowledged.pop(result.key, None)
                         account.sent.pop(result.key, None)
                         account.sent_in_full.pop(result.key, None)
