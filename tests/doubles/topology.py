@@ -9,6 +9,7 @@ import zlib
 from dataclasses import dataclass, field
 
 from alcor.contracts.data_plane import HostFacts
+from alcor.data_plane.pipeline.numbers import StableNumbers
 from alcor.model.addressing import Cidr, ip_from_text
 from alcor.model.goal_state import (
     GroupChange,
@@ -231,6 +232,19 @@ class Region:
 
 def address(text: str) -> int:
     return int.from_bytes(ip_from_text(text), "big")
+
+
+def two_ports_of_one_key() -> tuple[str, str, int]:
+    """Find two port ids to which the same port key belongs, and the key."""
+    first_with: dict[int, str] = {}
+    number = 0
+    while True:
+        port_id = f"port-{number}"
+        key = StableNumbers(0xFFFF).take(port_id)
+        if key in first_with:
+            return first_with[key], port_id, key
+        first_with[key] = port_id
+        number += 1
 
 
 def two_tenants() -> Region:

@@ -59,3 +59,15 @@ def test_an_error_is_said_in_words() -> None:
 def test_the_greeting_offers_one_version() -> None:
     assert messages.hello(1).hex() == "05000010" "00000001" "0001" "0008" "00000020"  # fmt: skip
     assert messages.message(Kind.BARRIER_REQUEST, 2).hex() == "0514000800000002"
+
+
+def test_an_anti_spoofing_flow_names_the_key_of_its_port() -> None:
+    match = bytes.fromhex("0001000c" "00010204" "00000007" "00000000")  # fmt: skip
+    entry = struct.pack("!HBxIIHHHHHxxQQQ", 64, 5, 1, 2, 90, 0, 0, 0, 0, 0xA1C0000000000005, 3, 4) + match
+    flows, _ = messages.read_flows(struct.pack("!HHxxxx", 1, 0) + entry)
+    assert [flow.port_key for flow in flows] == [7]
+
+
+def test_a_zone_is_emptied_by_the_extension_of_open_vswitch() -> None:
+    sent = messages.flush_zone(9, 0x1234)
+    assert sent.hex() == "05040018" "00000009" "00002320" "0000001d" "000000000000" "1234"  # fmt: skip

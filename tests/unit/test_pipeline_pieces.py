@@ -40,6 +40,19 @@ def test_numbers_are_never_given_twice_and_are_used_again() -> None:
     assert numbers.name_of(numbers.take("one more")) == "one more"
 
 
+def test_a_resting_number_goes_only_to_who_had_it() -> None:
+    numbers = StableNumbers[str](2)
+    had = numbers.take("a")
+    numbers.rest("a")
+    assert numbers.take("b") != had
+    with pytest.raises(RuntimeError):
+        numbers.take("c")
+    assert numbers.take("a") == had
+    numbers.rest("a")
+    numbers.wake(numbers.resting)
+    assert numbers.take("c") == had
+
+
 def test_a_short_seed_does_not_take_a_number_that_is_given() -> None:
     numbers = StableNumbers[str](100)
     held = numbers.take("a")

@@ -5,9 +5,9 @@ from test_simulated_forwarding import fabric_of, one_network, syn
 from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated.exchange import TcpConnection
 from alcor.data_plane.simulated.fabric import Fabric
-from alcor.model.goal_state import GroupChange, GroupSection, SectionUpdate, group_key
+from alcor.model.goal_state import GroupChange, GroupSection, SectionUpdate, group_key, network_key
 from alcor.model.version import Version
-from doubles.topology import TCP, Region, address
+from doubles.topology import TCP, Region, address, two_ports_of_one_key
 
 SSH = 22
 
@@ -84,3 +84,32 @@ def test_one_more_member_costs_one_flow() -> None:
     change = program.change(later, [update])
     assert len(change.install) == 1
     assert change.remove == []
+
+
+def test_a_port_key_used_again_lets_nothing_of_the_old_port_through() -> None:
+    first, second, key = two_ports_of_one_key()
+    region = one_network()
+    region.add_port(first, "n-s0", 20, "h1", "open")
+    fabric = fabric_of(region)
+    connection = TcpConnection(fabric, first, address("10.0.0.11"), 80, 5000)
+    assert connection.open().succeeded
+    fabric.host_named("h1").unplug(first)
+    del region.ports[first]
+    follow_network(fabric, region)
+    region.add_port(second, "n-s0", 20, "h1")  # in no group: may receive nothing
+    follow_network(fabric, region)
+    fabric.host_named("h1").plug(second)
+    assert fabric.host_named("h1").engine().program.port_key(second) == key
+    answer = connection.answer()
+    assert [verdict.delivered for verdict in answer.verdicts] == [()]
+    assert answer.verdicts[-1].dropped_by == "not part of any connection"
+
+
+def follow_network(fabric: Fabric, region: Region) -> None:
+    for host in region.hosts:
+        state = region.state(host)
+        if network_key("n") in state.sections:
+            update = SectionUpdate(
+                network_key("n"), None, Version(1, 2), state.sections[network_key("n")].full()
+            )
+            fabric.host_named(host).follow(state, [update])

@@ -30,6 +30,7 @@ from alcor.runtime.supervision import Supervisor
 BRIDGE = "br-int"
 DRIFT_EVERY_S = 10.0
 KEYS_AT_ONCE = 1000  # interfaces in one transaction
+ZONES_AT_ONCE = 64  # each costs the switch a walk over all its connections
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 2.0
 
@@ -63,6 +64,9 @@ class OvsDataPlane:
         self._plugged: set[PortId] = set()
         self._to_record: dict[str, int] = {}
         self._record = asyncio.Event()
+        self._seeded: set[int] = set()  # keys that interfaces carried when the program was new
+        self._stale: set[int] = set()  # keys of ports that went while no agent was here
+        self._gone = asyncio.Event()
 
     # -- contract
 
@@ -73,6 +77,7 @@ class OvsDataPlane:
         self._supervisor.start("ovs answers", self._answers.run())
         self._supervisor.start("ovs attachments", self._follow_attachments())
         self._supervisor.start("ovs port keys", self._record_keys())
+        self._supervisor.start("ovs zones", self._empty_zones())
         self._supervisor.start("ovs drift", self._watch_drift())
         self._supervisor.start("ovs session", self._keep_session())
 
@@ -109,6 +114,9 @@ class OvsDataPlane:
         repair = await session.table.equalise(program.flows, remove=remove)
         self._in_step = True
         self._removes = remove
+        # A key that is on an interface is that port's own, whatever else of it has changed.
+        self._stale |= repair.port_keys - (self._seeded & set(program.port_keys.values()))
+        self._gone.set()
         self._log.info("flows_synchronised", installed=repair.installed, removed=repair.removed)
         self._report(self._plugged | attached.keys())
         named = [SectionUpdate(key, None, state.versions[key], None) for key in state.sections]
@@ -122,6 +130,8 @@ class OvsDataPlane:
         if any(update.base is None for update in updates):
             change = _with_refused(change, session.table.refused(), program)
         refused = await session.table.change(change)
+        if program.resting_port_keys:
+            self._gone.set()
         self._report(self._ports_of(updates))
         return self._refusals(state, updates, refused)
 
@@ -153,6 +163,18 @@ class OvsDataPlane:
         repair = await session.table.repair(program.flows, remove=self._removes)
         if repair.installed or repair.removed:
             self._log.warning("drift_repaired", installed=repair.installed, removed=repair.removed)
+
+    async def _empty_some_zones(self) -> bool:
+        """Forget connections of ports that are gone; only then may their keys be given again. More to do?"""
+        session, program = self._working()
+        if not self._removes:
+            return False  # the state may not be complete: what it does not name still forwards
+        zones = [*program.resting_port_keys, *sorted(self._stale)][:ZONES_AT_ONCE]
+        if zones:
+            await session.switch.flush_zones(zones)
+            program.wake_port_keys(zones)
+            self._stale.difference_update(zones)
+        return bool(program.resting_port_keys or self._stale)
 
     # -- loops
 
@@ -191,6 +213,7 @@ class OvsDataPlane:
             known = dict(self._program.port_keys) if self._program is not None else {}
             self._program = FlowProgram(self._facts, session.tunnel_port)
             self._program.seed_port_keys(known | recorded)
+            self._seeded = set(self._program.port_keys.values())
             self._tunnel_port = session.tunnel_port
         self._session = session
 
@@ -220,6 +243,16 @@ class OvsDataPlane:
                 await session.record_keys(keys)
             except AlcorError as error:
                 self._log.warning("port_keys_not_recorded", reason=error.message)
+
+    async def _empty_zones(self) -> None:
+        while True:
+            await self._gone.wait()
+            self._gone.clear()
+            try:
+                while await self._turns.take(self._empty_some_zones):
+                    pass
+            except AlcorError as error:  # tried again after the next change or session
+                self._log.warning("connections_not_forgotten", reason=error.message)
 
     async def _watch_drift(self) -> None:
         while True:

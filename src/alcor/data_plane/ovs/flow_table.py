@@ -27,6 +27,7 @@ class Repair(NamedTuple):
     installed: int
     removed: int
     refused: list[RefusedByBridge]
+    port_keys: frozenset[int] = frozenset()  # of ports that flows were removed of
 
 
 class FlowTable:
@@ -65,18 +66,19 @@ class FlowTable:
     async def repair(self, wanted: Mapping[FlowKey, Flow], *, remove: bool) -> Repair:
         """Do the same by the cookies on record, which is quick. `wanted`: all that was put in force before."""
         held = await self._connection.flows(cookie=ALCOR_MARK << MARK_SHIFT, cookie_mask=MARK_MASK)
-        on_switch = {flow.cookie for flow in held}
+        on_switch = {flow.cookie: flow.port_key for flow in held}
         missing = [
             wanted[key]
             for key, cookie in self._cookies.items()
             if cookie not in on_switch and self._refused.get(key) != cookie
         ]
-        strangers = sorted(on_switch.difference(self._cookies.values())) if remove else []
+        strangers = sorted(on_switch.keys() - self._cookies.values()) if remove else []
         if not missing and not strangers:
             return Repair(0, 0, [])
         removals = [self._encoder.remove_cookie(cookie) for cookie in strangers]
         refused = await self._commit([], missing, removals)
-        return Repair(len(missing) - len(refused), len(strangers), refused)
+        keys = frozenset(on_switch[cookie] for cookie in strangers) - {0}
+        return Repair(len(missing) - len(refused), len(strangers), refused, keys)
 
     async def _commit(
         self, before: list[bytes], flows: Sequence[Flow], after: list[bytes]

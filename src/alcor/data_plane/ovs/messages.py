@@ -18,6 +18,7 @@ from alcor.data_plane.ovs.encoding import (
     encode_match,
 )
 from alcor.data_plane.pipeline.flow import Action, Field
+from alcor.data_plane.pipeline.tables import Table
 
 HEADER = struct.Struct("!BBHI")  # version, type, length, number
 CHUNK_BYTES = 64 * 1024  # written at once; the switch reads while the next chunk is made
@@ -30,6 +31,7 @@ class Kind(IntEnum):
     ERROR = 1
     ECHO_REQUEST = 2
     ECHO_REPLY = 3
+    EXPERIMENTER = 4
     SET_CONFIG = 9
     PACKET_IN = 10
     PACKET_OUT = 13
@@ -56,6 +58,7 @@ class FlowOnSwitch(NamedTuple):
     cookie: int
     table: int
     priority: int
+    port_key: int = 0  # of an anti-spoofing flow, the port that it is about
 
 
 class PacketIn(NamedTuple):
@@ -70,6 +73,8 @@ class PacketIn(NamedTuple):
 
 _ATOMIC_ORDERED = 3
 _FLOW_STATISTICS = 1
+_VENDOR_NICIRA = 0x00002320
+_FLUSH_ZONE = 29  # NXT_CT_FLUSH_ZONE of Open vSwitch
 _BUNDLE_ADD = struct.Struct("!BBHIIHHBBHI")
 _ENTRY = struct.Struct("!HBxIIHHHHHxxQQQHH")
 _PACKET_IN = struct.Struct("!IHBBQHH")
@@ -150,6 +155,11 @@ def bundle_chunks(bundle: int, first_number: int, bodies: Iterable[bytes]) -> It
         yield b"".join(parts)
 
 
+def flush_zone(number: int, zone: int) -> bytes:
+    """Forget all connections of a conntrack zone. Takes the switch O(its connections)."""
+    return message(Kind.EXPERIMENTER, number, struct.pack("!II6xH", _VENDOR_NICIRA, _FLUSH_ZONE, zone))
+
+
 def flow_request(number: int, *, cookie: int, cookie_mask: int) -> bytes:
     """Ask for the flows whose cookie equals `cookie` under the mask."""
     body = struct.pack(
@@ -166,7 +176,11 @@ def read_flows(body: bytes) -> tuple[list[FlowOnSwitch], bool]:
     unpack = _ENTRY.unpack_from
     while at < len(body):
         entry = unpack(body, at)
-        flows.append(FlowOnSwitch(entry[9], entry[1], entry[4]))
+        key = 0
+        if entry[1] == Table.SPOOF:
+            start = at + _ENTRY.size
+            key = _read_fields(body[start : start + entry[-1] - 4]).get(Field.REG1, 0)
+        flows.append(FlowOnSwitch(entry[9], entry[1], entry[4], key))
         at += entry[0]
     return flows, bool(flags & 1)
 

@@ -11,7 +11,7 @@ owner connects again and reads back.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, cast
 
 from alcor.data_plane.ovs import messages
@@ -49,6 +49,8 @@ class OpenFlowConnection(asyncio.Protocol):
         self._parts: dict[int, list[FlowOnSwitch]] = {}
         self._refused: dict[int, str] = {}
         self._bundle_numbers = range(0)
+        self._flush_numbers = range(0)
+        self._flush_refused = ""
         self._writable = asyncio.Event()
         self._greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._closing = False
@@ -117,6 +119,24 @@ class OpenFlowConnection(asyncio.Protocol):
             raise self._give_up("the flows were not read back in time") from error
         finally:
             del self._parts[number]
+
+    async def flush_zones(self, zones: Sequence[int]) -> None:
+        """Forget all connections of these conntrack zones. Raises Unavailable, Broken."""
+        first = self._take_numbers(len(zones))
+        barrier = self._take_numbers(1)
+        self._flush_numbers, self._flush_refused = range(first, first + len(zones)), ""
+        requests = [messages.flush_zone(first + place, zone) for place, zone in enumerate(zones)]
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._answer(
+                    barrier, b"".join([*requests, messages.message(Kind.BARRIER_REQUEST, barrier)])
+                )
+        except TimeoutError as error:
+            raise self._give_up("connections were not forgotten in time") from error
+        finally:
+            self._flush_numbers = range(0)
+        if self._flush_refused:
+            raise Broken(f"the switch does not forget connections: {self._flush_refused}")
 
     def packet_out(self, actions: tuple[Action, ...], data: bytes) -> None:
         """Send a packet. Dropped when the switch reads too slowly: its sender will ask again."""
@@ -215,6 +235,8 @@ class OpenFlowConnection(asyncio.Protocol):
         if number in self._bundle_numbers:
             self._refused.setdefault(number, reason)
             return
+        if number in self._flush_numbers:
+            self._flush_refused = reason
         future = self._waiting.get(number)
         if future is not None and not future.done():
             future.set_exception(Broken(reason))

@@ -1,6 +1,6 @@
 """A host's flows, kept in step with its goal state: O(what an update says), whatever the host holds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, assert_never
 
 from alcor.contracts.data_plane import HostFacts
@@ -111,6 +111,18 @@ class FlowProgram:
     def port_keys(self) -> Mapping[PortId, int]:
         """All keys given, for the record that `seed_port_keys` takes."""
         return self._keys.numbers
+
+    @property
+    def resting_port_keys(self) -> Sequence[int]:
+        """Keys of ports that are gone, the longest gone first. No other port gets them until `wake_port_keys`.
+
+        Their conntrack zones still know the connections of those ports, which must not speak for another.
+        """
+        return self._keys.resting
+
+    def wake_port_keys(self, keys: Iterable[int]) -> None:
+        """Let keys be given again: their zones are empty."""
+        self._keys.wake(keys)
 
     def port_of_key(self, key: int) -> PortId | None:
         """Name the local port that has the key."""
@@ -259,10 +271,10 @@ class FlowProgram:
         )
 
     def _active(self, port_id: PortId) -> ActivePort | None:
-        """Give the port as it is rendered, and its key; a port that is no longer here gives its key back."""
+        """Give the port as it is rendered, and its key; the key of a port that is gone rests."""
         section = self._section_of(port_id)
         if section is None:
-            self._keys.release(port_id)
+            self._keys.rest(port_id)
             return None
         key = self._keys.take(port_id)
         port = section.ports[port_id]

@@ -48,6 +48,7 @@ class SimulatedHost:
         self._state = state
         if self._engine is not None:
             self._engine.switch.apply(self._engine.program.change(state, updates))
+            self._forget_gone()
 
     def hold(self, state: HostState, *, remove: bool) -> None:
         """Make the host hold the state; what it does not name goes only with `remove`."""
@@ -58,6 +59,7 @@ class SimulatedHost:
             program, switch = self._engine
             change = program.replace(state) if remove else program.change(state, state.full_updates())
             switch.apply(change)
+            self._forget_gone()
 
     def plug(self, port_id: PortId) -> None:
         """Attach a workload."""
@@ -113,3 +115,13 @@ class SimulatedHost:
             key=emission.key,
             frame=emission.packet.frame,
         )
+
+    def _forget_gone(self) -> None:
+        """Forget the connections of ports that are gone, so that their keys may be given again."""
+        if self._engine is None:
+            return
+        program, switch = self._engine
+        gone = program.resting_port_keys
+        for key in gone:
+            switch.conntrack.forget(key)
+        program.wake_port_keys(gone)
