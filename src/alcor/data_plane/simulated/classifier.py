@@ -45,9 +45,7 @@ class Classifier:
 
     def flows(self) -> list[Flow]:
         """Give all flows, in no order."""
-        return [
-            flow for space in self._spaces.values() for found in space.values() for flow in found.values()
-        ]
+        return [flow for space in self._spaces.values() for found in space.values() for flow in found.values()]
 
     def look_up(self, packet: Mapping[Field, int]) -> Decision | None:
         """Find the flow for a packet: O(mask sets)."""
