@@ -44,7 +44,7 @@ class Cloud:
         self._fabric = Fabric()
         self._term: StoreSession | None = None  # the controller's session with the store
         self._served: set[asyncio.Task[None]] = set()
-        self._session = StoreSession(self.store, self._chance)
+        self._session = StoreSession(self.store, self._chance, commits_here=True)
         allocator = LeasedAllocator(MemoryBlockLeases(self.store), clock)
         self.networks = NetworkService(self._session, clock)
         self.subnets = SubnetService(self._session, clock)
@@ -74,7 +74,7 @@ class Cloud:
     async def start_controller(self) -> None:
         """Begin a controller's term. Raises Unavailable when the store did not let it."""
         assert self.controller is None, "one controller at a time"
-        self._term = StoreSession(self.store, self._chance)
+        self._term = StoreSession(self.store, self._chance, commits_here=False)
         self._term.faulty = self._faulty
         controller = Controller(self._term, self.clock, self._log)
         try:

@@ -87,6 +87,9 @@ class WatchedDataPlane:
             raise errors.Unavailable("the data plane's answer was lost", retry_after_s=1)
         return [*more, *refusals]
 
+    def grant(self, token: int) -> None:
+        self.driver.grant(token)
+
     def plugged_ports(self) -> Sequence[PortId]:
         return self.driver.plugged_ports()
 

@@ -1,4 +1,4 @@
-"""One process's session with the store: slow, sometimes away, and not always heard of by its listener."""
+"""One process's session with the store: slow, sometimes away; a controller does not always hear of commits."""
 
 import asyncio
 import random
@@ -17,8 +17,10 @@ _SLOW_S = 0.01
 class StoreSession:
     """Implements `Store` over another store. Owner of its listeners, until it is closed."""
 
-    def __init__(self, store: Store, chance: random.Random) -> None:
+    def __init__(self, store: Store, chance: random.Random, *, commits_here: bool) -> None:
+        """`commits_here`: its own commits are those that its listeners are told, so that none is missed."""
         self.faulty = True
+        self._commits_here = commits_here
         self._store = store
         self._chance = chance
         self._is_open = True
@@ -58,7 +60,7 @@ class StoreSession:
         def hear(change: Change) -> None:
             if not self._is_open:
                 return
-            draw = self._chance.random() if self.faulty else 1.0
+            draw = self._chance.random() if self.faulty and not self._commits_here else 1.0
             if draw < _UNHEARD:
                 return
             if draw < _UNHEARD + _DELAYED:

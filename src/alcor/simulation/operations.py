@@ -275,12 +275,14 @@ class Operations:
         await host.stop_agent()
         if self._chance.random() < 0.3:
             host.disk.data = b""
+            self._cloud.network.forget_old(host.id)
         if self._chance.random() < 0.6 and not host.is_running:
             host.start_agent()
 
     async def reboot_host(self) -> None:
         host = self._cloud.hosts[self._host_id()]
         self._cloud.network.silence(host.id)
+        self._cloud.network.forget_old(host.id)
         moved = self._chance.random() < 0.3
         await host.reboot(self._cloud.new_vtep() if moved else host.facts.vtep)
         if self._chance.random() < 0.7 and not host.is_running:

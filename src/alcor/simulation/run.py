@@ -55,11 +55,17 @@ def run(seed: int, operations: int, log: EventLog = SILENT) -> Report:
     gc.disable()  # it would end forgotten tasks at moments that no seed decides
     try:
         with clock.replaced_sources(random.Random(chance.random()).randbytes, lambda: virtual.now_us() * 1000):
-            return loop.run_until_complete(_Run(seed, operations, chance, virtual, log).run())
+            return loop.run_until_complete(_run(seed, operations, chance, virtual, log))
     finally:
         loop.close()
         if collects:
             gc.enable()
+
+
+async def _run(
+    seed: int, operations: int, chance: random.Random, virtual: VirtualClock, log: EventLog
+) -> Report:
+    return await _Run(seed, operations, chance, virtual, log).run()  # its parts want a running loop
 
 
 class _Run:

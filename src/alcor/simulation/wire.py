@@ -13,7 +13,7 @@ from collections import defaultdict, deque
 from alcor.model.ids import HostId
 
 DELAY_MAX_S = 0.2
-_DUPLICATED, _SWAPPED, _REPLAYED = 0.05, 0.05, 0.02  # chances of a frame
+_DUPLICATED, _SWAPPED, _REPLAYED = 0.05, 0.05, 0.02
 _REMEMBERED = 32  # updates of earlier moments, for each host
 _REPEATABLE = frozenset({b"update", b"ack", b"plugs", b"beat"})
 _SWAPPABLE = frozenset({b"update", b"ack"})
@@ -48,6 +48,10 @@ class Network:
         """Let everything under way and to come vanish; nobody hears of it."""
         for wire in self._wires[host]:
             wire.silence()
+
+    def forget_old(self, host: HostId) -> None:
+        """Drop what could be replayed: the host lost its state, and only state tells old from new."""
+        self._old[host].clear()
 
     def all_hosts(self) -> list[HostId]:
         """Name the hosts that ever had a wire, sorted."""
