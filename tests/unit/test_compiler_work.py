@@ -8,22 +8,23 @@ from alcor.contracts.store import Change
 from alcor.control_plane.compiler import sections
 from alcor.control_plane.compiler.incremental import Compiled, IncrementalCompiler, WorkCount
 from alcor.control_plane.compiler.sections import SharedPart
-from alcor.control_plane.region import Region
+from alcor.control_plane.region import OnDemandBounds, Region
 from alcor.model.ids import HostId, RequestId
 from alcor.model.records import Host, RecordSet
 
 HOSTS = [f"host-{index}" for index in range(20)]
 FEW, MANY = 1_000, 100_000
 NOTHING = RecordSet()
+TOLD_WHOLE = OnDemandBounds(above=1_000_000, below=1_000_000)
 
 
 def changed(region: Region, puts: RecordSet = NOTHING, deletes: RecordSet = NOTHING) -> Change:
     return Change(region.revision + 1, 1, RequestId("r"), PROJECT, puts, deletes)
 
 
-def grown(ports: int) -> IncrementalCompiler:
+def grown(ports: int, bounds: OnDemandBounds = TOLD_WHOLE) -> IncrementalCompiler:
     """A network with so many ports in one group that names itself, on twenty hosts."""
-    compiler = IncrementalCompiler(Region())
+    compiler = IncrementalCompiler(Region(bounds))
     records = RecordSet(
         networks=(network(),),
         subnets=(subnet(),),

@@ -7,6 +7,8 @@
       Acknowledgement(number, results) ---->  ledger: in force
       Plugs(plugged, unplugged) ----------->  ACTIVE
       Beat <------------------------------->  silence is noticed
+      Ask(addresses) --------------------->  where are they? (on-demand networks)
+      <------- Update | Unknown               found ones are goal state from now on
 
 On a stream each message is one frame: 4 bytes length (big endian, at most FRAME_MAX) and msgpack.
 """
@@ -17,12 +19,13 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from alcor.model.goal_state import SectionKey, SectionUpdate
-from alcor.model.ids import HostId, PortId
+from alcor.model.ids import HostId, NetworkId, PortId, Vni
 from alcor.model.version import Version
 
 PROTOCOL = 1
 FRAME_MAX = 64 * 1024 * 1024  # a full section of 500,000 placements fits; more is a broken peer
 BEAT_S = 1.0
+WANTS_MAX = 256  # addresses in one Ask
 SILENCE_S = 3.5  # three beats may be lost before a peer is taken for gone
 
 
@@ -33,6 +36,13 @@ class Outcome(IntEnum):
     IN_FORCE = 1
     REFUSED = 2  # the data plane cannot; `reason` says why
     SEND_ALL = 3  # the base is not what the agent holds
+
+
+class Learned(msgspec.Struct, frozen=True, array_like=True):
+    """Ports of an on-demand network whose placements the agent holds because it asked for them."""
+
+    network_id: NetworkId
+    ports: tuple[PortId, ...]
 
 
 class Held(msgspec.Struct, frozen=True, array_like=True):
@@ -55,6 +65,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     started_at: int  # microseconds since 1970 UTC
     held: tuple[Held, ...] = ()
     plugged: tuple[PortId, ...] = ()
+    learned: tuple["Learned", ...] = ()  # what it asked for earlier and still holds
 
 
 class SectionResult(msgspec.Struct, frozen=True, array_like=True):
@@ -82,6 +93,42 @@ class Plugs(msgspec.Struct, frozen=True, array_like=True, tag="plugs"):
 
     plugged: tuple[PortId, ...] = ()
     unplugged: tuple[PortId, ...] = ()
+
+
+class Want(msgspec.Struct, frozen=True, array_like=True, order=True):
+    """An address that a packet is for. (VNI, IP), never IP alone (law 8)."""
+
+    vni: Vni
+    ip: bytes
+
+
+class Ask(msgspec.Struct, frozen=True, array_like=True, tag="ask"):
+    """Where are these addresses? At most WANTS_MAX of them.
+
+    What is found becomes part of the network's section, and follows as an Update; what is not, as Unknown.
+    Either may be lost with the stream: the next packet asks again.
+    """
+
+    number: int
+    wants: tuple[Want, ...]
+
+
+class Release(msgspec.Struct, frozen=True, array_like=True, tag="release"):
+    """Placements that the agent needs no longer; they go with an Update."""
+
+    learned: tuple[Learned, ...]
+
+
+class Unknown(msgspec.Struct, frozen=True, array_like=True, tag="unknown"):
+    """Nobody has these addresses: do not ask for them again for so many seconds.
+
+    `limited`: they were not looked up, because too many of the network are asked for.
+    """
+
+    number: int
+    wants: tuple[Want, ...]
+    for_s: float
+    limited: bool = False
 
 
 class Beat(msgspec.Struct, frozen=True, array_like=True, tag="beat"):
@@ -113,8 +160,8 @@ class Update(msgspec.Struct, frozen=True, array_like=True, tag="update"):
     complete: bool = False
 
 
-FromAgent: TypeAlias = Hello | Acknowledgement | Plugs | Beat
-FromController: TypeAlias = Welcome | Update | Beat | Farewell
+FromAgent: TypeAlias = Hello | Acknowledgement | Plugs | Beat | Ask | Release
+FromController: TypeAlias = Welcome | Update | Beat | Farewell | Unknown
 
 
 class Channel(Protocol):

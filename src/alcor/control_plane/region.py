@@ -33,6 +33,16 @@ NO_ROUTER = RouterId("")
 NO_HOST = HostId("")
 
 
+class OnDemandBounds(msgspec.Struct, frozen=True, kw_only=True):
+    """Ports with hosts above which a network's neighbourhood is asked for, and below which it is told again.
+
+    Between the two a network stays as it is; after a restart it is told.
+    """
+
+    above: int = 2_000
+    below: int = 1_500
+
+
 class PortRow(msgspec.Struct, frozen=True, gc=False):
     """What hosts must know of a port. `router` is set when it is a router's interface, which has no host.
 
@@ -92,7 +102,7 @@ class HostNode:
 class NetworkNode:
     """A network with its ports and the routers and hosts it touches."""
 
-    __slots__ = ("bound", "entry", "hosts", "id", "key", "routers", "subnets")
+    __slots__ = ("addresses", "bound", "entry", "hosts", "id", "key", "on_demand", "routers", "subnets")
 
     def __init__(self, id: NetworkId) -> None:
         self.id = id
@@ -100,6 +110,8 @@ class NetworkNode:
         self.entry: NetworkEntry | None = None
         self.subnets: dict[SubnetId, SubnetEntry] = {}
         self.bound: dict[PortId, PortRow] = {}  # ports of workloads that have a host
+        self.addresses: dict[bytes, PortRow] = {}  # the same ports by address
+        self.on_demand = False  # hosts are told only the placements that they ask for
         self.hosts: dict[HostId, HostNode] = {}  # hosts that have a port in it
         self.routers: dict[RouterId, int] = {}  # how many interface ports of the router are in it
 
@@ -140,8 +152,11 @@ class GroupNode:
 class Region:
     """All rows and nodes. Owner: the controller. `fold` is the only way to change it after `load`."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_demand: OnDemandBounds = OnDemandBounds()) -> None:  # noqa: B008 - frozen
         self.revision = 0
+        self._on_demand = on_demand
+        self._resized: set[NetworkId] = set()  # networks whose ports came or went since the last fold
+        self._network_of_vni: dict[Vni, NetworkNode] = {}
         self.ports: dict[PortId, PortRow] = {}
         self.networks: dict[NetworkId, NetworkNode] = {}
         self.subnet_networks: dict[SubnetId, NetworkId] = {}
@@ -168,6 +183,7 @@ class Region:
             self._put(RecordSet(routers=tuple(routers)), snapshot.revision)
         async for ports in snapshot.records(Port):
             self._put(RecordSet(ports=tuple(ports)), snapshot.revision)
+        self._settle_on_demand()
 
     def fold(self, change: Change) -> None:
         """Make the next change. O(records in it)."""
@@ -175,6 +191,16 @@ class Region:
         self.revision = change.revision
         self._put(change.puts, change.revision)
         self._delete(change.deletes)
+        self._settle_on_demand()
+
+    def find(self, vni: Vni, ip: bytes) -> PortRow | None:
+        """Give the port with a host that has an address in the network with this VNI. O(1)."""
+        node = self._network_of_vni.get(vni)
+        return node.addresses.get(ip) if node is not None else None
+
+    def network_of(self, vni: Vni) -> NetworkNode | None:
+        """Give the network that has this VNI."""
+        return self._network_of_vni.get(vni)
 
     def domain(self, network_id: NetworkId) -> set[NetworkId]:
         """Name the network and those one router away from it."""
@@ -201,9 +227,11 @@ class Region:
 
     def _put(self, puts: RecordSet, revision: int) -> None:
         for network in puts.networks:
-            self._network(network.id).entry = NetworkEntry(
-                network.id, network.vni, network.mtu, network.admin_state_up
+            node = self._network(network.id)
+            node.entry = NetworkEntry(
+                network.id, network.vni, network.mtu, network.admin_state_up, node.on_demand
             )
+            self._network_of_vni[network.vni] = node
         for subnet in puts.subnets:
             self.subnet_networks[subnet.id] = subnet.network_id
             self._network(subnet.network_id).subnets[subnet.id] = subnet_entry(subnet)
@@ -240,6 +268,7 @@ class Region:
                 network_node.subnets.pop(subnet.id, None)
         for network in deletes.networks:
             if (network_node := self.networks.get(network.id)) is not None:
+                self._network_of_vni.pop(network_node.vni, None)
                 network_node.entry = None
                 if not (network_node.bound or network_node.routers or network_node.subnets):
                     del self.networks[network.id]
@@ -296,6 +325,9 @@ class Region:
         elif row.host != NO_HOST:
             host = self._host(row.host)
             network.bound[row.id] = row
+            for fixed in row.fixed_ips:
+                network.addresses[fixed.ip] = row
+            self._resized.add(network.id)
             own = host.networks.get(row.network_id)
             if own is None:
                 own = host.networks[network.id] = {}
@@ -318,6 +350,10 @@ class Region:
         elif row.host != NO_HOST:
             host = self.hosts[row.host]
             del network.bound[row.id]
+            for fixed in row.fixed_ips:
+                if network.addresses.get(fixed.ip) is row:  # not another's that has it since this change
+                    del network.addresses[fixed.ip]
+            self._resized.add(network.id)
             own = host.networks[row.network_id]
             del own[row.id]
             if not own:
@@ -331,6 +367,21 @@ class Region:
                 _discount(self.hosts[row.host].groups, group_id)
         if row.host != NO_HOST:
             self._drop_host(self.hosts[row.host])
+
+    def _settle_on_demand(self) -> None:
+        """Let networks that grew or shrank pass their bounds. O(networks whose ports came or went)."""
+        bounds = self._on_demand
+        for network_id in self._resized:
+            node = self.networks.get(network_id)
+            if node is None:
+                continue
+            ports = len(node.bound)
+            on_demand = ports >= bounds.below if node.on_demand else ports > bounds.above
+            if on_demand != node.on_demand:
+                node.on_demand = on_demand
+                if node.entry is not None:
+                    node.entry = msgspec.structs.replace(node.entry, on_demand=on_demand)
+        self._resized.clear()
 
     def _put_rule(self, rule: SecurityGroupRule) -> None:
         self._delete_rule(rule.id)

@@ -2,7 +2,9 @@
 
     section key     a host holds it when                   it holds
     network:<id>    it has a port in a network of the      the network, its subnets, this host's own ports,
-                    network's domain                       and who is where (placements)
+                    network's domain                       and who is where (placements); of an on-demand
+                                                           network only where its own ports and those are
+                                                           that it asked for
     router:<id>     it has a port in a network of it       the router's interfaces
     group:<id>      one of its ports is in the group, or   the rules (only of its own ports' groups) and the
                     such a group's rule names it remote    members' addresses (only of remote groups)
@@ -46,12 +48,16 @@ class _Entry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class NetworkEntry(_Entry, frozen=True, array_like=True):
-    """The network itself; one in each network section."""
+    """The network itself; one in each network section.
+
+    `on_demand`: the network is too large to be told whole; a host asks for the placements that it needs.
+    """
 
     id: NetworkId
     vni: Vni
     mtu: int
     admin_state_up: bool
+    on_demand: bool = False
 
 
 class SubnetEntry(_Entry, frozen=True, array_like=True):

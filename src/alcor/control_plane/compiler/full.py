@@ -5,7 +5,7 @@ A host has *local ports*: those bound to it that are no router interfaces. From 
 - a network section for every network in the domain of a network with a local port, where the domain is the
   network and those one router away (whether that router is up or not, so that flags alone change nothing else).
   It lists the local ports, and the placement of every port of the network that is up, on a host with a tunnel
-  endpoint, and no router interface;
+  endpoint, and no router interface; of an on-demand network only those of local ports and those learned;
 - a router section for every router with an interface in a network *with a local port*: packets are routed on
   the sender's host, so a router further away decides nothing here. It lists all interfaces;
 - a group section with rules for every group of a local port with port security;
@@ -15,6 +15,9 @@ A host has *local ports*: those bound to it that are no router interfaces. From 
 
 Flags (admin_state_up) travel; the pipeline does not forward for what is down.
 """
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from alcor.control_plane.compiler import entries
 from alcor.control_plane.region import Region
@@ -28,12 +31,17 @@ from alcor.model.goal_state import (
     SectionChange,
     SectionKey,
 )
-from alcor.model.ids import GroupId, HostId, NetworkId, RouterId
+from alcor.model.ids import GroupId, HostId, NetworkId, PortId, RouterId
+
+_NOTHING: Mapping[NetworkId, Iterable[PortId]] = MappingProxyType({})
 
 
-def compile_full(region: Region, host_id: HostId) -> dict[SectionKey, SectionChange]:
+def compile_full(
+    region: Region, host_id: HostId, learned: Mapping[NetworkId, Iterable[PortId]] = _NOTHING
+) -> dict[SectionKey, SectionChange]:
     """Give every section of the host as the change from nothing, entries sorted. O(ports in the region).
 
+    `learned`: the ports that the host asked for, by network.
     It reads the rows alone and none of the region's indexes of ports, so that it catches their mistakes.
     """
     local = [row for row in region.ports.values() if row.is_local and row.host == host_id]
@@ -49,7 +57,9 @@ def compile_full(region: Region, host_id: HostId) -> dict[SectionKey, SectionCha
     }
     sections: dict[SectionKey, SectionChange] = {}
     for network_id in domain:
-        sections[goal_state.network_key(network_id)] = _network(region, network_id, host_id)
+        sections[goal_state.network_key(network_id)] = _network(
+            region, network_id, host_id, frozenset(learned.get(network_id, ()))
+        )
     for router_id in routers:
         sections[goal_state.router_key(router_id)] = _router(region, router_id)
     for group_id in with_rules | with_members:
@@ -59,12 +69,18 @@ def compile_full(region: Region, host_id: HostId) -> dict[SectionKey, SectionCha
     return sections
 
 
-def _network(region: Region, network_id: NetworkId, host_id: HostId) -> NetworkChange:
+def _network(
+    region: Region, network_id: NetworkId, host_id: HostId, learned: frozenset[PortId]
+) -> NetworkChange:
     node = region.networks[network_id]
     rows = sorted(
         (row for row in region.ports.values() if row.network_id == network_id), key=lambda row: row.id
     )
-    placements = [entries.placement(row, region.vtep(row.host)) for row in rows]
+    placements = [
+        entries.placement(row, region.vtep(row.host))
+        for row in rows
+        if not node.on_demand or row.host == host_id or row.id in learned
+    ]
     return NetworkChange(
         network=node.entry,
         set_subnets=tuple(subnet for _, subnet in sorted(node.subnets.items())),

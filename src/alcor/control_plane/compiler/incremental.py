@@ -11,13 +11,14 @@ section gets it in full, made once per change for all such hosts.
 import msgspec
 
 from alcor.contracts.store import Change
-from alcor.control_plane.compiler import interest, sections
-from alcor.control_plane.compiler.changes import Changes
+from alcor.control_plane.compiler import interest, on_demand, sections
+from alcor.control_plane.compiler.changes import Changes, OwnPorts
 from alcor.control_plane.compiler.interest import MEMBERS, RULES, Interest, Suspects
+from alcor.control_plane.compiler.on_demand import HostPlacements
 from alcor.control_plane.compiler.sections import HostSection, SharedPart
 from alcor.control_plane.compiler.touched import Touched
-from alcor.control_plane.region import Region
-from alcor.model.goal_state import GroupChange, LocalPort, NetworkChange, SectionKey
+from alcor.control_plane.region import NetworkNode, Region
+from alcor.model.goal_state import GroupChange, LocalPort, NetworkChange, Placement, SectionKey
 from alcor.model.ids import GroupId, HostId, NetworkId, PortId, RouterId
 
 
@@ -70,6 +71,7 @@ class _Pass:
         self._changes = Changes(region, before)
         self._given: dict[HostId, dict[SectionKey, HostSection]] = {}
         self._full: dict[tuple[SectionKey, int], SharedPart] = {}
+        self._placed: dict[NetworkId, HostPlacements] = {}
         self._work = WorkCount(rows_touched=len(before.ports) + len(before.rules) + len(before.subnets))
 
     def run(self) -> Compiled:
@@ -78,6 +80,7 @@ class _Pass:
         self._give_groups()
         self._hand_over_routers(suspects)
         self._give_routers()
+        self._placed = on_demand.settle(self._region, self._interest, self._before, self._changes.networks())
         self._hand_over_networks(suspects)
         self._give_networks()
         self._work.entries_built = self._changes.entries_built
@@ -133,14 +136,24 @@ class _Pass:
             shared = self._full[node.key, 0] = SharedPart(change)
             self._work.full_entries_built += len(change.set_placements) + len(change.set_subnets)
         own = sections.local_ports(host_id, node)
-        self._work.full_entries_built += len(own)
-        return HostSection(node.key, shared, is_full=True, set_ports=own)
+        learned = self._interest.learned.of(host_id, network_id)
+        placements = sections.host_placements(self._region, host_id, node, learned)
+        self._work.full_entries_built += len(own) + len(placements)
+        return HostSection(node.key, shared, is_full=True, set_ports=own, set_placements=placements)
 
     def _give_networks(self) -> None:
         own = self._changes.own_ports()
         for network_id, change in self._changes.networks().items():
             node = self._region.networks.get(network_id)
             if node is None:
+                continue
+            if on_demand.is_turned(self._before, node):
+                for host_id in self._interest.network_holders(network_id):
+                    if not self._gives(host_id, node.key):
+                        self._give(host_id, self._network_in_full(host_id, network_id))
+                continue
+            if node.on_demand:
+                self._give_on_demand(node, change, own)
                 continue
             shared = SharedPart(change)
             for host_id in self._interest.network_holders(network_id):
@@ -169,6 +182,32 @@ class _Pass:
                         gone_ports=tuple(gone_ports),
                     ),
                 )
+
+    def _give_on_demand(self, node: NetworkNode, change: NetworkChange, own: OwnPorts) -> None:
+        """Tell all what all must know, and of placements only those who have or asked for them."""
+        common = msgspec.structs.replace(change, set_placements=(), gone_placements=())
+        placed = self._placed.get(node.id, {})
+        hosts = dict.fromkeys(placed)
+        if common != NetworkChange():
+            hosts |= dict.fromkeys(self._interest.network_holders(node.id))
+        shared = SharedPart(common)
+        for host_id in hosts:
+            if self._gives(host_id, node.key) or not self._interest.has(host_id, node.key):
+                continue
+            set_ports, gone_ports = own.pop((host_id, node.id), _NO_OWN)
+            set_placements, gone_placements = placed.get(host_id, _NO_PLACEMENTS)
+            self._give(
+                host_id,
+                HostSection(
+                    node.key,
+                    shared,
+                    is_full=False,
+                    set_ports=tuple(set_ports),
+                    gone_ports=tuple(gone_ports),
+                    set_placements=tuple(set_placements),
+                    gone_placements=tuple(gone_placements),
+                ),
+            )
 
     # Routers
 
@@ -278,4 +317,5 @@ class _Pass:
 
 
 _NO_OWN: tuple[list[LocalPort], list[PortId]] = ([], [])
+_NO_PLACEMENTS: tuple[list[Placement], list[PortId]] = ([], [])
 __all__ = ["Compiled", "IncrementalCompiler", "NetworkChange", "WorkCount"]

@@ -10,6 +10,7 @@ suspects are looked at.
 
 from collections.abc import Iterable, Iterator
 
+from alcor.control_plane.compiler.learned import Learned
 from alcor.control_plane.compiler.touched import Touched
 from alcor.control_plane.region import Region
 from alcor.model import goal_state
@@ -45,12 +46,14 @@ class Interest:
 
     `wanted`: host -> section key -> revision that last touched the section there.
     `roles`: host -> group -> RULES | MEMBERS.
+    `learned`: the placements of on-demand networks that hosts asked for.
     """
 
     def __init__(self, region: Region) -> None:
         self._region = region
         self.wanted: dict[HostId, dict[SectionKey, int]] = {}
         self.roles: dict[HostId, dict[GroupId, int]] = {}
+        self.learned = Learned()
 
     def load(self) -> None:
         """Work out what every host wants, all at the region's revision. O(hosts x their sections)."""
@@ -175,11 +178,16 @@ class Interest:
     def touch(self, host_id: HostId, key: SectionKey, revision: int) -> None:
         """Note that the section changed on the host."""
         self.wanted.setdefault(host_id, {})[key] = revision
+        self.learned.restart(host_id, key)
 
     def drop(self, host_id: HostId, key: SectionKey) -> None:
         """Note that the host wants the section no longer."""
         wanted = self.wanted[host_id]
         del wanted[key]
+        kind, _, id_ = key.partition(":")
+        if kind == "network":
+            self.learned.drop_network(host_id, NetworkId(id_))
+        self.learned.restart(host_id, key)
         if not wanted:
             del self.wanted[host_id]
 

@@ -1,8 +1,11 @@
 """Shared parts of sections, made and encoded once for all hosts that get them, and one host's delta of one.
 
-What a network's holders must learn of it is the same for all but their own ports. So a `SharedPart` keeps the
+What a network's holders must learn of it is the same for all but their own ports, and in an on-demand network
+the placements that each asked for. So a `SharedPart` keeps the
 change without own ports, encodes each of its fields once, and a host's bytes are put together around them.
 """
+
+from collections.abc import Iterable
 
 import msgspec
 
@@ -12,6 +15,7 @@ from alcor.model.goal_state import (
     GroupChange,
     LocalPort,
     NetworkChange,
+    Placement,
     RouterChange,
     SectionChange,
     SectionKey,
@@ -44,9 +48,15 @@ class SharedPart:
         self._raw: bytes | None = None
         self._fields: tuple[msgspec.Raw, ...] | None = None
 
-    def encode(self, set_ports: tuple[LocalPort, ...], gone_ports: tuple[PortId, ...]) -> bytes:
-        """Give the bytes of the change together with a host's own ports."""
-        if not set_ports and not gone_ports:
+    def encode(
+        self,
+        set_ports: tuple[LocalPort, ...],
+        gone_ports: tuple[PortId, ...],
+        set_placements: tuple[Placement, ...] = (),
+        gone_placements: tuple[PortId, ...] = (),
+    ) -> bytes:
+        """Give the bytes of the change together with a host's own ports, and placements if they are its own."""
+        if not (set_ports or gone_ports or set_placements or gone_placements):
             if self._raw is None:
                 self._raw = _encoder.encode(self.change)
             return self._raw
@@ -59,16 +69,19 @@ class SharedPart:
                 _field(self.change.set_placements),
                 _field(self.change.gone_placements),
             )
-        network, subnets, gone_subnets, placements, gone_placements = self._fields
+        network, subnets, gone_subnets, shared_set, shared_gone = self._fields
+        if set_placements or gone_placements:
+            assert shared_set is shared_gone is _EMPTY, "placements are shared or a host's own, never both"
+            shared_set, shared_gone = _field(set_placements), _field(gone_placements)
         return _encoder.encode(
-            _NetworkFrame(network, subnets, gone_subnets, set_ports, gone_ports, placements, gone_placements)
+            _NetworkFrame(network, subnets, gone_subnets, set_ports, gone_ports, shared_set, shared_gone)
         )
 
 
 class HostSection:
     """One section's change for one host. `shared` None: the host holds it no longer."""
 
-    __slots__ = ("gone_ports", "is_full", "key", "set_ports", "shared")
+    __slots__ = ("gone_placements", "gone_ports", "is_full", "key", "set_placements", "set_ports", "shared")
 
     def __init__(
         self,
@@ -78,24 +91,35 @@ class HostSection:
         is_full: bool,
         set_ports: tuple[LocalPort, ...] = (),
         gone_ports: tuple[PortId, ...] = (),
+        set_placements: tuple[Placement, ...] = (),
+        gone_placements: tuple[PortId, ...] = (),
     ) -> None:
         self.key = key
         self.shared = shared
         self.is_full = is_full
         self.set_ports = set_ports
         self.gone_ports = gone_ports
+        self.set_placements = set_placements  # of an on-demand network: each host has others
+        self.gone_placements = gone_placements
 
     def encode(self) -> bytes | None:
         """Give the bytes of the change; None for a removal."""
-        return None if self.shared is None else self.shared.encode(self.set_ports, self.gone_ports)
+        if self.shared is None:
+            return None
+        return self.shared.encode(self.set_ports, self.gone_ports, self.set_placements, self.gone_placements)
 
     def change(self) -> SectionChange | None:
         """Give the change as a value; None for a removal."""
         if self.shared is None:
             return None
         change = self.shared.change
-        if isinstance(change, NetworkChange) and (self.set_ports or self.gone_ports):
-            return msgspec.structs.replace(change, set_ports=self.set_ports, gone_ports=self.gone_ports)
+        if isinstance(change, NetworkChange):
+            if self.set_ports or self.gone_ports:
+                change = msgspec.structs.replace(change, set_ports=self.set_ports, gone_ports=self.gone_ports)
+            if self.set_placements or self.gone_placements:
+                change = msgspec.structs.replace(
+                    change, set_placements=self.set_placements, gone_placements=self.gone_placements
+                )
         return change
 
 
@@ -103,9 +127,10 @@ NOTHING_OF_NETWORK = SharedPart(NetworkChange())
 
 
 def network_in_full(node: NetworkNode) -> NetworkChange:
-    """Give the network without local ports, sorted. O(ports of the network)."""
+    """Give the network without local ports, sorted; on demand without placements. O(ports of the network)."""
     vteps = {host_id: host.vtep for host_id, host in node.hosts.items()}
-    placements = [entries.placement(node.bound[id_], vteps[node.bound[id_].host]) for id_ in sorted(node.bound)]
+    ids = [] if node.on_demand else sorted(node.bound)
+    placements = [entries.placement(node.bound[id_], vteps[node.bound[id_].host]) for id_ in ids]
     return NetworkChange(
         network=node.entry,
         set_subnets=tuple(subnet for _, subnet in sorted(node.subnets.items())),
@@ -118,6 +143,19 @@ def local_ports(host_id: HostId, node: NetworkNode) -> tuple[LocalPort, ...]:
     host = node.hosts.get(host_id)
     rows = host.networks[node.id] if host is not None else {}
     return tuple(entries.local_port(rows[id_]) for id_ in sorted(rows))
+
+
+def host_placements(
+    region: Region, host_id: HostId, node: NetworkNode, learned: Iterable[PortId]
+) -> tuple[Placement, ...]:
+    """Give the placements of an on-demand network that a host holds, sorted; none of others. O(those)."""
+    if not node.on_demand:
+        return ()
+    host = node.hosts.get(host_id)
+    ids = {*(host.networks[node.id] if host is not None else ()), *learned}
+    rows = (node.bound[id_] for id_ in sorted(ids))
+    found = (entries.placement(row, region.vtep(row.host)) for row in rows)
+    return tuple(placement for placement in found if placement is not None)
 
 
 def router_in_full(node: RouterNode) -> RouterChange:

@@ -31,8 +31,7 @@ class Touched:
         self.in_group: dict[tuple[HostId, GroupId], bool] = {}  # had the host a secured port in it?
         puts, deletes = change.puts, change.deletes
         for network in (*puts.networks, *deletes.networks):
-            node = region.networks.get(network.id)
-            self.networks[network.id] = node.entry if node is not None else None
+            self._note_network(network.id)
         for subnet in (*puts.subnets, *deletes.subnets):
             node = region.networks.get(subnet.network_id)
             before = node.subnets.get(subnet.id) if node is not None else None
@@ -46,6 +45,12 @@ class Touched:
         self._note_ports(puts.ports, are_put=True)
         self._note_ports(deletes.ports, are_put=False)
         self._note_hosts((*puts.hosts, *deletes.hosts))
+
+    def _note_network(self, network_id: NetworkId) -> None:
+        """Ports that come and go may make a network on-demand, which its entry tells."""
+        if network_id not in self.networks:
+            node = self._region.networks.get(network_id)
+            self.networks[network_id] = node.entry if node is not None else None
 
     def _note_router(self, router_id: RouterId) -> None:
         if router_id not in self.router_states:
@@ -76,7 +81,9 @@ class Touched:
         for port in ports:
             row = self._region.ports.get(port.id)
             self.ports[port.id] = row
+            self._note_network(port.network_id)
             if row is not None:
+                self._note_network(row.network_id)
                 if row.router != NO_ROUTER:
                     self._note_interface(row.router, port.id)
                 elif row.host != NO_HOST:

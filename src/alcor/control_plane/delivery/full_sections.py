@@ -36,7 +36,14 @@ class FullSections:
         if kind == "network":
             node = self._region.networks[NetworkId(id_)]
             own = sections.local_ports(host_id, node)
-            return HostSection(key, self._shared(key, id_, 0), is_full=True, set_ports=own)
+            learned = self._interest.learned.of(host_id, node.id)
+            return HostSection(
+                key,
+                self._shared(key, id_, 0),
+                is_full=True,
+                set_ports=own,
+                set_placements=sections.host_placements(self._region, host_id, node, learned),
+            )
         role = self._interest.roles[host_id][GroupId(id_)] if kind == "group" else 0
         return HostSection(key, self._shared(key, id_, role), is_full=True)
 
