@@ -1,0 +1,1 @@
+"""NATS: the queue path's server and clients."""

