@@ -13,6 +13,7 @@ raw COPY of the same rows into empty tables of the same shape, and a raw bundle 
 """
 
 import asyncio
+import contextlib
 import shutil
 import statistics
 import tempfile
@@ -23,7 +24,7 @@ from typing import Any
 
 import msgspec
 
-from alcor.bench.floors import CopyFloor
+from alcor.bench.floors import BundleFloor, CopyFloor
 from alcor.bench.hosts import BenchHosts, EmulatedFleet, OvsLab
 from alcor.bench.load import Connection, in_parallel
 from alcor.bench.report import Environment, environment
@@ -114,11 +115,15 @@ async def _measure(hosts: BenchHosts, plan: Plan, say: Say) -> Measured:
         async with ApiClient(region.url) as api:
             await hosts_alive(api, len(hosts.names))
         say(f"{hosts.data_plane}, {len(hosts.names)} hosts: up")
-        copy_floor = await CopyFloor.open(directory)
-        try:
-            return await _Bench(region.url, hosts, plan, copy_floor, say).run()
-        finally:
-            await copy_floor.close()
+        async with contextlib.AsyncExitStack() as floors:
+            copy_floor = await CopyFloor.open(directory)
+            floors.push_async_callback(copy_floor.close)
+            bundle_floor = None
+            if isinstance(hosts, OvsLab):
+                bundle_floor = BundleFloor(hosts)
+                floors.push_async_callback(bundle_floor.close)
+                await bundle_floor.open()
+            return await _Bench(region.url, hosts, plan, copy_floor, bundle_floor, say).run()
     finally:
         await hosts.stop()
         await region.stop()
@@ -128,11 +133,20 @@ async def _measure(hosts: BenchHosts, plan: Plan, say: Say) -> Measured:
 class _Bench:
     """One data plane's measurements, in order."""
 
-    def __init__(self, url: str, hosts: BenchHosts, plan: Plan, copy_floor: CopyFloor, say: Say) -> None:
+    def __init__(
+        self,
+        url: str,
+        hosts: BenchHosts,
+        plan: Plan,
+        copy_floor: CopyFloor,
+        bundle_floor: BundleFloor | None,
+        say: Say,
+    ) -> None:
         self._url = url
         self._hosts = hosts
         self._plan = plan
         self._copy_floor = copy_floor
+        self._bundle_floor = bundle_floor  # None: these hosts have no switch
         self._say = say
         self._api = Connection(url)
         self._next_host = 0
@@ -146,6 +160,7 @@ class _Bench:
         bodies = [self._body(network, 1) for _ in range(plan.serial * 4)]
         clients, seconds = in_parallel(self._url, bodies, clients=CLIENTS, path="/v2.0/ports")
         self._say(f"{CLIENTS} clients: {len(clients) / seconds:.0f} ports/s")
+        self._create_in_force(network)  # every host has all of the above by then: it is in none of the batches
         batches = [await self._batch(ports, calls) for ports, calls in plan.batches]
         return Measured(
             data_plane=self._hosts.data_plane,
@@ -159,15 +174,23 @@ class _Bench:
         )
 
     async def _batch(self, ports: int, calls: int) -> Batch:
-        answered, in_force, floors = [], [], []
+        answered: list[float] = []
+        in_force: list[float] = []
+        floors: list[float] = []
+        bundles: list[float] = []
         for _ in range(calls):
             count = max(1, ports // SPREAD_NETWORK_PORTS) if ports >= SPREAD_PORTS else 1
             networks = [self._new_network(f"batch-{ports}") for _ in range(count)]
+            if self._bundle_floor is not None:
+                self._bundle_floor.follow()
             answered_ms, in_force_ms, port_ids, revision = self._create(networks, ports)
             answered.append(answered_ms)
             in_force.append(in_force_ms)
             floors.append(await self._copy_floor.measure(port_ids, revision))
+            if self._bundle_floor is not None:
+                bundles.append(await self._bundle_floor.measure())
         floor = statistics.median(floors)
+        bundle = statistics.median(bundles) if bundles else None
         batch = Batch(
             ports=ports,
             calls=calls,
@@ -175,10 +198,13 @@ class _Bench:
             in_force_ms=round(statistics.median(in_force), 2),
             copy_floor_ms=round(floor, 2),
             answered_to_copy=round(statistics.median(answered) / floor, 2),
+            bundle_floor_ms=None if bundle is None else round(bundle, 2),
+            in_force_to_bundle=None if bundle is None else round(statistics.median(in_force) / bundle, 2),
         )
         self._say(
             f"{ports} ports: answered {batch.answered_ms:.0f} ms ({batch.answered_to_copy:.1f}x a raw COPY of "
             f"{floor:.0f} ms), in force {batch.in_force_ms:.0f} ms"
+            + ("" if bundle is None else f" ({batch.in_force_to_bundle:.1f}x a raw bundle of {bundle:.0f} ms)")
         )
         return batch
 
