@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
+import msgspec
 import pytest
 
 from alcor.adapters.postgres import one_statement, rows, sessions
@@ -65,7 +66,7 @@ async def pair(postgres_dsn: str) -> AsyncIterator[tuple[PostgresStore, Postgres
         await store.close()
 
 
-def test_small_inserts_with_exists_fit_and_nothing_else_does() -> None:
+def test_small_inserts_fit_and_nothing_else_does() -> None:
     vpc = network()
 
     def fits(*writes: Write) -> bool:
@@ -74,7 +75,8 @@ def test_small_inserts_with_exists_fit_and_nothing_else_does() -> None:
     assert fits(creation(vpc), creation(vpc))
     assert not fits(creation(vpc), removal(vpc))
     assert not fits(write(inserts=RecordSet(ports=(port(vpc),)), updates=RecordSet(networks=(vpc,))))
-    assert not fits(write(Unchanged("network", vpc.id, 0), inserts=RecordSet(ports=(port(vpc),))))
+    assert fits(write(Unchanged("network", vpc.id, 0), inserts=RecordSet(ports=(port(vpc),))))
+    assert not fits(write(NoneWhere("network", "vni", 0), inserts=RecordSet(ports=(port(vpc),))))
     assert not fits(creation(vpc, *(port(vpc) for _ in range(one_statement.RECORDS_MAX + 1))))
 
 
@@ -88,6 +90,7 @@ def test_all_port_creations_share_one_statement() -> None:
             [creation(vpc, bare)],
             [write(inserts=RecordSet(ports=(bare,)))],
             [creation(vpc, port(vpc), port(vpc)), creation(vpc)],
+            [write(Unchanged("network", vpc.id, 0), inserts=RecordSet(ports=(bare,)))],
         )
     }
     assert len(texts) == 1
@@ -280,3 +283,37 @@ async def test_a_subnet_inserted_along_satisfies_its_guard(pair: tuple[PostgresS
     guards = (Exists("network", vpc.id), Exists("subnet", SUBNET))
     records = RecordSet(networks=(vpc,), subnets=(subnet,), ports=(port(vpc),))
     assert await store.commit(write(*guards, inserts=records)) == 1
+
+
+@pytest.mark.parametrize(
+    ("guards", "holds"),
+    [
+        ([("a", 3)], True),
+        ([("a", 2)], False),
+        ([("a", 3), ("b", 0)], True),
+        ([("a", 3), ("b", 1)], False),
+        ([("a", None), ("a", 3), ("b", None)], True),
+        ([("a", None), ("a", 4)], False),
+        ([("a", 3), ("a", 4)], False),
+        ([("gone", 0)], False),
+        ([("gone", None), ("b", None)], False),
+    ],
+)
+async def test_a_write_is_committed_only_if_what_it_rests_on_is_unchanged(
+    pair: tuple[PostgresStore, PostgresStore], guards: list[tuple[str, int | None]], holds: bool
+) -> None:
+    store, _ = pair
+    named = {name: network() for name in ("a", "b", "gone")}
+    named["a"] = msgspec.structs.replace(named["a"], revision_number=3)
+    await store.commit(write(inserts=RecordSet(networks=(named["a"], named["b"]))))
+    checked: list[Guard] = [
+        Exists("network", named[name].id) if number is None else Unchanged("network", named[name].id, number)
+        for name, number in guards
+    ]
+    creating = store.commit(write(*checked, inserts=RecordSet(ports=(port(named["a"]),))))
+    if holds:
+        assert await creating == 2
+    else:
+        with pytest.raises(Stale):
+            await creating
+        assert await store.select(Port, Query()) == []

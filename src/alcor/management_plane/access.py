@@ -1,6 +1,6 @@
 """Reading records for a caller: what is not theirs does not exist."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from alcor.contracts.store import Store
@@ -40,7 +40,7 @@ def missing(kind: type[Record], record_id: str) -> errors.Missing:
     return errors.Missing(sentence.format(record_id), reason=reason)
 
 
-def require(caller: Caller, kind: type[R], found: dict[str, R], wanted: Iterable[str]) -> None:
+def require(caller: Caller, kind: type[R], found: Mapping[str, R], wanted: Iterable[str]) -> None:
     """Raise Missing for the first wanted id that was not found or is not the caller's."""
     for record_id in wanted:
         record = found.get(record_id)

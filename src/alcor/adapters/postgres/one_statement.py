@@ -17,7 +17,7 @@ import asyncpg
 from alcor.adapters.postgres import transaction
 from alcor.adapters.postgres.queries import Statement
 from alcor.adapters.postgres.rows import TABLES, Encoded, Row
-from alcor.contracts.store import Change, Exists
+from alcor.contracts.store import Change, NoneWhere, Unchanged
 from alcor.model.records import KINDS, AnyRecord, Network, Port, Record, SecurityGroup, Subnet
 
 RECORDS_MAX = 200  # in one statement; above, COPY within a transaction is cheaper
@@ -33,6 +33,7 @@ SETTINGS = (
     "SET lock_timeout = '50ms'",
 )
 _GUARDED: tuple[type[Record], ...] = (Network, Subnet, SecurityGroup)  # always checked: few shapes of statement
+_ANY = -1  # the revision number of a record that need only be there
 _IN_THE_WAY = (
     asyncpg.LockNotAvailableError,
     asyncpg.DeadlockDetectedError,
@@ -46,7 +47,7 @@ def fits(batch: Sequence[Encoded]) -> bool:
         one.inserts
         and not one.updates
         and not one.deletes
-        and all(isinstance(guard, Exists) for guard in one.write.guards)
+        and not any(isinstance(guard, NoneWhere) for guard in one.write.guards)
         for one in batch
     )
 
@@ -94,20 +95,30 @@ def build(batch: Sequence[Encoded], now_us: int) -> Statement:
 
 
 def _guards(batch: Sequence[Encoded], arguments: list[object]) -> list[str]:
-    """Name the conditions under which every guard holds; a record that is inserted along is there, too."""
-    wanted: dict[type[Record], set[str]] = {kind: set() for kind in _GUARDED}
+    """Name the conditions under which every guard holds. A record that is inserted along is there, too."""
+    # By kind and id, the revision number wanted. Two guards that differ can never both hold.
+    wanted: dict[type[Record], set[tuple[str, int]]] = {kind: set() for kind in _GUARDED}
     for one in batch:
         for guard in one.write.guards:
-            assert isinstance(guard, Exists)
-            wanted.setdefault(KINDS[guard.kind], set()).add(guard.id)
+            assert not isinstance(guard, NoneWhere)
+            number = guard.revision_number if isinstance(guard, Unchanged) else _ANY
+            wanted.setdefault(KINDS[guard.kind], set()).add((guard.id, number))
     conditions = []
-    for kind, ids in wanted.items():
+    for kind, guards in wanted.items():
         for one in batch:
-            ids.difference_update(record.id for record in one.inserts.get(kind, ((), ()))[0])
+            inserted = one.inserts.get(kind, ((), ()))[0]
+            guards -= {(record.id, number) for record in inserted for number in (_ANY, record.revision_number)}
+        exact = {id_ for id_, number in guards if number != _ANY}
+        left = sorted(pair for pair in guards if pair[1] != _ANY or pair[0] not in exact)
+        arguments += [[id_ for id_, _ in left], [number for _, number in left]]
         table = TABLES[kind]
-        arguments.append(sorted(ids))
-        place = f"${len(arguments)}::{table.types[0]}[]"
-        conditions.append(f"(SELECT count(*) FROM {table.name} WHERE id = ANY({place})) = cardinality({place})")
+        ids = f"${len(arguments) - 1}::{table.types[0]}[]"
+        numbers = f"(${len(arguments)}::int8[])[array_position({ids}, id)]"
+        # Counted, not joined: one scan by primary key, whatever the planner thinks of the array's size.
+        conditions.append(
+            f"(SELECT count(*) FILTER (WHERE {numbers} IN ({_ANY}, revision_number)) FROM {table.name}"
+            f" WHERE id = ANY({ids})) = cardinality({ids})"
+        )
     return conditions
 
 

@@ -8,12 +8,23 @@ from typing import NoReturn
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from alcor.contracts.store import AddressAllocator, Exists, Guard, Query, Store, Taken, Unchanged, Write
+from alcor.contracts.store import (
+    AddressAllocator,
+    Change,
+    Exists,
+    Guard,
+    Query,
+    Store,
+    Taken,
+    Unchanged,
+    Write,
+)
 from alcor.management_plane import access, settlement
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.port import decisions
 from alcor.management_plane.port.addresses import DrawnAddresses
 from alcor.management_plane.port.decisions import PortFields, Surroundings, WantedIp
+from alcor.management_plane.port.read_cache import Kept, ReadCache
 from alcor.management_plane.security_group import decisions as group_decisions
 from alcor.model import errors
 from alcor.model.addressing import ip_to_text, mac_to_text
@@ -23,11 +34,19 @@ from alcor.runtime.clock import Clock, new_ids, random_bytes
 
 
 class _Read(msgspec.Struct, frozen=True):
-    """What one attempt read: the surroundings, the groups, and the projects whose default group is not made."""
+    """What one attempt read: the surroundings, the groups, and the projects whose default group is not made.
+
+    `kept`: the part of it that was not read for this attempt. `asked_groups`: ids that the caller named.
+    """
 
     surroundings: Surroundings
     groups: dict[str, SecurityGroup]
     without_default: tuple[str, ...]
+    kept: Kept
+    asked_groups: tuple[str, ...]
+
+
+_NOTHING = Kept({}, {}, {})
 
 
 class PortService:
@@ -37,39 +56,64 @@ class PortService:
         self._store = store
         self._allocator = allocator
         self._clock = clock
+        self._cache = ReadCache()
+        store.listen(self._cache.on_change)
 
     async def create(
         self, caller: Caller, asks: Sequence[PortFields], *, port_group: PortGroup | None = None
     ) -> tuple[int, list[Port]]:
         """Make ports (and the group that they belong to), all or none; give the revision and the records."""
         ids = new_ids(len(asks))
+        afresh = False
 
         async def attempt() -> tuple[int, list[Port]]:
-            read = await self._read(caller, asks)
-            subnets = read.surroundings.subnets
-            wanted = [
-                decisions.wanted_ips(fields.fixed_ips, str(fields.network_id), subnets[str(fields.network_id)])
-                for fields in asks
-            ]
-            async with DrawnAddresses(self._allocator) as drawn:
-                await drawn.draw(
-                    [(str(fields.network_id), wants) for fields, wants in zip(asks, wanted, strict=True)],
-                    subnets,
-                )
-                ports = self._decide(caller, asks, ids, wanted, read, drawn.draws, port_group)
-                write = self._write(caller, ports, read, port_group)
-                try:
-                    revision = await self._store.commit(write)
-                except Taken as taken:
-                    _explain(taken, [fields.mac_address for fields in asks], was_drawn=drawn.forget(taken))
-                drawn.keep()
-            for want in (want for wants in wanted for want in wants if want.ip is not None):
-                assert want.subnet is not None
-                assert want.ip is not None
-                self._allocator.discard(want.subnet.id, want.ip)
-            return revision, ports
+            nonlocal afresh
+            read = await self._read(caller, asks, afresh=afresh)
+            afresh = True
+            try:
+                return await self._create(caller, asks, ids, read, port_group)
+            except (errors.Invalid, errors.Missing, errors.Conflict) as refusal:
+                if not (read.kept.networks or read.kept.groups):
+                    raise
+                raise settlement.Again from refusal  # what was kept may be out of date: never refuse by it
 
         return await settlement.settle(attempt)
+
+    def on_change(self, change: Change) -> None:
+        """Hear of a commit of any process: what it changed is read anew."""
+        self._cache.on_change(change)
+
+    async def _create(
+        self,
+        caller: Caller,
+        asks: Sequence[PortFields],
+        ids: Sequence[str],
+        read: _Read,
+        port_group: PortGroup | None,
+    ) -> tuple[int, list[Port]]:
+        networks, subnets = read.surroundings.networks, read.surroundings.subnets
+        access.require(caller, Network, networks, sorted({str(fields.network_id) for fields in asks}))
+        access.require(caller, SecurityGroup, read.groups, read.asked_groups)
+        wanted = [
+            decisions.wanted_ips(fields.fixed_ips, str(fields.network_id), subnets[str(fields.network_id)])
+            for fields in asks
+        ]
+        async with DrawnAddresses(self._allocator) as drawn:
+            await drawn.draw(
+                [(str(fields.network_id), wants) for fields, wants in zip(asks, wanted, strict=True)], subnets
+            )
+            ports = self._decide(caller, asks, ids, wanted, read, drawn.draws, port_group)
+            write = self._write(caller, ports, read, port_group)
+            try:
+                revision = await self._store.commit(write)
+            except Taken as taken:
+                _explain(taken, [fields.mac_address for fields in asks], was_drawn=drawn.forget(taken))
+            drawn.keep()
+        for want in (want for wants in wanted for want in wants if want.ip is not None):
+            assert want.subnet is not None
+            assert want.ip is not None
+            self._allocator.discard(want.subnet.id, want.ip)
+        return revision, ports
 
     async def update(
         self, caller: Caller, port_id: str, fields: PortFields, *, expected: int | None
@@ -144,7 +188,7 @@ class PortService:
         for subnet_id, ips in by_subnet.items():
             self._allocator.give_back(subnet_id, ips)
 
-    async def _read(self, caller: Caller, asks: Sequence[PortFields]) -> _Read:
+    async def _read(self, caller: Caller, asks: Sequence[PortFields], *, afresh: bool) -> _Read:
         network_ids = sorted({str(fields.network_id) for fields in asks})
         projects = sorted(
             {_project(caller, fields) for fields in asks if decisions.needs_default_group(fields)}
@@ -154,18 +198,35 @@ class PortService:
         for fields in asks:
             if fields.security_groups is not UNSET:
                 asked.update(fields.security_groups)
-        networks, of_networks, groups = await asyncio.gather(
-            self._store.get(Network, network_ids),
-            self._store.select(Subnet, Query(where={"network_id": network_ids})),
-            self._store.get(SecurityGroup, sorted(asked | set(default_ids))),
+        group_ids = sorted(asked | set(default_ids))
+        kept = _NOTHING if afresh else self._cache.find(network_ids, group_ids)
+        found = await self._fetch(
+            [id_ for id_ in network_ids if id_ not in kept.networks],
+            [id_ for id_ in group_ids if id_ not in kept.groups],
         )
-        access.require(caller, Network, networks, network_ids)
-        access.require(caller, SecurityGroup, groups, sorted(asked))
-        subnets: dict[str, list[Subnet]] = {network_id: [] for network_id in network_ids}
-        for subnet in of_networks:
-            subnets[subnet.network_id].append(subnet)
+        groups = found.groups | kept.groups
         without = tuple(project for group_id, project in default_ids.items() if group_id not in groups)
-        return _Read(Surroundings(networks, subnets), groups, without)
+        surroundings = Surroundings(found.networks | kept.networks, found.subnets | kept.subnets)
+        return _Read(surroundings, groups, without, kept, tuple(sorted(asked)))
+
+    async def _fetch(self, network_ids: Sequence[str], group_ids: Sequence[str]) -> Kept:
+        if not network_ids and not group_ids:
+            return _NOTHING
+        reading = self._cache.begin()
+        try:
+            networks, of_networks, groups = await asyncio.gather(
+                self._store.get(Network, network_ids),
+                self._store.select(Subnet, Query(where={"network_id": network_ids})),
+                self._store.get(SecurityGroup, group_ids),
+            )
+            subnets: dict[str, list[Subnet]] = {network_id: [] for network_id in network_ids}
+            for subnet in of_networks:
+                subnets[subnet.network_id].append(subnet)
+            found = Kept(networks, dict(subnets), groups)
+            self._cache.keep(reading, found)
+        finally:
+            self._cache.end(reading)
+        return found
 
     def _decide(
         self,
@@ -211,8 +272,14 @@ class PortService:
             if group_decisions.default_group_id(project) in used_groups
         ]
         used_subnets = {fixed.subnet_id for port in ports for fixed in port.fixed_ips}
-        guards: list[Guard] = [Exists("network", network_id) for network_id in read.surroundings.networks]
-        guards += [Exists("subnet", subnet_id) for subnet_id in sorted(used_subnets)]
+        guards: list[Guard] = []
+        for network_id, network in read.surroundings.networks.items():
+            # What was just read need only be there still; what was kept must be as it was.
+            is_kept = network_id in read.kept.networks
+            subnets = [it for it in read.surroundings.subnets[network_id] if it.id in used_subnets]
+            for kind, record in (("network", network), *(("subnet", subnet) for subnet in subnets)):
+                exact = Unchanged(kind, record.id, record.revision_number)
+                guards.append(exact if is_kept else Exists(kind, record.id))
         guards += [
             Exists("security_group", group_id) for group_id in sorted(used_groups) if group_id in read.groups
         ]
