@@ -14,16 +14,17 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 import alcor
-from alcor.contracts.agent_channel import PROTOCOL, Acknowledgement, Channel, Hello, Update
+from alcor.contracts.agent_channel import PROTOCOL, Acknowledgement, Channel, Hello, Unknown, Update
 from alcor.contracts.data_plane import DataPlane, HostFacts
-from alcor.host_agent import inbox, session, settings
+from alcor.host_agent import inbox, reporter, session, settings
 from alcor.host_agent.applier import Applier, Received
 from alcor.host_agent.journal import Journal
+from alcor.host_agent.neighbours import Neighbours
 from alcor.host_agent.reporter import PlugReport
 from alcor.host_agent.session import Session
 from alcor.host_agent.settings import AgentTiming
 from alcor.model import errors
-from alcor.model.ids import PortId
+from alcor.model.ids import PortId, Vni
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
 
@@ -63,6 +64,7 @@ class Agent:
         self._started_at = clock.now_us()
         self._applier = Applier(data_plane, journal, clock, log, timing)
         self._plugs = PlugReport()
+        self._neighbours = Neighbours()
         self._session: Session | None = None
         self._waiting: deque[Received] = deque()
         self._waiting_bytes = 0
@@ -99,6 +101,15 @@ class Agent:
     def unplugged(self, port_id: PortId) -> None:
         self._note_plug(port_id, is_plugged=False)
 
+    def unknown(self, vni: Vni, ip: bytes) -> bool:
+        if self._session is None or not self._session.introduced:
+            return False
+        is_first = not self._neighbours.has_questions
+        is_worth_waiting = self._neighbours.want(vni, ip, self._clock.monotonic_s())
+        if is_first and self._neighbours.has_questions:
+            asyncio.get_running_loop().call_soon(self._ask)
+        return is_worth_waiting
+
     def lost(self, reason: str) -> None:
         self._ready = False
         self._disturbances += 1
@@ -134,10 +145,13 @@ class Agent:
         self._wake.set()  # Hello is sent from the loop, between two changes of the state
         try:
             reason = await current.read(
-                epoch_min=inbox.newest(self._applier.state).epoch, on_update=self._take_update
+                epoch_min=inbox.newest(self._applier.state).epoch,
+                on_update=self._take_update,
+                on_unknown=self._take_unknown,
             )
         finally:
             self._session = None
+            self._neighbours.forget()
             self._waiting.clear()  # not acknowledged: the controller finds out by our next Hello
             self._waiting_bytes = 0
         self._log.info("controller_left", host=self._facts.host, url=url, reason=reason)
@@ -150,6 +164,14 @@ class Agent:
         self._waiting.append(Received(update, frame, self._clock.monotonic_s()))
         self._waiting_bytes += len(frame)
         self._wake.set()
+
+    def _take_unknown(self, answer: Unknown) -> None:
+        self._neighbours.heard(answer, self._clock.monotonic_s())
+
+    def _ask(self) -> None:
+        for ask in self._neighbours.take():
+            if self._session is not None and self._session.introduced:
+                self._session.send(ask)
 
     # The one loop that changes the state: events only wake it, it compares wanted with held.
 
@@ -191,6 +213,7 @@ class Agent:
         self._waiting_bytes = 0
         self._room.set()
         answers = await self._applier.apply(batch)
+        self._neighbours.arrived(self._applier.state, [one.update for one in batch])
         if self._in_force.is_set():
             self._send(answers)  # to the stream they came by: another one is introduced only by this loop
         await self._applier.compact()
@@ -211,6 +234,7 @@ class Agent:
                 started_at=self._started_at,
                 held=self._applier.held(),
                 plugged=tuple(self._data_plane.plugged_ports()),
+                learned=reporter.learned(self._applier.state),
             )
         )
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from alcor.contracts.agent_channel import Acknowledgement, Held, Outcome, Plugs, SectionResult
+from alcor.contracts.agent_channel import Acknowledgement, Held, Learned, Outcome, Plugs, SectionResult
 from alcor.host_agent.inbox import Decision
 from alcor.model import goal_state
-from alcor.model.goal_state import HostState, SectionKey, SectionUpdate
+from alcor.model.goal_state import HostState, NetworkSection, SectionKey, SectionUpdate
 from alcor.model.ids import PortId
 
 
@@ -42,6 +42,18 @@ def held(state: HostState, refused: Mapping[SectionKey, str]) -> tuple[Held, ...
         for key in sorted(state.sections)
         if key not in refused
     )
+
+
+def learned(state: HostState) -> tuple[Learned, ...]:
+    """Name the placements held because they were asked for. Cost: O(placements of on-demand networks)."""
+    found = []
+    for key in sorted(state.sections):
+        section = state.sections[key]
+        if isinstance(section, NetworkSection) and section.network is not None and section.network.on_demand:
+            ports = tuple(port_id for port_id in section.placements if port_id not in section.ports)
+            if ports:
+                found.append(Learned(section.network.id, ports))
+    return tuple(found)
 
 
 class PlugReport:

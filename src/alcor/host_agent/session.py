@@ -13,6 +13,7 @@ from alcor.contracts.agent_channel import (
     Farewell,
     FromAgent,
     FromController,
+    Unknown,
     Update,
     Welcome,
 )
@@ -20,6 +21,7 @@ from alcor.host_agent.settings import AgentTiming
 from alcor.model.ids import HostId
 
 OnUpdate = Callable[[Update, bytes], Awaitable[None]]
+OnUnknown = Callable[[Unknown], None]
 _decoder: msgspec.msgpack.Decoder[FromController] = msgspec.msgpack.Decoder(FromController)
 _encoder = msgspec.msgpack.Encoder()
 
@@ -55,8 +57,8 @@ class Session:
         """End the stream; `read` returns."""
         self._channel.close(reason)
 
-    async def read(self, *, epoch_min: int, on_update: OnUpdate) -> str:
-        """Pass on updates until the stream ends. Gives the reason. `epoch_min`: the newest epoch held."""
+    async def read(self, *, epoch_min: int, on_update: OnUpdate, on_unknown: OnUnknown) -> str:
+        """Pass on what is heard until the stream ends, and give the reason. `epoch_min`: the newest epoch held."""
         self._timer = self._loop.call_later(self._timing.beat_s, self._tick)
         try:
             while (frame := await self._channel.receive()) is not None:
@@ -70,6 +72,8 @@ class Session:
                     self._busy = True
                     await on_update(message, frame)
                     self._busy = False
+                elif isinstance(message, Unknown):
+                    on_unknown(message)
                 else:
                     self._hear(message, epoch_min)
         finally:
