@@ -154,6 +154,7 @@ class FailingDataPlane:
         self.synchronised: list[bool] = []
         self.plugged: list[PortId] = []
         self.is_closed = False
+        self.tokens: list[int] = []
         self.events: DataPlaneEvents | None = None
         self._is_busy = False
 
@@ -185,6 +186,9 @@ class FailingDataPlane:
 
         await self._alone(work)
         return self._refusals({update.key for update in updates})
+
+    def grant(self, token: int) -> None:
+        self.tokens.append(token)
 
     def plugged_ports(self) -> Sequence[PortId]:
         return sorted(self.plugged)

@@ -8,6 +8,7 @@ import pytest_asyncio
 from ovs_scene import Scene, needs_ovs
 
 from alcor.data_plane.ovs.encoding import ALCOR_MARK, MARK_MASK, MARK_SHIFT, FlowEncoder
+from alcor.data_plane.ovs.endpoint import Endpoint
 from alcor.data_plane.ovs.flow_table import FlowTable
 from alcor.data_plane.ovs.openflow import OpenFlowConnection, RefusedFlow
 from alcor.data_plane.pipeline.flow import (
@@ -90,7 +91,7 @@ async def scene() -> AsyncIterator[Scene]:
 @pytest_asyncio.fixture(loop_scope="module")
 async def connection(scene: Scene) -> AsyncIterator[OpenFlowConnection]:
     path = scene.hosts[0].emulated.run_dir / "br-int.mgmt"
-    connection = await OpenFlowConnection.open(str(path), on_packet=print, on_lost=print)
+    connection = await OpenFlowConnection.open(Endpoint(path=str(path)), on_packet=print, on_lost=print)
     yield connection
     connection.close()
 
@@ -186,4 +187,4 @@ async def test_a_large_bundle_goes_through_with_bounded_buffers(
 
 async def test_a_socket_that_is_not_there_is_unavailable(scene: Scene) -> None:
     with pytest.raises(Unavailable):
-        await OpenFlowConnection.open("/run/nowhere.mgmt", on_packet=print, on_lost=print)
+        await OpenFlowConnection.open(Endpoint(path="/run/nowhere.mgmt"), on_packet=print, on_lost=print)

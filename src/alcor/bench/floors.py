@@ -13,6 +13,7 @@ from alcor.adapters.postgres.embedded import EmbeddedPostgres
 from alcor.bench.hosts import OvsLab
 from alcor.data_plane.ovs import setup
 from alcor.data_plane.ovs.encoding import FlowEncoder
+from alcor.data_plane.ovs.endpoint import Endpoint
 from alcor.data_plane.ovs.openflow import OpenFlowConnection
 from alcor.data_plane.pipeline.flow import Flow
 from alcor.data_plane.pipeline.program import FlowProgram
@@ -122,7 +123,7 @@ class _ScratchHost:
         bridge = ["add-br", SCRATCH_BRIDGE, "--", "set", "bridge", SCRATCH_BRIDGE, *options]
         await asyncio.to_thread(self._host.vsctl, bridge)
         self._connection = await OpenFlowConnection.open(
-            self._socket, on_packet=lambda _: None, on_lost=lambda _: None
+            Endpoint(path=self._socket), on_packet=lambda _: None, on_lost=lambda _: None
         )
 
     def follow(self) -> None:

@@ -17,6 +17,7 @@ COMMANDS = {
     "hosts": "alcor.cli.hosts",
     "trace": "alcor.cli.trace",
     "bench": "alcor.cli.bench",
+    "certificate": "alcor.cli.certificate",
     "demo": "alcor.cli.demo",
 }
 EXIT_FAILED = 1

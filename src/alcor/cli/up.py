@@ -12,7 +12,7 @@ from alcor.processes.region import Region, RegionSettings
 from alcor.runtime.event_log import EventLog, Level
 
 
-def _default_data_dir() -> Path:
+def default_data_dir() -> Path:
     return Path("/var/lib/alcor") if os.geteuid() == 0 else Path.home() / ".local" / "share" / "alcor"
 
 
@@ -20,7 +20,7 @@ def _default_data_dir() -> Path:
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    default=_default_data_dir,
+    default=default_data_dir,
     show_default="/var/lib/alcor as root",
     help="Where the embedded store keeps its data; found again at the next start.",
 )

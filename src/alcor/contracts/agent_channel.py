@@ -9,6 +9,8 @@
       Beat <------------------------------->  silence is noticed
       Ask(addresses) --------------------->  where are they? (on-demand networks)
       <------- Update | Unknown               found ones are goal state from now on
+      <------- Rescue, RescueEnd              write for a neighbour
+      RescueReport ----------------------->
 
 On a stream each message is one frame: 4 bytes length (big endian, at most FRAME_MAX) and msgpack.
 """
@@ -66,6 +68,10 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     held: tuple[Held, ...] = ()
     plugged: tuple[PortId, ...] = ()
     learned: tuple["Learned", ...] = ()  # what it asked for earlier and still holds
+    # A neighbour that writes for the host, by order of the controller and under the order's token; or nobody.
+    rescuer: HostId = HostId("")
+    token: int = 0
+    helps: bool = False  # it can rescue neighbours
 
 
 class SectionResult(msgspec.Struct, frozen=True, array_like=True):
@@ -142,6 +148,9 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
 
     protocol: int
     epoch: int
+    # Under it the agent writes to its data plane, so that whoever wrote before is refused there. It grows with
+    # every change of writer; 0: none.
+    token: int = 0
 
 
 class Farewell(msgspec.Struct, frozen=True, array_like=True, tag="farewell"):
@@ -160,8 +169,45 @@ class Update(msgspec.Struct, frozen=True, array_like=True, tag="update"):
     complete: bool = False
 
 
-FromAgent: TypeAlias = Hello | Acknowledgement | Plugs | Beat | Ask | Release
-FromController: TypeAlias = Welcome | Update | Beat | Farewell | Unknown
+class Rescue(msgspec.Struct, frozen=True, array_like=True, tag="rescue"):
+    """Write for a neighbour whose agent is dead, over a stream of your own that says Hello in its name."""
+
+    target: HostId
+    vtep: bytes
+    zone: str
+    data_plane: str
+    token: int
+    lease_s: float  # without a word from the controller on that stream for so long: stop
+
+
+class RescueEnd(msgspec.Struct, frozen=True, array_like=True, tag="rescue_end"):
+    """Stop writing for a neighbour."""
+
+    target: HostId
+    token: int
+    reason: str
+
+
+class RescueOutcome(IntEnum):
+    """What became of an order. That it was carried out is told by the Hello in the target's name."""
+
+    UNSPECIFIED = 0
+    NO_ANSWER = 1  # the target's data plane does not answer
+    REFUSED = 2  # not by this host, or not now
+    ENDED = 3
+
+
+class RescueReport(msgspec.Struct, frozen=True, array_like=True, tag="rescue_report"):
+    """A neighbour does not write for a host, or no longer."""
+
+    target: HostId
+    token: int
+    outcome: RescueOutcome
+    reason: str
+
+
+FromAgent: TypeAlias = Hello | Acknowledgement | Plugs | Beat | Ask | Release | RescueReport
+FromController: TypeAlias = Welcome | Update | Beat | Farewell | Unknown | Rescue | RescueEnd
 
 
 class Channel(Protocol):

@@ -6,7 +6,11 @@ from typing import Protocol
 import msgspec
 
 from alcor.model.goal_state import HostState, SectionKey, SectionUpdate
-from alcor.model.ids import HostId, PortId
+from alcor.model.ids import HostId, PortId, Vni
+
+# Where a host's data plane answers to a neighbour that rescues it, over TLS, on its tunnel address.
+RESCUE_DATABASE_PORT = 6640
+RESCUE_OPENFLOW_PORT = 6653
 
 
 class HostFacts(msgspec.Struct, frozen=True):
@@ -35,12 +39,20 @@ class DataPlaneEvents(Protocol):
         """It is there no longer."""
         ...
 
+    def unknown(self, vni: Vni, ip: bytes) -> bool:
+        """A packet is for an address of an on-demand network that is not held. False: it need not wait."""
+        ...
+
     def lost(self, reason: str) -> None:
         """The data plane does not answer; nothing is known to be in force until `synchronise` succeeds."""
         ...
 
     def ready(self) -> None:
         """The data plane answers (again) and wants `synchronise`."""
+        ...
+
+    def fenced(self, writer: str) -> None:
+        """Another writer holds the data plane: nothing more is written until `DataPlane.grant` is called."""
         ...
 
 
@@ -63,6 +75,10 @@ class DataPlane(Protocol):
 
     async def apply(self, state: HostState, updates: Sequence[SectionUpdate]) -> Sequence[Refusal]:
         """Put updates in force, atomically; confirmed on return. `state` has them already. O(updates)."""
+        ...
+
+    def grant(self, token: int) -> None:
+        """Write under this token from now on; older ones are refused by the data plane itself."""
         ...
 
     def plugged_ports(self) -> Sequence[PortId]:

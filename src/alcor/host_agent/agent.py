@@ -14,17 +14,30 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 import alcor
-from alcor.contracts.agent_channel import PROTOCOL, Acknowledgement, Channel, Hello, Unknown, Update
+from alcor.contracts.agent_channel import (
+    PROTOCOL,
+    Acknowledgement,
+    Channel,
+    Hello,
+    Rescue,
+    RescueEnd,
+    RescueOutcome,
+    RescueReport,
+    Unknown,
+    Update,
+    Welcome,
+)
 from alcor.contracts.data_plane import DataPlane, HostFacts
 from alcor.host_agent import inbox, reporter, session, settings
 from alcor.host_agent.applier import Applier, Received
 from alcor.host_agent.journal import Journal
 from alcor.host_agent.neighbours import Neighbours
 from alcor.host_agent.reporter import PlugReport
-from alcor.host_agent.session import Session
+from alcor.host_agent.rescue_duty import NeighborHelp, RescueDuty
+from alcor.host_agent.session import Other, Session
 from alcor.host_agent.settings import AgentTiming
 from alcor.model import errors
-from alcor.model.ids import PortId, Vni
+from alcor.model.ids import HostId, PortId, Vni
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
 
@@ -32,6 +45,8 @@ WAITING_UPDATES_MAX = 256
 WAITING_BYTES_MAX = (
     16 * 1024 * 1024
 )  # beyond it the stream is read no further, and the controller's backlog grows
+
+TAKE_OVER_S = 15.0  # from the controller's grant until a data plane that another wrote to is ours
 
 Connect = Callable[[str], Awaitable[Channel]]
 
@@ -51,7 +66,10 @@ class Agent:
         *,
         urls: Sequence[str],
         timing: AgentTiming = settings.USUAL,
+        help_of: NeighborHelp | None = None,
+        rescue: RescueDuty | None = None,
     ) -> None:
+        """`help_of`: rescues neighbours by order. `rescue`: this agent is itself such a rescue."""
         self._facts = facts
         self._zone = zone
         self._data_plane = data_plane
@@ -61,6 +79,8 @@ class Agent:
         self._log = log
         self._urls = tuple(urls)
         self._timing = timing
+        self._help = help_of
+        self._rescue = rescue
         self._started_at = clock.now_us()
         self._applier = Applier(data_plane, journal, clock, log, timing)
         self._plugs = PlugReport()
@@ -68,10 +88,13 @@ class Agent:
         self._session: Session | None = None
         self._waiting: deque[Received] = deque()
         self._waiting_bytes = 0
+        self._heard_at_s = 0.0
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._ready = False  # the data plane answers
         self._in_force = asyncio.Event()  # and holds the state, but for what it refuses
+        self._fenced_by = ""  # who writes to it instead of us, until the controller grants a newer token
+        self._presentable = asyncio.Event()  # in force, or fenced: either is worth a Hello
         self._disturbances = 0  # how often it was lost or asked to be synchronised
         self._retry_timer: asyncio.TimerHandle | None = None
         self._retry_due = False
@@ -90,6 +113,8 @@ class Agent:
         finally:
             if self._retry_timer is not None:
                 self._retry_timer.cancel()
+            if self._help is not None:
+                await self._help.close()
             await self._data_plane.close()
             self._journal.close()
 
@@ -117,17 +142,35 @@ class Agent:
 
     def ready(self) -> None:
         self._ready = True
+        self._fenced_by = ""
         self._disturbances += 1
         if self._in_force.is_set():
             self._data_plane_failed("it asks to be synchronised")
         self._wake.set()
+
+    def fenced(self, writer: str) -> None:
+        if self._rescue is not None:
+            self._rescue.over(f"'{writer}' took over")
+            return
+        self._log.warning("fenced", host=self._facts.host, writer=writer)
+        self._fenced_by = writer
+        self._applier.forget()
+        self._presentable.set()
+        self._wake.set()
+
+    @property
+    def heard_at_s(self) -> float:
+        """When the controller was heard last, by the loop's clock; 0 before it ever was."""
+        if self._session is not None:
+            self._heard_at_s = max(self._heard_at_s, self._session.heard_at_s)
+        return self._heard_at_s
 
     # Connecting and reading.
 
     async def _stay_connected(self) -> None:
         attempt = 0
         while True:
-            await self._in_force.wait()
+            await self._presentable.wait()
             url = self._urls[attempt % len(self._urls)]
             try:
                 channel = await self._connect(url)
@@ -147,9 +190,10 @@ class Agent:
             reason = await current.read(
                 epoch_min=inbox.newest(self._applier.state).epoch,
                 on_update=self._take_update,
-                on_unknown=self._take_unknown,
+                on_other=self._hear,
             )
         finally:
+            self._heard_at_s = self.heard_at_s
             self._session = None
             self._neighbours.forget()
             self._waiting.clear()  # not acknowledged: the controller finds out by our next Hello
@@ -173,6 +217,34 @@ class Agent:
             if self._session is not None and self._session.introduced:
                 self._session.send(ask)
 
+    def _hear(self, message: Other) -> None:
+        match message:
+            case Welcome(token=token):
+                if token:
+                    self._data_plane.grant(token)
+                if self._fenced_by and self._session is not None:
+                    current = self._session
+                    asyncio.get_running_loop().call_later(TAKE_OVER_S, self._give_up, current)
+            case Rescue():
+                if self._help is not None:
+                    self._help.order(message, self._report)
+                else:
+                    why = "it has no certificate"
+                    self._report(RescueReport(message.target, message.token, RescueOutcome.REFUSED, why))
+            case RescueEnd():
+                if self._help is not None:
+                    self._help.end(message)
+            case Unknown():
+                self._take_unknown(message)
+
+    def _report(self, report: RescueReport) -> None:
+        if self._session is not None and self._session.introduced:
+            self._session.send(report)
+
+    def _give_up(self, current: Session) -> None:
+        if self._session is current and not self._in_force.is_set():
+            current.close("the data plane was not taken over in time")
+
     # The one loop that changes the state: events only wake it, it compares wanted with held.
 
     async def _apply_for_ever(self) -> None:
@@ -190,6 +262,8 @@ class Agent:
         if self._ready and not self._in_force.is_set():
             await self._synchronise()
         if not self._in_force.is_set():
+            if self._fenced_by:
+                self._introduce()
             return
         self._introduce()
         if self._waiting:
@@ -204,6 +278,7 @@ class Agent:
         if disturbances != self._disturbances:
             return  # lost or ready anew in the meantime: that has woken the loop again
         self._in_force.set()
+        self._presentable.set()
         self._log.info("data_plane_synchronised", host=self._facts.host, refused=self._applier.refused)
         self._send([news])
 
@@ -223,6 +298,7 @@ class Agent:
         if current is None or current.introduced or not current.is_open:
             return
         self._plugs.take()
+        is_known = self._in_force.is_set()  # if not, another writes: we claim nothing (law 1)
         current.introduce(
             Hello(
                 protocol=PROTOCOL,
@@ -232,9 +308,12 @@ class Agent:
                 data_plane=self._data_plane.name,
                 agent_version=alcor.__version__,
                 started_at=self._started_at,
-                held=self._applier.held(),
-                plugged=tuple(self._data_plane.plugged_ports()),
+                held=self._applier.held() if is_known else (),
+                plugged=tuple(self._data_plane.plugged_ports()) if is_known else (),
                 learned=reporter.learned(self._applier.state),
+                rescuer=self._rescue.rescuer if self._rescue is not None else HostId(""),
+                token=self._rescue.token if self._rescue is not None else 0,
+                helps=self._help is not None,
             )
         )
 
@@ -248,6 +327,7 @@ class Agent:
     def _data_plane_failed(self, reason: str) -> None:
         """Nothing is known to be in force: end the stream at once."""
         self._in_force.clear()
+        self._presentable.clear()
         self._log.warning("data_plane_lost", host=self._facts.host, reason=reason)
         if self._session is not None:
             self._session.close(f"the data plane is lost: {reason}")

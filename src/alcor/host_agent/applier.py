@@ -47,6 +47,16 @@ class Applier:
         self.state = self._journal.load()
         self._log.info("journal_loaded", sections=len(self.state.sections))
 
+    def forget(self) -> None:
+        """Forget everything: another wrote to the data plane meanwhile, and what we hold may be older."""
+        self.state = HostState()
+        self._refused = {}
+        self._knows_all = False
+        try:
+            self._journal.compact(self.state)
+        except errors.Unavailable as error:
+            self._log.warning("journal_not_compacted", reason=error.message)
+
     @property
     def refused(self) -> int:
         """How many sections the data plane refuses."""

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import msgspec
 
@@ -13,6 +14,8 @@ from alcor.contracts.agent_channel import (
     Farewell,
     FromAgent,
     FromController,
+    Rescue,
+    RescueEnd,
     Unknown,
     Update,
     Welcome,
@@ -20,8 +23,9 @@ from alcor.contracts.agent_channel import (
 from alcor.host_agent.settings import AgentTiming
 from alcor.model.ids import HostId
 
+Other: TypeAlias = Welcome | Unknown | Rescue | RescueEnd  # what the agent acts on at once
 OnUpdate = Callable[[Update, bytes], Awaitable[None]]
-OnUnknown = Callable[[Unknown], None]
+OnOther = Callable[[Other], None]
 _decoder: msgspec.msgpack.Decoder[FromController] = msgspec.msgpack.Decoder(FromController)
 _encoder = msgspec.msgpack.Encoder()
 
@@ -32,6 +36,7 @@ class Session:
     def __init__(self, channel: Channel, timing: AgentTiming) -> None:
         self.introduced = False
         self.welcomed = False
+        self.heard_at_s = 0.0  # of the loop's clock
         self._channel = channel
         self._timing = timing
         self._loop = asyncio.get_running_loop()
@@ -57,12 +62,13 @@ class Session:
         """End the stream; `read` returns."""
         self._channel.close(reason)
 
-    async def read(self, *, epoch_min: int, on_update: OnUpdate, on_unknown: OnUnknown) -> str:
-        """Pass on what is heard until the stream ends, and give the reason. `epoch_min`: the newest epoch held."""
+    async def read(self, *, epoch_min: int, on_update: OnUpdate, on_other: OnOther) -> str:
+        """Pass on what is heard until the end, and give its reason. `epoch_min`: the newest epoch held."""
         self._timer = self._loop.call_later(self._timing.beat_s, self._tick)
         try:
             while (frame := await self._channel.receive()) is not None:
                 self._quiet_turns = 0
+                self.heard_at_s = self._loop.time()
                 try:
                     message = _decoder.decode(frame)
                 except msgspec.DecodeError as error:
@@ -72,16 +78,14 @@ class Session:
                     self._busy = True
                     await on_update(message, frame)
                     self._busy = False
-                elif isinstance(message, Unknown):
-                    on_unknown(message)
                 else:
-                    self._hear(message, epoch_min)
+                    self._hear(message, epoch_min, on_other)
         finally:
             self._timer.cancel()
             self.close("the agent ends")
         return self._channel.close_reason or ""
 
-    def _hear(self, message: Welcome | Beat | Farewell | Update, epoch_min: int) -> None:
+    def _hear(self, message: Other | Beat | Farewell, epoch_min: int, on_other: OnOther) -> None:
         match message:
             case Welcome() if message.protocol != PROTOCOL:
                 self.close(f"the controller speaks protocol {message.protocol}, this agent {PROTOCOL}")
@@ -90,10 +94,13 @@ class Session:
                 self.close(f"the controller's epoch {message.epoch} is behind {epoch_min}, which is held")
             case Welcome():
                 self.welcomed = True
+                on_other(message)
             case Farewell():
                 self.close(f"the controller says farewell: {message.reason}")
-            case Beat() | Update():
+            case Beat():
                 pass
+            case _:
+                on_other(message)
 
     def _tick(self) -> None:
         if self.introduced:

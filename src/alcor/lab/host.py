@@ -48,8 +48,8 @@ class EmulatedHost:
 
     def start_database(self) -> None:
         """Start `ovsdb-server` on what the database holds."""
-        remote = f"--remote=punix:{self.run_dir}/db.sock"
-        self._run_daemon(DATABASE, [f"{self.run_dir}/conf.db", remote])
+        remotes = [f"--remote=punix:{self.run_dir}/db.sock", *_LISTENERS]
+        self._run_daemon(DATABASE, [f"{self.run_dir}/conf.db", *remotes])
 
     def start_switch(self) -> None:
         """Start `ovs-vswitchd` again: as a host's network configuration would, this gives back the address."""
@@ -104,6 +104,13 @@ class EmulatedHost:
         namespaces.batch([f"addr replace {address} dev br-phy", "link set br-phy up"], namespace=self.namespace)
 
 
+# As Debian starts it: what else it listens on, and with which certificate, is in the database itself.
+_LISTENERS = (
+    "--remote=db:Open_vSwitch,Open_vSwitch,manager_options",
+    "--private-key=db:Open_vSwitch,SSL,private_key",
+    "--certificate=db:Open_vSwitch,SSL,certificate",
+    "--ca-cert=db:Open_vSwitch,SSL,ca_cert",
+)
 _FILES = (("unixctl", "ctl"), ("pidfile", "pid"), ("log-file", "log"))
 
 

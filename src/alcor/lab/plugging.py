@@ -1,6 +1,7 @@
 """Plugs one workload at a time over an open database connection, as a hypervisor does: no process is forked."""
 
 from alcor.data_plane.ovs.attachments import PORT_ID
+from alcor.data_plane.ovs.endpoint import Endpoint
 from alcor.data_plane.ovs.ovsdb import Operation, OvsdbConnection
 from alcor.lab.host import EmulatedHost
 from alcor.lab.workload import BRIDGE, Workload
@@ -25,7 +26,7 @@ class Plugger:
     async def _connection(self, host: EmulatedHost) -> OvsdbConnection:
         if host.namespace not in self._connections:
             self._connections[host.namespace] = await OvsdbConnection.open(
-                str(host.run_dir / "db.sock"), on_update=lambda _: None, on_lost=lambda _: None
+                Endpoint(path=str(host.run_dir / "db.sock")), on_update=lambda _: None, on_lost=lambda _: None
             )
         return self._connections[host.namespace]
 

@@ -177,15 +177,13 @@ class ComputeHost:
 
     async def stop_agent(self) -> None:
         """End the agent's process; the switch forwards on."""
-        task, self._task = self._task, None
+        task = self._kill()
         if task is not None:
-            self.stopped_at = self._clock.monotonic_s()
-            task.cancel()
             await asyncio.wait((task,))
 
     async def reboot(self, vtep: bytes) -> None:
         """Lose everything but the disk, of which the end may be torn; come back at another address."""
-        await self.stop_agent()
+        task = self._kill()
         now_s = self._clock.monotonic_s()
         self.unplugged_at.update(dict.fromkeys(self.switch.plugged, now_s))
         self.facts = HostFacts(self.id, vtep, self.facts.router_mac)
@@ -193,6 +191,8 @@ class ComputeHost:
         self._fabric.leave(self.switch)
         self.emptied_at = now_s
         self._power_on()
+        if task is not None:
+            await asyncio.wait((task,))
 
     def plug(self, port_id: PortId) -> None:
         """Attach a workload."""
@@ -210,6 +210,13 @@ class ComputeHost:
         if before is not None and version < before:
             self._violation(f"host {self.id}: {key} went back from {before} to {version}")
         self._versions[key] = version
+
+    def _kill(self) -> asyncio.Task[None] | None:
+        task, self._task = self._task, None
+        if task is not None:
+            self.stopped_at = self._clock.monotonic_s()
+            task.cancel()
+        return task
 
     def _power_on(self) -> None:
         self.switch = SimulatedHost(self.facts)

@@ -135,7 +135,7 @@ class AttachmentView:
             numbers = _set_of(values["ofport"])
             self._ofports[row] = numbers[0] if numbers and isinstance(numbers[0], int) else -1
         held = self._external_ids.setdefault(row, {})
-        for key, value in _map_of(values.get("external_ids")):
+        for key, value in map_of(values.get("external_ids")):
             if held.get(key) == value:
                 del held[key]  # a difference that repeats what is held takes it away
             else:
@@ -191,7 +191,8 @@ def _references(value: Json) -> set[str]:
     return {atom for atom in _set_of(value) if isinstance(atom, str)}
 
 
-def _map_of(value: Json) -> list[tuple[str, str]]:
+def map_of(value: Json) -> list[tuple[str, str]]:
+    """Give the pairs of a column that holds a map."""
     if not (isinstance(value, list) and len(value) == 2 and isinstance(value[1], list)):
         return []
     pairs = []

@@ -12,10 +12,13 @@ from pathlib import Path
 
 from alcor.contracts.data_plane import DataPlaneEvents, HostFacts, Refusal
 from alcor.data_plane import answering
-from alcor.data_plane.ovs import blame
+from alcor.data_plane.ovs import blame, endpoint
 from alcor.data_plane.ovs.answers import Answers
+from alcor.data_plane.ovs.endpoint import SwitchEndpoints
+from alcor.data_plane.ovs.fence import Bid, Fenced
 from alcor.data_plane.ovs.flow_table import RefusedByBridge
 from alcor.data_plane.ovs.session import Session
+from alcor.data_plane.ovs.setup import Exposure
 from alcor.data_plane.ovs.turns import Turns
 from alcor.data_plane.pipeline import refusal
 from alcor.data_plane.pipeline.flow import Action, Flow, FlowChange, FlowKey
@@ -38,14 +41,27 @@ BACKOFF_MAX_S = 2.0
 class OvsDataPlane:
     """Implements `contracts.data_plane.DataPlane`. Owner of the session, the program and what is plugged.
 
-    `run_dir` is where Open vSwitch keeps its sockets: `db.sock` and `<bridge>.mgmt`.
+    `place`: the directory where Open vSwitch keeps its sockets, or the listeners of another host's.
+    `bid`: who writes (this host, or the neighbour that rescues it) and under which token, see `fence`.
     """
 
     name = "ovs"
 
-    def __init__(self, facts: HostFacts, run_dir: Path, log: EventLog, bridge: str = BRIDGE) -> None:
+    def __init__(
+        self,
+        facts: HostFacts,
+        place: Path | SwitchEndpoints,
+        log: EventLog,
+        bridge: str = BRIDGE,
+        *,
+        bid: Bid | None = None,
+        exposure: Exposure | None = None,
+    ) -> None:
         self._facts = facts
-        self._run_dir = run_dir
+        self._endpoints = endpoint.local(place, bridge) if isinstance(place, Path) else place
+        self._bid = bid or Bid(0, facts.host)
+        self._exposure = exposure
+        self._granted = asyncio.Event()
         self._log = log
         self._bridge = bridge
         self._clock = SystemClock()
@@ -88,6 +104,14 @@ class OvsDataPlane:
     async def apply(self, state: HostState, updates: Sequence[SectionUpdate]) -> Sequence[Refusal]:
         """Put updates in force in one atomic bundle."""
         return await self._turns.take(lambda: self._apply(state, updates))
+
+    def grant(self, token: int) -> None:
+        """Claim the switch under this token, or under the newest one granted."""
+        if token > self._bid.token:
+            self._bid = Bid(token, self._bid.writer)
+            self._granted.set()
+            if self._session is not None:
+                self._supervisor.start("ovs claim", self._claim())
 
     def plugged_ports(self) -> Sequence[PortId]:
         """Name the ports known here whose workload is attached, sorted."""
@@ -182,14 +206,23 @@ class OvsDataPlane:
         backoff_s = BACKOFF_FIRST_S
         while True:
             self._ended.clear()
+            self._granted.clear()
             session = Session(
                 self._bridge,
+                self._bid,
+                exposure=self._exposure,
                 on_packet=self._answers.put,
                 on_attachments=self._touch,
                 on_lost=self._lose,
             )
             try:
-                await session.open(self._run_dir)
+                await session.open(self._endpoints)
+            except Fenced as error:
+                session.close()
+                self._log.warning("switch_fenced", host=self._facts.host, writer=error.writer)
+                self._events.fenced(error.writer)
+                await self._granted.wait()
+                continue
             except AlcorError as error:
                 session.close()
                 self._log.info("switch_not_ready", reason=error.message)
@@ -263,6 +296,16 @@ class OvsDataPlane:
                 await self._turns.take(self._repair_drift)
             except AlcorError as error:
                 self._log.info("drift_not_checked", reason=error.message)
+
+    async def _claim(self) -> None:
+        session = self._session
+        if session is None or session.token >= self._bid.token:
+            return
+        try:
+            await session.claim(self._bid)
+        except AlcorError as error:
+            session.close()
+            self._lose(error.message)
 
     # -- callbacks of the session; none of them blocks
 

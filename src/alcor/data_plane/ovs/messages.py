@@ -40,6 +40,8 @@ class Kind(IntEnum):
     MULTIPART_REPLY = 19
     BARRIER_REQUEST = 20
     BARRIER_REPLY = 21
+    ROLE_REQUEST = 24
+    ROLE_STATUS = 30
     BUNDLE_CONTROL = 33
     BUNDLE_ADD = 34
 
@@ -72,6 +74,8 @@ class PacketIn(NamedTuple):
 
 
 _ATOMIC_ORDERED = 3
+_ROLE_MASTER, _ROLE_SLAVE = 2, 3
+_IS_SLAVE = (1, 10)  # of a request that only a master may make
 _FLOW_STATISTICS = 1
 _VENDOR_NICIRA = 0x00002320
 _FLUSH_ZONE = 29  # NXT_CT_FLUSH_ZONE of Open vSwitch
@@ -88,6 +92,7 @@ _ERROR_TYPES = {
     3: "an instruction is not accepted",
     4: "a match is not accepted",
     5: "the flow is not accepted",
+    11: "the role is not given",
     13: "the request failed in the switch",
     17: "the bundle failed",
     0xFFFF: "an extension is not accepted",
@@ -96,6 +101,7 @@ _ERROR_CODES = {
     (1, 1): "unknown type of message",
     (1, 6): "wrong length",
     (1, 9): "no such table",
+    (1, 10): "another is the master",
     (2, 0): "unknown type of action",
     (2, 4): "no such output",
     (2, 5): "wrong argument",
@@ -107,6 +113,7 @@ _ERROR_CODES = {
     (4, 10): "a field occurs twice",
     (5, 1): "the table is full",
     (5, 2): "no such table",
+    (11, 0): "a newer master was here",
     (17, 3): "timed out",
     (17, 12): "one of its messages failed",
 }
@@ -125,6 +132,11 @@ def hello(number: int) -> bytes:
 def receive_packets(number: int) -> bytes:
     """Ask for packets: a switch sends none to a connection that it did not open, until this is set."""
     return message(Kind.SET_CONFIG, number, struct.pack("!HH", 0, WHOLE_PACKET))
+
+
+def master_role(number: int, generation: int) -> bytes:
+    """Ask to be master; a generation older than the newest seen is refused (OpenFlow 1.4, 7.3.9)."""
+    return message(Kind.ROLE_REQUEST, number, struct.pack("!IxxxxQ", _ROLE_MASTER, generation))
 
 
 def bundle_control(number: int, bundle: int, what: Bundle) -> bytes:
@@ -199,6 +211,17 @@ def packet_out(number: int, actions: tuple[Action, ...], data: bytes) -> bytes:
     encoded = encode_actions(actions)
     head = struct.pack("!IIHxxxxxx", 0xFFFFFFFF, PORT_CONTROLLER, len(encoded))
     return message(Kind.PACKET_OUT, number, head + encoded + data)
+
+
+def is_demoted(body: bytes) -> bool:
+    """Does a role status say that this connection is no longer the master? (OpenFlow 1.4, 7.4.4)"""
+    (role,) = struct.unpack_from("!I", body)
+    return bool(role == _ROLE_SLAVE)
+
+
+def is_demotion(body: bytes) -> bool:
+    """Does an error say that another connection is the master now?"""
+    return struct.unpack_from("!HH", body) == _IS_SLAVE
 
 
 def error_words(body: bytes) -> str:

@@ -16,6 +16,7 @@ from typing import NamedTuple, cast
 
 from alcor.data_plane.ovs import messages
 from alcor.data_plane.ovs.encoding import VERSION
+from alcor.data_plane.ovs.endpoint import Endpoint
 from alcor.data_plane.ovs.messages import Bundle, FlowOnSwitch, Kind, PacketIn
 from alcor.data_plane.pipeline.flow import Action
 from alcor.model.errors import Broken, Unavailable
@@ -33,6 +34,10 @@ class RefusedFlow(NamedTuple):
 
     place: int
     reason: str
+
+
+class Stale(Broken):
+    """The switch has seen a master of a newer generation."""
 
 
 class OpenFlowConnection(asyncio.Protocol):
@@ -60,18 +65,17 @@ class OpenFlowConnection(asyncio.Protocol):
 
     @classmethod
     async def open(
-        cls, path: str, *, on_packet: Callable[[PacketIn], None], on_lost: Callable[[str], None]
+        cls, endpoint: Endpoint, *, on_packet: Callable[[PacketIn], None], on_lost: Callable[[str], None]
     ) -> "OpenFlowConnection":
         """Connect and agree on the version. Raises Unavailable."""
-        loop = asyncio.get_running_loop()
         connection = cls(on_packet=on_packet, on_lost=on_lost)
         try:
             async with asyncio.timeout(CONNECT_S):
-                await loop.create_unix_connection(lambda: connection, path)
+                await endpoint.connect(lambda: connection)
                 await asyncio.shield(connection._greeted)
         except (OSError, TimeoutError) as error:
             connection.close()
-            raise Unavailable(f"the switch does not answer at {path}", retry_after_s=0.2) from error
+            raise Unavailable(f"the switch does not answer at {endpoint}", retry_after_s=0.2) from error
         return connection
 
     async def bundle(self, bodies: Iterable[bytes], *, count: int) -> list[RefusedFlow]:
@@ -137,6 +141,17 @@ class OpenFlowConnection(asyncio.Protocol):
             self._flush_numbers = range(0)
         if self._flush_refused:
             raise Broken(f"the switch does not forget connections: {self._flush_refused}")
+
+    async def become_master(self, generation: int) -> None:
+        """Be the only one whose changes are taken. Raises Stale when a newer master was here, Unavailable."""
+        number = self._take_numbers(1)
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._answer(number, messages.master_role(number, generation))
+        except Broken as error:
+            raise Stale(error.message) from error
+        except TimeoutError as error:
+            raise self._give_up("a change of role was not answered in time") from error
 
     def packet_out(self, actions: tuple[Action, ...], data: bytes) -> None:
         """Send a packet. Dropped when the switch reads too slowly: its sender will ask again."""
@@ -209,6 +224,9 @@ class OpenFlowConnection(asyncio.Protocol):
             self._send(messages.message(Kind.ECHO_REPLY, number, body))
         elif kind == Kind.HELLO:
             self._greet(version)
+        elif kind == Kind.ROLE_STATUS:
+            if messages.is_demoted(body):
+                self._fail("another writer took the switch over")
         else:
             self._resolve(number, body)
 
@@ -232,6 +250,9 @@ class OpenFlowConnection(asyncio.Protocol):
 
     def _receive_error(self, number: int, body: bytes) -> None:
         reason = messages.error_words(body)
+        if messages.is_demotion(body):
+            self._fail(f"another writer took the switch over: {reason}")  # stop at once, whatever was asked
+            return
         if number in self._bundle_numbers:
             self._refused.setdefault(number, reason)
             return

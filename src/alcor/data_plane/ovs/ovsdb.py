@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias, cast
 
+from alcor.data_plane.ovs.endpoint import Endpoint
 from alcor.model.errors import Broken, Unavailable
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -23,6 +24,10 @@ ANSWER_S = 20.0
 CONNECT_S = 5.0
 MESSAGE_CHARACTERS_MAX = 256 * 1024 * 1024
 OPERATIONS_MAX = 10_000
+
+
+class WaitFailed(Broken):
+    """A `wait` did not find what it was to find: nothing was done."""
 
 
 class OvsdbConnection(asyncio.Protocol):
@@ -41,23 +46,22 @@ class OvsdbConnection(asyncio.Protocol):
 
     @classmethod
     async def open(
-        cls, path: str, *, on_update: Callable[[TableUpdates], None], on_lost: Callable[[str], None]
+        cls, endpoint: Endpoint, *, on_update: Callable[[TableUpdates], None], on_lost: Callable[[str], None]
     ) -> "OvsdbConnection":
         """Connect. Raises Unavailable."""
-        loop = asyncio.get_running_loop()
         connection = cls(on_update=on_update, on_lost=on_lost)
         try:
             async with asyncio.timeout(CONNECT_S):
-                await loop.create_unix_connection(lambda: connection, path)
+                await endpoint.connect(lambda: connection)
         except (OSError, TimeoutError) as error:
             connection.close()
-            raise Unavailable(f"the database does not answer at {path}", retry_after_s=0.2) from error
+            raise Unavailable(f"the database does not answer at {endpoint}", retry_after_s=0.2) from error
         return connection
 
     async def transact(self, operations: Sequence[Operation]) -> list[dict[str, Json]]:
         """Make all operations in one transaction and give a result for each.
 
-        Raises Broken when the database refuses one (nothing is done then), Unavailable.
+        Raises Broken when the database refuses one (nothing is done then), WaitFailed, Unavailable.
         """
         assert len(operations) <= OPERATIONS_MAX
         answer = await self._ask("transact", [DATABASE, *operations])
@@ -65,6 +69,8 @@ class OvsdbConnection(asyncio.Protocol):
         results = []
         for result in answer:
             if isinstance(result, dict) and "error" in result:
+                if result["error"] == "timed out":
+                    raise WaitFailed("what a transaction was to find in the database is not there")
                 raise Broken(f"the database refuses: {result['error']}: {result.get('details', '')}")
             results.append(result if isinstance(result, dict) else {})
         return results

@@ -1,34 +1,41 @@
 """One working time of a switch: both connections, what is plugged, and the flows it holds."""
 
 import asyncio
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
-from alcor.data_plane.ovs import attachments, setup
+from alcor.data_plane.ovs import attachments, fence, setup
 from alcor.data_plane.ovs.attachments import AttachmentView
+from alcor.data_plane.ovs.endpoint import Endpoint, SwitchEndpoints
+from alcor.data_plane.ovs.fence import Bid, Fenced
 from alcor.data_plane.ovs.flow_table import FlowTable
 from alcor.data_plane.ovs.messages import PacketIn
-from alcor.data_plane.ovs.openflow import OpenFlowConnection
-from alcor.data_plane.ovs.ovsdb import OvsdbConnection, TableUpdates
+from alcor.data_plane.ovs.openflow import OpenFlowConnection, Stale
+from alcor.data_plane.ovs.ovsdb import Operation, OvsdbConnection, TableUpdates, WaitFailed
+from alcor.data_plane.ovs.setup import Exposure
 from alcor.model.errors import Unavailable
 from alcor.model.ids import PortId
 
 READY_S = 10.0
 POLL_S = 0.01
+CLAIM_TRIES = 5  # others may write to the bridge's external ids, too
 
 
 class Session:
-    """Owner of both connections. Ends as a whole: half a switch is not worth having."""
+    """Owner of both connections and of the claim to write. Ends as a whole: half a switch is not worth having."""
 
     def __init__(
         self,
         bridge: str,
+        bid: Bid,
         *,
+        exposure: Exposure | None = None,
         on_packet: Callable[[PacketIn], None],
         on_attachments: Callable[[set[PortId]], None],
         on_lost: Callable[[str], None],
     ) -> None:
         self._bridge = bridge
+        self._bid = bid
+        self._exposure = exposure
         self._on_packet = on_packet
         self._on_attachments = on_attachments
         self._on_lost = on_lost
@@ -40,11 +47,11 @@ class Session:
         self.tunnel_port = 0
         self.table: FlowTable
 
-    async def open(self, run_dir: Path) -> None:
-        """Connect, and see to bridge and tunnel. Raises Unavailable, Broken."""
+    async def open(self, endpoints: SwitchEndpoints) -> None:
+        """Connect, claim the switch, see to bridge and tunnel. Raises Fenced, Unavailable, Broken."""
         try:
             async with asyncio.timeout(READY_S):
-                await self._open(run_dir)
+                await self._open(endpoints)
         except TimeoutError as error:
             raise Unavailable(f"the switch did not make {setup.TUNNEL}", retry_after_s=0.2) from error
 
@@ -53,10 +60,22 @@ class Session:
         assert self._switch is not None, "open first"
         return self._switch
 
+    @property
+    def token(self) -> int:
+        """The token under which this session writes."""
+        return self._bid.token
+
     async def record_keys(self, keys: dict[str, int]) -> None:
-        """Write port keys on interfaces, in one transaction. Raises Unavailable, Broken."""
-        assert self._database is not None
-        await self._database.transact(attachments.record_keys(keys))
+        """Write port keys on interfaces, in one transaction. Raises Fenced, Unavailable, Broken."""
+        await self._guarded(attachments.record_keys(keys))
+
+    async def claim(self, bid: Bid) -> None:
+        """Write under a token from now on, in the database first. Raises Fenced, Unavailable, Broken."""
+        await self._record(bid)
+        try:
+            await self.switch.become_master(self._bid.token)
+        except Stale as error:
+            raise Fenced("a newer master") from error
 
     def close(self) -> None:
         """Let go of both connections; `on_lost` is not called."""
@@ -65,20 +84,56 @@ class Session:
             if connection is not None:
                 connection.close()
 
-    async def _open(self, run_dir: Path) -> None:
+    async def _open(self, endpoints: SwitchEndpoints) -> None:
         self._database = await OvsdbConnection.open(
-            str(run_dir / "db.sock"), on_update=self._update, on_lost=self._lose
+            endpoints.database, on_update=self._update, on_lost=self._lose
         )
-        await setup.ensure(self._database, self._bridge)
+        if await self._external_ids() is None:
+            if endpoints.is_remote:
+                raise Unavailable(f"there is no {self._bridge} on that host", retry_after_s=1.0)
+            await setup.create(self._database, self._bridge)
+        await self._record(self._bid)
+        await self._guarded(await setup.amendments(self._database, self._bridge, self._exposure))
         self._update(await self._database.monitor(attachments.WATCHED))
-        self._switch = await self._connect(str(run_dir / f"{self._bridge}.mgmt"))
+        self._switch = await self._connect(endpoints.bridge)
+        await self.claim(self._bid)
         self.tunnel_port = await self._wait_tunnel()
         self.table = FlowTable(self._switch)
 
-    async def _connect(self, path: str) -> OpenFlowConnection:
+    async def _record(self, bid: Bid) -> None:
+        assert self._database is not None
+        for _ in range(CLAIM_TRIES):
+            before = await self._external_ids() or {}
+            recorded = fence.read(before)
+            token = fence.judge(recorded, bid)
+            if recorded != (token, bid.writer):
+                try:
+                    await self._database.transact(fence.claim(self._bridge, before, token, bid.writer))
+                except WaitFailed:
+                    continue
+            self._bid = Bid(token, bid.writer)
+            return
+        raise Unavailable("the bridge's record is being changed by others", retry_after_s=0.2)
+
+    async def _guarded(self, operations: Sequence[Operation]) -> None:
+        if not operations:
+            return
+        assert self._database is not None
+        try:
+            await self._database.transact([fence.guard(self._bridge, *self._bid), *operations])
+        except WaitFailed as error:
+            writer = fence.read(await self._external_ids() or {}).writer
+            self._lose(f"'{writer}' took the switch over")
+            raise Fenced(writer) from error
+
+    async def _external_ids(self) -> dict[str, str] | None:
+        assert self._database is not None
+        return await setup.external_ids(self._database, self._bridge)
+
+    async def _connect(self, endpoint: Endpoint) -> OpenFlowConnection:
         while True:  # until the deadline of `open`: the switch makes the socket with the bridge
             try:
-                return await OpenFlowConnection.open(path, on_packet=self._on_packet, on_lost=self._lose)
+                return await OpenFlowConnection.open(endpoint, on_packet=self._on_packet, on_lost=self._lose)
             except Unavailable:
                 await asyncio.sleep(POLL_S)
 

@@ -44,6 +44,9 @@ class SimulatedDataPlane:
                 self._announce(self._ports_touched(update))
         return refusals(state, updates)
 
+    def grant(self, token: int) -> None:
+        """Nobody else writes to what is in this process."""
+
     def plugged_ports(self) -> Sequence[PortId]:
         """Name the ports known here whose workload is attached, sorted."""
         return [port_id for port_id in self.host.plugged if self._is_known(port_id)]

@@ -1,0 +1,122 @@
+"""Rescues neighbours: for each order, a second agent in this process that writes to the neighbour's data plane.
+
+controller --Rescue--> order --probe--> the target's data plane answers?  no: RescueReport
+                              yes: Agent(host=target, rescuer=us, token) over a stream of its own
+ends: RescueEnd, the lease not renewed, or another's newer token in the data plane
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from alcor.contracts.agent_channel import Rescue, RescueEnd, RescueOutcome, RescueReport
+from alcor.host_agent.agent import Agent
+from alcor.host_agent.rescue_duty import Report, RescueDuty
+from alcor.model import errors
+from alcor.model.ids import HostId
+from alcor.runtime.event_log import EventLog
+from alcor.runtime.supervision import Supervisor
+
+AT_ONCE_MAX = 4  # hosts; what a rescue costs must not hurt the host that gives it
+PROBE_S = 2.0
+LEASE_CHECKS = 8  # per lease
+
+MakeAgent = Callable[[Rescue, RescueDuty], Agent]
+Probe = Callable[[Rescue], Awaitable[None]]
+
+
+class Neighborhood:
+    """Implements `NeighborHelp`. Owner of one task for each rescue.
+
+    `probe` raises Unavailable when the target's data plane does not answer.
+    """
+
+    def __init__(self, host: HostId, make_agent: MakeAgent, probe: Probe, log: EventLog) -> None:
+        self._host = host
+        self._make_agent = make_agent
+        self._probe = probe
+        self._log = log
+        self._supervisor = Supervisor(log)
+        self._rescues: dict[HostId, _Rescue] = {}
+
+    def order(self, order: Rescue, report: Report) -> None:
+        """Rescue a host; `report` is called when that is over, or cannot be."""
+        held = self._rescues.get(order.target)
+        if held is not None and held.order.token >= order.token:
+            return  # this order or a newer one is being carried out
+        if held is not None:
+            held.stop("a newer order came")
+        elif len(self._rescues) >= AT_ONCE_MAX or order.target == self._host:
+            report(_report(order, RescueOutcome.REFUSED, f"it already rescues {len(self._rescues)} hosts"))
+            return
+        rescue = self._rescues[order.target] = _Rescue(order)
+        self._supervisor.start(f"rescue of {order.target}", self._carry_out(rescue, report))
+
+    def end(self, message: RescueEnd) -> None:
+        """Stop, if that rescue is under way."""
+        rescue = self._rescues.get(message.target)
+        if rescue is not None and rescue.order.token == message.token:
+            rescue.stop(message.reason)
+
+    async def close(self) -> None:
+        """Stop all. What the neighbours forward goes on (law 6)."""
+        await self._supervisor.close()
+
+    async def _carry_out(self, rescue: "_Rescue", report: Report) -> None:
+        order = rescue.order
+        try:
+            outcome, reason = await self._rescue(rescue)
+        finally:
+            if self._rescues.get(order.target) is rescue:
+                del self._rescues[order.target]
+        self._log.info("rescue_over", target=order.target, token=order.token, outcome=outcome, reason=reason)
+        report(_report(order, outcome, reason))
+
+    async def _rescue(self, rescue: "_Rescue") -> tuple[RescueOutcome, str]:
+        order = rescue.order
+        try:
+            async with asyncio.timeout(PROBE_S):
+                await self._probe(order)
+        except (errors.Unavailable, TimeoutError) as error:
+            reason = error.message if isinstance(error, errors.Unavailable) else f"no answer within {PROBE_S} s"
+            return RescueOutcome.NO_ANSWER, reason
+        self._log.info("rescue_begins", target=order.target, token=order.token, lease_s=order.lease_s)
+        agent = self._make_agent(order, RescueDuty(self._host, order.token, rescue.stop))
+        work = asyncio.create_task(agent.run(), name=f"agent for {order.target}")
+        try:
+            return RescueOutcome.ENDED, await self._until_over(rescue, agent, work)
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    async def _until_over(self, rescue: "_Rescue", agent: Agent, work: asyncio.Task[None]) -> str:
+        loop = asyncio.get_running_loop()
+        lease_s = rescue.order.lease_s
+        began_s = loop.time()
+        while not rescue.over.is_set():
+            if work.done():
+                return "the rescue failed; see this host's event log"
+            if loop.time() - max(agent.heard_at_s, began_s) > lease_s:
+                return "the lease was not renewed"
+            try:
+                async with asyncio.timeout(lease_s / LEASE_CHECKS):
+                    await rescue.over.wait()
+            except TimeoutError:
+                continue
+        return rescue.reason
+
+
+class _Rescue:
+    """One order. Owner of its end."""
+
+    def __init__(self, order: Rescue) -> None:
+        self.order = order
+        self.over = asyncio.Event()
+        self.reason = ""
+
+    def stop(self, reason: str) -> None:
+        self.reason = self.reason or reason
+        self.over.set()
+
+
+def _report(order: Rescue, outcome: RescueOutcome, reason: str) -> RescueReport:
+    return RescueReport(order.target, order.token, outcome, reason)

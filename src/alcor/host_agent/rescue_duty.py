@@ -1,0 +1,35 @@
+"""What an agent must know of rescues: whom it helps, and whether it is itself such a help."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from alcor.contracts.agent_channel import Rescue, RescueEnd, RescueReport
+from alcor.model.ids import HostId
+
+Report = Callable[[RescueReport], None]
+
+
+class RescueDuty(msgspec.Struct, frozen=True):
+    """An agent that writes for another host. `over`: called once when it must not any longer, and why."""
+
+    rescuer: HostId
+    token: int
+    over: Callable[[str], None]
+
+
+class NeighborHelp(Protocol):
+    """Carries out orders to rescue neighbours. Nothing here blocks but `close`."""
+
+    def order(self, order: Rescue, report: Report) -> None:
+        """Rescue a host; `report` is called when that is over, or cannot be."""
+        ...
+
+    def end(self, message: RescueEnd) -> None:
+        """Stop, if that rescue is under way."""
+        ...
+
+    async def close(self) -> None:
+        """Stop all."""
+        ...

@@ -1,0 +1,42 @@
+"""TLS with certificates on both sides, from the files that a region's authority wrote."""
+
+import ssl
+from pathlib import Path
+
+from alcor.model import errors
+
+AUTHORITY = "ca.pem"
+CONTROLLER_NAME = "alcor-controller"  # what the controller's certificate names: it may move, its name may not
+
+
+def agent_context(directory: Path) -> ssl.SSLContext:
+    """Connect as the agent of a host; the peer's certificate must name whom we ask for. Raises Invalid."""
+    return _context(directory, ssl.PROTOCOL_TLS_CLIENT, "agent")
+
+
+def controller_context(directory: Path) -> ssl.SSLContext:
+    """Accept agents of this region, and nobody without a certificate. Raises Invalid."""
+    context = _context(directory, ssl.PROTOCOL_TLS_SERVER, "controller")
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def common_name(certificate: object) -> str | None:
+    """Give whom a peer's certificate names, as `SSLSocket.getpeercert` describes it; None when nobody."""
+    subject = certificate.get("subject") if isinstance(certificate, dict) else None
+    for part in subject or ():
+        for key, value in part:
+            if key == "commonName":
+                return str(value)
+    return None
+
+
+def _context(directory: Path, protocol: int, role: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_verify_locations(directory / AUTHORITY)
+        context.load_cert_chain(directory / f"{role}.pem", directory / f"{role}.key")
+    except OSError as error:  # ssl.SSLError is one
+        raise errors.Invalid(f"the certificates in {directory} cannot be used: {error}") from error
+    return context
