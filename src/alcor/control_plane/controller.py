@@ -15,13 +15,16 @@ from alcor.contracts.agent_channel import (
     BEAT_S,
     PROTOCOL,
     SILENCE_S,
+    WANTS_MAX,
     Acknowledgement,
+    Ask,
     Beat,
     Channel,
     Farewell,
     FromAgent,
     Hello,
     Plugs,
+    Release,
     Welcome,
 )
 from alcor.contracts.convergence import HostStatus, PortState, Receipt
@@ -32,8 +35,9 @@ from alcor.control_plane.convergence import RegionConvergence
 from alcor.control_plane.delivery.fast_path import HostStream
 from alcor.control_plane.delivery.full_sections import FullSections
 from alcor.control_plane.delivery.ledger import Ledger
+from alcor.control_plane.delivery.look_ups import LookUps
 from alcor.control_plane.intake import Intake
-from alcor.control_plane.region import Region
+from alcor.control_plane.region import OnDemandBounds, Region
 from alcor.model import errors
 from alcor.model.goal_state import HostState
 from alcor.model.ids import HostId, PortId, ProjectId
@@ -54,15 +58,23 @@ _decoder: msgspec.msgpack.Decoder[FromAgent] = msgspec.msgpack.Decoder(FromAgent
 class Controller:
     """Owner of the region in memory, the ledger and the agents' streams. Implements `Convergence`."""
 
-    def __init__(self, store: Store, clock: Clock, log: EventLog) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        log: EventLog,
+        *,
+        on_demand: OnDemandBounds = OnDemandBounds(),  # noqa: B008 - frozen
+    ) -> None:
         self._store = store
         self._clock = clock
         self._log = log
         self._supervisor = Supervisor(log)
         self.failed = self._supervisor.failed
-        self.region = Region()
+        self.region = Region(on_demand)
         self._compiler = IncrementalCompiler(self.region)
         self._full = FullSections(self.region, self._compiler.interest)
+        self.look_ups = LookUps(self.region, self._compiler.interest, clock, log)
         self._streams: dict[HostId, HostStream] = {}
         self._channels: set[Channel] = set()  # all that are served, welcomed or not
         self._introductions = asyncio.Semaphore(64)  # commits of host records under way
@@ -124,6 +136,11 @@ class Controller:
             stream = self._streams.get(host_id)
             if stream is not None:
                 stream.offer(change.revision, given)
+                dirty.append(stream)
+        for host_id, section in self.look_ups.came(change.puts.ports):
+            stream = self._streams.get(host_id)
+            if stream is not None:
+                stream.learn(section)
                 dirty.append(stream)
         self._convergence.ports_moved(port.id for port in (*change.puts.ports, *change.deletes.ports))
         self._convergence.revision_known(change.revision)
@@ -188,6 +205,7 @@ class Controller:
             self._forget(former)
             former.channel.send(_encoder.encode(Farewell("another stream of this host came")))
             former.channel.close("another stream of this host came")
+        self.look_ups.restore(hello)
         stream = HostStream(
             hello,
             channel,
@@ -280,8 +298,24 @@ class Controller:
                     self._convergence.host_moved(stream.host)
                 case Beat():
                     stream.flush()
+                case Ask() as ask:
+                    self._answer(stream, ask)
+                case Release() as message:
+                    for section in self.look_ups.release(stream.host, message):
+                        stream.learn(section)
+                    stream.flush()
                 case Hello():
                     raise errors.Invalid("a stream has one Hello")
+
+    def _answer(self, stream: HostStream, ask: Ask) -> None:
+        if len(ask.wants) > WANTS_MAX:
+            raise errors.Invalid(f"an Ask has at most {WANTS_MAX} addresses, not {len(ask.wants)}")
+        answer = self.look_ups.answer(stream.host, ask)
+        for section in answer.sections:
+            stream.learn(section)
+        stream.flush()
+        for unknown in answer.unknown:
+            stream.channel.send(_encoder.encode(unknown))
 
     def _acknowledged(self, stream: HostStream, answer: Acknowledgement) -> None:
         progress = self._ledger.acknowledge(stream.host, answer, now_us=self._clock.now_us())

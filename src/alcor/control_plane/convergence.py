@@ -290,7 +290,7 @@ def held_state(host_id: HostId, epoch: int, interest: Interest, full: FullSectio
         assert change is not None, "what is wanted has content"
         state.sections[key] = goal_state.empty_section_for(change)
         goal_state.apply_change(state.sections[key], change)
-        state.versions[key] = Version(epoch, revision)
+        state.versions[key] = Version(epoch, revision, interest.learned.step(host_id, key))
     return state
 
 

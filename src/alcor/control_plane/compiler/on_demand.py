@@ -105,7 +105,7 @@ def restore(
             if row is not None and row.host != host_id and entries.placement(row, region.vtep(row.host)):
                 wanted[row.id] = None
     held = list(learned.of(host_id, network_id))
-    if node is None or held == list(wanted):
+    if node is None or set(held) == wanted.keys():
         return
     learned.drop_network(host_id, network_id)
     for port_id in wanted:

@@ -85,7 +85,7 @@ class HostStream:
         self._unsynchronised = set(self._to_synchronise)
         self._is_complete = False
         self._to_send_all: dict[SectionKey, None] = {}
-        self._deltas: deque[tuple[int, HostSection]] = deque()
+        self._deltas: deque[tuple[Version, HostSection]] = deque()
 
     @property
     def is_synchronised(self) -> bool:
@@ -98,9 +98,17 @@ class HostStream:
 
     def offer(self, revision: int, sections: Iterable[HostSection]) -> None:
         """Take a change's sections for this host. `flush` sends them."""
+        version = Version(self._epoch, revision)
         for section in sections:
-            if section.key not in self._unsynchronised and section.key not in self._to_send_all:
-                self._deltas.append((revision, section))
+            self._offer(version, section)
+
+    def learn(self, section: HostSection) -> None:
+        """Take a step of one section: placements that the host asked for. `flush` sends it."""
+        self._offer(self._wanted_version(section.key), section)
+
+    def _offer(self, version: Version, section: HostSection) -> None:
+        if section.key not in self._unsynchronised and section.key not in self._to_send_all:
+            self._deltas.append((version, section))
         if len(self._deltas) > DELTAS_MAX:
             for _, section in self._deltas:
                 self._to_send_all[section.key] = None
@@ -150,8 +158,8 @@ class HostStream:
             del self._to_send_all[key]
             return self._in_full(key)
         if self._deltas:
-            revision, section = self._deltas.popleft()
-            return self._frame(section, Version(self._epoch, revision))
+            version, section = self._deltas.popleft()
+            return self._frame(section, version)
         return None
 
     def _synchronisation(self, key: SectionKey, held: Held | None) -> tuple[_SectionFrame, Sent]:
@@ -172,7 +180,8 @@ class HostStream:
         return self._frame(section, self._wanted_version(key))
 
     def _wanted_version(self, key: SectionKey) -> Version:
-        return Version(self._epoch, self._interest.wanted[self.host][key])
+        step = self._interest.learned.step(self.host, key)
+        return Version(self._epoch, self._interest.wanted[self.host][key], step)
 
     def _frame(
         self, section: HostSection, version: Version, *, base: Version | None = None
