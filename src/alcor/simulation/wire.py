@@ -108,7 +108,7 @@ class Wire:
 
 
 class WireEnd:
-    """One end of a wire. Implements `Channel`. Hashes by its number, so that sets have the same order always."""
+    """One end of a wire. Implements `Channel`. Hashes by its number: sets have the same order always."""
 
     def __init__(self, network: Network) -> None:
         network.ends_made += 1
