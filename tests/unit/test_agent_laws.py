@@ -218,13 +218,19 @@ async def test_a_refused_section_is_tried_again_whole_with_the_next_change() -> 
         assert bench.data_plane.holds[key("b")] == change("p", "q", network="b")
 
 
-async def test_refused_sections_are_not_named_in_hello() -> None:
+async def test_refused_sections_are_named_in_hello_but_not_as_in_force() -> None:
     bench = Bench()
     bench.data_plane.refuses = {key("a"): "full"}
     async with running(bench, journal_with("a", 4, "p")):
-        hello = (await bench.next()).hello
+        controller = await bench.next()
+        hello = controller.hello
         assert hello is not None
-        assert hello.held == ()
+        assert [(held.key, held.digest) for held in hello.held] == [(key("a"), b"")]
+        # Only what is named can be removed; once unnamed, it would come in force and stay.
+        await controller.outcomes(SectionUpdate(key("a"), None, Version(1, 5), None), complete=True)
+        bench.data_plane.refuses = {}
+        await asyncio.sleep(0.1)
+        assert bench.data_plane.holds == {}
 
 
 async def test_a_lost_data_plane_ends_the_stream_and_hello_follows_its_synchronisation() -> None:

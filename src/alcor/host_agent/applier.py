@@ -63,7 +63,7 @@ class Applier:
         return len(self._refused)
 
     def held(self) -> tuple[Held, ...]:
-        """Name the sections in force."""
+        """Name the sections held, with what is in force of them."""
         return reporter.held(self.state, self._refused)
 
     async def synchronise(self) -> Acknowledgement | None:

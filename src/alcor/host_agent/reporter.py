@@ -36,11 +36,18 @@ def news_of_refused(
 
 
 def held(state: HostState, refused: Mapping[SectionKey, str]) -> tuple[Held, ...]:
-    """Name the sections in force with their digests, in key order. Cost: O(entries held)."""
+    """Name all sections held with their digests, in key order. Cost: O(entries held).
+
+    What the data plane refuses has an empty digest, which equals no content: it is named all the same, because
+    a controller removes only what is named, and the data plane may take it later.
+    """
     return tuple(
-        Held(key, state.versions[key], goal_state.digest(state.sections[key].full()))
+        Held(
+            key,
+            state.versions[key],
+            b"" if key in refused else goal_state.digest(state.sections[key].full()),
+        )
         for key in sorted(state.sections)
-        if key not in refused
     )
 
 
