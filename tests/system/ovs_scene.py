@@ -68,6 +68,9 @@ class Events:
         self.history.append(f"-{port_id}")
         self.changed.set()
 
+    def unknown(self, vni: Vni, ip: bytes) -> bool:
+        return False
+
     def lost(self, reason: str) -> None:
         self.losses += 1
         self.is_ready.clear()

@@ -1,7 +1,6 @@
 """Which section a refused flow belongs to, and how often a port may ask."""
 
 from alcor.data_plane.ovs import blame
-from alcor.data_plane.ovs.answers import TokenBuckets
 from alcor.data_plane.ovs.flow_table import RefusedByBridge
 from alcor.data_plane.pipeline.flow import Flow, FlowKey
 from alcor.model.goal_state import (
@@ -14,6 +13,7 @@ from alcor.model.goal_state import (
 )
 from alcor.model.ids import PortId
 from alcor.model.version import Version
+from alcor.runtime.limits import TokenBuckets
 
 UPDATES = [
     SectionUpdate(

@@ -32,6 +32,10 @@ class Heard:
     def unplugged(self, port_id: str) -> None:
         self.events.append(f"-{port_id}")
 
+    def unknown(self, vni: int, ip: bytes) -> bool:
+        self.events.append(f"?{vni}/{ip.hex()}")
+        return True
+
     def lost(self, reason: str) -> None:
         self.events.append("lost")
 

@@ -1,37 +1,17 @@
 """Answers packets that the pipeline hands over (DHCP, ICMP errors), so many a second for each port."""
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 
 from alcor.data_plane.ovs.messages import PacketIn
 from alcor.data_plane.pipeline.flow import Action, Field, Output
 from alcor.runtime.clock import Clock
+from alcor.runtime.limits import TokenBuckets
 
 RATE_PER_S = 20.0
 BURST = 40.0  # a workload that boots asks a few times; a flood of one must not starve the others
-BUCKETS_MAX = 16_384
 WAITING_MAX = 256
 AT_ONCE = 32  # answered before other work of the loop gets its turn
-
-
-class TokenBuckets:
-    """Limits how often each key may act. Owner of its buckets; the longest unused is forgotten first."""
-
-    def __init__(self, *, rate_per_s: float, burst: float) -> None:
-        self._rate_per_s = rate_per_s
-        self._burst = burst
-        self._buckets: OrderedDict[int, tuple[float, float]] = OrderedDict()  # key -> (tokens, as of)
-
-    def take(self, key: int, now_s: float) -> bool:
-        """Is there a token for this key? O(1)."""
-        tokens, since = self._buckets.pop(key, (self._burst, now_s))
-        tokens = min(self._burst, tokens + (now_s - since) * self._rate_per_s)
-        allowed = tokens >= 1.0
-        self._buckets[key] = (tokens - 1.0 if allowed else tokens, now_s)
-        if len(self._buckets) > BUCKETS_MAX:
-            self._buckets.popitem(last=False)
-        return allowed
 
 
 class Answers:
@@ -49,7 +29,7 @@ class Answers:
         self._send = send
         self._clock = clock
         self._waiting: asyncio.Queue[PacketIn] = asyncio.Queue(WAITING_MAX)
-        self._buckets = TokenBuckets(rate_per_s=RATE_PER_S, burst=BURST)
+        self._buckets: TokenBuckets[int] = TokenBuckets(rate_per_s=RATE_PER_S, burst=BURST)
         self.answered = 0
         self.dropped = 0
 

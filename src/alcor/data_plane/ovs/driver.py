@@ -11,18 +11,22 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from alcor.contracts.data_plane import DataPlaneEvents, HostFacts, Refusal
-from alcor.data_plane import answering
+from alcor.data_plane import answering, frames
+from alcor.data_plane.asking import Asking
 from alcor.data_plane.ovs import blame, endpoint
 from alcor.data_plane.ovs.answers import Answers
 from alcor.data_plane.ovs.endpoint import SwitchEndpoints
 from alcor.data_plane.ovs.fence import Bid, Fenced
 from alcor.data_plane.ovs.flow_table import RefusedByBridge
+from alcor.data_plane.ovs.messages import PacketIn
 from alcor.data_plane.ovs.session import Session
 from alcor.data_plane.ovs.setup import Exposure
 from alcor.data_plane.ovs.turns import Turns
 from alcor.data_plane.pipeline import refusal
-from alcor.data_plane.pipeline.flow import Action, Flow, FlowChange, FlowKey
+from alcor.data_plane.pipeline.flow import Action, Field, Flow, FlowChange, FlowKey, SetField
 from alcor.data_plane.pipeline.program import FlowProgram
+from alcor.data_plane.pipeline.tables import Table
+from alcor.data_plane.pipeline.unknown import ASKING_TABLES
 from alcor.model.errors import AlcorError, Unavailable
 from alcor.model.goal_state import HostState, NetworkChange, SectionUpdate
 from alcor.model.ids import PortId
@@ -68,6 +72,9 @@ class OvsDataPlane:
         self._supervisor = Supervisor(log)
         self._turns = Turns()
         self._answers = Answers(answer=self._answer, send=self._send, clock=self._clock)
+        self._asking: Asking[PacketIn] = Asking(
+            ask=lambda vni, ip: self._events.unknown(vni, ip), mac_of=self._mac_of, resume=self._resume
+        )
         self._events: DataPlaneEvents
         self._session: Session | None = None
         self._program: FlowProgram | None = None
@@ -142,6 +149,7 @@ class OvsDataPlane:
         self._stale |= repair.port_keys - (self._seeded & set(program.port_keys.values()))
         self._gone.set()
         self._log.info("flows_synchronised", installed=repair.installed, removed=repair.removed)
+        self._asking.go_on(self._clock.monotonic_s())
         self._report(self._plugged | attached.keys())
         named = [SectionUpdate(key, None, state.versions[key], None) for key in state.sections]
         return self._refusals(state, state.full_updates() if repair.refused else named, repair.refused)
@@ -156,6 +164,7 @@ class OvsDataPlane:
         refused = await session.table.change(change)
         if program.resting_port_keys:
             self._gone.set()
+        self._asking.go_on(self._clock.monotonic_s())
         self._report(self._ports_of(updates))
         return self._refusals(state, updates, refused)
 
@@ -211,7 +220,7 @@ class OvsDataPlane:
                 self._bridge,
                 self._bid,
                 exposure=self._exposure,
-                on_packet=self._answers.put,
+                on_packet=self._handed_over,
                 on_attachments=self._touch,
                 on_lost=self._lose,
             )
@@ -321,6 +330,29 @@ class OvsDataPlane:
         if had_session:
             self._log.warning("switch_lost", reason=reason)
             self._events.lost(reason)
+
+    def _handed_over(self, packet: PacketIn) -> None:
+        ip = frames.asked_address(packet.data) if packet.table in ASKING_TABLES else None
+        if ip is None:
+            self._answers.put(packet)
+            return
+        self._asking.handed_over(
+            packet,
+            vni=packet.fields.get(Field.REG0, 0),
+            ip=ip,
+            key=packet.fields.get(Field.REG1, 0),
+            to_mac=int.from_bytes(packet.data[:6], "big") if packet.table == Table.REMOTE else None,
+            now_s=self._clock.monotonic_s(),
+        )
+
+    def _mac_of(self, vni: int, ip: int) -> int | None:
+        return None if self._program is None else self._program.mac_of(vni, ip)
+
+    def _resume(self, packet: PacketIn) -> None:
+        if self._session is not None:
+            registers = (Field.REG0, Field.REG1)
+            actions = tuple(SetField(field, packet.fields.get(field, 0)) for field in registers)
+            self._session.switch.resume_packet(packet, actions)
 
     def _answer(self, vni: int, key: int, frame: bytes) -> bytes | None:
         if self._program is None:

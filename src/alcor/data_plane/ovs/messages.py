@@ -82,6 +82,9 @@ _FLUSH_ZONE = 29  # NXT_CT_FLUSH_ZONE of Open vSwitch
 _BUNDLE_ADD = struct.Struct("!BBHIIHHBBHI")
 _ENTRY = struct.Struct("!HBxIIHHHHHxxQQQHH")
 _PACKET_IN = struct.Struct("!IHBBQHH")
+_RESUBMIT = struct.Struct("!HHIHHB3x")  # nx_action_resubmit, with a table (ovs-actions(7))
+_VENDOR_NICIRA = 0x00002320
+_IN_PORT_16 = 0xFFF8
 
 _BY_HEADER = {(form.field_class, form.number): field for field, form in FORMATS.items()}
 
@@ -204,6 +207,13 @@ def read_packet_in(body: bytes) -> PacketIn:
     fields = _read_fields(body[start + 4 : start + match_length])
     data = body[start + (match_length + 7) // 8 * 8 + 2 :]
     return PacketIn(cookie, table, fields.get(Field.IN_PORT, 0), fields, data)
+
+
+def resume_packet(number: int, packet: PacketIn, actions: tuple[Action, ...], table: int) -> bytes:
+    """Send a packet on that was handed over, from a table on, as if it came in where it did."""
+    encoded = encode_actions(actions) + _RESUBMIT.pack(0xFFFF, 16, _VENDOR_NICIRA, 14, _IN_PORT_16, table)
+    head = struct.pack("!IIHxxxxxx", 0xFFFFFFFF, packet.in_port, len(encoded))
+    return message(Kind.PACKET_OUT, number, head + encoded + packet.data)
 
 
 def packet_out(number: int, actions: tuple[Action, ...], data: bytes) -> bytes:

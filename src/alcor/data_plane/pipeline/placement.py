@@ -15,6 +15,11 @@ _TO_ARP_REPLY = Goto(Table.ARP_REPLY)
 _TO_LOCAL = Goto(Table.LOCAL)
 
 
+def answer_key(vni: int, ip: int) -> FlowKey:
+    """Give the key of the flow that answers ARP for an address; its first action sets the MAC address."""
+    return FlowKey(_ARP, _NORMAL, (IS_ARP, IS_ARP_REQUEST, Term(_ARP_TPA, ip), Term(_REG0, vni)))
+
+
 def placement_flows(
     placement: Placement, vni: int, *, is_remote: bool, is_routed: bool, tunnel_port: int
 ) -> list[Flow]:

@@ -5,13 +5,14 @@ from typing import NamedTuple, assert_never
 
 from alcor.contracts.data_plane import HostFacts
 from alcor.data_plane.pipeline import local_port, placement, routing
-from alcor.data_plane.pipeline.flow import Flow, FlowChange, FlowKey
+from alcor.data_plane.pipeline.flow import Flow, FlowChange, FlowKey, SetField
 from alcor.data_plane.pipeline.groups import ActivePort, SecurityGroups
 from alcor.data_plane.pipeline.numbers import StableNumbers
 from alcor.data_plane.pipeline.routers import InterfaceKey, Routers
 from alcor.data_plane.pipeline.sections import merge
 from alcor.data_plane.pipeline.static import static_flows
 from alcor.data_plane.pipeline.units import FlowUnits, Unit
+from alcor.data_plane.pipeline.unknown import unknown_flows
 from alcor.model.goal_state import (
     GroupChange,
     HostState,
@@ -26,7 +27,7 @@ from alcor.model.goal_state import (
     SectionUpdate,
     SubnetEntry,
 )
-from alcor.model.ids import NetworkId, PortId
+from alcor.model.ids import NetworkId, PortId, SubnetId
 
 _PORT_KEY_MAX = 0xFFFF  # conntrack zones have 16 bits
 
@@ -62,6 +63,7 @@ class FlowProgram:
         self._held: set[SectionKey] = set()
         self._dirty_ports: set[PortId] = set()
         self._dirty_placements: set[tuple[NetworkId, PortId]] = set()
+        self._dirty_subnets: set[tuple[NetworkId, SubnetId]] = set()
         self._dirty_interfaces: set[tuple[str, InterfaceKey]] = set()
         self._units.replace({("static",): static_flows(tunnel_port)})
 
@@ -146,6 +148,12 @@ class FlowProgram:
         found = (section.subnets.get(fixed.subnet_id) for fixed in port.fixed_ips)
         return PortScope(port, section.network, tuple(subnet for subnet in found if subnet is not None))
 
+    def mac_of(self, vni: int, ip: int) -> int | None:
+        """Give the MAC address that ARP is answered with; None when the address is not held."""
+        flow = self._units.flows.get(placement.answer_key(vni, ip))
+        answer = flow.actions[0] if flow is not None else None
+        return answer.value if isinstance(answer, SetField) else None
+
     def interface(self, vni: int, mac: int) -> RouterInterface | None:
         """Give the router interface that has this MAC address in a network."""
         return self._routers.interface(vni, mac)
@@ -185,7 +193,7 @@ class FlowProgram:
 
     def _change_network(self, network_id: NetworkId, change: NetworkChange, *, is_full: bool) -> None:
         section = self._networks.setdefault(network_id, NetworkSection())
-        merge(
+        subnets = merge(
             section.subnets,
             ((entry.id, entry) for entry in change.set_subnets),
             change.gone_subnets,
@@ -207,6 +215,7 @@ class FlowProgram:
                 del self._home[port_id]
         self._dirty_ports.update(ports)
         self._dirty_placements.update((network_id, port_id) for port_id in placements)
+        self._dirty_subnets.update((network_id, subnet_id) for subnet_id in subnets)
         entry = change.network if change.network is not None or is_full else section.network
         self._change_entry(network_id, section, entry)
         if section.network is None and not (section.ports or section.placements or section.subnets):
@@ -216,6 +225,8 @@ class FlowProgram:
         held, section.network = section.network, entry
         before = None if held is None else (held.vni, held.admin_state_up)
         after = None if entry is None else (entry.vni, entry.admin_state_up)
+        if before != after or (held is not None and entry is not None and held.on_demand != entry.on_demand):
+            self._dirty_subnets.update((network_id, subnet_id) for subnet_id in section.subnets)
         if before == after:
             return
         if held is not None:
@@ -250,10 +261,13 @@ class FlowProgram:
             rendered["plug", port_id] = self._plug_flows(port_id, active)
         for router_id, key in self._dirty_interfaces:
             rendered["interface", router_id, *key] = self._interface_flows(router_id, key)
+        for network_id, subnet_id in self._dirty_subnets:
+            rendered["unknown", network_id, subnet_id] = self._unknown_flows(network_id, subnet_id)
         rendered.update(self._groups.render())
         self._dirty_placements.clear()
         self._dirty_ports.clear()
         self._dirty_interfaces.clear()
+        self._dirty_subnets.clear()
         return self._units.replace(rendered)
 
     def _placement_flows(self, network_id: NetworkId, port_id: PortId) -> list[Flow]:
@@ -269,6 +283,14 @@ class FlowProgram:
             is_routed=self._routers.is_routed(vni),
             tunnel_port=self._tunnel_port,
         )
+
+    def _unknown_flows(self, network_id: NetworkId, subnet_id: SubnetId) -> list[Flow]:
+        section = self._networks.get(network_id)
+        subnet = section.subnets.get(subnet_id) if section is not None else None
+        network = section.network if section is not None else None
+        if subnet is None or network is None or not (network.on_demand and network.admin_state_up):
+            return []
+        return unknown_flows(subnet, network.vni)
 
     def _active(self, port_id: PortId) -> ActivePort | None:
         """Give the port as it is rendered, and its key; the key of a port that is gone rests."""

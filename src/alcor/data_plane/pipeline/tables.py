@@ -41,6 +41,7 @@ class Table(IntEnum):
 # Priorities. Within a table a larger number wins; everything that has one reason has one number.
 DEFAULT = 0
 NORMAL = 100
+UNKNOWN = 50  # below every placement, above what drops
 
 SPOOF_OWN_ADDRESS = 110  # an ARP question for the asker's own address is never answered
 SPOOF_ARP = 100

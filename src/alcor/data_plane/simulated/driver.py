@@ -6,6 +6,7 @@ from alcor.contracts.data_plane import DataPlaneEvents, HostFacts, Refusal
 from alcor.data_plane.pipeline.refusal import refusals
 from alcor.data_plane.simulated.fabric import Fabric
 from alcor.data_plane.simulated.host import SimulatedHost
+from alcor.data_plane.simulated.switch import Passage
 from alcor.model.goal_state import HostState, NetworkChange, NetworkSection, SectionUpdate
 from alcor.model.ids import PortId
 
@@ -26,12 +27,14 @@ class SimulatedDataPlane:
         """Join the fabric; ready at once."""
         self._events = events
         self._fabric.join(self.host)
+        self.host.asks_by(events.unknown, self._resume)
         events.ready()
 
     async def synchronise(self, state: HostState, *, remove: bool) -> Sequence[Refusal]:
         """Hold the state. O(state)."""
         self._state = state
         self.host.hold(state, remove=remove)
+        self.host.go_on()
         self._announce((*self.host.plugged, *sorted(self._announced)))
         return refusals(state, state.full_updates())
 
@@ -39,6 +42,7 @@ class SimulatedDataPlane:
         """Follow the updates. O(updates)."""
         self._state = state
         self.host.follow(state, updates)
+        self.host.go_on()
         if self.host.plugged:
             for update in updates:
                 self._announce(self._ports_touched(update))
@@ -54,6 +58,7 @@ class SimulatedDataPlane:
     async def close(self) -> None:
         """Stop telling. The host goes on forwarding."""
         self._events = None
+        self.host.asks_by(None, self._resume)
 
     def plug(self, port_id: PortId) -> None:
         """Attach a workload, as a hypervisor would."""
@@ -64,6 +69,9 @@ class SimulatedDataPlane:
         """Take a workload away."""
         self.host.unplug(port_id)
         self._announce((port_id,))
+
+    def _resume(self, passage: Passage, in_port: int) -> None:
+        self._fabric.follow_late(self.host, passage, in_port)
 
     def _announce(self, port_ids: Sequence[PortId]) -> None:
         """Tell which of the ports are plugged now and were not, and the reverse."""

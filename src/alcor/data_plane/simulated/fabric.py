@@ -1,14 +1,18 @@
 """Joins simulated hosts: what one sends into the tunnel, the other receives."""
 
+from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from alcor.data_plane.pipeline.program import PortScope
+from alcor.data_plane.pipeline.unknown import ASKING_TABLES
 from alcor.data_plane.simulated.host import TUNNEL_PORT, SimulatedHost
 from alcor.data_plane.simulated.packet import Packet
 from alcor.data_plane.simulated.switch import Passage, Step
 from alcor.model import errors
 from alcor.model.ids import HostId, PortId
+
+LATE_MAX = 1_000
 
 
 class Delivery(NamedTuple):
@@ -44,11 +48,19 @@ class Verdict:
         return "no flow matched" if decision is None else decision.flow.origin
 
 
+class Late(NamedTuple):
+    """A packet that had to wait, by its sender."""
+
+    port_id: PortId
+    verdict: Verdict
+
+
 class Fabric:
     """Owns the hosts and knows them by tunnel endpoint."""
 
     def __init__(self) -> None:
         self._hosts: dict[int, SimulatedHost] = {}
+        self.late: deque[Late] = deque(maxlen=LATE_MAX)  # what became of packets that waited for an address
 
     def join(self, host: SimulatedHost) -> None:
         """Add a host; one with the same endpoint is replaced."""
@@ -86,6 +98,12 @@ class Fabric:
         host = self.host_of(port_id)
         return self._follow(host, host.send(port_id, packet), host.ofport(port_id))
 
+    def follow_late(self, host: SimulatedHost, passage: Passage, in_port: int) -> None:
+        """Follow a packet that goes on after it has waited for its address; `late` keeps what became of it."""
+        port_id = host.port_at(in_port)
+        if port_id is not None:
+            self.late.append(Late(port_id, self._follow(host, passage, in_port)))
+
     def _follow(self, host: SimulatedHost, passage: Passage, in_port: int | None) -> Verdict:
         delivered: list[Delivery] = []
         returned: list[Packet] = []
@@ -93,7 +111,10 @@ class Fabric:
         visits = [Visit(host.facts.host, step) for step in passage.steps]
         handed_over = False
         for emission in passage.emissions:
-            if emission.port is None:
+            if emission.port is None and emission.table in ASKING_TABLES:
+                handed_over = True
+                host.ask(emission, in_port or 0)
+            elif emission.port is None:
                 handed_over = True
                 reply = host.answer(emission)
                 answers.extend(() if reply is None else (reply,))

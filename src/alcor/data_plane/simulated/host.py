@@ -1,15 +1,19 @@
 """One simulated host: its state, its workloads, and, from the first packet on, its switch."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from alcor.contracts.data_plane import HostFacts
 from alcor.data_plane import answering
+from alcor.data_plane.asking import Asking
+from alcor.data_plane.pipeline.flow import Field
 from alcor.data_plane.pipeline.program import FlowProgram
+from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.simulated.packet import Packet
 from alcor.data_plane.simulated.switch import Emission, Passage, Switch
 from alcor.model.goal_state import HostState, SectionUpdate
-from alcor.model.ids import PortId
+from alcor.model.ids import PortId, Vni
 
 TUNNEL_PORT = 1
 _FIRST_OFPORT = 10
@@ -22,6 +26,13 @@ class Engine(NamedTuple):
     switch: Switch
 
 
+class _HandedOver(NamedTuple):
+    """A packet as the pipeline handed it over, and where it came in."""
+
+    emission: Emission
+    in_port: int
+
+
 class SimulatedHost:
     """Owns one host's forwarding. Flows are made for the first packet: thousands of hosts are cheap."""
 
@@ -32,6 +43,7 @@ class SimulatedHost:
         self._ofports: dict[PortId, int] = {}
         self._ports: dict[int, PortId] = {}
         self._next_ofport = _FIRST_OFPORT
+        self._asking: Asking[_HandedOver] | None = None
 
     @property
     def plugged(self) -> Sequence[PortId]:
@@ -101,6 +113,39 @@ class SimulatedHost:
     def send(self, port_id: PortId, packet: Packet) -> Passage:
         """Run a packet of a plugged workload. Raises KeyError when it is not plugged."""
         return self.engine().switch.run(packet, self._ofports[port_id])
+
+    def asks_by(self, ask: Callable[[Vni, bytes], bool] | None, resume: Callable[[Passage, int], None]) -> None:
+        """Ask the agent for addresses that are not held; packets that waited are run on by `resume`."""
+        self._asking = (
+            Asking(
+                ask=ask,
+                mac_of=lambda vni, ip: self.engine().program.mac_of(vni, ip),
+                resume=lambda handed: resume(
+                    self.engine().switch.resume(handed.emission, handed.in_port), handed.in_port
+                ),
+            )
+            if ask is not None
+            else None
+        )
+
+    def ask(self, emission: Emission, in_port: int) -> None:
+        """Let a packet wait whose address is not held. Without an agent it is dropped."""
+        fields = emission.packet.fields
+        asked = fields.get(Field.ARP_TPA, fields.get(Field.IP_DST, 0))
+        if self._asking is not None:
+            self._asking.handed_over(
+                _HandedOver(emission, in_port),
+                vni=emission.vni,
+                ip=asked.to_bytes(4, "big"),
+                key=emission.key,
+                to_mac=fields[Field.ETH_DST] if emission.table == Table.REMOTE else None,
+                now_s=asyncio.get_running_loop().time(),
+            )
+
+    def go_on(self) -> None:
+        """Run on the packets whose address is held now."""
+        if self._asking is not None and self._asking.addresses:
+            self._asking.go_on(asyncio.get_running_loop().time())
 
     def receive(self, packet: Packet, tunnel_id: int) -> Passage:
         """Run a packet from the tunnel."""

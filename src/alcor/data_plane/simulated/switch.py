@@ -34,6 +34,7 @@ class Emission(NamedTuple):
     tunnel_destination: int = 0
     vni: int = 0  # reg0 and reg1, which the agent is told
     key: int = 0
+    table: int = 0  # that it left from
 
 
 class Step(NamedTuple):
@@ -81,10 +82,16 @@ class Switch:
         working.values[Field.TUN_ID] = tunnel_id
         return self._run(working)
 
-    def _run(self, working: Working) -> Passage:
+    def resume(self, emission: Emission, in_port: int) -> Passage:
+        """Run a packet on that was handed to the agent, from the table that handed it over."""
+        working = Working.enter(emission.packet, in_port)
+        working.values[Field.REG0], working.values[Field.REG1] = emission.vni, emission.key
+        return self._run(working, emission.table)
+
+    def _run(self, working: Working, first: int = 0) -> Passage:
         emissions: list[Emission] = []
         steps: list[Step] = []
-        table: int | None = 0
+        table: int | None = first
         while table is not None:
             classifier = self._tables.get(table)
             decision = classifier.look_up(working.values) if classifier else None
@@ -103,12 +110,12 @@ class Switch:
                     return None
                 working.values[Field.IP_TTL] -= 1
                 continue
-            onward = self._do(action, working, emissions)
+            onward = self._do(action, working, emissions, flow.key.table)
             following = onward if onward is not None else following
         assert following is None or following > flow.key.table, "a packet never goes back"
         return following
 
-    def _do(self, action: Action, working: Working, emissions: list[Emission]) -> int | None:
+    def _do(self, action: Action, working: Working, emissions: list[Emission], table: int) -> int | None:
         values = working.values
         match action:
             case SetField():
@@ -118,11 +125,11 @@ class Switch:
                 values[action.target] = value & _LOW_32 if action.source == Field.TUN_ID else value
             case Output():
                 if action.port != values[Field.IN_PORT]:  # OpenFlow never sends back by a plain output
-                    emissions.append(_emission(working, action.port))
+                    emissions.append(_emission(working, action.port, table))
             case OutputInPort():
-                emissions.append(_emission(working, values[Field.IN_PORT]))
+                emissions.append(_emission(working, values[Field.IN_PORT], table))
             case ToAgent():
-                emissions.append(_emission(working, None))
+                emissions.append(_emission(working, None, table))
             case Track():
                 zone = values[action.zone] & 0xFFFF
                 state, mark = self.conntrack.look_up(zone, working.packet, values)
@@ -139,7 +146,7 @@ class Switch:
         return None
 
 
-def _emission(working: Working, port: int | None) -> Emission:
+def _emission(working: Working, port: int | None, table: int) -> Emission:
     values = working.values
     return Emission(
         port,
@@ -148,4 +155,5 @@ def _emission(working: Working, port: int | None) -> Emission:
         values[Field.TUN_DST],
         values[Field.REG0],
         values[Field.REG1],
+        table,
     )

@@ -1,0 +1,276 @@
+"""Packets where hosts ask: real controller, real agents, simulated data planes, no socket."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+from control_plane_doubles import commit, group, network, port, rule, subnet
+
+from alcor.contracts import memory_channel
+from alcor.contracts.agent_channel import Channel
+from alcor.contracts.data_plane import HostFacts
+from alcor.contracts.memory_store import MemoryStore
+from alcor.control_plane.compiler.full import compile_full
+from alcor.control_plane.controller import Controller
+from alcor.control_plane.region import OnDemandBounds
+from alcor.data_plane.simulated import exchange
+from alcor.data_plane.simulated.driver import SimulatedDataPlane
+from alcor.data_plane.simulated.exchange import Exchange
+from alcor.data_plane.simulated.fabric import Fabric
+from alcor.host_agent.agent import Agent
+from alcor.host_agent.journal import NoJournal
+from alcor.model.ids import HostId, PortId
+from alcor.model.records import Port, RecordSet
+from alcor.runtime.clock import SystemClock
+from alcor.runtime.event_log import EventLog, Level
+
+QUIET = EventLog(level=Level.ERROR)
+BOUNDS = OnDemandBounds(above=3, below=2)
+HOSTS = ("h1", "h2", "h3")
+
+
+class Cloud:
+    """A region with three hosts in one process."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.controller = Controller(self.store, SystemClock(), QUIET, on_demand=BOUNDS)
+        self.fabric = Fabric()
+        self.planes: dict[str, SimulatedDataPlane] = {}
+        self.ports: dict[str, Port] = {}
+        self.asks = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        await self.controller.start()
+        everything = (rule("in", "web"), msgspec.structs.replace(rule("out", "web"), direction="egress"))
+        await commit(
+            self.store,
+            networks=(network(),),
+            subnets=(msgspec.structs.replace(subnet(), cidr=(bytes([10, 16, 0, 0]), 16)),),
+            security_groups=(group("web"),),
+            security_group_rules=everything,
+        )
+        for number, name in enumerate(HOSTS):
+            facts = HostFacts(HostId(name), bytes([172, 16, 0, number + 1]), 0x02AC10000000 + number)
+            self.planes[name] = SimulatedDataPlane(facts, self.fabric)
+            agent = Agent(
+                facts,
+                "",
+                self.planes[name],
+                NoJournal(),
+                self._connect,
+                SystemClock(),
+                QUIET,
+                urls=("memory",),
+            )
+            self._tasks.append(asyncio.create_task(agent.run()))
+        await self.until(lambda: sum(status.alive for status in self.controller.hosts()) == len(HOSTS))
+
+    async def stop(self) -> None:
+        await self.controller.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connect(self, url: str) -> Channel:
+        ours, theirs = memory_channel.pair()
+        self._tasks.append(asyncio.create_task(self.controller.serve_channel(theirs)))
+        return ours
+
+    async def add(self, **where: str) -> None:
+        """Create and plug ports: name -> host."""
+        made = {
+            name: port(len(self.ports) + number + 10, host, groups=("web",))
+            for number, (name, host) in enumerate(where.items())
+        }
+        self.ports |= made
+        await self._in_force(await commit(self.store, ports=tuple(made.values())), *where)
+        for name, host in where.items():
+            self.planes[host].plug(made[name].id)
+
+    async def move(self, name: str, host: str) -> None:
+        before = self.ports[name]
+        self.ports[name] = msgspec.structs.replace(before, host=HostId(host))
+        updates = RecordSet(ports=(self.ports[name],))
+        await self._in_force(await commit(self.store, updates=updates), name)
+        self.planes[before.host].unplug(before.id)
+        self.planes[host].plug(before.id)
+
+    async def delete(self, name: str) -> None:
+        gone = self.ports.pop(name)
+        revision = await commit(self.store, deletes=RecordSet(ports=(gone,)))
+        assert await self.controller.wait_revision(revision, timeout_s=2)
+
+    async def _in_force(self, revision: int, *names: str) -> None:
+        ids = [self.ports[name].id for name in names]
+        assert await self.controller.wait(ids, revision=revision, until="in_force", timeout_s=2)
+        assert await self.controller.wait_revision(revision, timeout_s=2)
+
+    def ping(self, source: str, target: str) -> Exchange:
+        """Ping once, with no second try. Fails while an address is being asked for."""
+        return exchange.ping(self.fabric, self.ports[source].id, self.address(target))
+
+    async def reaches(self, source: str, target: str) -> bool:
+        """Ping as workloads do: both resolve first, each by one question, and wait a moment for the answer."""
+        if not await self.resolves(source, target):
+            return False
+        return await self.resolves(target, source) and self.ping(source, target).succeeded
+
+    async def resolves(self, source: str, target: str) -> bool:
+        """Ask once for an address, and wait a moment for the answer."""
+        sender = exchange.workload(self.fabric, self.ports[source].id)
+        seen = len(self.fabric.late)
+        mac, verdict = exchange.resolve(self.fabric, sender, self.address(target))
+        if mac is not None or verdict is None or not verdict.handed_over:
+            return mac is not None
+        try:
+            await self.until(lambda: len(self.fabric.late) > seen, timeout_s=0.3)
+        except TimeoutError:
+            return False
+        late = self.fabric.late[-1]
+        assert late.port_id == self.ports[source].id
+        return bool(late.verdict.returned)
+
+    def address(self, name: str) -> int:
+        return int.from_bytes(self.ports[name].fixed_ips[0].ip, "big")
+
+    def placements(self, host: str) -> set[PortId]:
+        state = self.planes[host]._state
+        assert state is not None
+        return {id_ for section in state.sections.values() for id_ in getattr(section, "placements", ())}
+
+    def check(self) -> None:
+        """Every host holds exactly what it must, with what it learned."""
+        for host, plane in self.planes.items():
+            learned = self.controller._compiler.interest.learned.of_host(HostId(host))
+            state = plane._state
+            assert state is not None
+            held = {key: section.full() for key, section in state.sections.items()}
+            assert held == compile_full(self.controller.region, HostId(host), learned)
+
+    async def until(self, question, timeout_s: float = 2.0) -> None:
+        async with asyncio.timeout(timeout_s):
+            while not question():  # noqa: ASYNC110 - the answer comes from another part
+                await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def cloud(**where: str) -> AsyncIterator[Cloud]:
+    made = Cloud()
+    await made.start()
+    try:
+        if where:
+            await made.add(**where)
+        yield made
+    finally:
+        await made.stop()
+
+
+LARGE = {"a": "h1", "b": "h2", "c": "h3", "d": "h1"}
+
+
+async def test_a_host_of_a_large_network_holds_its_own_placements_only() -> None:
+    async with cloud(**LARGE) as region:
+        for host in HOSTS:
+            own = {one.id for one in region.ports.values() if one.host == host}
+            assert region.placements(host) == own
+        region.check()
+
+
+async def test_the_first_packet_to_an_unknown_neighbour_needs_no_retry() -> None:
+    async with cloud(**LARGE) as region:
+        assert await region.reaches("a", "b")
+        assert region.placements("h1") == {region.ports[name].id for name in "abd"}
+        assert region.placements("h3") == {region.ports["c"].id}, "who did not ask is told nothing"
+        region.check()
+
+
+async def test_a_learned_neighbour_that_moves_is_followed() -> None:
+    async with cloud(**LARGE) as region:
+        assert await region.reaches("a", "b")
+        await region.move("b", "h3")
+        asked = region.controller.look_ups.found
+        assert [one.port_id for one in region.ping("a", "b").verdicts[0].delivered] == [region.ports["b"].id]
+        assert region.controller.look_ups.found == asked, "the move was told to who had asked"
+        assert await region.reaches("b", "a")
+        region.check()
+
+
+async def test_a_learned_neighbour_that_is_deleted_is_forgotten() -> None:
+    async with cloud(**LARGE, e="h2") as region:
+        assert await region.reaches("a", "b")
+        gone = region.ports["b"]
+        await region.delete("b")
+        assert gone.id not in region.placements("h1")
+        region.ports["b"] = gone
+        assert not await region.reaches("a", "b")
+        del region.ports["b"]
+        region.check()
+
+
+async def test_who_asked_in_vain_is_told_when_the_port_comes() -> None:
+    async with cloud(**LARGE) as region:
+        new = port(90, "h3", groups=("web",))
+        region.ports["new"] = new
+        assert not await region.reaches("a", "new")
+        assert region.controller.look_ups.absent == 1
+        region.ports.pop("new")
+        revision = await commit(region.store, ports=(new,))
+        assert await region.controller.wait_revision(revision, timeout_s=2)
+        await region.until(lambda: new.id in region.placements("h1"))
+        assert region.controller.look_ups.found == 0, "nobody had to ask again"
+        region.check()
+
+
+async def test_an_address_that_is_nobodys_is_asked_for_once_in_a_while() -> None:
+    async with cloud(**LARGE) as region:
+        region.ports["nobody"] = port(99, "h2")
+        for _ in range(20):
+            region.ping("a", "nobody")
+            await asyncio.sleep(0.002)
+        assert region.controller.look_ups.absent == 1
+
+
+async def test_a_network_that_shrinks_is_told_whole_again_and_one_that_grows_is_not() -> None:
+    async with cloud(a="h1", b="h2", c="h3") as region:
+        assert region.ping("a", "b").succeeded, "told whole"
+        await region.add(d="h1", e="h2")
+        assert region.placements("h3") == {region.ports["c"].id}
+        assert await region.reaches("c", "a")
+        region.check()
+        for name in "de":
+            await region.delete(name)
+        assert region.placements("h3") == {region.ports["c"].id, region.ports["a"].id}, "between the bounds"
+        for name in "bc":
+            await region.delete(name)
+        await region.add(f="h2")
+        assert region.ping("a", "f").succeeded, "told whole again"
+        region.check()
+
+
+async def test_a_connection_to_a_neighbour_that_was_learned_survives_a_new_stream() -> None:
+    async with cloud(**LARGE) as region:
+        assert await region.reaches("a", "b")
+        stream = region.controller._streams[HostId("h1")]
+        stream.channel.close("cut")
+        await region.until(lambda: region.controller._streams.get(HostId("h1")) not in (None, stream))
+        await region.until(lambda: all(not status.sections_pending for status in region.controller.hosts()))
+        assert region.ping("a", "b").succeeded
+        assert region.controller.look_ups.found == 2, "nothing had to be learned again"
+        region.check()
+
+
+async def test_a_packet_for_an_address_outside_the_network_or_to_many_is_not_asked_for() -> None:
+    async with cloud(**LARGE) as region:
+        sender = exchange.workload(region.fabric, region.ports["a"].id)
+        outside = exchange.packets.ipv4(
+            sender.mac, 0x020000000009, sender.ip, 0x0B000001, 17, udp_src=9, udp_dst=9
+        )
+        many = exchange.packets.ipv4(
+            sender.mac, 0x01005E000001, sender.ip, region.address("b"), 17, udp_src=9, udp_dst=9
+        )
+        for packet in (outside, many):
+            verdict = region.fabric.inject(region.ports["a"].id, packet)
+            assert not verdict.handed_over
