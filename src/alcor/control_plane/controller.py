@@ -6,7 +6,7 @@ agents --acknowledgements, plugs--> ledger --> convergence (those who wait)
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Literal
 
 import msgspec
@@ -120,7 +120,7 @@ class Controller:
         for change in changes:
             compiled = self._compiler.fold(change)
             dirty = self._hand_out(compiled)
-            await self._flush(dirty)
+            await self._flush(dirty, own={port.host for port in change.puts.ports})
 
     def _hand_out(self, compiled: Compiled) -> list[HostStream]:
         """Open the receipt, queue the sections and tell those who wait; nothing is awaited in between."""
@@ -146,9 +146,12 @@ class Controller:
         self._convergence.revision_known(change.revision)
         return dirty
 
-    async def _flush(self, streams: Sequence[HostStream]) -> None:
-        for index, stream in enumerate(streams):
-            if index and index % STREAMS_PER_TURN == 0:
+    async def _flush(self, streams: Sequence[HostStream], *, own: Set[HostId]) -> None:
+        """Send what waits. `own`: hosts of the ports that changed, served before those that only reach them."""
+        first = [stream for stream in streams if stream.host in own]
+        others = [stream for stream in streams if stream.host not in own]
+        for index, stream in enumerate((*first, *others)):
+            if index and (index == len(first) or index % STREAMS_PER_TURN == 0):
                 await asyncio.sleep(0)
             if self._streams.get(stream.host) is stream:
                 stream.flush()
