@@ -44,6 +44,14 @@ class Receipt(msgspec.Struct, frozen=True):
     hosts: tuple[HostReceipt, ...]
 
 
+class RescueStatus(msgspec.Struct, frozen=True):
+    """Who writes to a host's data plane instead of its own agent."""
+
+    by: HostId
+    since: int  # microseconds since 1970 UTC
+    why: str
+
+
 class HostStatus(msgspec.Struct, frozen=True):
     """One host, as the controller sees it."""
 
@@ -57,6 +65,7 @@ class HostStatus(msgspec.Struct, frozen=True):
     sections: int
     sections_pending: int
     reason: str  # a sentence on its state
+    rescue: RescueStatus | None = None  # then `alive` is about the neighbour that writes for it
 
 
 class Convergence(Protocol):

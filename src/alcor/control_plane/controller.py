@@ -25,6 +25,9 @@ from alcor.contracts.agent_channel import (
     Hello,
     Plugs,
     Release,
+    Rescue,
+    RescueEnd,
+    RescueReport,
     Welcome,
 )
 from alcor.contracts.convergence import HostStatus, PortState, Receipt
@@ -36,6 +39,7 @@ from alcor.control_plane.delivery.fast_path import HostStream
 from alcor.control_plane.delivery.full_sections import FullSections
 from alcor.control_plane.delivery.ledger import Ledger
 from alcor.control_plane.delivery.look_ups import LookUps
+from alcor.control_plane.health.rescue import Rescues
 from alcor.control_plane.intake import Intake
 from alcor.control_plane.region import OnDemandBounds, Region
 from alcor.model import errors
@@ -80,6 +84,7 @@ class Controller:
         self._introductions = asyncio.Semaphore(64)  # commits of host records under way
         self.epoch = 0
         self._ledger = Ledger(epoch=0)
+        self._rescues = self._new_rescues()
         self._convergence = self._new_convergence()
         self._intake: Intake | None = None
 
@@ -90,11 +95,14 @@ class Controller:
             await self.region.load(snapshot)
         self._compiler.load()
         self._ledger = Ledger(epoch=self.epoch)
+        self._rescues = self._new_rescues()
         self._convergence = self._new_convergence()
         self._intake = Intake(self._store, self._take, self._log, after=self.region.revision)
         self._store.listen(self.offer)
         self._supervisor.start("intake", self._intake.run())
         self._supervisor.start("beat", self._beat_for_ever())
+        self._supervisor.start("rescues", self._rescues.run())
+        self._supervisor.start("missed hosts", self._rescues.open_missed())
         self._log.info(
             "controller_started", epoch=self.epoch, revision=self.region.revision, ports=len(self.region.ports)
         )
@@ -158,12 +166,15 @@ class Controller:
 
     # Agents
 
-    async def serve_channel(self, channel: Channel) -> None:
-        """Serve one agent's stream until it ends."""
+    async def serve_channel(self, channel: Channel, *, certified: str | None = None) -> None:
+        """Serve one agent's stream until it ends. `certified`: whom its certificate names, if it has one."""
         stream: HostStream | None = None
         self._channels.add(channel)
         try:
             hello = await self._hello(channel)
+            speaker = hello.rescuer or hello.host
+            if certified is not None and certified != speaker:
+                raise errors.Invalid(f"the certificate names '{certified}', Hello names '{speaker}'")
             stream = await self._welcome(hello, channel)
             await self._follow(stream)
         except errors.AlcorError as error:
@@ -202,10 +213,13 @@ class Controller:
 
     async def _welcome(self, hello: Hello, channel: Channel) -> HostStream:
         async with self._introductions:
+            self._rescues.admit(hello)
             await self._introduce(hello)
+        self._rescues.admit(hello)  # its own agent may have come meanwhile
         former = self._streams.get(hello.host)
+        token = self._rescues.connected(hello)
         if former is not None:
-            self._forget(former)
+            self._forget(former, is_replaced=True)
             former.channel.send(_encoder.encode(Farewell("another stream of this host came")))
             former.channel.close("another stream of this host came")
         self.look_ups.restore(hello)
@@ -221,7 +235,7 @@ class Controller:
         self._streams[hello.host] = stream
         self._heard(stream)
         self._settle_what_neither_holds(hello)
-        channel.send(_encoder.encode(Welcome(PROTOCOL, self.epoch)))
+        channel.send(_encoder.encode(Welcome(PROTOCOL, self.epoch, token)))
         stream.flush()
         self._log.info("agent_welcomed", host_id=hello.host, held=len(hello.held), plugged=len(hello.plugged))
         self._convergence.host_moved(hello.host)
@@ -299,6 +313,8 @@ class Controller:
                     stream.plugged.difference_update(unplugged)
                     stream.plugged.update(plugged)
                     self._convergence.host_moved(stream.host)
+                case RescueReport() as report:
+                    self._rescues.reported(stream.host, report)
                 case Beat():
                     stream.flush()
                 case Ask() as ask:
@@ -344,11 +360,14 @@ class Controller:
         stream.last_heard_s = self._clock.monotonic_s()
         stream.last_heard_at = self._clock.now_us()
 
-    def _forget(self, stream: HostStream) -> None:
+    def _forget(self, stream: HostStream, *, is_replaced: bool = False, reason: str = "") -> None:
         if self._streams.get(stream.host) is stream:
             del self._streams[stream.host]
             self._ledger.disconnected(stream.host)
-            self._log.info("agent_left", host_id=stream.host, reason=stream.channel.close_reason or "")
+            reason = reason or stream.channel.close_reason or ""
+            self._log.info("agent_left", host_id=stream.host, reason=reason)
+            if not is_replaced:
+                self._rescues.left(stream.host, reason, heard_at_s=stream.last_heard_s)
 
     async def _beat_for_ever(self) -> None:
         number = 0
@@ -364,7 +383,7 @@ class Controller:
             for stream in list(self._streams.values()):
                 stream.channel.send(beat)
                 if now_s - stream.last_heard_s > SILENCE_S and not was_held_up:
-                    self._forget(stream)
+                    self._forget(stream, reason="silent")
                     stream.channel.close("silent")
 
     # Convergence
@@ -389,11 +408,19 @@ class Controller:
         return self._convergence.receipt(revision)
 
     def hosts(self) -> list[HostStatus]:
-        return self._convergence.hosts()
+        return [self._rescues.described(status) for status in self._convergence.hosts()]
 
     def held_state(self, host_id: HostId) -> HostState:
         """Give what a host must hold, in force or not. Versions are those wanted."""
         return convergence.held_state(host_id, self.epoch, self._compiler.interest, self._full)
+
+    def _new_rescues(self) -> Rescues:
+        return Rescues(self.region, self._tell_agent, self._clock, self._log, epoch=self.epoch)
+
+    def _tell_agent(self, host_id: HostId, message: Rescue | RescueEnd) -> None:
+        stream = self._streams.get(host_id)
+        if stream is not None:
+            stream.channel.send(_encoder.encode(message))
 
     def _new_convergence(self) -> RegionConvergence:
         return RegionConvergence(self.region, self._compiler.interest, self._ledger, self._streams)

@@ -1,0 +1,125 @@
+"""What has become of a host: a verdict with its reason in words, from what was seen of it. Pure.
+
+    stream open, beats come                       alive
+    a beat is late, or the stream ended just now  suspected
+    no stream after the grace, or silent          agent dead; a neighbour asks the data plane
+        ... which answers                         the neighbour writes for it
+        ... which does not                        host gone
+    many hosts of a zone at the same time         the controller is cut off, not they
+
+An ended stream is strong evidence: the kernel ends it when the process dies. Silence is weak, because a loaded
+machine is silent too: it takes several beats. A controller that was held up itself has not read what agents
+said meanwhile, and blames nobody (`BeatWatch`).
+"""
+
+from enum import Enum
+
+import msgspec
+
+from alcor.contracts.agent_channel import BEAT_S, SILENCE_S
+
+
+class Verdict(Enum):
+    """What is held of a host."""
+
+    ALIVE = "alive"
+    SUSPECTED = "suspected"
+    AGENT_DEAD = "agent dead"
+    HOST_GONE = "host gone"
+    CUT_OFF = "cut off"
+
+
+class DetectorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """When is what held for true. Times in seconds."""
+
+    beat_s: float = BEAT_S
+    late_beats: float = 1.5  # from here on an agent is suspected, which has no consequence
+    silence_s: float = SILENCE_S  # three beats may be lost
+    grace_s: float = 0.4  # a stream that ended may be back: connecting again takes 0.1 s
+    start_grace_s: float = 10.0  # after a controller's start all agents connect anew, spread over seconds
+    cut_off_hosts_min: int = 5
+    cut_off_share: float = 0.5
+    cut_off_s: float = 10.0  # so long many losses at once are our own; then neighbours are asked anyway
+
+
+USUAL = DetectorSettings()
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one host's own agent. Times: monotonic seconds.
+
+    `left_at_s` None: its stream is open. `no_answer`: what the neighbour met that asked the data plane last.
+    """
+
+    heard_at_s: float
+    left_at_s: float | None = None
+    left_reason: str = ""
+    grace_s: float = 0.0
+    no_answer: str = ""
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """The host's zone: how many hosts it has, and how many were lost lately (within `cut_off_s`)."""
+
+    hosts: int
+    lost_lately: int
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """A verdict and why."""
+
+    verdict: Verdict
+    reason: str
+
+
+def judge(
+    evidence: Evidence, around: Surroundings, now_s: float, settings: DetectorSettings = USUAL
+) -> Judgement:
+    """Say what has become of a host."""
+    if evidence.left_at_s is None:
+        return _judge_connected(evidence, now_s, settings)
+    away_s = now_s - evidence.left_at_s
+    if _is_cut_off(around, settings):
+        return Judgement(
+            Verdict.CUT_OFF,
+            f"{around.lost_lately} of the {around.hosts} hosts of its zone were lost at the same time: "
+            "the controller is cut off from them",
+        )
+    if away_s < evidence.grace_s:
+        return Judgement(Verdict.SUSPECTED, f"its stream ended: {evidence.left_reason}")
+    if evidence.no_answer:
+        return Judgement(
+            Verdict.HOST_GONE,
+            f"its agent is dead ({evidence.left_reason}), and so is its data plane: {evidence.no_answer}",
+        )
+    return Judgement(Verdict.AGENT_DEAD, f"its agent is dead: {evidence.left_reason}")
+
+
+class BeatWatch:
+    """Tells whether the watcher itself was held up since its last turn. Owner of that moment."""
+
+    def __init__(self, beat_s: float, now_s: float) -> None:
+        self._beat_s = beat_s
+        self._turn_at_s = now_s
+
+    def was_held_up(self, now_s: float) -> bool:
+        """Take a turn: one is due every beat."""
+        held_up = now_s - self._turn_at_s > 2 * self._beat_s
+        self._turn_at_s = now_s
+        return held_up
+
+
+def _judge_connected(evidence: Evidence, now_s: float, settings: DetectorSettings) -> Judgement:
+    quiet_s = now_s - evidence.heard_at_s
+    if quiet_s > settings.silence_s:
+        return Judgement(Verdict.AGENT_DEAD, f"its agent has been silent for {quiet_s:.1f} s")
+    if quiet_s > settings.late_beats * settings.beat_s:
+        return Judgement(Verdict.SUSPECTED, f"its agent was heard {quiet_s:.1f} s ago")
+    return Judgement(Verdict.ALIVE, "its agent is heard")
+
+
+def _is_cut_off(around: Surroundings, settings: DetectorSettings) -> bool:
+    return (
+        around.lost_lately >= settings.cut_off_hosts_min
+        and around.lost_lately >= settings.cut_off_share * around.hosts
+    )

@@ -1,0 +1,312 @@
+"""The rescue path: a host whose agent is dead is written to by a neighbour, until its own agent is back.
+
+    stream ends --left--> case --detector, grace--> agent dead --choice--> Rescue(token) --> neighbour
+                                                      RescueReport (no answer) --> host gone, asked again
+    Hello(rescuer, token) --admit--> the neighbour's stream is the host's (ledger, receipts: as with any agent)
+    Hello (own agent) ------------> newer token; RescueEnd --> neighbour     (and its writes are refused anyway)
+
+Tokens grow with every change of writer, over controllers too: epoch << 32 | counter. The switch itself refuses
+whoever writes under an older one, so an order that is late or lost does no harm.
+"""
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from alcor.contracts.agent_channel import Hello, Rescue, RescueEnd, RescueOutcome, RescueReport
+from alcor.contracts.convergence import HostStatus, RescueStatus
+from alcor.control_plane.health import detector, rescue_choice
+from alcor.control_plane.health.detector import DetectorSettings, Evidence, Judgement, Surroundings, Verdict
+from alcor.control_plane.health.rescue_choice import Candidate
+from alcor.control_plane.region import HostNode, Region
+from alcor.model import errors
+from alcor.model.ids import HostId
+from alcor.runtime.clock import Clock
+from alcor.runtime.event_log import EventLog
+
+TICK_S = 0.05
+LEASE_S = 5.0  # a neighbour cut off from us stops on its own after it; controllers beat every second
+ORDER_S = 6.0  # from an order until the neighbour's Hello in the host's name
+AGAIN_MIN_S, AGAIN_MAX_S = 1.0, 30.0  # between orders for a host whose data plane does not answer
+COUNTER_BITS = 32
+ZONES_S = 1.0  # between counts of the hosts: O(hosts)
+
+Send = Callable[[HostId, Rescue | RescueEnd], None]
+
+
+class _Order(msgspec.Struct):
+    """One neighbour's task. `taken_at_us`: since when it writes; 0: not yet."""
+
+    neighbour: HostId
+    token: int
+    at_s: float
+    why: str
+    taken_at_us: int = 0
+
+
+class _Case:
+    """A host without its own agent."""
+
+    __slots__ = ("again_s", "due_s", "evidence", "failed", "judgement", "order")
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self.judgement = Judgement(Verdict.SUSPECTED, f"its stream ended: {evidence.left_reason}")
+        self.order: _Order | None = None
+        self.failed: dict[HostId, float] = {}
+        self.due_s = 0.0  # no order before
+        self.again_s = AGAIN_MIN_S
+
+
+class _Present(NamedTuple):
+    """Who speaks for a host over its stream."""
+
+    rescuer: HostId
+    helps: bool
+
+
+class Rescues:
+    """Owner of the cases, the orders and the tokens. `send` gives a message to a host's own agent."""
+
+    def __init__(
+        self,
+        region: Region,
+        send: Send,
+        clock: Clock,
+        log: EventLog,
+        *,
+        epoch: int,
+        settings: DetectorSettings = detector.USUAL,
+    ) -> None:
+        self._region = region
+        self._present: dict[HostId, _Present] = {}
+        self._send = send
+        self._clock = clock
+        self._log = log
+        self._settings = settings
+        self._epoch = epoch
+        self._counter = 0
+        self._cases: dict[HostId, _Case] = {}
+        self._succeeded: dict[HostId, float] = {}
+        self._opened = asyncio.Event()
+        self._zones: dict[str, int] = {}  # hosts of each, counted now and then
+        self._zones_at_s = -math.inf
+
+    async def run(self) -> None:
+        """Look after the cases until cancelled; sleep while there are none."""
+        while True:
+            await self._opened.wait()
+            while self._cases:
+                await asyncio.sleep(TICK_S)
+                self.look(self._clock.monotonic_s())
+            self._opened.clear()
+
+    async def open_missed(self) -> None:
+        """Take up hosts that agents introduced to former controllers, and none to this one in time."""
+        since_s = self._clock.monotonic_s()
+        await asyncio.sleep(self._settings.start_grace_s)
+        for host_id, node in self._region.hosts.items():
+            if node.record is not None and host_id not in self._present and host_id not in self._cases:
+                reason = "it did not connect since this controller started"
+                self._open(host_id, Evidence(heard_at_s=since_s, left_at_s=since_s, left_reason=reason))
+
+    # What is heard
+
+    def admit(self, hello: Hello) -> None:
+        """Refuse a neighbour that was not ordered, or no longer. Raises Conflict."""
+        if not hello.rescuer:
+            return
+        case = self._cases.get(hello.host)
+        order = case.order if case is not None else None
+        if order is None or (order.neighbour, order.token) != (hello.rescuer, hello.token):
+            raise errors.Conflict(f"'{hello.rescuer}' has no order to write for host '{hello.host}'")
+
+    def connected(self, hello: Hello) -> int:
+        """Take note of who speaks for a host from now on, and give the token to write under."""
+        self._present[hello.host] = _Present(hello.rescuer, hello.helps)
+        case = self._cases.get(hello.host)
+        if hello.rescuer:
+            assert case is not None, "admitted before"
+            assert case.order is not None, "admitted before"
+            if not case.order.taken_at_us:
+                case.order.taken_at_us = self._clock.now_us()
+                self._log.warning(
+                    "rescue_taken", host_id=hello.host, by=hello.rescuer, token=hello.token, why=case.order.why
+                )
+            self._succeeded[hello.rescuer] = self._clock.monotonic_s()
+            return hello.token
+        if case is not None:
+            del self._cases[hello.host]
+            self._call_off(hello.host, case, "its own agent is back")
+            if case.judgement.verdict is not Verdict.SUSPECTED:
+                self._log.info("agent_returned", host_id=hello.host)
+        return self._next_token()
+
+    def left(self, host_id: HostId, reason: str, *, heard_at_s: float) -> None:
+        """Nobody speaks for a host any longer: neither its own agent nor a neighbour."""
+        now_s = self._clock.monotonic_s()
+        present = self._present.pop(host_id)
+        if not present.rescuer:
+            is_silent = now_s - heard_at_s > self._settings.silence_s
+            grace_s = 0.0 if is_silent else self._settings.grace_s
+            self._open(
+                host_id,
+                Evidence(heard_at_s=heard_at_s, left_at_s=now_s, left_reason=reason, grace_s=grace_s),
+            )
+            return
+        case = self._cases.get(host_id)
+        if case is not None and case.order is not None and case.order.neighbour == present.rescuer:
+            self._log.warning("rescuer_left", host_id=host_id, by=present.rescuer, reason=reason)
+            self._over(case, now_s)
+
+    def reported(self, neighbour: HostId, report: RescueReport) -> None:
+        """A neighbour does not write for a host, or no longer."""
+        case = self._cases.get(report.target)
+        if case is None or case.order is None:
+            return
+        if (case.order.neighbour, case.order.token) != (neighbour, report.token):
+            return
+        now_s = self._clock.monotonic_s()
+        self._log.warning(
+            "rescue_not_done",
+            host_id=report.target,
+            by=neighbour,
+            outcome=report.outcome.name.lower(),
+            reason=report.reason,
+        )
+        self._over(case, now_s)
+        if report.outcome is RescueOutcome.NO_ANSWER:
+            case.evidence = msgspec.structs.replace(case.evidence, no_answer=report.reason)
+            case.due_s = now_s + case.again_s
+            case.again_s = min(2 * case.again_s, AGAIN_MAX_S)
+
+    # What is done about it
+
+    def look(self, now_s: float) -> None:
+        """Judge each case, and order a neighbour where that is due. O(cases)."""
+        around = self._surroundings(now_s)
+        for host_id, case in list(self._cases.items()):
+            node = self._region.hosts.get(host_id)
+            if node is None or node.record is None:
+                del self._cases[host_id]  # nobody knows that host any more
+                self._call_off(host_id, case, "the host is known no longer")
+                continue
+            judgement = detector.judge(
+                case.evidence, around.get(node.record.zone, Surroundings(1, 0)), now_s, self._settings
+            )
+            if judgement.verdict is not case.judgement.verdict:
+                self._note(host_id, judgement, now_s - (case.evidence.left_at_s or now_s))
+            case.judgement = judgement
+            if case.order is not None and not case.order.taken_at_us and now_s - case.order.at_s > ORDER_S:
+                self._call_off(host_id, case, "the order was not carried out in time")
+                self._over(case, now_s)
+            wants_help = judgement.verdict in (Verdict.AGENT_DEAD, Verdict.HOST_GONE)
+            if wants_help and case.order is None and now_s >= case.due_s:
+                self._give_order(node, case, now_s)
+
+    def described(self, status: HostStatus) -> HostStatus:
+        """Add to a host's status what is held of it when it is without its own agent."""
+        case = self._cases.get(status.record.id)
+        if case is None:
+            return status
+        reason, order = case.judgement.reason, case.order
+        if order is None or not order.taken_at_us:
+            return msgspec.structs.replace(status, reason=reason)
+        return msgspec.structs.replace(
+            status,
+            reason=f"{reason}; its data plane answers, and '{order.neighbour}' writes for it",
+            rescue=RescueStatus(order.neighbour, order.taken_at_us, order.why),
+        )
+
+    def _give_order(self, node: HostNode, case: _Case, now_s: float) -> None:
+        record = node.record
+        assert record is not None, "looked at before"
+        carried_out: dict[HostId, int] = {}
+        for other in self._cases.values():
+            if other.order is not None:
+                carried_out[other.order.neighbour] = carried_out.get(other.order.neighbour, 0) + 1
+        candidates = [
+            self._candidate(host_id, case, carried_out)
+            for host_id, present in self._present.items()
+            if present.helps and not present.rescuer and self._data_plane(host_id) == record.data_plane
+        ]
+        choice = rescue_choice.choose(record.zone, candidates, now_s)
+        if choice.host is None:
+            case.due_s = now_s + AGAIN_MIN_S
+            return
+        order = case.order = _Order(choice.host, self._next_token(), now_s, case.judgement.reason)
+        self._log.warning(
+            "rescue_ordered",
+            host_id=node.id,
+            by=order.neighbour,
+            token=order.token,
+            why=order.why,
+            chosen=choice.reason,
+        )
+        self._tell(
+            choice.host, Rescue(node.id, record.vtep, record.zone, record.data_plane, order.token, LEASE_S)
+        )
+
+    def _candidate(self, host_id: HostId, case: _Case, carried_out: Mapping[HostId, int]) -> Candidate:
+        node = self._region.hosts[host_id]
+        return Candidate(
+            host=host_id,
+            zone=node.record.zone if node.record is not None else "",
+            rescues=carried_out.get(host_id, 0),
+            ports=sum(map(len, node.networks.values())),
+            failed_at_s=case.failed.get(host_id),
+            succeeded_at_s=self._succeeded.get(host_id),
+        )
+
+    def _over(self, case: _Case, now_s: float) -> None:
+        if case.order is not None:
+            case.failed[case.order.neighbour] = now_s
+            case.order = None
+
+    def _call_off(self, host_id: HostId, case: _Case, reason: str) -> None:
+        if case.order is not None:
+            self._log.info("rescue_ended", host_id=host_id, by=case.order.neighbour, reason=reason)
+            self._tell(case.order.neighbour, RescueEnd(host_id, case.order.token, reason))
+
+    def _tell(self, neighbour: HostId, message: Rescue | RescueEnd) -> None:
+        present = self._present.get(neighbour)
+        if present is not None and not present.rescuer:
+            self._send(neighbour, message)
+
+    def _open(self, host_id: HostId, evidence: Evidence) -> None:
+        self._cases[host_id] = _Case(evidence)
+        self._opened.set()
+
+    def _surroundings(self, now_s: float) -> dict[str, Surroundings]:
+        if now_s - self._zones_at_s > ZONES_S:
+            self._zones_at_s = now_s
+            self._zones = dict(
+                Counter(node.record.zone for node in self._region.hosts.values() if node.record is not None)
+            )
+        lost: Counter[str] = Counter()
+        for host_id, case in self._cases.items():
+            node, left_at_s = self._region.hosts.get(host_id), case.evidence.left_at_s or -math.inf
+            if node is not None and node.record is not None and now_s - left_at_s < self._settings.cut_off_s:
+                lost[node.record.zone] += 1
+        return {zone: Surroundings(self._zones.get(zone, 0), lost[zone]) for zone in {*self._zones, *lost}}
+
+    def _data_plane(self, host_id: HostId) -> str:
+        node = self._region.hosts.get(host_id)
+        return node.record.data_plane if node is not None and node.record is not None else ""
+
+    def _next_token(self) -> int:
+        self._counter += 1
+        return self._epoch << COUNTER_BITS | self._counter
+
+    def _note(self, host_id: HostId, judgement: Judgement, after_s: float) -> None:
+        self._log.warning(
+            "host_judged",
+            host_id=host_id,
+            verdict=judgement.verdict.value,
+            reason=judgement.reason,
+            after_ms=round(after_s * 1000),
+        )
