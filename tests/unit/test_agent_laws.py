@@ -227,7 +227,7 @@ async def test_refused_sections_are_named_in_hello_but_not_as_in_force() -> None
         assert hello is not None
         assert [(held.key, held.digest) for held in hello.held] == [(key("a"), b"")]
         # Only what is named can be removed; once unnamed, it would come in force and stay.
-        await controller.outcomes(SectionUpdate(key("a"), None, Version(1, 5), None), complete=True)
+        await controller.outcomes(removal("a", 5), complete=True)
         bench.data_plane.refuses = {}
         await asyncio.sleep(0.1)
         assert bench.data_plane.holds == {}
