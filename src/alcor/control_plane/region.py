@@ -301,7 +301,9 @@ class Region:
             port.port_security_enabled,
             old.goal if old is not None else revision,
         )
-        return row if old is None or row == old else msgspec.structs.replace(row, goal=revision)
+        if old is None or _is_same_for_hosts(old, row):
+            return row
+        return msgspec.structs.replace(row, goal=revision)
 
     def _fixed_ips(self, fixed_ips: tuple[FixedIp, ...]) -> tuple[FixedIp, ...]:
         return tuple(FixedIp(SubnetId(sys.intern(fixed.subnet_id)), fixed.ip) for fixed in fixed_ips)
@@ -491,3 +493,15 @@ def _discount(counts: dict[_K, int], key: _K) -> None:
         counts[key] = left
     else:
         del counts[key]
+
+
+def _is_same_for_hosts(old: PortRow, row: PortRow) -> bool:
+    """Do hosts hold the same for both? Of a router's interface they hold its addresses only."""
+    if old.router == NO_ROUTER or row.router == NO_ROUTER:
+        return old == row
+    return (old.router, old.network_id, old.mac, old.fixed_ips) == (
+        row.router,
+        row.network_id,
+        row.mac,
+        row.fixed_ips,
+    )
