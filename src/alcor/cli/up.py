@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import uvloop
 
+from alcor.control_plane.region import OnDemandBounds
 from alcor.processes.region import Region, RegionSettings
 from alcor.runtime.event_log import EventLog, Level
 
@@ -38,9 +39,22 @@ def default_data_dir() -> Path:
     show_default=True,
     help="Where agents dial in: tcp://ADDRESS:PORT or unix:///PATH. May be given several times.",
 )
+@click.option(
+    "--on-demand-above",
+    type=click.IntRange(0),
+    default=OnDemandBounds().above,
+    show_default=True,
+    metavar="PORTS",
+    help="In networks with more ports hosts ask for their neighbours, until fewer than 3/4 of it are left.",
+)
 @click.option("--verbose", is_flag=True, help="Log debug events too.")
 def command(
-    data_dir: Path, database: str | None, listen: str, agent_urls: tuple[str, ...], verbose: bool
+    data_dir: Path,
+    database: str | None,
+    listen: str,
+    agent_urls: tuple[str, ...],
+    on_demand_above: int,
+    verbose: bool,
 ) -> None:
     """Start a region: store, API and controller, until Ctrl-C.
 
@@ -58,6 +72,7 @@ def command(
         api_host=host.strip("[]"),
         api_port=int(port),
         agent_urls=agent_urls,
+        on_demand=OnDemandBounds(above=on_demand_above, below=on_demand_above * 3 // 4),
     )
     log = EventLog(level=Level.DEBUG if verbose else Level.INFO)
     uvloop.run(_run(settings, log))

@@ -17,7 +17,14 @@ POLL_S = 0.02
 class RegionProcess:
     """`alcor up` on its own ports and data directory."""
 
-    def __init__(self, directory: Path, *, api_port: int | None = None, database: str | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        api_port: int | None = None,
+        database: str | None = None,
+        on_demand_above: int | None = None,
+    ) -> None:
         self.directory = directory
         port = api_port or free_port()
         self.url = f"http://127.0.0.1:{port}"
@@ -26,6 +33,8 @@ class RegionProcess:
         self.agent_tcp_url = f"tcp://127.0.0.1:{free_port()}"
         command = alcor_command("up", "--data-dir", str(directory), "--listen", f"127.0.0.1:{port}")
         command += ["--agents", self.agent_url, "--agents", self.agent_tcp_url]
+        if on_demand_above is not None:
+            command += ["--on-demand-above", str(on_demand_above)]
         if database:
             command += ["--database", database]
         self.child = Child("the region", command, directory / "region.log")

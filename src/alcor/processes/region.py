@@ -15,6 +15,7 @@ from alcor.adapters import stream
 from alcor.adapters.postgres.embedded import EmbeddedPostgres
 from alcor.adapters.postgres.store import PostgresStore
 from alcor.control_plane.controller import Controller
+from alcor.control_plane.region import OnDemandBounds
 from alcor.management_plane.addressing.allocator import LeasedAllocator
 from alcor.management_plane.api.application import create_application
 from alcor.model import errors
@@ -36,6 +37,7 @@ class RegionSettings(msgspec.Struct, frozen=True, kw_only=True):
     api_host: str = "127.0.0.1"
     api_port: int = 9696
     agent_urls: tuple[str, ...] = ("tcp://127.0.0.1:9697",)
+    on_demand: OnDemandBounds = OnDemandBounds()  # ports in a network, from which on hosts ask for neighbours
 
 
 class Region:
@@ -73,7 +75,7 @@ class Region:
         allocator = LeasedAllocator(store.leases(), self._clock)
         store.listen(allocator.on_commit)
         self._stack.push_async_callback(allocator.close)
-        controller = Controller(store, self._clock, self._log)
+        controller = Controller(store, self._clock, self._log, on_demand=settings.on_demand)
         await controller.start()
         self._stack.push_async_callback(controller.stop)
         server = await stream.serve(settings.agent_urls, controller.serve_channel)

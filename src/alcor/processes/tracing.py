@@ -2,10 +2,11 @@
 
 from alcor.contracts.convergence import TraceResult
 from alcor.contracts.data_plane import HostFacts
+from alcor.control_plane.compiler import entries
 from alcor.control_plane.controller import Controller
 from alcor.data_plane.simulated import trace
 from alcor.model import errors
-from alcor.model.goal_state import HostState, NetworkSection
+from alcor.model.goal_state import HostState, NetworkChange, NetworkSection
 from alcor.model.ids import HostId, PortId
 from alcor.processes.agent import facts_of
 
@@ -27,11 +28,12 @@ class RegionTracer:
         if not row.host:
             raise errors.Invalid(f"port {port_id} is not bound to a host: bind it, then trace")
         sender = self._controller.held_state(row.host)
+        self._learn(sender, to_ip)
         far_ends = _endpoints_of(sender, to_ip)
         hosts = {row.host: sender}
-        hosts |= {
-            name: self._controller.held_state(name) for name in region.hosts if region.vtep(name) in far_ends
-        }
+        for name in region.hosts:
+            if name != row.host and region.vtep(name) in far_ends:
+                hosts[name] = self._controller.held_state(name)
         return trace.trace(
             {name: (self._facts(name), state) for name, state in hosts.items()},
             port_id=port_id,
@@ -40,6 +42,17 @@ class RegionTracer:
             dst_port=dst_port,
             icmp_type=icmp_type,
         )
+
+    def _learn(self, state: HostState, ip: bytes) -> None:
+        """Give the host what its first packet to the address would make it ask for."""
+        region = self._controller.region
+        for section in state.sections.values():
+            if not isinstance(section, NetworkSection) or section.network is None:
+                continue
+            row = region.find(section.network.vni, ip) if section.network.on_demand else None
+            placement = entries.placement(row, region.vtep(row.host)) if row is not None else None
+            if placement is not None:
+                section.apply(NetworkChange(set_placements=(placement,)))
 
     def _facts(self, host: HostId) -> HostFacts:
         vtep = self._controller.region.vtep(host)
