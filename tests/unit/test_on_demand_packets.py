@@ -4,109 +4,44 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import msgspec
-from control_plane_doubles import commit, group, network, port, rule, subnet
+from control_plane_doubles import commit, port
 
-from alcor.contracts import memory_channel
-from alcor.contracts.agent_channel import Channel
 from alcor.contracts.data_plane import HostFacts
-from alcor.contracts.memory_store import MemoryStore
-from alcor.control_plane.compiler.full import compile_full
-from alcor.control_plane.controller import Controller
-from alcor.control_plane.region import OnDemandBounds
 from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated.driver import SimulatedDataPlane
 from alcor.data_plane.simulated.exchange import Exchange
 from alcor.data_plane.simulated.fabric import Fabric
-from alcor.host_agent.agent import Agent
-from alcor.host_agent.journal import NoJournal
-from alcor.model.ids import HostId, PortId
-from alcor.model.records import Port, RecordSet
-from alcor.runtime.clock import SystemClock
-from alcor.runtime.event_log import EventLog, Level
+from alcor.model.ids import HostId
+from alcor.processes.tracing import RegionTracer
+from doubles.asking_region import AskingRegion
 
-QUIET = EventLog(level=Level.ERROR)
-BOUNDS = OnDemandBounds(above=3, below=2)
 HOSTS = ("h1", "h2", "h3")
 
 
-class Cloud:
-    """A region with three hosts in one process."""
+class Cloud(AskingRegion):
+    """Three simulated hosts."""
 
     def __init__(self) -> None:
-        self.store = MemoryStore()
-        self.controller = Controller(self.store, SystemClock(), QUIET, on_demand=BOUNDS)
+        super().__init__()
         self.fabric = Fabric()
         self.planes: dict[str, SimulatedDataPlane] = {}
-        self.ports: dict[str, Port] = {}
-        self.asks = 0
-        self._tasks: list[asyncio.Task[None]] = []
 
-    async def start(self) -> None:
-        await self.controller.start()
-        everything = (rule("in", "web"), msgspec.structs.replace(rule("out", "web"), direction="egress"))
-        await commit(
-            self.store,
-            networks=(network(),),
-            subnets=(msgspec.structs.replace(subnet(), cidr=(bytes([10, 16, 0, 0]), 16)),),
-            security_groups=(group("web"),),
-            security_group_rules=everything,
-        )
+    async def start_simulated(self) -> None:
         for number, name in enumerate(HOSTS):
             facts = HostFacts(HostId(name), bytes([172, 16, 0, number + 1]), 0x02AC10000000 + number)
             self.planes[name] = SimulatedDataPlane(facts, self.fabric)
-            agent = Agent(
-                facts,
-                "",
-                self.planes[name],
-                NoJournal(),
-                self._connect,
-                SystemClock(),
-                QUIET,
-                urls=("memory",),
-            )
-            self._tasks.append(asyncio.create_task(agent.run()))
-        await self.until(lambda: sum(status.alive for status in self.controller.hosts()) == len(HOSTS))
-
-    async def stop(self) -> None:
-        await self.controller.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _connect(self, url: str) -> Channel:
-        ours, theirs = memory_channel.pair()
-        self._tasks.append(asyncio.create_task(self.controller.serve_channel(theirs)))
-        return ours
+        await self.start([(plane.host.facts, plane) for plane in self.planes.values()])
 
     async def add(self, **where: str) -> None:
         """Create and plug ports: name -> host."""
-        made = {
-            name: port(len(self.ports) + number + 10, host, groups=("web",))
-            for number, (name, host) in enumerate(where.items())
-        }
-        self.ports |= made
-        await self._in_force(await commit(self.store, ports=tuple(made.values())), *where)
+        await self.create(**where)
         for name, host in where.items():
-            self.planes[host].plug(made[name].id)
+            self.planes[host].plug(self.ports[name].id)
 
     async def move(self, name: str, host: str) -> None:
-        before = self.ports[name]
-        self.ports[name] = msgspec.structs.replace(before, host=HostId(host))
-        updates = RecordSet(ports=(self.ports[name],))
-        await self._in_force(await commit(self.store, updates=updates), name)
+        before = await self.bind(name, host)
         self.planes[before.host].unplug(before.id)
         self.planes[host].plug(before.id)
-
-    async def delete(self, name: str) -> None:
-        gone = self.ports.pop(name)
-        revision = await commit(self.store, deletes=RecordSet(ports=(gone,)))
-        assert await self.controller.wait_revision(revision, timeout_s=2)
-
-    async def _in_force(self, revision: int, *names: str) -> None:
-        ids = [self.ports[name].id for name in names]
-        assert await self.controller.wait(ids, revision=revision, until="in_force", timeout_s=2)
-        assert await self.controller.wait_revision(revision, timeout_s=2)
 
     def ping(self, source: str, target: str) -> Exchange:
         """Ping once, with no second try. Fails while an address is being asked for."""
@@ -136,30 +71,11 @@ class Cloud:
     def address(self, name: str) -> int:
         return int.from_bytes(self.ports[name].fixed_ips[0].ip, "big")
 
-    def placements(self, host: str) -> set[PortId]:
-        state = self.planes[host]._state
-        assert state is not None
-        return {id_ for section in state.sections.values() for id_ in getattr(section, "placements", ())}
-
-    def check(self) -> None:
-        """Every host holds exactly what it must, with what it learned."""
-        for host, plane in self.planes.items():
-            learned = self.controller._compiler.interest.learned.of_host(HostId(host))
-            state = plane._state
-            assert state is not None
-            held = {key: section.full() for key, section in state.sections.items()}
-            assert held == compile_full(self.controller.region, HostId(host), learned)
-
-    async def until(self, question, timeout_s: float = 2.0) -> None:
-        async with asyncio.timeout(timeout_s):
-            while not question():  # noqa: ASYNC110 - the answer comes from another part
-                await asyncio.sleep(0.001)
-
 
 @asynccontextmanager
 async def cloud(**where: str) -> AsyncIterator[Cloud]:
     made = Cloud()
-    await made.start()
+    await made.start_simulated()
     try:
         if where:
             await made.add(**where)
@@ -274,3 +190,13 @@ async def test_a_packet_for_an_address_outside_the_network_or_to_many_is_not_ask
         for packet in (outside, many):
             verdict = region.fabric.inject(region.ports["a"].id, packet)
             assert not verdict.handed_over
+
+
+async def test_a_trace_tells_what_the_first_packet_will_do() -> None:
+    async with cloud(**LARGE) as region:
+        tracer = RegionTracer(region.controller)
+        to_ip = region.ports["b"].fixed_ips[0].ip
+        asked = {"port_id": region.ports["a"].id, "protocol": "icmp", "dst_port": 0, "icmp_type": 8}
+        assert tracer.trace(to_ip=to_ip, **asked).to_port == region.ports["b"].id
+        assert not tracer.trace(to_ip=bytes([10, 16, 9, 9]), **asked).delivered
+        assert region.controller.look_ups.found == 0, "to look is not to ask"

@@ -1,0 +1,125 @@
+"""A region where hosts ask: a real controller and real agents in this process, on any data planes."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from alcor.contracts import memory_channel
+from alcor.contracts.agent_channel import Channel
+from alcor.contracts.data_plane import DataPlane, HostFacts
+from alcor.contracts.memory_store import MemoryStore
+from alcor.control_plane.compiler.full import compile_full
+from alcor.control_plane.controller import Controller
+from alcor.control_plane.region import OnDemandBounds
+from alcor.host_agent.agent import Agent
+from alcor.host_agent.journal import NoJournal
+from alcor.model.goal_state import HostState
+from alcor.model.ids import HostId, PortId
+from alcor.model.records import Port, RecordSet
+from alcor.runtime.clock import SystemClock
+from alcor.runtime.event_log import EventLog, Level
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
+from control_plane_doubles import commit, group, network, port, rule, subnet
+
+QUIET = EventLog(level=Level.ERROR)
+BOUNDS = OnDemandBounds(above=3, below=2)
+
+
+class AskingRegion:
+    """A network, `net-1` with 10.16.0.0/16, and hosts. Owner of the agents, not of the data planes."""
+
+    def __init__(self, bounds: OnDemandBounds = BOUNDS) -> None:
+        self.store = MemoryStore()
+        self.controller = Controller(self.store, SystemClock(), QUIET, on_demand=bounds)
+        self.agents: dict[str, Agent] = {}
+        self.ports: dict[str, Port] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self, hosts: Sequence[tuple[HostFacts, DataPlane]]) -> None:
+        """Start the controller and an agent for each data plane; wait until all are alive."""
+        await self.controller.start()
+        everything = (rule("in", "web"), msgspec.structs.replace(rule("out", "web"), direction="egress"))
+        await commit(
+            self.store,
+            networks=(network(),),
+            subnets=(msgspec.structs.replace(subnet(), cidr=(bytes([10, 16, 0, 0]), 16)),),
+            security_groups=(group("web"),),
+            security_group_rules=everything,
+        )
+        for facts, plane in hosts:
+            agent = Agent(
+                facts,
+                "",
+                plane,
+                NoJournal(),
+                self.connect,
+                SystemClock(),
+                QUIET,
+                urls=("memory",),
+            )
+            self.agents[facts.host] = agent
+            self._tasks.append(asyncio.create_task(agent.run()))
+        await self.until(
+            lambda: sum(status.alive for status in self.controller.hosts()) == len(hosts), timeout_s=20
+        )
+
+    async def stop(self) -> None:
+        await self.controller.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def connect(self, url: str) -> Channel:
+        ours, theirs = memory_channel.pair()
+        self._tasks.append(asyncio.create_task(self.controller.serve_channel(theirs)))
+        return ours
+
+    async def create(self, *, net: int = 1, **where: str) -> None:
+        """Create ports: name -> host; wait until every host concerned has them."""
+        made = {
+            name: port(len(self.ports) + number + 10, host, net=net, groups=("web",))
+            for number, (name, host) in enumerate(where.items())
+        }
+        self.ports |= made
+        await self.in_force(await commit(self.store, ports=tuple(made.values())), *where)
+
+    async def bind(self, name: str, host: str) -> Port:
+        """Bind a port to another host; give it as it was before."""
+        before = self.ports[name]
+        self.ports[name] = msgspec.structs.replace(before, host=HostId(host))
+        updates = RecordSet(ports=(self.ports[name],))
+        await self.in_force(await commit(self.store, updates=updates), name)
+        return before
+
+    async def delete(self, name: str) -> None:
+        gone = self.ports.pop(name)
+        revision = await commit(self.store, deletes=RecordSet(ports=(gone,)))
+        assert await self.controller.wait_revision(revision, timeout_s=5)
+
+    async def in_force(self, revision: int, *names: str) -> None:
+        ids = [self.ports[name].id for name in names]
+        assert await self.controller.wait(ids, revision=revision, until="in_force", timeout_s=5)
+        assert await self.controller.wait_revision(revision, timeout_s=5)
+
+    def state(self, host: str) -> HostState:
+        return self.agents[host]._applier.state
+
+    def placements(self, host: str) -> set[PortId]:
+        sections = self.state(host).sections.values()
+        return {id_ for section in sections for id_ in getattr(section, "placements", ())}
+
+    def check(self) -> None:
+        """Every host holds exactly what it must, with what it learned."""
+        for host in self.agents:
+            learned = self.controller._compiler.interest.learned.of_host(HostId(host))
+            held = {key: section.full() for key, section in self.state(host).sections.items()}
+            assert held == compile_full(self.controller.region, HostId(host), learned)
+
+    async def until(self, question, timeout_s: float = 2.0) -> None:
+        async with asyncio.timeout(timeout_s):
+            while not question():  # noqa: ASYNC110 - the answer comes from another part
+                await asyncio.sleep(0.001)
