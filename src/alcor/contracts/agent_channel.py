@@ -48,7 +48,7 @@ class Learned(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Held(msgspec.Struct, frozen=True, array_like=True):
-    """A section that the agent holds, in force."""
+    """A section that the agent holds, in force; `digest` is empty while its data plane refuses it."""
 
     key: SectionKey
     version: Version
@@ -72,6 +72,8 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     rescuer: HostId = HostId("")
     token: int = 0
     helps: bool = False  # it can rescue neighbours
+    session: int = 0  # grows with each Hello of an agent; the queue's messages name it
+    queue: bool = False  # it has a place at the queue
 
 
 class SectionResult(msgspec.Struct, frozen=True, array_like=True):
@@ -154,7 +156,7 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
 
 
 class Farewell(msgspec.Struct, frozen=True, array_like=True, tag="farewell"):
-    """The controller refuses or ends the stream, and why."""
+    """The controller refuses or ends the stream, and why. From an agent: it ends its session on the queue."""
 
     reason: str
 
@@ -206,7 +208,7 @@ class RescueReport(msgspec.Struct, frozen=True, array_like=True, tag="rescue_rep
     reason: str
 
 
-FromAgent: TypeAlias = Hello | Acknowledgement | Plugs | Beat | Ask | Release | RescueReport
+FromAgent: TypeAlias = Hello | Acknowledgement | Plugs | Beat | Ask | Release | RescueReport | Farewell
 FromController: TypeAlias = Welcome | Update | Beat | Farewell | Unknown | Rescue | RescueEnd
 
 

@@ -9,6 +9,7 @@ from alcor.model.ids import HostId, PortId
 from alcor.model.records import Host, Port
 
 PortStatus = Literal["ACTIVE", "DOWN", "BUILD", "ERROR"]
+PathName = Literal["", "fast", "queue", "rescue", "none"]
 HostProgress = Literal["pending", "in_force", "refused", "unreachable", "superseded"]
 
 
@@ -33,6 +34,7 @@ class HostReceipt(msgspec.Struct, frozen=True):
     state: HostProgress
     took_ms: float | None  # from commit to acknowledgement
     reason: str = ""
+    path: PathName = ""  # by which it was, or is to be, delivered
 
 
 class Receipt(msgspec.Struct, frozen=True):
@@ -66,6 +68,9 @@ class HostStatus(msgspec.Struct, frozen=True):
     sections_pending: int
     reason: str  # a sentence on its state
     rescue: RescueStatus | None = None  # then `alive` is about the neighbour that writes for it
+    path: PathName = ""  # by which changes go to it
+    path_reason: str = ""  # a sentence: why by that one
+    paths: dict[str, str] = {}  # how each path to it is, in words
 
 
 class Convergence(Protocol):

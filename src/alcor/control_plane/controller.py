@@ -14,7 +14,6 @@ import msgspec
 from alcor.contracts.agent_channel import (
     BEAT_S,
     PROTOCOL,
-    SILENCE_S,
     WANTS_MAX,
     Acknowledgement,
     Ask,
@@ -31,14 +30,20 @@ from alcor.contracts.agent_channel import (
     Welcome,
 )
 from alcor.contracts.convergence import HostStatus, PortState, Receipt
+from alcor.contracts.queue import GoalQueue, QueueState
 from alcor.contracts.store import Change, Stale, Store, Taken, Write
 from alcor.control_plane import convergence
 from alcor.control_plane.compiler.incremental import Compiled, IncrementalCompiler
 from alcor.control_plane.convergence import RegionConvergence
 from alcor.control_plane.delivery.fast_path import HostStream
 from alcor.control_plane.delivery.full_sections import FullSections
+from alcor.control_plane.delivery.host_queue import AwayHost, HostQueue
 from alcor.control_plane.delivery.ledger import Ledger
 from alcor.control_plane.delivery.look_ups import LookUps
+from alcor.control_plane.delivery.path_choice import Asked
+from alcor.control_plane.delivery.paths import HostSession, Paths
+from alcor.control_plane.delivery.queue_lines import Line, Writer
+from alcor.control_plane.delivery.queue_path import QueueChannel, QueuePath
 from alcor.control_plane.health.rescue import Rescues
 from alcor.control_plane.intake import Intake
 from alcor.control_plane.region import OnDemandBounds, Region
@@ -46,6 +51,7 @@ from alcor.model import errors
 from alcor.model.goal_state import HostState
 from alcor.model.ids import HostId, PortId, ProjectId
 from alcor.model.records import Host, Port, RecordSet
+from alcor.model.version import Version
 from alcor.runtime.clock import Clock, new_request_id
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
@@ -69,6 +75,7 @@ class Controller:
         log: EventLog,
         *,
         on_demand: OnDemandBounds = OnDemandBounds(),  # noqa: B008 - frozen
+        queue: GoalQueue | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -79,7 +86,9 @@ class Controller:
         self._compiler = IncrementalCompiler(self.region)
         self._full = FullSections(self.region, self._compiler.interest)
         self.look_ups = LookUps(self.region, self._compiler.interest, clock, log)
-        self._streams: dict[HostId, HostStream] = {}
+        self._streams: dict[HostId, HostSession] = {}
+        self._queue_path = QueuePath(queue, self.serve_channel, log) if queue is not None else None
+        self._paths = Paths(self._streams, self._queue_state, self._is_away, clock)
         self._channels: set[Channel] = set()  # all that are served, welcomed or not
         self._introductions = asyncio.Semaphore(64)  # commits of host records under way
         self.epoch = 0
@@ -99,6 +108,8 @@ class Controller:
         self._convergence = self._new_convergence()
         self._intake = Intake(self._store, self._take, self._log, after=self.region.revision)
         self._store.listen(self.offer)
+        if self._queue_path is not None:
+            self._queue_path.start()
         self._supervisor.start("intake", self._intake.run())
         self._supervisor.start("beat", self._beat_for_ever())
         self._supervisor.start("rescues", self._rescues.run())
@@ -116,6 +127,8 @@ class Controller:
         for channel in list(self._channels):
             channel.send(farewell)
             channel.close("the controller stops")
+        if self._queue_path is not None:
+            await self._queue_path.stop()
 
     def offer(self, change: Change) -> None:
         """Hear of a commit; any order, repeated or not."""
@@ -130,7 +143,7 @@ class Controller:
             dirty = self._hand_out(compiled)
             await self._flush(dirty, own={port.host for port in change.puts.ports})
 
-    def _hand_out(self, compiled: Compiled) -> list[HostStream]:
+    def _hand_out(self, compiled: Compiled) -> list[HostSession]:
         """Open the receipt, queue the sections and tell those who wait; nothing is awaited in between."""
         change = compiled.change
         self._full.forget(compiled.changed_keys)
@@ -140,11 +153,15 @@ class Controller:
             {host_id: [section.key for section in given] for host_id, given in compiled.hosts.items()},
         )
         dirty = []
+        asked = Asked(any(port.fast_path for port in change.puts.ports), len(compiled.hosts))
         for host_id, given in compiled.hosts.items():
             stream = self._streams.get(host_id)
+            choice = self._paths.choose(host_id, asked)
             if stream is not None:
                 stream.offer(change.revision, given)
                 dirty.append(stream)
+            elif self._queue_path is not None and choice.path == "queue":
+                self._queue_path.keep(host_id, change.revision, given)
         for host_id, section in self.look_ups.came(change.puts.ports):
             stream = self._streams.get(host_id)
             if stream is not None:
@@ -154,7 +171,7 @@ class Controller:
         self._convergence.revision_known(change.revision)
         return dirty
 
-    async def _flush(self, streams: Sequence[HostStream], *, own: Set[HostId]) -> None:
+    async def _flush(self, streams: Sequence[HostSession], *, own: Set[HostId]) -> None:
         """Send what waits. `own`: hosts of the ports that changed, served before those that only reach them."""
         first = [stream for stream in streams if stream.host in own]
         others = [stream for stream in streams if stream.host not in own]
@@ -168,7 +185,7 @@ class Controller:
 
     async def serve_channel(self, channel: Channel, *, certified: str | None = None) -> None:
         """Serve one agent's stream until it ends. `certified`: whom its certificate names, if it has one."""
-        stream: HostStream | None = None
+        stream: HostSession | None = None
         self._channels.add(channel)
         try:
             hello = await self._hello(channel)
@@ -211,28 +228,25 @@ class Controller:
             )
         return hello
 
-    async def _welcome(self, hello: Hello, channel: Channel) -> HostStream:
+    async def _welcome(self, hello: Hello, channel: Channel) -> HostSession:
         async with self._introductions:
             self._rescues.admit(hello)
             await self._introduce(hello)
         self._rescues.admit(hello)  # its own agent may have come meanwhile
         former = self._streams.get(hello.host)
+        if isinstance(channel, QueueChannel) and former is not None and hello.session <= former.session:
+            raise errors.Conflict(f"a newer session of host '{hello.host}' is served")
         token = self._rescues.connected(hello)
         if former is not None:
             self._forget(former, is_replaced=True)
             former.channel.send(_encoder.encode(Farewell("another stream of this host came")))
             former.channel.close("another stream of this host came")
         self.look_ups.restore(hello)
-        stream = HostStream(
-            hello,
-            channel,
-            epoch=self.epoch,
-            region=self.region,
-            interest=self._compiler.interest,
-            full=self._full,
-            ledger=self._ledger,
-        )
+        stream = self._new_session(hello, channel)
         self._streams[hello.host] = stream
+        self._paths.came(hello.host)
+        if self._queue_path is not None:
+            self._queue_path.came(hello.host)
         self._heard(stream)
         self._settle_what_neither_holds(hello)
         channel.send(_encoder.encode(Welcome(PROTOCOL, self.epoch, token)))
@@ -240,6 +254,16 @@ class Controller:
         self._log.info("agent_welcomed", host_id=hello.host, held=len(hello.held), plugged=len(hello.plugged))
         self._convergence.host_moved(hello.host)
         return stream
+
+    def _new_session(self, hello: Hello, channel: Channel) -> HostSession:
+        region, interest, full, ledger = self.region, self._compiler.interest, self._full, self._ledger
+        if not isinstance(channel, QueueChannel):
+            return HostStream(
+                hello, channel, epoch=self.epoch, region=region, interest=interest, full=full, ledger=ledger
+            )
+        if hello.host != channel.host:
+            raise errors.Invalid(f"host '{hello.host}' speaks in the place of '{channel.host}'")
+        return HostQueue(hello, channel, channel, ledger=ledger, writer=self._writer(hello.host))
 
     async def _introduce(self, hello: Hello) -> None:
         """Make the host's record say what its agent says, and see it here before anything is sent."""
@@ -301,7 +325,7 @@ class Controller:
                 revision = self.region.revision
                 self._complete(self._ledger.settle(hello.host, key, revision, now_us=now_us))
 
-    async def _follow(self, stream: HostStream) -> None:
+    async def _follow(self, stream: HostSession) -> None:
         while (frame := await stream.channel.receive()) is not None:
             if self._streams.get(stream.host) is not stream:
                 return  # replaced: what it says counts no longer
@@ -326,7 +350,7 @@ class Controller:
                 case Hello():
                     raise errors.Invalid("a stream has one Hello")
 
-    def _answer(self, stream: HostStream, ask: Ask) -> None:
+    def _answer(self, stream: HostSession, ask: Ask) -> None:
         if len(ask.wants) > WANTS_MAX:
             raise errors.Invalid(f"an Ask has at most {WANTS_MAX} addresses, not {len(ask.wants)}")
         answer = self.look_ups.answer(stream.host, ask)
@@ -336,7 +360,7 @@ class Controller:
         for unknown in answer.unknown:
             stream.channel.send(_encoder.encode(unknown))
 
-    def _acknowledged(self, stream: HostStream, answer: Acknowledgement) -> None:
+    def _acknowledged(self, stream: HostSession, answer: Acknowledgement) -> None:
         progress = self._ledger.acknowledge(stream.host, answer, now_us=self._clock.now_us())
         for refused in progress.refused:
             self._log.warning(
@@ -356,14 +380,17 @@ class Controller:
         for revision in revisions:
             self._convergence.revision_complete(revision)
 
-    def _heard(self, stream: HostStream) -> None:
+    def _heard(self, stream: HostSession) -> None:
         stream.last_heard_s = self._clock.monotonic_s()
         stream.last_heard_at = self._clock.now_us()
 
-    def _forget(self, stream: HostStream, *, is_replaced: bool = False, reason: str = "") -> None:
+    def _forget(self, stream: HostSession, *, is_replaced: bool = False, reason: str = "") -> None:
         if self._streams.get(stream.host) is stream:
             del self._streams[stream.host]
+            if self._queue_path is not None and stream.has_queue:
+                self._queue_path.left(self._away(stream.host))
             self._ledger.disconnected(stream.host)
+            self._paths.left(stream.host)
             reason = reason or stream.channel.close_reason or ""
             self._log.info("agent_left", host_id=stream.host, reason=reason)
             if not is_replaced:
@@ -380,9 +407,11 @@ class Controller:
             beaten_s = now_s
             number += 1
             beat = _encoder.encode(Beat(number))
+            if self._queue_path is not None:
+                self._queue_path.beat(beat)
             for stream in list(self._streams.values()):
-                stream.channel.send(beat)
-                if now_s - stream.last_heard_s > SILENCE_S and not was_held_up:
+                stream.beat(beat)
+                if now_s - stream.last_heard_s > stream.silence_s and not was_held_up:
                     self._forget(stream, reason="silent")
                     stream.channel.close("silent")
 
@@ -414,6 +443,9 @@ class Controller:
         """Give what a host must hold, in force or not. Versions are those wanted."""
         return convergence.held_state(host_id, self.epoch, self._compiler.interest, self._full)
 
+    def _new_convergence(self) -> RegionConvergence:
+        return RegionConvergence(self.region, self._compiler.interest, self._ledger, self._streams, self._paths)
+
     def _new_rescues(self) -> Rescues:
         return Rescues(self.region, self._tell_agent, self._clock, self._log, epoch=self.epoch)
 
@@ -422,8 +454,32 @@ class Controller:
         if stream is not None:
             stream.channel.send(_encoder.encode(message))
 
-    def _new_convergence(self) -> RegionConvergence:
-        return RegionConvergence(self.region, self._compiler.interest, self._ledger, self._streams)
+    # The queue
+
+    def _away(self, host: HostId) -> AwayHost:
+        """Make what goes on for a host that is heard no longer, from what it has acknowledged."""
+        wanted = self._compiler.interest.wanted.get(host, {})
+        known = self._ledger.account(host).acknowledged
+        lines = {
+            key: Line(base=Version(self.epoch, revision) if known.get(key) == revision else None)
+            for key, revision in wanted.items()
+        }
+        return AwayHost(host, lines, self._writer(host))
+
+    def _writer(self, host: HostId) -> Writer:
+        return Writer(
+            host,
+            epoch=self.epoch,
+            region=self.region,
+            interest=self._compiler.interest,
+            full=self._full,
+        )
+
+    def _queue_state(self) -> QueueState | None:
+        return self._queue_path.state if self._queue_path is not None else None
+
+    def _is_away(self, host: HostId) -> bool:
+        return self._queue_path is not None and self._queue_path.is_away(host)
 
 
 def _is_as_introduced(record: Host | None, hello: Hello) -> bool:

@@ -6,9 +6,9 @@ from typing import Literal
 
 from alcor.contracts.convergence import HostStatus, PortState, PortStatus, Receipt
 from alcor.control_plane.compiler.interest import Interest
-from alcor.control_plane.delivery.fast_path import HostStream
 from alcor.control_plane.delivery.full_sections import FullSections
 from alcor.control_plane.delivery.ledger import HostLedger, Ledger
+from alcor.control_plane.delivery.paths import HostSession, Paths
 from alcor.control_plane.region import NO_ROUTER, HostNode, PortRow, Region
 from alcor.model import errors, goal_state
 from alcor.model.ids import HostId, PortId
@@ -41,12 +41,14 @@ class RegionConvergence:
         region: Region,
         interest: Interest,
         ledger: Ledger,
-        streams: Mapping[HostId, HostStream],
+        streams: Mapping[HostId, HostSession],
+        paths: Paths,
     ) -> None:
         self._region = region
         self._interest = interest
         self._ledger = ledger
         self._streams = streams
+        self._paths = paths
         self._waiters_of_host: dict[HostId, dict[_PortWaiter, None]] = {}
         self._waiters_of_port: dict[PortId, dict[_PortWaiter, None]] = {}
         self._revision_known: dict[int, list[asyncio.Future[None]]] = {}
@@ -150,6 +152,9 @@ class RegionConvergence:
             sections=len(wanted),
             sections_pending=pending,
             reason=_host_reason(stream, account, pending),
+            path=(choice := self._paths.choice(node.id)).path,
+            path_reason=choice.reason,
+            paths=self._paths.words(node.id),
         )
 
     # Waiting
@@ -313,7 +318,7 @@ def _status_in_force(row: PortRow, *, plugged: bool) -> tuple[PortStatus, str]:
     return "ACTIVE", "in force and plugged"
 
 
-def _host_reason(stream: HostStream | None, account: HostLedger, pending: int) -> str:
+def _host_reason(stream: HostSession | None, account: HostLedger, pending: int) -> str:
     if stream is None:
         return "its agent is not connected"
     if account.refused:

@@ -28,10 +28,12 @@ from alcor.contracts.agent_channel import (
     Welcome,
 )
 from alcor.contracts.data_plane import DataPlane, HostFacts
+from alcor.contracts.queue import AgentQueue
 from alcor.host_agent import inbox, reporter, session, settings
 from alcor.host_agent.applier import Applier, Received
 from alcor.host_agent.journal import Journal
 from alcor.host_agent.neighbours import Neighbours
+from alcor.host_agent.queue_link import QueueLink
 from alcor.host_agent.reporter import PlugReport
 from alcor.host_agent.rescue_duty import NeighborHelp, RescueDuty
 from alcor.host_agent.session import Other, Session
@@ -68,6 +70,7 @@ class Agent:
         timing: AgentTiming = settings.USUAL,
         help_of: NeighborHelp | None = None,
         rescue: RescueDuty | None = None,
+        agent_queue: AgentQueue | None = None,
     ) -> None:
         """`help_of`: rescues neighbours by order. `rescue`: this agent is itself such a rescue."""
         self._facts = facts
@@ -81,6 +84,11 @@ class Agent:
         self._timing = timing
         self._help = help_of
         self._rescue = rescue
+        self._link: QueueLink | None = None
+        self._agent_queue = agent_queue
+        self._without_stream = asyncio.Event()  # no stream could be had
+        self._no_session = asyncio.Event()
+        self._no_session.set()
         self._started_at = clock.now_us()
         self._applier = Applier(data_plane, journal, clock, log, timing)
         self._plugs = PlugReport()
@@ -110,6 +118,11 @@ class Agent:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._apply_for_ever(), name="agent_apply")
                 tasks.create_task(self._stay_connected(), name="agent_connect")
+                if self._agent_queue is not None:
+                    link = QueueLink(self._facts.host, self._agent_queue, self._take_update, self._clock)
+                    self._link = link
+                    tasks.create_task(link.pass_on(), name="agent_queue_beside")
+                    tasks.create_task(self._stay_at_queue(link), name="agent_queue")
         finally:
             if self._retry_timer is not None:
                 self._retry_timer.cancel()
@@ -169,7 +182,9 @@ class Agent:
 
     async def _stay_connected(self) -> None:
         attempt = 0
-        while True:
+        if not self._urls:
+            self._without_stream.set()
+        while self._urls:
             await self._presentable.wait()
             url = self._urls[attempt % len(self._urls)]
             try:
@@ -178,13 +193,35 @@ class Agent:
                 self._log.debug("controller_away", host=self._facts.host, url=url, reason=error.message)
                 attempt += 1
             else:
+                self._without_stream.clear()
+                await self._leave_queue()
                 attempt = 1 if await self._converse(channel, url) else attempt + 1
+            self._without_stream.set()
             await asyncio.sleep(session.reconnect_delay_s(self._facts.host, attempt, self._timing))
 
-    async def _converse(self, channel: Channel, url: str) -> bool:
+    async def _stay_at_queue(self, link: QueueLink) -> None:
+        """Speak over the queue as long as there is no stream."""
+        timing = self._timing.over_queue()
+        while True:
+            await self._without_stream.wait()
+            await self._presentable.wait()
+            if link.is_up:
+                await link.catch_up()
+            if link.is_up and self._without_stream.is_set() and self._presentable.is_set():
+                await self._converse(link.open(), "the queue", timing)
+            await asyncio.sleep(self._timing.queue_retry_s)
+
+    async def _leave_queue(self) -> None:
+        """End the session over the queue: there is a stream again."""
+        if self._session is not None:
+            self._session.close("there is a stream")
+        await self._no_session.wait()
+
+    async def _converse(self, channel: Channel, url: str, timing: AgentTiming | None = None) -> bool:
         """Keep one stream until it ends. True when the controller had welcomed us."""
-        current = Session(channel, self._timing)
+        current = Session(channel, timing or self._timing)
         self._session = current
+        self._no_session.clear()
         self._wake.set()  # Hello is sent from the loop, between two changes of the state
         try:
             reason = await current.read(
@@ -195,9 +232,11 @@ class Agent:
         finally:
             self._heard_at_s = self.heard_at_s
             self._session = None
+            self._no_session.set()
+            if self._link is not None:
+                self._link.end()
             self._neighbours.forget()
-            self._waiting.clear()  # not acknowledged: the controller finds out by our next Hello
-            self._waiting_bytes = 0
+            self._forget_waiting()  # not acknowledged: the controller finds out by our next Hello
         self._log.info("controller_left", host=self._facts.host, url=url, reason=reason)
         return current.welcomed
 
@@ -208,6 +247,15 @@ class Agent:
         self._waiting.append(Received(update, frame, self._clock.monotonic_s()))
         self._waiting_bytes += len(frame)
         self._wake.set()
+
+    def _forget_waiting(self) -> None:
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        self._room.set()
+
+    @property
+    def _is_introduced(self) -> bool:
+        return self._session is not None and self._session.introduced
 
     def _take_unknown(self, answer: Unknown) -> None:
         self._neighbours.heard(answer, self._clock.monotonic_s())
@@ -263,8 +311,11 @@ class Agent:
             await self._synchronise()
         if not self._in_force.is_set():
             if self._fenced_by:
+                self._forget_waiting()  # kept by the queue, and not named in this Hello
                 self._introduce()
             return
+        while self._waiting and not self._is_introduced and self._in_force.is_set():
+            await self._apply_waiting()  # kept by the queue: Hello names it
         self._introduce()
         if self._waiting:
             await self._apply_waiting()
@@ -314,6 +365,8 @@ class Agent:
                 rescuer=self._rescue.rescuer if self._rescue is not None else HostId(""),
                 token=self._rescue.token if self._rescue is not None else 0,
                 helps=self._help is not None,
+                session=self._link.begin() if self._link is not None else 0,
+                queue=self._link is not None,
             )
         )
 

@@ -86,6 +86,7 @@ class Port(Record, frozen=True, array_like=True, kw_only=True):
     vnic_type: str = "normal"
     binding_profile: msgspec.Raw = msgspec.Raw(b"\x80")  # msgpack map, kept as the client sent it
     port_group_id: PortGroupId = PortGroupId("")
+    fast_path: bool = False  # its changes go before those of others
 
 
 class SecurityGroup(Record, frozen=True, array_like=True, kw_only=True):
@@ -129,6 +130,7 @@ class PortGroup(Record, frozen=True, array_like=True, kw_only=True):
     network_id: NetworkId
     size: int
     template: msgspec.Raw = msgspec.Raw(b"\x80")  # msgpack map of the request's template
+    fast_path: bool = False  # its ports ask for the fast path
 
 
 class Host(Record, frozen=True, array_like=True, kw_only=True):

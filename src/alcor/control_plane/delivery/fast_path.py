@@ -13,7 +13,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from alcor.contracts.agent_channel import Channel, Held, Hello
+from alcor.contracts.agent_channel import SILENCE_S, Channel, Held, Hello
+from alcor.contracts.convergence import PathName
 from alcor.control_plane.compiler import interest as interests
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.compiler.sections import HostSection
@@ -26,6 +27,7 @@ from alcor.model.ids import HostId, PortId
 from alcor.model.version import Version
 
 WINDOW_MAX = 8  # updates under way; what comes meanwhile is merged, so a slow host gets few large ones
+CONGESTED_BYTES = 1024 * 1024  # bytes not yet taken by the network, from which on bulk looks for another way
 BACKLOG_MAX = 8 * 1024 * 1024  # bytes not yet taken by the network
 UPDATE_BYTES = 4 * 1024 * 1024  # an update is closed when it is larger; one section may exceed it
 DELTAS_MAX = 4096  # waiting for one host; beyond it sections are sent in full instead
@@ -54,6 +56,9 @@ class _UpdateFrame(msgspec.Struct, frozen=True, array_like=True, tag="update"):
 class HostStream:
     """Owner of what waits for one agent, and of the numbers of its updates."""
 
+    path: PathName = "fast"
+    silence_s = SILENCE_S
+
     def __init__(
         self,
         hello: Hello,
@@ -68,6 +73,9 @@ class HostStream:
         self.host: HostId = hello.host
         self.channel = channel
         self.started_at = hello.started_at
+        self.rescuer = hello.rescuer
+        self.session = hello.session
+        self.has_queue = hello.queue
         self.plugged: set[PortId] = set(hello.plugged)
         self.last_heard_s = 0.0
         self.last_heard_at = 0
@@ -76,7 +84,7 @@ class HostStream:
         self._interest = interest
         self._full = full
         self._ledger = ledger
-        self._account = ledger.connected(hello.host)
+        self._account = ledger.connected(hello.host, self.path)
         self._number = 0
         self._frame_bytes = 0  # of the section made last
         self._held: dict[SectionKey, Held] = {held.key: held for held in hello.held}
@@ -95,6 +103,15 @@ class HostStream:
     @property
     def has_waiting(self) -> bool:
         return bool(not self._is_complete or self._to_send_all or self._deltas)
+
+    @property
+    def is_congested(self) -> bool:
+        """Is more unsent than the network takes soon?"""
+        return self.channel.backlog_bytes >= CONGESTED_BYTES
+
+    def beat(self, frame: bytes) -> None:
+        """Let the agent hear that the controller is alive."""
+        self.channel.send(frame)
 
     def offer(self, revision: int, sections: Iterable[HostSection]) -> None:
         """Take a change's sections for this host. `flush` sends them."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from alcor.contracts.agent_channel import Acknowledgement, Outcome, SectionResult
-from alcor.contracts.convergence import HostProgress, HostReceipt, Receipt
+from alcor.contracts.convergence import HostProgress, HostReceipt, PathName, Receipt
 from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId
 from alcor.model.version import Version
@@ -43,6 +43,7 @@ class Part(msgspec.Struct, gc=False):
     is_superseded: bool = False
     done_at_us: int | None = None
     refusal: str = ""
+    path: PathName = ""
 
 
 class _ReceiptState(msgspec.Struct):
@@ -55,10 +56,11 @@ class _ReceiptState(msgspec.Struct):
 class HostLedger:
     """One host's account. What was sent and acknowledged counts for one stream only."""
 
-    __slots__ = ("acknowledged", "alive", "outstanding", "refused", "sent", "sent_in_full", "waiting")
+    __slots__ = ("acknowledged", "alive", "outstanding", "path", "refused", "sent", "sent_in_full", "waiting")
 
     def __init__(self) -> None:
         self.alive = False
+        self.path: PathName = "none"
         self.sent: dict[SectionKey, Version] = {}
         self.sent_in_full: dict[SectionKey, int] = {}  # number of the update that last carried it in full
         self.acknowledged: dict[SectionKey, int] = {}  # revision in force
@@ -66,9 +68,10 @@ class HostLedger:
         self.outstanding: dict[int, tuple[Sent, ...]] = {}
         self.waiting: dict[SectionKey, deque[int]] = {}  # revisions not acknowledged, ascending
 
-    def reset(self, *, alive: bool) -> None:
+    def reset(self, *, alive: bool, path: PathName = "none") -> None:
         """Forget what only a stream can know."""
         self.alive = alive
+        self.path = path
         for held in (self.sent, self.sent_in_full, self.acknowledged, self.refused, self.outstanding):
             held.clear()
 
@@ -94,10 +97,10 @@ class Ledger:
             account = self._hosts[host_id] = HostLedger()
         return account
 
-    def connected(self, host_id: HostId) -> HostLedger:
-        """Begin a stream: nothing is known to be in force."""
+    def connected(self, host_id: HostId, path: PathName = "fast") -> HostLedger:
+        """Begin a stream, or a session by another path: nothing is known to be in force."""
         account = self.account(host_id)
-        account.reset(alive=True)
+        account.reset(alive=True, path=path)
         return account
 
     def disconnected(self, host_id: HostId) -> None:
@@ -174,6 +177,7 @@ class Ledger:
             part.is_superseded |= waited < revision
             if part.remaining == 0:
                 part.done_at_us = now_us
+                part.path = account.path
                 receipt.open_parts -= 1
                 if receipt.open_parts == 0:
                     completed.append(waited)
@@ -199,13 +203,13 @@ class Ledger:
         if part.done_at_us is not None:
             took_ms = max(0, part.done_at_us - state.committed_at_us) / 1000
             progress: HostProgress = "superseded" if part.is_superseded else "in_force"
-            return HostReceipt(host_id, progress, took_ms)
+            return HostReceipt(host_id, progress, took_ms, path=part.path)
         account = self._hosts.get(host_id)
         if account is None or not account.alive:
-            return HostReceipt(host_id, "unreachable", None, "the host's agent is not connected")
+            return HostReceipt(host_id, "unreachable", None, "the host's agent is not connected", "none")
         if part.refusal:
-            return HostReceipt(host_id, "refused", None, part.refusal)
-        return HostReceipt(host_id, "pending", None)
+            return HostReceipt(host_id, "refused", None, part.refusal, account.path)
+        return HostReceipt(host_id, "pending", None, path=account.path)
 
     def _in_force(
         self,

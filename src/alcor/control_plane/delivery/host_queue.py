@@ -1,0 +1,206 @@
+"""One agent's session over the queue: sections leave one by one, each enough alone, until they are answered.
+
+    what differs since Hello, changes --> lines (one per section) --> publish --> ... --> acknowledgement
+                                              ^------ not answered in time, or "send all" ------'
+
+At most one value of a section is under way: the next one leads from what was acknowledged, so it waits for
+that (and takes all changes until then along). Groups and routers go before networks, and leave after them: a
+port must not be in force without its rules.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from alcor.contracts import queue
+from alcor.contracts.agent_channel import Channel, Hello
+from alcor.contracts.convergence import PathName
+from alcor.control_plane.compiler.sections import HostSection
+from alcor.control_plane.delivery.ledger import Ledger
+from alcor.control_plane.delivery.queue_lines import Line, Writer
+from alcor.model.goal_state import SectionKey
+from alcor.model.ids import HostId, PortId
+from alcor.model.version import Version
+
+WINDOW_MAX = 64  # sections under way
+RESEND_TURNS = 2  # beats without an answer until a section is sent again
+SILENCE_S = 10.0  # agents beat more slowly over the queue; three of their beats
+
+
+class Sections(Protocol):
+    """Where a host's sections go; the channel of its session has it."""
+
+    def publish(self, key: SectionKey, frame: bytes) -> bool:
+        """Send a frame and have it kept. False: it is larger than the queue takes."""
+        ...
+
+
+class HostQueue:
+    """Owner of what waits for one agent that is heard over the queue. Serves the controller like a stream."""
+
+    path: PathName = "queue"
+    silence_s = SILENCE_S
+
+    def __init__(
+        self,
+        hello: Hello,
+        channel: Channel,
+        sections: Sections,
+        *,
+        ledger: Ledger,
+        writer: Writer,
+    ) -> None:
+        self.host: HostId = hello.host
+        self.channel = channel
+        self.started_at = hello.started_at
+        self.session = hello.session
+        self.has_queue = True
+        self.rescuer = HostId("")  # a neighbour speaks in its name over a stream only
+        self.plugged: set[PortId] = set(hello.plugged)
+        self.last_heard_s = 0.0
+        self.last_heard_at = 0
+        self.too_large: dict[SectionKey, None] = {}  # for the queue: they wait for a stream
+        self._sections = sections
+        self._ledger = ledger
+        self._account = ledger.connected(hello.host, self.path)
+        self._writer = writer
+        self._number = queue.NUMBERS_FROM
+        held = {each.key: each for each in hello.held}
+        self.lines = {key: Line(held=held.get(key), is_new=True) for key in self._writer.keys(held)}
+        self._due: dict[SectionKey, None] = dict.fromkeys(self.lines)
+        self._under_way: dict[SectionKey, Line] = {}
+        self._completion = 0  # number of the update that says so; 0 before it was sent
+        self._completion_turns = 0
+
+    @property
+    def is_synchronised(self) -> bool:
+        """Has everything been answered at least once since Hello?"""
+        return self._completion != 0
+
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._due or self._under_way or not self._completion)
+
+    @property
+    def is_congested(self) -> bool:
+        return len(self._under_way) >= WINDOW_MAX
+
+    def offer(self, revision: int, sections: Iterable[HostSection]) -> None:
+        """Take a change's sections for this host. `flush` sends them."""
+        version = Version(self._writer.epoch, revision)
+        for section in sections:
+            self._add(version, section)
+
+    def learn(self, section: HostSection) -> None:
+        """Take a step of one section: placements that the host asked for. `flush` sends it."""
+        self._add(self._writer.wanted_version(section.key), section)
+
+    def _add(self, version: Version, section: HostSection) -> None:
+        line = self.lines.get(section.key)
+        if line is None:
+            line = self.lines[section.key] = Line()
+        line.add(version, section)
+        self._due[section.key] = None
+
+    def send_all(self, keys: Iterable[SectionKey]) -> None:
+        """Have sections sent in full with the next flush."""
+        for key in keys:
+            line = self.lines.get(key)
+            if line is None:
+                line = self.lines[key] = Line()
+            self._forget_number(line)
+            self._under_way.pop(key, None)
+            line.send_all()
+            self._due[key] = None
+
+    def flush(self) -> None:
+        """Send what waits and may go now."""
+        self._take_answers()
+        last = min((self._phase(key) for key in (*self._due, *self._under_way)), default=0)
+        for key in list(self._due):
+            if len(self._under_way) >= WINDOW_MAX:
+                break
+            if key not in self._under_way and self._phase(key) <= last:
+                self._publish(key)
+        if not (self._due or self._under_way or self.too_large or self._completion):
+            self._number += 1
+            self._completion = self._number
+            self._tell_completion()
+
+    def beat(self, frame: bytes) -> None:
+        """Let a turn pass: send again what is not answered. Beats go to all agents at once, not from here."""
+        for key, line in list(self._under_way.items()):
+            line.turns += 1
+            if line.turns >= RESEND_TURNS:
+                self._publish(key)
+        if self._completion and self._completion in self._account.outstanding:
+            self._completion_turns += 1
+            if self._completion_turns >= RESEND_TURNS:
+                self._tell_completion()
+        self.flush()
+
+    def _take_answers(self) -> None:
+        outstanding = self._account.outstanding
+        for key, line in list(self._under_way.items()):
+            if line.number in outstanding:
+                continue
+            del self._under_way[key]
+            line.acknowledge()
+            if line.changes:
+                self._due[key] = None
+            elif key not in self._account.sent:
+                del self.lines[key]  # removed
+
+    def _phase(self, key: SectionKey) -> int:
+        if key.startswith("network:"):
+            return 1
+        return 0 if self._writer.is_wanted(key) else 2
+
+    def _publish(self, key: SectionKey) -> None:
+        line = self.lines[key]
+        self._due.pop(key, None)
+        self._forget_number(line)
+        self._number += 1
+        frame, sent = self._writer.frame(key, line, self._number)
+        if not self._sections.publish(key, frame):
+            self.too_large[key] = None
+            self._under_way.pop(key, None)
+            line.send_all()
+            return
+        self.too_large.pop(key, None)
+        line.number, line.version, line.turns = self._number, sent.version, 0
+        self._under_way[key] = line
+        self._ledger.sent(self.host, self._number, (sent,))
+
+    def _forget_number(self, line: Line) -> None:
+        if line.number:
+            self._account.outstanding.pop(line.number, None)
+
+    def _tell_completion(self) -> None:
+        self._completion_turns = 0
+        self._ledger.sent(self.host, self._completion, ())
+        self.channel.send(self._writer.completion(self._completion))
+
+
+class AwayHost:
+    """What the queue keeps for a host that nobody hears: each section's newest value, since it was last heard.
+
+    Owner of its lines. What was under way when it was lost is not known to be held: such sections go whole.
+    """
+
+    def __init__(self, host: HostId, lines: dict[SectionKey, Line], writer: Writer) -> None:
+        self.host = host
+        self._lines = lines
+        self._writer = writer
+        self._number = queue.NUMBERS_FROM
+
+    def offer(self, revision: int, sections: Iterable[HostSection]) -> list[tuple[SectionKey, bytes]]:
+        """Take a change's sections; give what is to be kept now."""
+        frames = []
+        for section in sections:
+            line = self._lines.get(section.key)
+            if line is None:
+                line = self._lines[section.key] = Line()
+            line.add(Version(self._writer.epoch, revision), section)
+            self._number += 1
+            frames.append((section.key, self._writer.frame(section.key, line, self._number)[0]))
+        return frames

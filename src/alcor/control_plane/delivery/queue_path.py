@@ -1,0 +1,156 @@
+"""The queue path: sessions with agents that are heard over the queue, and what it keeps for those away.
+
+answers --Hello--> QueueChannel --> the controller serves it as it serves a stream
+        --others-> the channel of their session; of an unknown session: Farewell, so that the agent begins anew
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+
+import msgspec
+
+from alcor.contracts.agent_channel import Channel, Farewell
+from alcor.contracts.queue import AWAY, GoalQueue, QueueState
+from alcor.control_plane.compiler.sections import HostSection
+from alcor.control_plane.delivery.host_queue import AwayHost
+from alcor.model.goal_state import SectionKey
+from alcor.model.ids import HostId
+from alcor.runtime.event_log import EventLog
+from alcor.runtime.supervision import Supervisor
+
+UNREAD_MAX = 4096  # frames of one agent; an agent that says more is cut
+
+_encoder = msgspec.msgpack.Encoder()
+_HELLO = b"\xa5hello"  # a message's tag is its first field
+_FAREWELL = b"\xa8farewell"
+
+
+class QueueChannel:
+    """One session with one agent over the queue. Implements `Channel` and `host_queue.Sections`."""
+
+    def __init__(self, queue: GoalQueue, host: HostId, session: int) -> None:
+        self.host = host
+        self.session = session
+        self._queue = queue
+        self._frames: deque[bytes] = deque()
+        self._arrived = asyncio.Event()
+        self._close_reason: str | None = None
+
+    async def receive(self) -> bytes | None:
+        while not self._frames:
+            if self._close_reason is not None:
+                return None
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._frames.popleft()
+
+    def send(self, frame_body: bytes) -> None:
+        if self._close_reason is None:
+            self._queue.tell(self.host, frame_body, session=self.session)
+
+    def publish(self, key: SectionKey, frame: bytes) -> bool:
+        if len(frame) > self._queue.frame_max:
+            return False
+        if self._close_reason is None:
+            self._queue.publish(self.host, key, frame, session=self.session)
+        return True
+
+    def close(self, reason: str = "") -> None:
+        if self._close_reason is None:
+            self._close_reason = reason or "closed here"
+        self._arrived.set()
+
+    @property
+    def backlog_bytes(self) -> int:
+        return 0
+
+    @property
+    def close_reason(self) -> str | None:
+        return self._close_reason
+
+    def arrive(self, frame: bytes) -> None:
+        """Take what the agent says."""
+        if self._close_reason is not None:
+            return
+        if _is(frame, _FAREWELL) or len(self._frames) >= UNREAD_MAX:
+            self.close("the agent ends it" if _is(frame, _FAREWELL) else "the agent says more than is read")
+            return
+        self._frames.append(frame)
+        self._arrived.set()
+
+
+class QueuePath:
+    """Owner of the sessions over the queue and of what is kept for hosts away."""
+
+    def __init__(self, queue: GoalQueue, serve: Callable[[Channel], Awaitable[None]], log: EventLog) -> None:
+        self._queue = queue
+        self._serve = serve
+        self._supervisor = Supervisor(log)
+        self._channels: dict[HostId, QueueChannel] = {}
+        self._away: dict[HostId, AwayHost] = {}
+
+    @property
+    def state(self) -> QueueState:
+        return self._queue.state
+
+    def start(self) -> None:
+        """Listen to agents."""
+        self._queue.listen(self._on_answer, self._on_lost)
+
+    async def stop(self) -> None:
+        """End all sessions."""
+        await self._supervisor.close()
+
+    def beat(self, frame: bytes) -> None:
+        """Let all agents hear that the controller is alive: one message."""
+        self._queue.tell_all(frame)
+
+    def left(self, away: AwayHost) -> None:
+        """Keep for a host from now on what is offered to it."""
+        self._away[away.host] = away
+
+    def came(self, host: HostId) -> None:
+        """Stop keeping: the host is heard, by whatever path."""
+        self._away.pop(host, None)
+
+    def is_away(self, host: HostId) -> bool:
+        """Does the queue keep what is offered to the host?"""
+        return host in self._away
+
+    def keep(self, host: HostId, revision: int, sections: Iterable[HostSection]) -> None:
+        """Keep a change's sections for a host that nobody hears. Those too large for the queue wait for it."""
+        away = self._away.get(host)
+        if away is None:
+            return
+        for key, frame in away.offer(revision, sections):
+            if len(frame) <= self._queue.frame_max:
+                self._queue.publish(host, key, frame, session=AWAY)
+
+    def _on_answer(self, host: HostId, session: int, frame: bytes) -> None:
+        channel = self._channels.get(host)
+        if channel is not None and channel.session == session:
+            channel.arrive(frame)
+        elif _is(frame, _HELLO) and (channel is None or session > channel.session):
+            channel = self._channels[host] = QueueChannel(self._queue, host, session)
+            channel.arrive(frame)
+            self._supervisor.start(f"queue session {host}", self._follow(channel))
+        elif not _is(frame, _FAREWELL):
+            self._queue.tell(host, _encoder.encode(Farewell("this session is not known")), session=session)
+
+    def _on_lost(self) -> None:
+        """Plugs and acknowledgements may be missing: only a new Hello tells the truth again."""
+        for channel in list(self._channels.values()):
+            channel.close("the queue was lost for a moment")
+
+    async def _follow(self, channel: QueueChannel) -> None:
+        try:
+            await self._serve(channel)
+        finally:
+            if self._channels.get(channel.host) is channel:
+                del self._channels[channel.host]
+
+
+def _is(frame: bytes, tag: bytes) -> bool:
+    """Is the frame a message of this tag? An array of fewer than 16 fields has one byte before it."""
+    return frame[1 : 1 + len(tag)] == tag or frame[3 : 3 + len(tag)] == tag
