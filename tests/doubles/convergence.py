@@ -86,6 +86,15 @@ class ConvergenceDouble:
             for name, (record, is_alive) in sorted(self._hosts.items())
         ]
 
+    def host(self, host_id: HostId) -> HostStatus | None:
+        return next((status for status in self.hosts() if status.record.id == host_id), None)
+
+    def host_records(self) -> list[Host]:
+        return [record for _, (record, _) in sorted(self._hosts.items())]
+
+    def is_alive(self, host_id: HostId) -> bool:
+        return self._hosts.get(host_id, (None, False))[1]
+
     def _heard(self, change: Change) -> None:
         self._revision = max(self._revision, change.revision)
         for port in change.puts.ports:

@@ -100,7 +100,19 @@ class Convergence(Protocol):
         ...
 
     def hosts(self) -> list[HostStatus]:
-        """Give all hosts, by name."""
+        """Give all hosts, by name. O(their ports)."""
+        ...
+
+    def host(self, host_id: HostId) -> HostStatus | None:
+        """Give one host; None when no agent has introduced it. O(its ports)."""
+        ...
+
+    def host_records(self) -> list[Host]:
+        """Give the records of all hosts, by name. O(hosts)."""
+        ...
+
+    def is_alive(self, host_id: HostId) -> bool:
+        """Has the host an agent that is connected? False for an unknown host. O(1)."""
         ...
 
 

@@ -6,7 +6,7 @@ agents --acknowledgements, plugs--> ledger --> convergence (those who wait)
 """
 
 import asyncio
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Literal
 
 import msgspec
@@ -86,6 +86,7 @@ class Controller:
         self._compiler = IncrementalCompiler(self.region)
         self._full = FullSections(self.region, self._compiler.interest)
         self.look_ups = LookUps(self.region, self._compiler.interest, clock, log)
+        self._followers: list[Callable[[Change], None]] = []
         self._streams: dict[HostId, HostSession] = {}
         self._queue_path = QueuePath(queue, self.serve_channel, log) if queue is not None else None
         self._paths = Paths(self._streams, self._queue_state, self._is_away, clock)
@@ -130,6 +131,10 @@ class Controller:
         if self._queue_path is not None:
             await self._queue_path.stop()
 
+    def follow(self, on_change: Callable[[Change], None]) -> None:
+        """Call back with every change of every process, in order, as it is taken in."""
+        self._followers.append(on_change)
+
     def offer(self, change: Change) -> None:
         """Hear of a commit; any order, repeated or not."""
         if self._intake is not None:
@@ -139,6 +144,8 @@ class Controller:
 
     async def _take(self, changes: list[Change]) -> None:
         for change in changes:
+            for on_change in self._followers:
+                on_change(change)
             compiled = self._compiler.fold(change)
             dirty = self._hand_out(compiled)
             await self._flush(dirty, own={port.host for port in change.puts.ports})
@@ -438,6 +445,16 @@ class Controller:
 
     def hosts(self) -> list[HostStatus]:
         return [self._rescues.described(status) for status in self._convergence.hosts()]
+
+    def host(self, host_id: HostId) -> HostStatus | None:
+        status = self._convergence.host(host_id)
+        return None if status is None else self._rescues.described(status)
+
+    def host_records(self) -> list[Host]:
+        return self._convergence.host_records()
+
+    def is_alive(self, host_id: HostId) -> bool:
+        return self._convergence.is_alive(host_id)
 
     def held_state(self, host_id: HostId) -> HostState:
         """Give what a host must hold, in force or not. Versions are those wanted."""

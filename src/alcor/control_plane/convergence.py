@@ -12,7 +12,7 @@ from alcor.control_plane.delivery.paths import HostSession, Paths
 from alcor.control_plane.region import NO_ROUTER, HostNode, PortRow, Region
 from alcor.model import errors, goal_state
 from alcor.model.ids import HostId, PortId
-from alcor.model.records import Port
+from alcor.model.records import Host, Port
 from alcor.model.version import Version
 
 Until = Literal["in_force", "active"]
@@ -133,6 +133,20 @@ class RegionConvergence:
         """Give all hosts that an agent introduced, by name. O(their ports)."""
         found = sorted(self._region.hosts.items())
         return [self._host_status(node) for _, node in found if node.record is not None]
+
+    def host(self, host_id: HostId) -> HostStatus | None:
+        """Give one host; None when no agent has introduced it. O(its ports)."""
+        node = self._region.hosts.get(host_id)
+        return None if node is None or node.record is None else self._host_status(node)
+
+    def host_records(self) -> list[Host]:
+        """Give the records of all introduced hosts, by name. O(hosts)."""
+        return [node.record for _, node in sorted(self._region.hosts.items()) if node.record is not None]
+
+    def is_alive(self, host_id: HostId) -> bool:
+        """Has the host an agent that is connected? False for an unknown host. O(1)."""
+        node = self._region.hosts.get(host_id)
+        return host_id in self._streams and node is not None and node.record is not None
 
     def _host_status(self, node: HostNode) -> HostStatus:
         assert node.record is not None, "only introduced hosts have a status"

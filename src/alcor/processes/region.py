@@ -82,7 +82,13 @@ class Region:
         self._stack.push_async_callback(server.close)
         self.agent_urls = tuple(server.urls)
         application = create_application(
-            store, allocator, controller, self._clock, self._log, tracer=RegionTracer(controller)
+            store,
+            allocator,
+            controller,
+            self._clock,
+            self._log,
+            follow=controller.follow,
+            tracer=RegionTracer(controller),
         )
         await self._serve_api(application, listener)
         gc.collect()

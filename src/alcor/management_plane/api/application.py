@@ -1,5 +1,6 @@
 """The API as one ASGI application: what there is, and where."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from starlette.applications import Starlette
@@ -8,11 +9,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from alcor.contracts.convergence import Convergence, Tracer
-from alcor.contracts.store import AddressAllocator, Store
+from alcor.contracts.store import AddressAllocator, Change, Store
 from alcor.management_plane.api import extensions, networks, security_groups, subnets
 from alcor.management_plane.api.gate import Gate
 from alcor.management_plane.api.hosts import HostCollection
-from alcor.management_plane.api.live_hosts import LiveHosts
 from alcor.management_plane.api.port_groups import PortGroupCollection
 from alcor.management_plane.api.ports import PortCollection
 from alcor.management_plane.api.receipts import ReceiptCollection
@@ -45,20 +45,25 @@ def create_application(
     clock: Clock,
     log: EventLog,
     *,
+    follow: Callable[[Callable[[Change], None]], None] | None = None,
     tracer: Tracer | None = None,
 ) -> ASGIApp:
-    """Wire the services to their routes. `tracer` None: there is no `POST /v2.0/trace`."""
+    """Wire the services to their routes.
+
+    `follow`: calls back with the changes of all processes; None: no other process writes to the store.
+    `tracer` None: there is no `POST /v2.0/trace`."""
     gate = Gate(log)
-    live_hosts = LiveHosts(convergence, clock)
     group_service = SecurityGroupService(store, clock)
     port_service = PortService(store, allocator, clock)
+    if follow is not None:
+        follow(port_service.on_change)
     port_groups = PortGroupService(store, port_service, clock)
     tag_service = TagService(store, clock)
     collections = (
         networks.collection(store, NetworkService(store, clock)),
         subnets.collection(store, SubnetService(store, clock)),
-        PortCollection(store, port_service, convergence, live_hosts),
-        PortGroupCollection(store, port_groups, convergence, live_hosts),
+        PortCollection(store, port_service, convergence),
+        PortGroupCollection(store, port_groups, convergence),
         security_groups.group_collection(store, group_service),
         security_groups.rule_collection(store, group_service),
         RouterCollection(store, RouterService(store, allocator, clock)),

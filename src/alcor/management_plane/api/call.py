@@ -1,5 +1,6 @@
 """One request, parsed as far as every resource needs it."""
 
+import functools
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -40,7 +41,7 @@ def from_request(request: Request, body: bytes, request_id: RequestId) -> Call:
         caller=identity.caller_of(request.headers, request_id),
         method=request.method,
         base_url=_base_url(request),
-        path=request.url.path,
+        path=request.scope["path"],
         parameters=request.query_params.multi_items(),
         if_match=request.headers.get("if-match"),
         body=body,
@@ -49,8 +50,15 @@ def from_request(request: Request, body: bytes, request_id: RequestId) -> Call:
 
 def _base_url(request: Request) -> str:
     headers = request.headers
-    scheme = headers.get("x-forwarded-proto", request.url.scheme).split(",")[0].strip()
-    host = headers.get("x-forwarded-host", headers.get("host", "localhost")).split(",")[0].strip()
+    return _parsed_base(
+        headers.get("x-forwarded-proto", request.scope["scheme"]),
+        headers.get("x-forwarded-host", headers.get("host", "localhost")),
+    )
+
+
+@functools.lru_cache(maxsize=256)  # clients use few addresses, in every request
+def _parsed_base(schemes: str, hosts: str) -> str:
+    scheme, host = schemes.split(",")[0].strip(), hosts.split(",")[0].strip()
     # What does not look like an address is not repeated into links.
     parts = urlsplit(f"{scheme if scheme in ('http', 'https') else 'http'}://{host}")
     return f"{parts.scheme}://{parts.netloc}"

@@ -1,5 +1,6 @@
 """Hosts on the wire: as they are, as Neutron's agents, and their availability zones. For administrators."""
 
+import functools
 import uuid
 from collections.abc import Mapping
 
@@ -14,6 +15,7 @@ from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import JSON, written
 from alcor.model import errors
 from alcor.model.addressing import ip_to_text
+from alcor.model.ids import HostId
 from alcor.model.records import Host
 
 # Neutron's agents are named by UUID, hosts by name: one follows from the other.
@@ -117,9 +119,9 @@ class HostCollection:
     async def show_host(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET one host by name."""
         if call.caller.is_admin:
-            for status in self._convergence.hosts():
-                if status.record.id == path["id"]:
-                    return written({"host": _host(status)}, 200)
+            status = self._convergence.host(HostId(path["id"]))
+            if status is not None:
+                return written({"host": _host(status)}, 200)
         raise errors.Missing(f"Host {path['id']} could not be found.", reason="HostNotFound")
 
     async def list_agents(self, call: Call, path: Mapping[str, str]) -> Response:
@@ -130,17 +132,20 @@ class HostCollection:
     async def show_agent(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET one agent."""
         if call.caller.is_admin:
-            for status in self._convergence.hosts():
-                if agent_id(status.record.id) == path["id"]:
+            for record in self._convergence.host_records():
+                if agent_id(record.id) == path["id"]:
+                    status = self._convergence.host(record.id)
+                    assert status is not None, "nothing was awaited since"
                     return written({"agent": _agent(status)}, 200)
         raise errors.Missing(f"Agent {path['id']} could not be found", reason="AgentNotFound")
 
     async def list_zones(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET the availability zones that hosts are in."""
-        zones = sorted({status.record.zone for status in self._convergence.hosts() if status.record.zone})
+        zones = sorted({record.zone for record in self._convergence.host_records() if record.zone})
         return _listed(ZONES, call, [ZoneAnswer(id=zone, name=zone) for zone in zones])
 
 
+@functools.lru_cache(maxsize=10_000)
 def agent_id(host: str) -> str:
     """Name a host's agent."""
     return str(uuid.uuid5(_AGENT_NAMESPACE, host))

@@ -13,7 +13,6 @@ from alcor.management_plane.api import ports as port_form
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection, written
-from alcor.management_plane.api.live_hosts import LiveHosts
 from alcor.management_plane.api.standard import STANDARD, Answer, standard
 from alcor.management_plane.port_group import decisions
 from alcor.management_plane.port_group.decisions import PortGroupFields
@@ -85,13 +84,10 @@ class PortGroupAnswer(Answer, kw_only=True):
 class PortGroupCollection(Collection[PortGroupFields]):
     """Serves port groups."""
 
-    def __init__(
-        self, store: Store, service: PortGroupService, convergence: Convergence, live_hosts: LiveHosts
-    ) -> None:
+    def __init__(self, store: Store, service: PortGroupService, convergence: Convergence) -> None:
         super().__init__(RESOURCE, store, service, self._shown)
         self._groups = service
         self._convergence = convergence
-        self._live_hosts = live_hosts
 
     def routes(self, entrance: gate.Gate) -> list[Route]:
         return [
@@ -102,9 +98,9 @@ class PortGroupCollection(Collection[PortGroupFields]):
     async def create(self, call: Call, path: Mapping[str, str]) -> Response:
         wish = waiting.wish_of(call)
         fields = _asked_group(call)
-        revision, group, ports = await self._groups.create(
-            call.caller, fields, live_hosts=self._live_hosts.names()
-        )
+        hosts = self._convergence.host_records()
+        live_hosts = [host.id for host in hosts if self._convergence.is_alive(host.id)]
+        revision, group, ports = await self._groups.create(call.caller, fields, live_hosts=live_hosts)
         headers = await waiting.fulfil(wish, self._convergence, [port.id for port in ports], revision)
         return written({"port_group": self._answer(group, ports)}, 201, revision=revision, headers=headers)
 

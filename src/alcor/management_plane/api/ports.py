@@ -14,7 +14,6 @@ from alcor.management_plane.api import form, gate, moments, validation, waiting
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
-from alcor.management_plane.api.live_hosts import LiveHosts
 from alcor.management_plane.api.standard import STANDARD, Answer
 from alcor.management_plane.port.decisions import EMPTY_PROFILE, FixedIpFields, PortFields
 from alcor.management_plane.port.service import PortService
@@ -187,13 +186,10 @@ _NO_DETAILS: dict[str, object] = {}
 class PortCollection(Collection[PortFields]):
     """Serves ports: as every resource, with a quick way through for batches, and with waiting."""
 
-    def __init__(
-        self, store: Store, service: PortService, convergence: Convergence, live_hosts: LiveHosts
-    ) -> None:
+    def __init__(self, store: Store, service: PortService, convergence: Convergence) -> None:
         super().__init__(RESOURCE, store, service, self._shown)
         self._ports = service
         self._convergence = convergence
-        self._live_hosts = live_hosts
 
     def routes(self, entrance: gate.Gate) -> list[Route]:
         return [
@@ -260,7 +256,7 @@ class PortCollection(Collection[PortFields]):
             binding_vnic_type=port.vnic_type,
         )
         if is_admin:
-            is_live = bool(port.host) and self._live_hosts.is_live(port.host)
+            is_live = bool(port.host) and self._convergence.is_alive(port.host)
             answer.binding_host_id = port.host
             answer.binding_profile = _profile_text(port.binding_profile)
             answer.binding_vif_type = "ovs" if is_live else "binding_failed" if port.host else "unbound"
