@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from alcor.contracts.agent_channel import FRAME_MAX, Channel
 from alcor.model import errors
+from alcor.runtime import tls
 from alcor.runtime.event_log import SILENT, EventLog
 from alcor.runtime.supervision import Supervisor
 
@@ -113,6 +114,13 @@ class FrameChannel(asyncio.Protocol):
     @property
     def close_reason(self) -> str | None:
         return self._close_reason
+
+    @property
+    def peer_name(self) -> str | None:
+        """Whom the peer's certificate names; None without one."""
+        if self._transport is None:
+            return None
+        return tls.common_name(self._transport.get_extra_info("peercert"))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # the loop makes stream transports for us
@@ -227,14 +235,15 @@ class Server:
         if parts.scheme == "unix":
             server = await loop.create_unix_server(make, parts.path, ssl=ssl, backlog=LISTEN_QUEUE)
             self.urls.append(url)
-        elif parts.scheme == "tcp":
+        elif parts.scheme in ("tcp", "tcps"):
+            _require_certificates(url, ssl)
             server = await loop.create_server(
                 make, parts.hostname, parts.port or 0, ssl=ssl, backlog=LISTEN_QUEUE
             )
             host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-            self.urls.append(f"tcp://{host}:{server.sockets[0].getsockname()[1]}")
+            self.urls.append(f"{parts.scheme}://{host}:{server.sockets[0].getsockname()[1]}")
         else:
-            raise errors.Invalid(f"'{url}' is neither tcp://HOST:PORT nor unix:///PATH")
+            raise errors.Invalid(f"'{url}' is neither tcp[s]://HOST:PORT nor unix:///PATH")
         self._servers.append(server)
 
     def _opened(self, channel: FrameChannel) -> None:
@@ -259,8 +268,9 @@ async def serve(
 ) -> Server:
     """Listen on all urls; `on_channel` runs as a task per channel, which ends when it returns.
 
-    Urls: `tcp://HOST:PORT` (port 0: a free one, see `Server.urls`), `unix:///PATH` (an old socket file is
-    replaced). Raises Unavailable when an address cannot be had, Invalid when it is none.
+    Urls: `tcp://HOST:PORT` (port 0: a free one, see `Server.urls`), `tcps://HOST:PORT` (with `ssl` only),
+    `unix:///PATH` (an old socket file is replaced). Raises Unavailable when an address cannot be had, Invalid
+    when it is none.
     """
     server = Server(on_channel, log)
     try:
@@ -294,13 +304,28 @@ async def connect(
             if parts.scheme == "unix":
                 name = "" if ssl else None  # a socket file has no host name to verify
                 _, channel = await loop.create_unix_connection(make, parts.path, ssl=ssl, server_hostname=name)
-            elif parts.scheme == "tcp" and parts.hostname and parts.port:
-                _, channel = await loop.create_connection(make, parts.hostname, parts.port, ssl=ssl)
+            elif parts.scheme in ("tcp", "tcps") and parts.hostname and parts.port:
+                _require_certificates(url, ssl)
+                # The certificate names the controller, wherever it is today.
+                name = tls.CONTROLLER_NAME if parts.scheme == "tcps" else None
+                _, channel = await loop.create_connection(
+                    make, parts.hostname, parts.port, ssl=ssl, server_hostname=name
+                )
             else:
-                raise errors.Invalid(f"'{url}' is neither tcp://HOST:PORT nor unix:///PATH")
+                raise errors.Invalid(f"'{url}' is neither tcp[s]://HOST:PORT nor unix:///PATH")
     except (OSError, TimeoutError) as error:
         raise errors.Unavailable(f"cannot connect to {url}: {error}", retry_after_s=1.0) from error
     return channel
+
+
+def peer_name(channel: Channel) -> str | None:
+    """Give whom the certificate of a channel's peer names; None without one."""
+    return channel.peer_name if isinstance(channel, FrameChannel) else None
+
+
+def _require_certificates(url: str, ssl: SSLContext | None) -> None:
+    if url.startswith("tcps:") and ssl is None:
+        raise errors.Invalid(f"'{url}' needs certificates")
 
 
 def _tune(connection: socket.socket | None) -> None:

@@ -37,6 +37,11 @@ DEFAULT_STATE_DIR = Path("/var/lib/alcor-agent")
     show_default=True,
     help="Where the agent keeps its journal, to know after a restart what it holds.",
 )
+@click.option(
+    "--certificates",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="What `alcor certificate` wrote: for tcps:// controllers, and to rescue and be rescued by neighbours.",
+)
 @click.option("--verbose", is_flag=True, help="Log debug events too.")
 def command(
     host: str,
@@ -46,6 +51,7 @@ def command(
     data_plane: Literal["ovs", "simulated"],
     ovs_run_dir: Path,
     state_dir: Path,
+    certificates: Path | None,
     verbose: bool,
 ) -> None:
     """Run the agent of this host until told to stop. Forwarding goes on without it.
@@ -65,5 +71,6 @@ def command(
         data_plane=data_plane,
         ovs_run_dir=ovs_run_dir,
         state_dir=state_dir,
+        certificates=certificates.absolute() if certificates is not None else None,
     )
     sys.exit(agent.main(settings, EventLog(level=Level.DEBUG if verbose else Level.INFO)))

@@ -29,7 +29,7 @@ def command(context: click.Context, url: str, as_json: bool) -> None:
     for host in hosts:
         table.add_row(
             host["id"],
-            "yes" if host["alive"] else "NO",
+            _alive(host),
             host["data_plane"],
             host["vtep"],
             host["zone"],
@@ -55,6 +55,12 @@ def show(context: click.Context, name: str) -> None:
     for key, value in host.items():
         table.add_row(key, str(value))
     Console().print(table)
+
+
+def _alive(host: dict[str, Any]) -> str:
+    if host.get("rescue"):
+        return f"rescued by {host['rescue']['by']}"
+    return "yes" if host["alive"] else "NO"
 
 
 async def _read(url: str, path: str) -> dict[str, Any]:

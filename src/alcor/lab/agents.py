@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+from alcor.adapters.certificates import Authority
 from alcor.lab import namespaces
 from alcor.lab.children import Child, alcor_command
 from alcor.lab.laboratory import Laboratory
@@ -10,9 +11,12 @@ from alcor.model.addressing import ip_to_text
 
 
 class LabAgents:
-    """Owner of one agent process for each host of a lab. Agents keep their journals in the lab's directory."""
+    """Owner of one agent process for each host of a lab. Agents keep their journals in the lab's directory.
 
-    def __init__(self, lab: Laboratory, controller_url: str) -> None:
+    `authority`: the directory of the region's authority; with it, hosts can rescue each other.
+    """
+
+    def __init__(self, lab: Laboratory, controller_url: str, authority: Path | None = None) -> None:
         self.children = {
             host.name: Child(
                 f"the agent of {host.name}",
@@ -25,6 +29,7 @@ class LabAgents:
                         *("--controller", controller_url),
                         *("--ovs-run-dir", str(host.run_dir)),
                         *("--state-dir", str(self.state_dir(lab, host.name))),
+                        *_certificates(lab, host.name, authority),
                     ),
                 ),
                 lab.directory / f"agent-{host.name}.log",
@@ -49,3 +54,11 @@ class LabAgents:
         """Raise Unavailable, with the end of its log, when one has ended."""
         for child in self.children.values():
             child.require_alive()
+
+
+def _certificates(lab: Laboratory, host: str, authority: Path | None) -> tuple[str, ...]:
+    if authority is None:
+        return ()
+    directory = lab.directory / "certificates" / host
+    Authority.open(authority).issue_host(host, directory)
+    return ("--certificates", str(directory))

@@ -30,6 +30,7 @@ class RegionProcess:
         self.url = f"http://127.0.0.1:{port}"
         # Agents in their hosts' namespaces do not see our loopback; a Unix socket they do.
         self.agent_url = f"unix://{directory / 'agents.sock'}"
+        self.authority = directory / "authority"
         self.agent_tcp_url = f"tcp://127.0.0.1:{free_port()}"
         command = alcor_command("up", "--data-dir", str(directory), "--listen", f"127.0.0.1:{port}")
         command += ["--agents", self.agent_url, "--agents", self.agent_tcp_url]

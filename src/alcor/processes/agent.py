@@ -7,18 +7,24 @@ import hashlib
 import signal
 from collections.abc import Coroutine
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any, Literal
 
 import msgspec
 import uvloop
 
 from alcor.adapters import stream
+from alcor.contracts.agent_channel import Channel, Rescue
 from alcor.contracts.data_plane import DataPlane, HostFacts
-from alcor.host_agent.agent import Agent
+from alcor.host_agent.agent import Agent, Connect
 from alcor.host_agent.journal import FileJournal, NoJournal
+from alcor.host_agent.neighbor_help import Neighborhood
+from alcor.host_agent.rescue_duty import NeighborHelp, RescueDuty
 from alcor.host_agent.settings import USUAL, AgentTiming
 from alcor.model import errors
+from alcor.model.addressing import ip_to_text
 from alcor.model.ids import HostId
+from alcor.runtime import tls
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
@@ -41,6 +47,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     ovs_run_dir: Path = OVS_RUN_DIR
     state_dir: Path | None = None
     timing: AgentTiming = USUAL
+    certificates: Path | None = None  # of `alcor certificate`; without them no rescue, neither given nor taken
 
 
 def main(settings: AgentSettings, log: EventLog) -> int:
@@ -54,16 +61,22 @@ async def run(settings: AgentSettings, log: EventLog) -> int:
         log.error("settings_refused", reason="an agent needs a host name, a tunnel address and a controller")
         return EXIT_SETTINGS
     facts = facts_of(settings.host, settings.vtep)
+    try:
+        context = tls.agent_context(settings.certificates) if settings.certificates else None
+    except errors.Invalid as error:
+        log.error("settings_refused", reason=error.message)
+        return EXIT_SETTINGS
     agent = Agent(
         facts,
         settings.zone,
         _data_plane(settings, facts, log),
         FileJournal(settings.state_dir) if settings.state_dir else NoJournal(),
-        stream.connect,
+        _connect(context),
         SystemClock(),
         log,
         urls=settings.controller_urls,
         timing=settings.timing,
+        help_of=_neighborhood(settings, context, log) if context is not None else None,
     )
     log.info("agent_starts", host=settings.host, data_plane=settings.data_plane)
     return await _until_told(agent.run(), settings.host, log)
@@ -176,8 +189,51 @@ def _data_plane(settings: AgentSettings, facts: HostFacts, log: EventLog) -> Dat
 
         return SimulatedDataPlane(facts, Fabric())
     from alcor.data_plane.ovs.driver import OvsDataPlane
+    from alcor.data_plane.ovs.setup import Exposure
 
-    return OvsDataPlane(facts, settings.ovs_run_dir, log)
+    exposure = None
+    if settings.certificates:
+        files = (str(settings.certificates / name) for name in ("switch.key", "switch.pem", tls.AUTHORITY))
+        exposure = Exposure(ip_to_text(facts.vtep), *files)
+    return OvsDataPlane(facts, settings.ovs_run_dir, log, exposure=exposure)
+
+
+def _connect(context: SSLContext | None) -> Connect:
+    async def connect(url: str) -> Channel:
+        return await stream.connect(url, ssl=context if url.startswith("tcps:") else None)
+
+    return connect
+
+
+def _neighborhood(settings: AgentSettings, context: SSLContext, log: EventLog) -> NeighborHelp | None:
+    """Make what rescues neighbours: only hosts with Open vSwitch can be reached by others."""
+    if settings.data_plane != "ovs":
+        return None
+    from alcor.data_plane.ovs import endpoint
+    from alcor.data_plane.ovs.driver import OvsDataPlane
+    from alcor.data_plane.ovs.fence import Bid
+    from alcor.data_plane.ovs.probe import probe
+
+    def make(order: Rescue, duty: RescueDuty) -> Agent:
+        facts = facts_of(order.target, order.vtep)
+        place = endpoint.remote(order.target, order.vtep, context)
+        return Agent(
+            facts,
+            order.zone,
+            OvsDataPlane(facts, place, log, bid=Bid(order.token, duty.rescuer)),
+            NoJournal(),
+            _connect(context),
+            SystemClock(),
+            log,
+            urls=settings.controller_urls,
+            timing=settings.timing,
+            rescue=duty,
+        )
+
+    async def ask(order: Rescue) -> None:
+        await probe(endpoint.remote(order.target, order.vtep, context))
+
+    return Neighborhood(HostId(settings.host), make, ask, log)
 
 
 async def _until_told(work: Coroutine[Any, Any, object], name: str, log: EventLog) -> int:

@@ -12,14 +12,17 @@ import msgspec
 import uvicorn
 
 from alcor.adapters import stream
+from alcor.adapters.certificates import Authority
 from alcor.adapters.postgres.embedded import EmbeddedPostgres
 from alcor.adapters.postgres.store import PostgresStore
+from alcor.contracts.agent_channel import Channel
 from alcor.control_plane.controller import Controller
 from alcor.control_plane.region import OnDemandBounds
 from alcor.management_plane.addressing.allocator import LeasedAllocator
 from alcor.management_plane.api.application import create_application
 from alcor.model import errors
 from alcor.processes.tracing import RegionTracer
+from alcor.runtime import tls
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
@@ -78,9 +81,7 @@ class Region:
         controller = Controller(store, self._clock, self._log, on_demand=settings.on_demand)
         await controller.start()
         self._stack.push_async_callback(controller.stop)
-        server = await stream.serve(settings.agent_urls, controller.serve_channel)
-        self._stack.push_async_callback(server.close)
-        self.agent_urls = tuple(server.urls)
+        await self._serve_agents(controller)
         application = create_application(
             store,
             allocator,
@@ -94,6 +95,22 @@ class Region:
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 50, 50)
+
+    async def _serve_agents(self, controller: Controller) -> None:
+        authority = Authority.open(self._settings.data_dir / "authority")
+
+        async def serve_certified(channel: Channel) -> None:
+            await controller.serve_channel(channel, certified=stream.peer_name(channel))
+
+        plain = [url for url in self._settings.agent_urls if not url.startswith("tcps:")]
+        certified = [url for url in self._settings.agent_urls if url.startswith("tcps:")]
+        servers = [await stream.serve(plain, controller.serve_channel)]
+        self._stack.push_async_callback(servers[0].close)
+        if certified:
+            context = tls.controller_context(authority.issue_controller())
+            servers.append(await stream.serve(certified, serve_certified, ssl=context))
+            self._stack.push_async_callback(servers[1].close)
+        self.agent_urls = tuple(url for server in servers for url in server.urls)
 
     async def _start_database(self) -> str:
         database = EmbeddedPostgres(self._settings.data_dir / "postgres")

@@ -3,8 +3,8 @@
     token of the database's record   checked by every transaction of ours (`wait`, RFC 7047 5.2.6)
     generation of the master role    checked by the switch on every flow (OpenFlow 1.4, 6.3.6)
 
-The database survives a restart of the switch, which forgets generations; a claim is made there first. So whoever
-connects reads the record before it writes, and whoever read it too early is refused by the generation. Pure.
+The database survives a restart of the switch, which forgets generations; a claim is made there first. So who
+connects reads the record before it writes, and who read it too early is refused by the generation. Pure.
 """
 
 from collections.abc import Mapping

@@ -21,7 +21,7 @@ CLAIM_TRIES = 5  # others may write to the bridge's external ids, too
 
 
 class Session:
-    """Owner of both connections and of the claim to write. Ends as a whole: half a switch is not worth having."""
+    """Owner of both connections and of the claim to write. Ends as a whole: half a switch is of no use."""
 
     def __init__(
         self,

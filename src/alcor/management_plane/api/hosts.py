@@ -8,7 +8,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.routing import Route
 
-from alcor.contracts.convergence import Convergence, HostStatus
+from alcor.contracts.convergence import Convergence, HostStatus, RescueStatus
 from alcor.management_plane.api import form, gate, listing, moments
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
@@ -65,6 +65,15 @@ class HostAnswer(msgspec.Struct):
     sections: int
     sections_pending: int
     reason: str
+    rescue: "RescueAnswer | None"
+
+
+class RescueAnswer(msgspec.Struct):
+    """Who writes to a host's data plane while its own agent is dead, since when, and why."""
+
+    by: str
+    since: str
+    why: str
 
 
 class AgentAnswer(msgspec.Struct):
@@ -172,7 +181,12 @@ def _host(status: HostStatus) -> msgspec.Struct:
         sections=status.sections,
         sections_pending=status.sections_pending,
         reason=status.reason,
+        rescue=_rescue(status.rescue),
     )
+
+
+def _rescue(rescue: RescueStatus | None) -> RescueAnswer | None:
+    return None if rescue is None else RescueAnswer(rescue.by, moments.text(rescue.since), rescue.why)
 
 
 def _agent(status: HostStatus) -> msgspec.Struct:
@@ -184,7 +198,7 @@ def _agent(status: HostStatus) -> msgspec.Struct:
         topic="N/A",
         host=record.id,
         admin_state_up=True,
-        alive=status.alive,
+        alive=status.alive and status.rescue is None,
         availability_zone=record.zone,
         configurations=_configurations(record),
         created_at=moments.text(record.created_at),

@@ -1,0 +1,136 @@
+"""A region with hosts that can rescue each other, on this machine: real agents, switches and packets."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from alcor.client.api import ApiClient
+from alcor.lab import packets, workload
+from alcor.lab.agents import LabAgents
+from alcor.lab.children import Child
+from alcor.lab.laboratory import Laboratory
+from alcor.lab.packets import Probe
+from alcor.lab.region_process import RegionProcess, hosts_alive
+from alcor.lab.workload import Workload, WorkloadPlan
+from alcor.model.addressing import mac_from_text
+
+
+class RescueScene:
+    """One tenant's network over the hosts of a lab. Owner of what it plugs."""
+
+    def __init__(self, lab: Laboratory, region: RegionProcess, agents: LabAgents, api: ApiClient) -> None:
+        self.lab = lab
+        self.region = region
+        self.agents = agents
+        self.api = api
+        self.hosts = {host.name: host for host in lab.hosts}
+        self.workloads: dict[str, Workload] = {}
+        self.ips: dict[str, str] = {}
+        self._network = ""
+        self._group = ""
+
+    async def build(self) -> None:
+        """Make a network with a subnet, and a group that lets everything in."""
+        network = (await self.api.post("/v2.0/networks", {"network": {"name": "n"}}))["network"]
+        self._network = network["id"]
+        subnet = {"network_id": self._network, "cidr": "10.9.0.0/24", "ip_version": 4}
+        await self.api.post("/v2.0/subnets", {"subnet": subnet})
+        group = await self.api.post("/v2.0/security-groups", {"security_group": {"name": "open"}})
+        self._group = group["security_group"]["id"]
+        rule = {"security_group_id": self._group, "direction": "ingress", "ethertype": "IPv4"}
+        await self.api.post("/v2.0/security-group-rules", {"security_group_rule": rule})
+
+    async def port(self, name: str, host: str) -> dict[str, Any]:
+        """Create a port on a host; does not wait."""
+        body = {
+            "name": name,
+            "network_id": self._network,
+            "binding:host_id": host,
+            "security_groups": [self._group],
+        }
+        port: dict[str, Any] = (await self.api.post("/v2.0/ports", {"port": body}))["port"]
+        self.ips[name] = port["fixed_ips"][0]["ip_address"]
+        return port
+
+    async def plug(self, name: str, host: str) -> dict[str, Any]:
+        """Create a port with its workload, ACTIVE, addressed by DHCP and serving TCP 80."""
+        port = await self.port(name, host)
+        plan = WorkloadPlan(port["id"], mac_from_text(port["mac_address"]), self.hosts[host])
+        made = await asyncio.to_thread(self.lab.add_workloads, [plan])
+        self.workloads[name] = made[0]
+        answer = await self.api.get(f"/v2.0/ports/{port['id']}", wait="active", timeout=10)
+        await asyncio.to_thread(workload.configure_by_dhcp, made, self.lab.dhcp_script)
+        await asyncio.to_thread(packets.serve, made, 80)
+        active: dict[str, Any] = answer["port"]
+        return active
+
+    async def reaches(self, one: str, other: str) -> bool:
+        """Does one workload reach another by ping and by TCP?"""
+        source = self.workloads[one]
+        probes = [
+            Probe(source, self.ips[other], "icmp", answerer=self.workloads[other]),
+            Probe(source, self.ips[other], "tcp", 80, answerer=self.workloads[other]),
+        ]
+        return all(await asyncio.to_thread(packets.probe_matrix, probes))
+
+    async def hold(self, one: str, other: str) -> Callable[[], Awaitable[bool]]:
+        """Open a TCP connection; the result asks whether it still carries a word there and back."""
+        namespace = self.workloads[one].namespace
+        held = await asyncio.to_thread(self.lab.inside.hold, namespace, self.ips[other], 80)
+        assert held is not None
+        return lambda: asyncio.to_thread(self.lab.inside.talk, held, timeout_s=3.0)
+
+    async def host(self, name: str) -> dict[str, Any]:
+        answer: dict[str, Any] = (await self.api.get(f"/v2.0/hosts/{name}"))["host"]
+        return answer
+
+    async def until(
+        self, name: str, holds: Callable[[dict[str, Any]], bool], *, timeout_s: float = 15.0
+    ) -> dict[str, Any]:
+        """Wait until something holds of a host, and give it."""
+        deadline = time.monotonic() + timeout_s
+        while not holds(host := await self.host(name)):
+            assert time.monotonic() < deadline, f"{host}\n{self.log(name)}"
+            await asyncio.sleep(0.02)
+        return host
+
+    def agent(self, name: str) -> Child:
+        return self.agents.children[name]
+
+    def log(self, name: str) -> str:
+        """The ends of the logs, to say more when something did not happen."""
+        files = [self.region.directory / "region.log", *sorted(self.lab.directory.glob("agent-*.log"))]
+        return "\n".join(f"{file.name}:\n{file.read_text()[-2500:]}" for file in files if file.exists())
+
+
+@asynccontextmanager
+async def rescue_scene(directory: Path, *, hosts: int) -> AsyncIterator[RescueScene]:
+    """Bring it all up with a network in it, and remove it at the end."""
+    directory.chmod(0o755)
+    region = RegionProcess(directory / "region")
+    with Laboratory(hosts=hosts) as lab:
+        agents: LabAgents | None = None
+        try:
+            await region.start()
+            agents = LabAgents(lab, region.agent_url, region.authority)
+            await agents.start()
+            async with ApiClient(region.url) as api:
+                await hosts_alive(api, hosts)
+                scene = RescueScene(lab, region, agents, api)
+                await scene.build()
+                yield scene
+        finally:
+            if agents is not None:
+                await agents.stop()
+            await region.stop()
+
+
+def is_rescued(host: dict[str, Any]) -> bool:
+    return host["rescue"] is not None
+
+
+def has_its_agent(host: dict[str, Any]) -> bool:
+    return bool(host["alive"]) and host["rescue"] is None
