@@ -9,7 +9,7 @@ import pytest
 OPERATIONS = 2000
 LIMIT_S = 120.0
 # Many more were run by hand; one that fails once is added here and kept.
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, 3, 126)
 
 
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
