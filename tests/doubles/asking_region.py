@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from alcor.contracts import memory_channel
-from alcor.contracts.agent_channel import Channel
+from alcor.contracts.agent_channel import Channel, Learned, Release
 from alcor.contracts.data_plane import DataPlane, HostFacts
 from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.compiler.full import compile_full
@@ -77,6 +77,21 @@ class AskingRegion:
         ours, theirs = memory_channel.pair()
         self._tasks.append(asyncio.create_task(self.controller.serve_channel(theirs)))
         return ours
+
+    async def add_network(self, number: int) -> None:
+        """Make another network, whose ports use the same security group."""
+        cidr = (((10 << 24) + (number << 20)).to_bytes(4, "big"), 16)
+        await commit(
+            self.store,
+            networks=(network(number),),
+            subnets=(msgspec.structs.replace(subnet(number), cidr=cidr),),
+        )
+
+    def release(self, host: str, name: str) -> None:
+        """Let a host say that it needs a neighbour no longer."""
+        session = self.agents[host]._session
+        assert session is not None
+        session.send(Release((Learned(self.ports[name].network_id, (self.ports[name].id,)),)))
 
     async def create(self, *, net: int = 1, **where: str) -> None:
         """Create ports: name -> host; wait until every host concerned has them."""
