@@ -21,6 +21,7 @@ DEFAULT_STATE_DIR = Path("/var/lib/alcor-agent")
 )
 @click.option("--vtep", required=True, metavar="IP", help="Tunnel address of this host on the underlay.")
 @options.controllers
+@options.queue
 @click.option("--zone", default="", help="Availability zone of the host.")
 @click.option("--data-plane", type=click.Choice(["ovs", "simulated"]), default="ovs", show_default=True)
 @click.option(
@@ -47,6 +48,7 @@ def command(
     host: str,
     vtep: str,
     controller_urls: tuple[str, ...],
+    queue: str,
     zone: str,
     data_plane: Literal["ovs", "simulated"],
     ovs_run_dir: Path,
@@ -67,6 +69,7 @@ def command(
         host=host,
         vtep=packed,
         controller_urls=controller_urls,
+        queue_url=queue,
         zone=zone,
         data_plane=data_plane,
         ovs_run_dir=ovs_run_dir,

@@ -15,7 +15,14 @@ from alcor.runtime.event_log import EventLog, Level
 @click.option("--first", type=click.IntRange(0), default=0, show_default=True, help="Number of the first host.")
 @click.option("--zone", default="", help="Availability zone of the hosts.")
 @options.controllers
-def command(count: int, first: int, zone: str, controller_urls: tuple[str, ...]) -> None:
+@options.queue
+@click.option("--queue-only", is_flag=True, help="Without streams: the queue is the only path.")
+def command(
+    count: int, first: int, zone: str, controller_urls: tuple[str, ...], queue: str, queue_only: bool
+) -> None:
     """Emulate hosts host-0, host-1, ... until told to stop: a region of a thousand hosts on one machine."""
+    if queue_only and not queue:
+        raise click.UsageError("--queue-only wants --queue")
     log = EventLog(level=Level.WARNING)
-    sys.exit(uvloop.run(agent.run_many(count, controller_urls[0], log, first=first, zone=zone)))
+    url = "" if queue_only else controller_urls[0]
+    sys.exit(uvloop.run(agent.run_many(count, url, log, first=first, zone=zone, queue_url=queue)))

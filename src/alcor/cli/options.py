@@ -33,6 +33,26 @@ def controllers(command: F) -> F:
     )(command)
 
 
+def queue(command: F) -> F:
+    """Where agents find the queue."""
+    return click.option(
+        "--queue",
+        metavar="URL|FILE",
+        default="",
+        callback=_read_queue,
+        help="The region's queue: nats://..., or the file with it, DATA_DIR/nats/url of the region.",
+    )(command)
+
+
+def _read_queue(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if not value or "://" in value:
+        return value
+    try:
+        return Path(value).read_text().strip()
+    except OSError as error:
+        raise click.BadParameter(f"{value}: {error.strerror}") from error
+
+
 def as_json(command: F) -> F:
     """Machine-readable output instead of a table."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)

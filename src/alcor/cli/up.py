@@ -9,7 +9,7 @@ import click
 import uvloop
 
 from alcor.control_plane.region import OnDemandBounds
-from alcor.processes.region import Region, RegionSettings
+from alcor.processes.region import EMBEDDED, NO_QUEUE, Region, RegionSettings
 from alcor.runtime.event_log import EventLog, Level
 
 
@@ -27,6 +27,13 @@ def default_data_dir() -> Path:
 )
 @click.option(
     "--database", metavar="URL", help="Use this PostgreSQL (postgresql://...) instead of the embedded one."
+)
+@click.option(
+    "--queue",
+    metavar="URL",
+    default=EMBEDDED,
+    show_default=True,
+    help="Use this NATS cluster (nats://..., 2.11 or newer, JetStream), or 'none': no queue path.",
 )
 @click.option(
     "--listen", default="127.0.0.1:9696", show_default=True, help="Address of the API; loopback only."
@@ -51,6 +58,7 @@ def default_data_dir() -> Path:
 def command(
     data_dir: Path,
     database: str | None,
+    queue: str,
     listen: str,
     agent_urls: tuple[str, ...],
     on_demand_above: int,
@@ -66,9 +74,12 @@ def command(
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit():
         raise click.UsageError(f"--listen wants ADDRESS:PORT, not '{listen}'")
+    if queue not in (EMBEDDED, NO_QUEUE) and "://" not in queue:
+        raise click.UsageError(f"--queue wants the URL of a NATS server or 'none', not '{queue}'")
     settings = RegionSettings(
         data_dir=data_dir.absolute(),
         database=database,
+        queue=queue,
         api_host=host.strip("[]"),
         api_port=int(port),
         agent_urls=agent_urls,

@@ -24,6 +24,7 @@ class RegionProcess:
         api_port: int | None = None,
         database: str | None = None,
         on_demand_above: int | None = None,
+        queue: str | None = None,
     ) -> None:
         self.directory = directory
         port = api_port or free_port()
@@ -36,6 +37,9 @@ class RegionProcess:
         command += ["--agents", self.agent_url, "--agents", self.agent_tcp_url]
         if on_demand_above is not None:
             command += ["--on-demand-above", str(on_demand_above)]
+        self._queue = queue
+        if queue:
+            command += ["--queue", queue]
         if database:
             command += ["--database", database]
         self.child = Child("the region", command, directory / "region.log")
@@ -55,6 +59,11 @@ class RegionProcess:
                     if time.monotonic() > deadline:
                         raise
                     await asyncio.sleep(POLL_S)
+
+    @property
+    def queue_url(self) -> str:
+        """Where its queue listens, once it is started. The password is in it."""
+        return self._queue or (self.directory / "nats" / "url").read_text().strip()
 
     async def stop(self) -> None:
         """Stop it."""

@@ -14,6 +14,7 @@ import msgspec
 import uvloop
 
 from alcor.adapters import stream
+from alcor.adapters.nats.queue import NatsAgentQueue
 from alcor.contracts.agent_channel import Channel, Rescue
 from alcor.contracts.data_plane import DataPlane, HostFacts
 from alcor.host_agent.agent import Agent, Connect
@@ -37,11 +38,15 @@ OVS_RUN_DIR = Path("/var/run/openvswitch")
 
 
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What one agent needs. `vtep` is packed. `state_dir` None: it keeps nothing over a restart."""
+    """What one agent needs. `vtep` is packed. `state_dir` None: it keeps nothing over a restart.
+
+    `queue_url` empty: no queue. Without `controller_urls` the queue is the only path.
+    """
 
     host: str
     vtep: bytes
     controller_urls: tuple[str, ...]
+    queue_url: str = ""
     zone: str = ""
     data_plane: Literal["ovs", "simulated"] = "ovs"
     ovs_run_dir: Path = OVS_RUN_DIR
@@ -57,7 +62,8 @@ def main(settings: AgentSettings, log: EventLog) -> int:
 
 async def run(settings: AgentSettings, log: EventLog) -> int:
     """Run one agent until SIGTERM or SIGINT, and give the exit status. What forwards goes on (law 6)."""
-    if not settings.host or len(settings.vtep) not in (4, 16) or not settings.controller_urls:
+    has_path = settings.controller_urls or settings.queue_url
+    if not settings.host or len(settings.vtep) not in (4, 16) or not has_path:
         log.error("settings_refused", reason="an agent needs a host name, a tunnel address and a controller")
         return EXIT_SETTINGS
     facts = facts_of(settings.host, settings.vtep)
@@ -66,6 +72,7 @@ async def run(settings: AgentSettings, log: EventLog) -> int:
     except errors.Invalid as error:
         log.error("settings_refused", reason=error.message)
         return EXIT_SETTINGS
+    queue = _queue(settings.queue_url, log)
     agent = Agent(
         facts,
         settings.zone,
@@ -77,9 +84,22 @@ async def run(settings: AgentSettings, log: EventLog) -> int:
         urls=settings.controller_urls,
         timing=settings.timing,
         help_of=_neighborhood(settings, context, log) if context is not None else None,
+        agent_queue=queue,
     )
     log.info("agent_starts", host=settings.host, data_plane=settings.data_plane)
-    return await _until_told(agent.run(), settings.host, log)
+    try:
+        return await _until_told(agent.run(), settings.host, log)
+    finally:
+        if queue is not None:
+            await queue.close()
+
+
+def _queue(url: str, log: EventLog) -> NatsAgentQueue | None:
+    if not url:
+        return None
+    queue = NatsAgentQueue(url, log)
+    queue.start()
+    return queue
 
 
 class EmulatedHosts:
@@ -98,6 +118,7 @@ class EmulatedHosts:
         zone: str = "",
         state_dir: Path | None = None,
         timing: AgentTiming = USUAL,
+        queue_url: str = "",
     ) -> None:
         from alcor.data_plane.simulated.driver import SimulatedDataPlane
         from alcor.data_plane.simulated.fabric import Fabric
@@ -107,6 +128,7 @@ class EmulatedHosts:
         self._supervisor = Supervisor(log)
         self._agents: dict[HostId, Agent] = {}
         self.failed = self._supervisor.failed
+        self.queue = _queue(queue_url, log)
         for number in range(first, first + count):
             facts = facts_of(emulated_name(number), synthetic_vtep(number))
             data_plane = SimulatedDataPlane(facts, self.fabric)
@@ -119,8 +141,9 @@ class EmulatedHosts:
                 stream.connect,
                 SystemClock(),
                 log,
-                urls=(controller_url,),
+                urls=(controller_url,) if controller_url else (),
                 timing=timing,
+                agent_queue=self.queue,
             )
 
     def start(self) -> None:
@@ -131,6 +154,8 @@ class EmulatedHosts:
     async def stop(self) -> None:
         """Stop all."""
         await self._supervisor.close()
+        if self.queue is not None:
+            await self.queue.close()
 
 
 async def run_many(
@@ -141,9 +166,12 @@ async def run_many(
     first: int = 0,
     zone: str = "",
     state_dir: Path | None = None,
+    queue_url: str = "",
 ) -> int:
     """Run emulated hosts until SIGTERM or SIGINT, and give the exit status."""
-    hosts = EmulatedHosts(count, controller_url, log, first=first, zone=zone, state_dir=state_dir)
+    hosts = EmulatedHosts(
+        count, controller_url, log, first=first, zone=zone, state_dir=state_dir, queue_url=queue_url
+    )
     hosts.start()
     try:
         return await _until_told(hosts.failed.wait(), f"{count} emulated hosts", log)

@@ -13,6 +13,8 @@ import uvicorn
 
 from alcor.adapters import stream
 from alcor.adapters.certificates import Authority
+from alcor.adapters.nats.embedded import EmbeddedNats
+from alcor.adapters.nats.queue import NatsGoalQueue
 from alcor.adapters.postgres.embedded import EmbeddedPostgres
 from alcor.adapters.postgres.store import PostgresStore
 from alcor.contracts.agent_channel import Channel
@@ -27,16 +29,22 @@ from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
 
-DATABASE_WATCH_S = 0.2
+WATCH_S = 0.2  # between looks at the embedded servers
+EMBEDDED = "embedded"
+NO_QUEUE = "none"
 KEEP_ALIVE_S = 75  # clients that pause keep their connection: opening one costs more than a call
 GC_THRESHOLD = 200_000  # allocations between collections: the default costs a third of a batch (numbers.md)
 
 
 class RegionSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a region needs to start. `database` None: the embedded PostgreSQL under `data_dir`."""
+    """What a region needs to start. `database` None: the embedded PostgreSQL under `data_dir`.
+
+    `queue`: EMBEDDED, NO_QUEUE, or the URL of a NATS cluster (2.11 or newer, with JetStream).
+    """
 
     data_dir: Path
     database: str | None = None
+    queue: str = EMBEDDED
     api_host: str = "127.0.0.1"
     api_port: int = 9696
     agent_urls: tuple[str, ...] = ("tcp://127.0.0.1:9697",)
@@ -55,6 +63,7 @@ class Region:
         self.failed = self._supervisor.failed
         self.api_url = ""
         self.agent_urls: tuple[str, ...] = ()
+        self.queue_url = ""
 
     async def start(self) -> None:
         """Start everything; on failure what was started is stopped again. Raises Invalid, Unavailable."""
@@ -78,7 +87,9 @@ class Region:
         allocator = LeasedAllocator(store.leases(), self._clock)
         store.listen(allocator.on_commit)
         self._stack.push_async_callback(allocator.close)
-        controller = Controller(store, self._clock, self._log, on_demand=settings.on_demand)
+        controller = Controller(
+            store, self._clock, self._log, on_demand=settings.on_demand, queue=await self._start_queue()
+        )
         await controller.start()
         self._stack.push_async_callback(controller.stop)
         await self._serve_agents(controller)
@@ -116,10 +127,27 @@ class Region:
         database = EmbeddedPostgres(self._settings.data_dir / "postgres")
         self._stack.push_async_callback(database.stop)
         dsn = await database.start()
-        watch = Supervisor(self._log)
-        watch.start("database_watch", _keep_running(database, self._log))
-        self._stack.push_async_callback(watch.close)
+        self._watch("database", database)
         return dsn
+
+    async def _start_queue(self) -> NatsGoalQueue | None:
+        self.queue_url = self._settings.queue
+        if self.queue_url == NO_QUEUE:
+            return None
+        if self.queue_url == EMBEDDED:
+            server = EmbeddedNats(self._settings.data_dir / "nats")
+            self._stack.push_async_callback(server.stop)
+            self.queue_url = await server.start()
+            self._watch("queue", server)
+        queue = NatsGoalQueue(self.queue_url, self._log)
+        self._stack.push_async_callback(queue.close)
+        queue.start()
+        return queue
+
+    def _watch(self, name: str, server: EmbeddedPostgres | EmbeddedNats) -> None:
+        watch = Supervisor(self._log)
+        watch.start(f"{name}_watch", _keep_running(name, server, self._log))
+        self._stack.push_async_callback(watch.close)
 
     async def _serve_api(self, application: object, listener: socket.socket) -> None:
         config = uvicorn.Config(
@@ -143,17 +171,20 @@ class Region:
         self.api_url = f"http://{host}:{port}"
 
 
-async def _keep_running(database: EmbeddedPostgres, log: EventLog) -> None:
-    """Start the embedded server again whenever it died: what was acknowledged is in its log."""
+async def _keep_running(name: str, server: EmbeddedPostgres | EmbeddedNats, log: EventLog) -> None:
+    """Start an embedded server again whenever it died.
+
+    What the database acknowledged is in its log; what the queue lost, the ledger sends again.
+    """
     while True:
-        await asyncio.sleep(DATABASE_WATCH_S)
-        if not database.is_running:
-            log.warning("database_died", pid=database.pid)
+        await asyncio.sleep(WATCH_S)
+        if not server.is_running:
+            log.warning(f"{name}_died", pid=server.pid)
             try:
-                await database.ensure_running()
-                log.info("database_restarted", pid=database.pid)
+                await server.ensure_running()
+                log.info(f"{name}_restarted", pid=server.pid)
             except errors.Unavailable as error:
-                log.error("database_does_not_start", reason=error.message)
+                log.error(f"{name}_does_not_start", reason=error.message)
 
 
 class _QuietServer(uvicorn.Server):
