@@ -103,7 +103,7 @@ class RescueScene:
     def log(self, name: str) -> str:
         """The ends of the logs, to say more when something did not happen."""
         files = [self.region.directory / "region.log", *sorted(self.lab.directory.glob("agent-*.log"))]
-        return "\n".join(f"{file.name}:\n{file.read_text()[-2500:]}" for file in files if file.exists())
+        return "\n".join(f"{file.name}:\n{file.read_text()[-6000:]}" for file in files if file.exists())
 
 
 @asynccontextmanager

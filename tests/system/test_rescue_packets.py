@@ -41,6 +41,6 @@ async def test_a_dead_agent_s_host_takes_new_workloads_and_its_agent_takes_over_
     await scene.agent("h1").start()
     await scene.until("h1", has_its_agent)
     await scene.plug("newest", "h1")
-    assert await scene.reaches("newest", "far")
+    assert await scene.reaches("newest", "far"), scene.log("h1")
     assert await scene.reaches("new", "far")
     assert await talks()

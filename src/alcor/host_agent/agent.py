@@ -310,7 +310,7 @@ class Agent:
         if self._ready and not self._in_force.is_set():
             await self._synchronise()
         if not self._in_force.is_set():
-            if self._fenced_by:
+            if self._fenced_by and not self._is_introduced:
                 self._forget_waiting()  # kept by the queue, and not named in this Hello
                 self._introduce()
             return
