@@ -314,6 +314,9 @@ class Inside:
             until = max(self._timers[0][0] - time.monotonic(), 0.0)
             timeout_s = until if timeout_s is None else min(timeout_s, until)
         for key, _ in self._selector.select(timeout_s):
+            # A request takes turns of its own, in which a socket may be closed that was ready before it.
+            if isinstance(key.fileobj, socket.socket) and key.fileobj.fileno() < 0:
+                continue
             if key.fd != 0 or requests:
                 key.data(key.fileobj)
         while self._timers and self._timers[0][0] <= time.monotonic():
