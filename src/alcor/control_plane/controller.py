@@ -6,7 +6,7 @@ agents --acknowledgements, plugs--> ledger --> convergence (those who wait)
 """
 
 import asyncio
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -36,6 +36,7 @@ from alcor.control_plane import convergence
 from alcor.control_plane.compiler.incremental import Compiled, IncrementalCompiler
 from alcor.control_plane.convergence import RegionConvergence
 from alcor.control_plane.delivery.fast_path import HostStream
+from alcor.control_plane.delivery.flusher import Flusher
 from alcor.control_plane.delivery.full_sections import FullSections
 from alcor.control_plane.delivery.host_queue import AwayHost, HostQueue
 from alcor.control_plane.delivery.ledger import Ledger
@@ -59,7 +60,6 @@ from alcor.runtime.supervision import Supervisor
 HELLO_TIMEOUT_S = 10.0  # a peer that connects and says nothing
 INTRODUCTION_TIMEOUT_S = 10.0  # from the commit of a host's record until it is seen here
 INTRODUCTION_TRIES = 5  # another controller or a deletion may come between reading and writing the record
-STREAMS_PER_TURN = 64  # flushed before other work of the loop has its turn
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[FromAgent] = msgspec.msgpack.Decoder(FromAgent)
@@ -89,6 +89,7 @@ class Controller:
         self._followers: list[Callable[[Change], None]] = []
         self._streams: dict[HostId, HostSession] = {}
         self._queue_path = QueuePath(queue, self.serve_channel, log) if queue is not None else None
+        self._flusher = Flusher(lambda stream: self._streams.get(stream.host) is stream)
         self._paths = Paths(self._streams, self._queue_state, self._is_away, clock)
         self._channels: set[Channel] = set()  # all that are served, welcomed or not
         self._introductions = asyncio.Semaphore(64)  # commits of host records under way
@@ -112,6 +113,7 @@ class Controller:
         if self._queue_path is not None:
             self._queue_path.start()
         self._supervisor.start("intake", self._intake.run())
+        self._supervisor.start("flusher", self._flusher.run())
         self._supervisor.start("beat", self._beat_for_ever())
         self._supervisor.start("rescues", self._rescues.run())
         self._supervisor.start("missed hosts", self._rescues.open_missed())
@@ -143,12 +145,18 @@ class Controller:
     # Changes
 
     async def _take(self, changes: list[Change]) -> None:
+        if not any(map(_is_urgent, changes)):
+            await self._flusher.caught_up()
         for change in changes:
             for on_change in self._followers:
                 on_change(change)
             compiled = self._compiler.fold(change)
             dirty = self._hand_out(compiled)
-            await self._flush(dirty, own={port.host for port in change.puts.ports})
+            own = {port.host for port in change.puts.ports}  # served before those that only reach them
+            self._flusher.flush(
+                [stream for stream in dirty if stream.host in own],
+                [stream for stream in dirty if stream.host not in own],
+            )
 
     def _hand_out(self, compiled: Compiled) -> list[HostSession]:
         """Open the receipt, queue the sections and tell those who wait; nothing is awaited in between."""
@@ -160,7 +168,7 @@ class Controller:
             {host_id: [section.key for section in given] for host_id, given in compiled.hosts.items()},
         )
         dirty = []
-        asked = Asked(any(port.fast_path for port in change.puts.ports), len(compiled.hosts))
+        asked = Asked(_is_urgent(change), len(compiled.hosts))
         for host_id, given in compiled.hosts.items():
             stream = self._streams.get(host_id)
             choice = self._paths.choose(host_id, asked)
@@ -177,16 +185,6 @@ class Controller:
         self._convergence.ports_moved(port.id for port in (*change.puts.ports, *change.deletes.ports))
         self._convergence.revision_known(change.revision)
         return dirty
-
-    async def _flush(self, streams: Sequence[HostSession], *, own: Set[HostId]) -> None:
-        """Send what waits. `own`: hosts of the ports that changed, served before those that only reach them."""
-        first = [stream for stream in streams if stream.host in own]
-        others = [stream for stream in streams if stream.host not in own]
-        for index, stream in enumerate((*first, *others)):
-            if index and (index == len(first) or index % STREAMS_PER_TURN == 0):
-                await asyncio.sleep(0)
-            if self._streams.get(stream.host) is stream:
-                stream.flush()
 
     # Agents
 
@@ -497,6 +495,11 @@ class Controller:
 
     def _is_away(self, host: HostId) -> bool:
         return self._queue_path is not None and self._queue_path.is_away(host)
+
+
+def _is_urgent(change: Change) -> bool:
+    """Does one of its ports ask for the fast path?"""
+    return any(port.fast_path for port in change.puts.ports)
 
 
 def _is_as_introduced(record: Host | None, hello: Hello) -> bool:

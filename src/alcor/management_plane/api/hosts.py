@@ -66,6 +66,9 @@ class HostAnswer(msgspec.Struct):
     sections_pending: int
     reason: str
     rescue: "RescueAnswer | None"
+    path: str  # by which changes go to it now, and why
+    path_reason: str
+    paths: dict[str, str]  # how each path to it is
 
 
 class RescueAnswer(msgspec.Struct):
@@ -182,6 +185,9 @@ def _host(status: HostStatus) -> msgspec.Struct:
         sections_pending=status.sections_pending,
         reason=status.reason,
         rescue=_rescue(status.rescue),
+        path=status.path,
+        path_reason=status.path_reason,
+        paths=status.paths,
     )
 
 

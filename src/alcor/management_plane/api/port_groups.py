@@ -29,6 +29,7 @@ _TEMPLATE = frozenset(
         "port_security_enabled",
         "device_id",
         "device_owner",
+        "alcor:fast_path",
         "binding:vnic_type",
         "binding:profile",
         "tags",
@@ -62,18 +63,20 @@ RESOURCE = Resource(
         ),
         Attribute(name="count", parse=validation.integer(1, form.BATCH_MAX), post=True),
         Attribute(name="hosts", parse=_hosts, post=True, admin_only=True),
+        Attribute(name="alcor:fast_path", field="fast_path", parse=validation.boolean, post=True),
         Attribute(name="port"),
         Attribute(name="state", filterable=True, sortable=True),
     ),
 )
 
 
-class PortGroupAnswer(Answer, kw_only=True):
+class PortGroupAnswer(Answer, kw_only=True, rename={"alcor_fast_path": "alcor:fast_path"}):
     """A port group as it is shown, with how far its ports are."""
 
     network_id: str
     count: int
     port: msgspec.Raw
+    alcor_fast_path: bool
     state: str
     ports: int
     in_force: int
@@ -115,6 +118,7 @@ class PortGroupCollection(Collection[PortGroupFields]):
             network_id=group.network_id,
             count=group.size,
             port=msgspec.Raw(msgspec.json.encode(msgspec.msgpack.decode(group.template))),
+            alcor_fast_path=group.fast_path,
             state=progress.state,
             ports=progress.ports,
             in_force=progress.in_force,

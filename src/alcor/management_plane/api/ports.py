@@ -116,6 +116,7 @@ RESOURCE = Resource(
         Attribute(name="binding:vif_type", filterable=True),
         Attribute(name="binding:vif_details"),
         Attribute(name="status", filterable=True, sortable=True),
+        Attribute(name="alcor:fast_path", field="fast_path", parse=validation.boolean, post=True, put=True),
         Attribute(name="alcor:in_force", filterable=True),
         Attribute(name="alcor:applied_revision"),
         Attribute(name="alcor:port_group", filterable=True, column="port_group_id"),
@@ -140,6 +141,7 @@ class PortAnswer(
         "binding_profile": "binding:profile",
         "binding_vif_type": "binding:vif_type",
         "binding_vif_details": "binding:vif_details",
+        "alcor_fast_path": "alcor:fast_path",
         "alcor_in_force": "alcor:in_force",
         "alcor_applied_revision": "alcor:applied_revision",
         "alcor_port_group": "alcor:port_group",
@@ -157,6 +159,7 @@ class PortAnswer(
     device_id: str
     device_owner: str
     status: str
+    alcor_fast_path: bool
     alcor_in_force: bool
     alcor_applied_revision: int | None
     alcor_reason: str
@@ -249,6 +252,7 @@ class PortCollection(Collection[PortFields]):
             device_id=port.device_id,
             device_owner=port.device_owner,
             status=state.status,
+            alcor_fast_path=port.fast_path,
             alcor_in_force=state.in_force,
             alcor_applied_revision=state.applied_revision,
             alcor_reason=state.reason,

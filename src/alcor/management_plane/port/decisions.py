@@ -50,6 +50,7 @@ class PortFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     host_id: Text | UnsetType = msgspec.field(default=UNSET, name="binding:host_id")
     vnic_type: str | UnsetType = msgspec.field(default=UNSET, name="binding:vnic_type")
     profile: dict[str, Any] | UnsetType = msgspec.field(default=UNSET, name="binding:profile")
+    fast_path: bool | UnsetType = msgspec.field(default=UNSET, name="alcor:fast_path")
     tags: tuple[str, ...] | UnsetType = UNSET
     project_id: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | UnsetType = UNSET
 
@@ -143,6 +144,7 @@ def create(
         vnic_type=_checked_vnic_type(fields.vnic_type),
         binding_profile=_packed_profile(fields.profile),
         port_group_id=PortGroupId(port_group_id),
+        fast_path=fields.fast_path is True,
     )
 
 
@@ -161,7 +163,7 @@ def update(
         check_owner(fields.device_owner)
     changes: dict[str, object] = {
         name: value
-        for name in ("name", "description", "admin_state_up", "device_id", "device_owner", "tags")
+        for name in ("name", "description", "admin_state_up", "device_id", "device_owner", "fast_path", "tags")
         if (value := getattr(fields, name)) is not UNSET
     }
     if wanted is not None:

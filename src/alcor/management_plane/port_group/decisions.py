@@ -24,6 +24,7 @@ class PortGroupFields(msgspec.Struct, frozen=True, kw_only=True):
     network_id: str | UnsetType = UNSET
     count: int | UnsetType = UNSET
     hosts: tuple[str, ...] | UnsetType = UNSET
+    fast_path: bool | UnsetType = UNSET  # for every port whose template does not say it
     port: PortFields = PortFields()
     template: msgspec.Raw = msgspec.Raw(b"\x80")  # `port` as the client sent it, packed
     tags: tuple[str, ...] | UnsetType = UNSET
@@ -51,6 +52,7 @@ def create(fields: PortGroupFields, *, group_id: str, size: int, caller: Caller,
         network_id=NetworkId(str(fields.network_id)),
         size=size,
         template=fields.template,
+        fast_path=_asks_fast_path(fields),
         created_at=now_us,
         updated_at=now_us,
         revision_number=1,
@@ -90,9 +92,15 @@ def ports(fields: PortGroupFields, hosts: Sequence[str]) -> list[PortFields]:
             project_id=fields.project_id,
             name=f"{name}-{number}",
             host_id=host,
+            fast_path=_asks_fast_path(fields),
         )
         for number, host in enumerate(hosts, start=1)
     ]
+
+
+def _asks_fast_path(fields: PortGroupFields) -> bool:
+    said = fields.fast_path if fields.port.fast_path is UNSET else fields.port.fast_path
+    return said is True
 
 
 def chunks(groups: Sequence[PortGroup]) -> list[list[PortGroup]]:
