@@ -465,7 +465,7 @@ def rule_entry(rule: SecurityGroupRule) -> Rule:
 
 
 def interfaces_of(row: PortRow, network: NetworkNode) -> tuple[RouterInterface, ...]:
-    """Give the legs that an interface port makes: one for each of its addresses.
+    """Give the legs that an interface port makes: one for each of its addresses, none while it is down.
 
     A subnet's CIDR and a network's VNI never change, so that legs need not follow them.
     """
@@ -474,7 +474,7 @@ def interfaces_of(row: PortRow, network: NetworkNode) -> tuple[RouterInterface, 
             row.id, row.network_id, network.vni, network.subnets[fixed.subnet_id].cidr, fixed.ip, row.mac
         )
         for fixed in row.fixed_ips
-        if fixed.subnet_id in network.subnets
+        if row.admin_state_up and fixed.subnet_id in network.subnets
     )
 
 

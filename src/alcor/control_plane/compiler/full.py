@@ -7,7 +7,7 @@ A host has *local ports*: those bound to it that are no router interfaces. From 
   It lists the local ports, and the placement of every port of the network that is up, on a host with a tunnel
   endpoint, and no router interface; of an on-demand network only those of local ports and those learned;
 - a router section for every router with an interface in a network *with a local port*: packets are routed on
-  the sender's host, so a router further away decides nothing here. It lists all interfaces;
+  the sender's host, so a router further away decides nothing here. It lists the interfaces that are up;
 - a group section with rules for every group of a local port with port security;
 - a group section with members for every group that such rules name remote. Members are the addresses of all
   ports in the group, in all networks, bound or not: restricting them to the domain would make one section per
@@ -92,7 +92,7 @@ def _network(
 def _router(region: Region, router_id: RouterId) -> RouterChange:
     interfaces: list[RouterInterface] = []
     for row in region.ports.values():
-        if row.router != router_id:
+        if row.router != router_id or not row.admin_state_up:
             continue
         network = region.networks[row.network_id]
         for fixed in row.fixed_ips:
