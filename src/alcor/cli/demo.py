@@ -15,7 +15,7 @@ from rich.console import Console
 
 from alcor.cli import options
 from alcor.client.api import DEFAULT_URL
-from alcor.demo import run, scenario
+from alcor.demo import run, scenario, shows
 from alcor.demo.hosts import DemoHosts
 from alcor.demo.hosts_ovs import OvsHosts
 from alcor.demo.hosts_simulated import SimulatedHosts
@@ -45,6 +45,12 @@ API_PORT = int(DEFAULT_URL.rpartition(":")[2])
     show_default=True,
     help="Ports, one call each.",
 )
+@click.option(
+    "--show",
+    "show",
+    type=click.Choice([*shows.SHOWS, shows.ALL]),
+    help="Show single delivery paths, too, each with its figures.",
+)
 @click.option("--once", is_flag=True, help="Clean up and exit at the end, instead of staying up.")
 @click.option(
     "--data-plane",
@@ -63,6 +69,7 @@ def command(
     host_count: int,
     ports: int,
     serial_ports: int,
+    show: str | None,
     once: bool,
     data_plane: str | None,
     chart: Path,
@@ -78,6 +85,7 @@ def command(
         batched_ports=ports,
         chart=chart,
         api_port=API_PORT if port_is_free(API_PORT) else None,
+        shows=shows.chosen(show),
     )
     hosts = _choose_hosts(host_count, data_plane, console)
     results = asyncio.run(_run(settings, hosts, console, once=once, json_file=json_file))

@@ -1,6 +1,7 @@
 """What the demonstration needs of its hosts, whichever data plane they have."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from alcor.client.api import ApiClient
@@ -14,8 +15,11 @@ class DemoHosts(Protocol):
     data_plane: str
     names: list[str]
 
-    async def start(self, agent_url: str) -> None:
-        """Bring the hosts and their agents up; they connect by themselves."""
+    async def start(self, agent_url: str, authority: Path) -> None:
+        """Bring the hosts and their agents up; they connect by themselves.
+
+        `authority`: the directory of the region's authority, which names hosts that can help each other.
+        """
         ...
 
     async def plug(self, api: ApiClient, sample: Sequence[Endpoint]) -> Plug:

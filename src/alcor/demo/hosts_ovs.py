@@ -3,8 +3,9 @@
 import asyncio
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 from alcor.client.api import ApiClient
@@ -16,6 +17,7 @@ from alcor.lab.agents import LabAgents
 from alcor.lab.laboratory import Laboratory
 from alcor.lab.packets import Probe
 from alcor.lab.percentiles import percentile
+from alcor.lab.ping_stream import PingStream
 from alcor.lab.plugging import Plugger
 from alcor.lab.workload import Workload, WorkloadPlan
 from alcor.model import errors
@@ -41,16 +43,16 @@ class OvsHosts:
         self._guests = ThreadPoolExecutor(GUESTS_AT_ONCE)
         self.names = [host.name for host in self._lab.hosts]
 
-    async def start(self, agent_url: str) -> None:
+    async def start(self, agent_url: str, authority: Path) -> None:
         await self._in_lab(self._lab.start)
-        self._agents = LabAgents(self._lab, agent_url)
+        self._agents = LabAgents(self._lab, agent_url, authority)
         await self._agents.start()
 
-    async def plug(self, api: ApiClient, sample: Sequence[Endpoint]) -> Plug:
+    async def plug(self, api: ApiClient, sample: Sequence[Endpoint], *, since: float | None = None) -> Plug:
         hosts = {host.name: host for host in self._lab.hosts}
         plans = [WorkloadPlan(each.port_id, mac_from_text(each.mac), hosts[each.host]) for each in sample]
         made = await self._in_lab(self._lab.add_workloads, plans, plugged=False)
-        self._workloads = {each.port_id: each for each in made}
+        self._workloads |= {each.port_id: each for each in made}
         active: list[float] = []
         pings: list[asyncio.Task[float]] = []
         for endpoint, each in zip(sample, made, strict=True):
@@ -59,24 +61,54 @@ class OvsHosts:
             await self._plugger.plug(each)
             await tenants.until_active(api, endpoint.port_id)
             active.append((time.perf_counter() - started) * 1000)
-            pings.append(asyncio.create_task(self._first_ping(endpoint, each, started)))
+            pings.append(asyncio.create_task(self._first_ping(endpoint, each, since or started)))
         first_ping = [took for took in await asyncio.gather(*pings) if took >= 0]
         await self._in_lab(packets.serve, made, scenario.WEB_PORT)
         await self._in_lab(packets.serve, made, scenario.DB_PORT)
         return Plug(
             len(made),
-            *(percentile(values, fraction) for values in (active, first_ping) for fraction in (0.5, 0.99)),
+            percentile(active, 0.5),
+            percentile(active, 0.99),
+            percentile(first_ping, 0.5),
+            percentile(first_ping, 0.99),
+            min(first_ping, default=0.0),
         )
 
     async def attempt(self, attempts: Sequence[Attempt]) -> list[bool]:
         probes = [self._probe(each) for each in attempts]
         return await self._in_lab(packets.probe_matrix, probes)
 
+    async def kill_agent(self, host: str) -> None:
+        """End a host's agent as a crash would."""
+        await self._running.children[host].kill()
+
+    async def start_agent(self, host: str) -> None:
+        """Start a host's agent again."""
+        await self._running.children[host].start()
+
+    async def ping_stream(self, source: Endpoint, target: Endpoint, *, interval_s: float) -> PingStream:
+        """Begin to ping one workload from another, without pause."""
+        namespace = self._workloads[source.port_id].namespace
+        return await self._in_lab(PingStream, namespace, target.ip, interval_s=interval_s)
+
+    async def hold(self, source: Endpoint, target: Endpoint, port: int) -> Callable[[], Awaitable[bool]]:
+        """Open a TCP connection; the result asks whether it carries a word there and back. Raises Broken."""
+        namespace = self._workloads[source.port_id].namespace
+        held = await self._in_lab(self._lab.inside.hold, namespace, target.ip, port)
+        if held is None:
+            raise errors.Broken(f"{source.ip} does not reach {target.ip} by TCP")
+        return lambda: self._in_lab(self._lab.inside.talk, held, timeout_s=3.0)
+
     async def stop(self) -> None:
         self._plugger.close()
         if self._agents is not None:
             await self._agents.stop()
         await self._in_lab(self._lab.close)
+
+    @property
+    def _running(self) -> LabAgents:
+        assert self._agents is not None, "not started"
+        return self._agents
 
     def _probe(self, attempt: Attempt) -> Probe:
         """Within a tenant the target itself must answer; of another tenant's, nobody may, whoever it is."""

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from alcor.client.api import ApiClient
 from alcor.data_plane.simulated import exchange
@@ -29,7 +30,7 @@ class SimulatedHosts:
         self.names = [emulated_name(number) for number in range(count)]
         self._hosts: EmulatedHosts | None = None
 
-    async def start(self, agent_url: str) -> None:
+    async def start(self, agent_url: str, authority: Path) -> None:
         self._hosts = EmulatedHosts(len(self.names), agent_url, EventLog(level=Level.WARNING))
         self._hosts.start()
 
@@ -49,7 +50,11 @@ class SimulatedHosts:
                 first_ping.append((time.perf_counter() - started) * 1000)
         return Plug(
             len(sample),
-            *(percentile(values, fraction) for values in (active, first_ping) for fraction in (0.5, 0.99)),
+            percentile(active, 0.5),
+            percentile(active, 0.99),
+            percentile(first_ping, 0.5),
+            percentile(first_ping, 0.99),
+            min(first_ping, default=0.0),
         )
 
     async def attempt(self, attempts: Sequence[Attempt]) -> list[bool]:

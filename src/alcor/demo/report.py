@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
@@ -44,6 +45,11 @@ def show(results: Results, console: Console) -> None:
     table.add_row("must reach", str(packets.expected_reach), str(packets.reached))
     table.add_row("must be refused", str(packets.expected_blocked), str(packets.blocked))
     console.print(table)
+    for name, shown in results.paths.items():
+        table = Table(f"{name} path", "", show_header=True)
+        for field, value in msgspec.to_builtins(shown).items():
+            table.add_row(field, str(value))
+        console.print(table)
     for words in packets.wrong:
         console.print(f"[bold red]wrong:[/] {words}")
     if not packets.wrong:

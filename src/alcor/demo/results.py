@@ -30,6 +30,7 @@ class Plug(msgspec.Struct, frozen=True):
     active_p99_ms: float
     first_ping_p50_ms: float
     first_ping_p99_ms: float
+    first_ping_min_ms: float
 
 
 class Packets(msgspec.Struct, frozen=True):
@@ -54,3 +55,4 @@ class Results(msgspec.Struct, frozen=True):
     packets: Packets
     setup_s: float
     total_s: float
+    paths: dict[str, msgspec.Struct] = {}  # what was shown of single paths, by name

@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from alcor.client.api import ApiClient
-from alcor.demo import provisioning, report, scenario, tenants
+from alcor.demo import packet_check, provisioning, report, scenario, shows, tenants
 from alcor.demo.hosts import DemoHosts
-from alcor.demo.results import Packets, Results
+from alcor.demo.results import Results
 from alcor.demo.scenario import Endpoint
+from alcor.demo.stage import Stage
 from alcor.lab.region_process import RegionProcess, hosts_alive
 from alcor.model import errors
 
@@ -30,6 +31,7 @@ class DemoSettings(msgspec.Struct, frozen=True, kw_only=True):
     batched_ports: int
     chart: Path
     api_port: int | None
+    shows: Sequence[str] = ()
 
 
 class Demo:
@@ -49,7 +51,7 @@ class Demo:
         settings, names = self._settings, self._hosts.names
         with self._console.status("starting the region and its hosts"):
             await self.region.start()
-            await self._hosts.start(self.region.agent_url)
+            await self._hosts.start(self.region.agent_url, self.region.authority)
             async with ApiClient(self.region.url) as api:
                 await hosts_alive(api, len(names))
             vpcs = await tenants.build(self.region.url)
@@ -77,7 +79,17 @@ class Demo:
             with self._console.status(f"plugging {len(sample)} workloads, addresses by DHCP"):
                 plug = await self._hosts.plug(api, sample)
         with self._console.status("trying every pair by ping and TCP"):
-            packets = await self._try_packets(sample)
+            packets = await packet_check.attempt_all(self._hosts, sample)
+        async with ApiClient(self.region.url) as api:
+            stage = Stage(
+                api=api,
+                hosts=self._hosts,
+                vpcs=vpcs,
+                sample=sample,
+                ports=settings.serial_ports + settings.batched_ports,
+                console=self._console,
+            )
+            paths = {name: await shows.SHOWS[name](stage) for name in settings.shows}
         return Results(
             data_plane=self._hosts.data_plane,
             hosts=len(names),
@@ -86,6 +98,7 @@ class Demo:
             plug=plug,
             packets=packets,
             setup_s=round(setup_s, 2),
+            paths=paths,
             total_s=round(time.perf_counter() - began, 2),
         )
 
@@ -95,25 +108,6 @@ class Demo:
             await self._hosts.stop()
         await self.region.stop()
         await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
-
-    async def _try_packets(self, sample: Sequence[Endpoint]) -> Packets:
-        attempts = list(scenario.attempts(sample))
-        expected = [scenario.may_reach(attempt) for attempt in attempts]
-        seen = await self._hosts.attempt(attempts)
-        outcomes = list(zip(attempts, expected, seen, strict=True))
-        wrong = tuple(
-            f"{attempt.words}: {'must reach but does not' if wanted else 'must be refused but arrives'}"
-            for attempt, wanted, reached in outcomes
-            if wanted != reached
-        )
-        return Packets(
-            pairs=len(attempts),
-            expected_reach=sum(expected),
-            reached=sum(wanted and reached for _, wanted, reached in outcomes),
-            expected_blocked=len(expected) - sum(expected),
-            blocked=sum(not wanted and not reached for _, wanted, reached in outcomes),
-            wrong=wrong,
-        )
 
     def _progress(self) -> Progress:
         return Progress(

@@ -229,7 +229,7 @@ class Inside:
         probe.sent += 1
         self._pings[key] = probe
         request = struct.pack("!BBHHH", _ECHO_REQUEST, 0, 0, *key) + b"alcor probe"
-        request = request[:2] + struct.pack("!H", _checksum(request)) + request[4:]
+        request = request[:2] + struct.pack("!H", checksum(request)) + request[4:]
         try:
             self._raw_socket(probe.namespace).sendto(request, (probe.to_ip, 0))
         except OSError as error:
@@ -347,7 +347,7 @@ def _checksums_off(sock: socket.socket, device: str) -> None:
     fcntl.ioctl(sock, _SIOCETHTOOL, request + bytes(40 - len(request)))
 
 
-def _checksum(data: bytes) -> int:
+def checksum(data: bytes) -> int:
     if len(data) % 2:
         data += b"\0"
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))

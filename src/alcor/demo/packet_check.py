@@ -1,0 +1,41 @@
+"""Tries every pair of endpoints and compares with what the tenants' rules say."""
+
+from collections.abc import Sequence
+
+from alcor.demo import scenario
+from alcor.demo.hosts import DemoHosts
+from alcor.demo.results import Packets
+from alcor.demo.scenario import Endpoint
+
+
+async def attempt_all(hosts: DemoHosts, endpoints: Sequence[Endpoint]) -> Packets:
+    """Try all of them with each other."""
+    attempts = list(scenario.attempts(endpoints))
+    expected = [scenario.may_reach(attempt) for attempt in attempts]
+    seen = await hosts.attempt(attempts)
+    outcomes = list(zip(attempts, expected, seen, strict=True))
+    wrong = tuple(
+        f"{attempt.words}: {'must reach but does not' if wanted else 'must be refused but arrives'}"
+        for attempt, wanted, reached in outcomes
+        if wanted != reached
+    )
+    return Packets(
+        pairs=len(attempts),
+        expected_reach=sum(expected),
+        reached=sum(wanted and reached for _, wanted, reached in outcomes),
+        expected_blocked=len(expected) - sum(expected),
+        blocked=sum(not wanted and not reached for _, wanted, reached in outcomes),
+        wrong=wrong,
+    )
+
+
+def joined(one: Packets, other: Packets) -> Packets:
+    """Add two checks up."""
+    return Packets(
+        pairs=one.pairs + other.pairs,
+        expected_reach=one.expected_reach + other.expected_reach,
+        reached=one.reached + other.reached,
+        expected_blocked=one.expected_blocked + other.expected_blocked,
+        blocked=one.blocked + other.blocked,
+        wrong=(*one.wrong, *other.wrong),
+    )
