@@ -36,7 +36,19 @@ def test_a_port_of_a_host_has_the_revision_of_its_last_change(region: Region) ->
 def test_a_router_interface_keeps_its_revision_when_no_router_section_changes(region: Region) -> None:
     interface = {"device_owner": ROUTER_INTERFACE, "device_id": "r"}
     fold(region, port(1, **interface))
-    fold(region, port(1, groups=("web",), admin_state_up=False, port_security_enabled=False, **interface))
+    fold(region, port(1, groups=("web",), port_security_enabled=False, **interface))
     assert goal(region) == 2  # no host is told, so that none could acknowledge a later one
     fold(region, port(1, net=1, **{**interface, "device_id": "s"}))
+    assert goal(region) == 4
+
+
+def test_a_router_interface_that_is_down_is_nothing_to_hosts(region: Region) -> None:
+    interface = {"device_owner": ROUTER_INTERFACE, "device_id": "r"}
+    fold(region, port(1, admin_state_up=False, **interface))
+    assert goal(region) == 0
+    fold(region, port(1, **interface))
+    assert goal(region) == 3
+    fold(region, port(1, admin_state_up=False, **interface))
+    assert goal(region) == 4
+    fold(region, port(1, admin_state_up=False, groups=("web",), **interface))
     assert goal(region) == 4

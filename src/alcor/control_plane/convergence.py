@@ -114,6 +114,8 @@ class RegionConvergence:
             if applied is None or applied < row.goal:
                 return PortState("BUILD", False, False, applied, f"host '{host_id}' has not acknowledged it")
             oldest = applied if oldest is None else min(oldest, applied)
+        if not row.admin_state_up:
+            return PortState("DOWN", True, False, oldest, "it is administratively down")
         return PortState("ACTIVE", True, False, oldest, "every host that routes for it has it")
 
     def is_in_force(self, row: PortRow) -> bool:

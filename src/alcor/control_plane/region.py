@@ -299,11 +299,23 @@ class Region:
             RouterId(sys.intern(port.device_id)) if is_interface else NO_ROUTER,
             port.admin_state_up,
             port.port_security_enabled,
-            old.goal if old is not None else revision,
+            old.goal if old is not None else 0,
         )
-        if old is None or _is_same_for_hosts(old, row):
-            return row
-        return msgspec.structs.replace(row, goal=revision)
+        if not self._is_same_for_hosts(old, row):
+            return msgspec.structs.replace(row, goal=revision)
+        return row
+
+    def _is_same_for_hosts(self, old: PortRow | None, row: PortRow) -> bool:
+        """Do hosts hold the same for both? Of a router's interface they hold its legs only, if it has any.
+
+        What no host is told of, none could acknowledge.
+        """
+        if row.router == NO_ROUTER:
+            return old == row
+        was_interface = old is not None and old.router != NO_ROUTER
+        held = self._router(old.router).interfaces.get(old.id, ()) if old is not None and was_interface else ()
+        legs = interfaces_of(row, self._network(row.network_id))
+        return held == legs and (not legs or (old is not None and old.router == row.router))
 
     def _fixed_ips(self, fixed_ips: tuple[FixedIp, ...]) -> tuple[FixedIp, ...]:
         return tuple(FixedIp(SubnetId(sys.intern(fixed.subnet_id)), fixed.ip) for fixed in fixed_ips)
@@ -493,15 +505,3 @@ def _discount(counts: dict[_K, int], key: _K) -> None:
         counts[key] = left
     else:
         del counts[key]
-
-
-def _is_same_for_hosts(old: PortRow, row: PortRow) -> bool:
-    """Do hosts hold the same for both? Of a router's interface they hold its addresses only."""
-    if old.router == NO_ROUTER or row.router == NO_ROUTER:
-        return old == row
-    return (old.router, old.network_id, old.mac, old.fixed_ips) == (
-        row.router,
-        row.network_id,
-        row.mac,
-        row.fixed_ips,
-    )
