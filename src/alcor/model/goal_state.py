@@ -43,8 +43,8 @@ def group_key(group_id: str) -> SectionKey:
     return SectionKey(f"group:{group_id}")
 
 
-class _Entry(msgspec.Struct, frozen=True, array_like=True):
-    """Base of what sections hold."""
+class _Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Base of what sections hold. Not tracked by the collector: it cannot be part of a cycle, and is many."""
 
 
 class NetworkEntry(_Entry, frozen=True, array_like=True):

@@ -63,7 +63,7 @@ class Subnet(Record, frozen=True, array_like=True, kw_only=True):
     enable_dhcp: bool = True
 
 
-class FixedIp(msgspec.Struct, frozen=True, array_like=True, order=True):
+class FixedIp(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
     """An address that a port holds."""
 
     subnet_id: SubnetId
