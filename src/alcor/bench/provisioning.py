@@ -7,9 +7,10 @@
     10,000 ports in force on 1,000 emulated agents   0.6 s
     one port in force, emulated / Open vSwitch       p50 3 ms / 10 ms, p99 50 ms
 
-Up to 1,000 ports go into one network that every host takes part in. 10,000 go into 100 networks of 10 hosts
-each, because a VPC's neighbourhood is pushed whole to each of its hosts. Floors are taken in the same run: a
-raw COPY of the same rows into empty tables of the same shape, and a raw bundle of the same flows.
+Batches of up to 1,000 ports go into one network that every host takes part in. Single ports go into a network
+of ten hosts, 10,000 into a hundred such networks: a VPC's neighbourhood is told to each of its hosts. Floors
+are taken in the same run: a raw COPY of the same rows into empty tables of the same shape, and a raw bundle of
+the same flows.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ IN_FORCE_TIMEOUT_S = 60
 CLIENTS = 16
 SPREAD_PORTS = 10_000  # from here on ports are spread over networks of a few hosts each
 SPREAD_NETWORK_PORTS = 100
-SPREAD_NETWORK_HOSTS = 10
+FEW_HOSTS = 10  # that share the network of single ports, and each of the spread ones
 
 Say = Callable[[str], None]
 
@@ -149,18 +150,19 @@ class _Bench:
         self._bundle_floor = bundle_floor  # None: these hosts have no switch
         self._say = say
         self._api = Connection(url)
-        self._next_host = 0
 
     async def run(self) -> Measured:
         plan = self._plan
         network = self._new_network("serial")
-        answered = [self._create([network], 1)[0] for _ in range(plan.serial)]
-        in_force = [self._create_in_force(network) for _ in range(plan.serial)]
+        answered = [self._create_one(network, number)[0] for number in range(plan.serial)]
+        in_force = [self._create_in_force(network, number) for number in range(plan.serial)]
         self._say(f"one port in force: p50 {statistics.median(in_force):.2f} ms")
-        bodies = [self._body(network, 1) for _ in range(plan.serial * 4)]
+        bodies = [self._one(network, number) for number in range(plan.serial * 4)]
         clients, seconds = in_parallel(self._url, bodies, clients=CLIENTS, path="/v2.0/ports")
         self._say(f"{CLIENTS} clients: {len(clients) / seconds:.0f} ports/s")
-        self._create_in_force(network)  # every host has all of the above by then: it is in none of the batches
+        self._create_in_force(
+            network, 0
+        )  # every host has all of the above by then: it is in none of the batches
         batches = [await self._batch(ports, calls) for ports, calls in plan.batches]
         return Measured(
             data_plane=self._hosts.data_plane,
@@ -210,38 +212,49 @@ class _Bench:
 
     def _create(self, networks: Sequence[str], ports: int) -> tuple[float, float, list[str], int]:
         """Create ports in one call. Give ms until answered and until in force, the ids, and the revision."""
-        bodies = [self._body(network, ports // len(networks), spread=len(networks) > 1) for network in networks]
-        body = {"ports": [port for each in bodies for port in each["ports"]]}
-        started = time.perf_counter()
-        answer, answered_ms, revision = self._api.call("POST", "/v2.0/ports", body)
-        receipt = self._api.call("GET", f"/v2.0/changes/{revision}?wait=in_force&timeout={IN_FORCE_TIMEOUT_S}")[
-            0
+        each = ports // len(networks)
+        bodies = [
+            {"network_id": network, "binding:host_id": host}
+            for index, network in enumerate(networks)
+            for host in self._hosts_of(index, each, spread=len(networks) > 1)
         ]
+        started = time.perf_counter()
+        answer, answered_ms, revision = self._api.call("POST", "/v2.0/ports", {"ports": bodies})
+        self._until_in_force(revision)
         in_force_ms = (time.perf_counter() - started) * 1000
-        if not receipt["change"]["in_force"]:
-            raise errors.Broken(f"{ports} ports are not in force after {IN_FORCE_TIMEOUT_S} s")
         return answered_ms, in_force_ms, [port["id"] for port in answer["ports"]], revision
 
-    def _create_in_force(self, network: str) -> float:
+    def _create_one(self, network: str, number: int) -> tuple[float, int]:
+        """Create a port and give the ms until answered; the next begins when this one is in force."""
+        _, answered_ms, revision = self._api.call("POST", "/v2.0/ports", self._one(network, number))
+        self._until_in_force(revision)
+        return answered_ms, revision
+
+    def _create_in_force(self, network: str, number: int) -> float:
         """Create one port and wait for its truth in the same call; give the milliseconds."""
-        body = {"port": self._body(network, 1)["ports"][0]}
         path = f"/v2.0/ports?wait=in_force&timeout={IN_FORCE_TIMEOUT_S}"
-        answer, took_ms, _ = self._api.call("POST", path, body)
+        answer, took_ms, revision = self._api.call("POST", path, self._one(network, number))
         if not answer["port"]["alcor:in_force"]:
             raise errors.Broken(f"a port is not in force after {IN_FORCE_TIMEOUT_S} s")
+        self._until_in_force(revision)
         return took_ms
 
-    def _body(self, network: str, ports: int, *, spread: bool = False) -> dict[str, Any]:
-        """Ask for ports on all hosts in turn; when spread, on the next few hosts only."""
+    def _until_in_force(self, revision: int) -> None:
+        """Wait until every host concerned has a revision."""
+        path = f"/v2.0/changes/{revision}?wait=in_force&timeout={IN_FORCE_TIMEOUT_S}"
+        if not self._api.call("GET", path)[0]["change"]["in_force"]:
+            raise errors.Broken(f"revision {revision} is not in force after {IN_FORCE_TIMEOUT_S} s")
+
+    def _one(self, network: str, number: int) -> dict[str, Any]:
+        """Ask for one port, on the next of the few hosts that share the network."""
+        names = self._hosts.names[:FEW_HOSTS]
+        return {"port": {"network_id": network, "binding:host_id": names[number % len(names)]}}
+
+    def _hosts_of(self, network: int, ports: int, *, spread: bool) -> list[str]:
+        """Give the host of each port: all hosts in turn, or for each network the next few of them."""
         names = self._hosts.names
-        chosen = SPREAD_NETWORK_HOSTS if spread else len(names)
-        hosts = [names[(self._next_host + number) % len(names)] for number in range(chosen)]
-        self._next_host += chosen if spread else ports
-        return {
-            "ports": [
-                {"network_id": network, "binding:host_id": hosts[number % chosen]} for number in range(ports)
-            ]
-        }
+        first, count = (network * FEW_HOSTS, FEW_HOSTS) if spread else (0, len(names))
+        return [names[(first + number % count) % len(names)] for number in range(ports)]
 
     def _new_network(self, name: str) -> str:
         network: str = self._api.call("POST", "/v2.0/networks", {"network": {"name": name}})[0]["network"]["id"]
