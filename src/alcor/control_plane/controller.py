@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from alcor.contracts.agent_channel import (
+    BEAT_HEAD,
     BEAT_S,
     PROTOCOL,
     WANTS_MAX,
@@ -45,6 +46,7 @@ from alcor.control_plane.delivery.path_choice import Asked
 from alcor.control_plane.delivery.paths import HostSession, Paths
 from alcor.control_plane.delivery.queue_lines import Line, Writer
 from alcor.control_plane.delivery.queue_path import QueueChannel, QueuePath
+from alcor.control_plane.health.detector import BeatWatch
 from alcor.control_plane.health.rescue import Rescues
 from alcor.control_plane.intake import Intake
 from alcor.control_plane.region import OnDemandBounds, Region
@@ -59,6 +61,7 @@ from alcor.runtime.supervision import Supervisor
 
 HELLO_TIMEOUT_S = 10.0  # a peer that connects and says nothing
 INTRODUCTION_TIMEOUT_S = 10.0  # from the commit of a host's record until it is seen here
+BEAT_PARTS = 10  # in each beat's time, a part of the agents hears it
 INTRODUCTION_TRIES = 5  # another controller or a deletion may come between reading and writing the record
 
 _encoder = msgspec.msgpack.Encoder()
@@ -335,6 +338,9 @@ class Controller:
             if self._streams.get(stream.host) is not stream:
                 return  # replaced: what it says counts no longer
             self._heard(stream)
+            if frame.startswith(BEAT_HEAD):  # most of all frames, and nothing in them is used
+                stream.flush()
+                continue
             match _decode(frame):
                 case Acknowledgement() as answer:
                     self._acknowledged(stream, answer)
@@ -403,22 +409,22 @@ class Controller:
 
     async def _beat_for_ever(self) -> None:
         number = 0
-        beaten_s = self._clock.monotonic_s()
+        watch = BeatWatch(BEAT_S / BEAT_PARTS, self._clock.monotonic_s())
         while True:
-            await asyncio.sleep(BEAT_S)
-            now_s = self._clock.monotonic_s()
-            # A loop that was held up itself has not read what agents said meanwhile: it cannot blame them.
-            was_held_up = now_s - beaten_s > 2 * BEAT_S
-            beaten_s = now_s
             number += 1
             beat = _encoder.encode(Beat(number))
             if self._queue_path is not None:
                 self._queue_path.beat(beat)
-            for stream in list(self._streams.values()):
-                stream.beat(beat)
-                if now_s - stream.last_heard_s > stream.silence_s and not was_held_up:
-                    self._forget(stream, reason="silent")
-                    stream.channel.close("silent")
+            streams = list(self._streams.values())
+            for part in range(BEAT_PARTS):  # ten thousand beats at once would hold up everything else
+                await asyncio.sleep(BEAT_S / BEAT_PARTS)
+                now_s = self._clock.monotonic_s()
+                was_held_up = watch.was_held_up(now_s)
+                for stream in streams[part::BEAT_PARTS]:
+                    stream.beat(beat)
+                    if now_s - stream.last_heard_s > stream.silence_s and not was_held_up:
+                        self._forget(stream, reason="silent")
+                        stream.channel.close("silent")
 
     # Convergence
 

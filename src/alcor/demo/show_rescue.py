@@ -42,7 +42,7 @@ class Rescue(msgspec.Struct, frozen=True):
 
 
 async def show(stage: Stage) -> Rescue:
-    """Kill an agent and see. Raises Invalid where no host can rescue another, Broken when a packet goes wrong."""
+    """Kill an agent and see. Raises Invalid where nobody can rescue, Broken when a packet goes wrong."""
     hosts = stage.hosts
     if not isinstance(hosts, OvsHosts) or len(hosts.names) < 2:
         raise errors.Invalid("the rescue show needs the ovs data plane and two hosts")

@@ -43,6 +43,7 @@ class DetectorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 USUAL = DetectorSettings()
+LATE_TURN_S = 0.25  # an idle loop is late by milliseconds
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,13 +99,13 @@ def judge(
 class BeatWatch:
     """Tells whether the watcher itself was held up since its last turn. Owner of that moment."""
 
-    def __init__(self, beat_s: float, now_s: float) -> None:
-        self._beat_s = beat_s
+    def __init__(self, turn_s: float, now_s: float) -> None:
+        self._turn_s = turn_s
         self._turn_at_s = now_s
 
     def was_held_up(self, now_s: float) -> bool:
-        """Take a turn: one is due every beat."""
-        held_up = now_s - self._turn_at_s > 2 * self._beat_s
+        """Take a turn: one is due every `turn_s`."""
+        held_up = now_s - self._turn_at_s > self._turn_s + LATE_TURN_S
         self._turn_at_s = now_s
         return held_up
 

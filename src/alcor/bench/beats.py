@@ -1,0 +1,144 @@
+"""What the agents' beats cost a controller: `python -m alcor.bench.beats --hosts 10000 --seconds 10`.
+
+    this process, many sockets --Hello, then a Beat a second each--> a real controller in a process of its own
+                                                                     (store in memory), whose time is taken
+
+The floor is a process that reads the same frames from as many sockets and answers each with one, without Alcor.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import struct
+import tempfile
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, cast
+
+import click
+import msgspec
+import uvloop
+
+from alcor.adapters import stream
+from alcor.contracts.agent_channel import BEAT_S, PROTOCOL, Beat, Hello
+from alcor.contracts.memory_store import MemoryStore
+from alcor.control_plane.controller import Controller
+from alcor.model.ids import HostId
+from alcor.runtime.clock import SystemClock
+from alcor.runtime.event_log import EventLog, Level
+
+SETTLE_S = 3.0
+START_S = 20.0
+STEPS = 50  # in which the beats of one beat's time are sent
+CONNECTS_AT_ONCE = 50
+_HEAD = struct.Struct(">I")
+Serve = Callable[[str], Coroutine[Any, Any, None]]
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """Percent of one core."""
+
+    hosts: int
+    beats_per_s: float
+    controller_core_percent: float
+    floor_core_percent: float
+
+
+async def _serve_controller(path: str) -> None:
+    controller = Controller(MemoryStore(), SystemClock(), EventLog(level=Level.ERROR))
+    await controller.start()
+    await stream.serve([f"unix://{path}"], controller.serve_channel)
+    await asyncio.Event().wait()
+
+
+class _Echo(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # the loop makes stream transports
+
+    def data_received(self, data: bytes) -> None:
+        if len(data) < 64:  # not the Hello
+            self._transport.write(data)
+
+
+async def _serve_floor(path: str) -> None:
+    await asyncio.get_running_loop().create_unix_server(_Echo, path, backlog=4096)
+    await asyncio.Event().wait()
+
+
+def _child(serve: Serve, path: str) -> None:
+    uvloop.run(serve(path))
+
+
+async def _beat(path: str, pid: int, hosts: int, seconds: float) -> tuple[float, float]:
+    """Give the share of a core that the process took, and the beats sent a second."""
+    sockets = await _connect(path, hosts)
+    beat = msgspec.msgpack.encode(Beat(1))
+    frame = _HEAD.pack(len(beat)) + beat
+    step, began, taken, sent = 0, 0.0, 0.0, 0
+    started = time.monotonic()
+    while not began or time.monotonic() - began < seconds:
+        for transport in sockets[step % STEPS :: STEPS]:
+            transport.write(frame)
+            sent += 1
+        step += 1
+        await asyncio.sleep(max(0.0, started + step * BEAT_S / STEPS - time.monotonic()))
+        if not began and time.monotonic() - started > SETTLE_S:
+            began, taken, sent = time.monotonic(), _cpu_s(pid), 0
+    passed = time.monotonic() - began
+    return (_cpu_s(pid) - taken) / passed, sent / passed
+
+
+async def _connect(path: str, hosts: int) -> list[asyncio.Transport]:
+    loop = asyncio.get_running_loop()
+    deadline = time.monotonic() + START_S
+    while not Path(path).exists() and time.monotonic() < deadline:  # noqa: ASYNC110 - by another process
+        await asyncio.sleep(0.01)
+    made: list[asyncio.Transport] = []
+    for first in range(0, hosts, CONNECTS_AT_ONCE):
+        numbers = range(first, min(first + CONNECTS_AT_ONCE, hosts))
+        some = await asyncio.gather(*(loop.create_unix_connection(asyncio.Protocol, path) for _ in numbers))
+        for number, (transport, _) in zip(numbers, some, strict=True):
+            transport.write(_hello(number))
+            made.append(transport)
+    return made
+
+
+def _hello(number: int) -> bytes:
+    vtep = (10 << 24 | number).to_bytes(4, "big")
+    hello = Hello(PROTOCOL, HostId(f"host-{number}"), vtep, "", "bench", __name__, 0)
+    body = msgspec.msgpack.encode(hello)
+    return _HEAD.pack(len(body)) + body
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _measure(serve: Serve, hosts: int, seconds: float) -> tuple[float, float]:
+    with tempfile.TemporaryDirectory() as directory:
+        path = f"{directory}/socket"
+        process = multiprocessing.get_context("spawn").Process(target=_child, args=(serve, path), daemon=True)
+        process.start()
+        assert process.pid is not None, "started"
+        try:
+            return uvloop.run(_beat(path, process.pid, hosts, seconds))
+        finally:
+            process.kill()
+            process.join()
+
+
+@click.command()
+@click.option("--hosts", default=10_000, show_default=True)
+@click.option("--seconds", default=10.0, show_default=True)
+def main(hosts: int, seconds: float) -> None:
+    """Measure, and print JSON."""
+    floor, _ = _measure(_serve_floor, hosts, seconds)
+    share, rate = _measure(_serve_controller, hosts, seconds)
+    figures = Figures(hosts, round(rate), round(100 * share, 1), round(100 * floor, 1))
+    click.echo(msgspec.json.encode(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""Orders to rescue hosts: who gets them, under which tokens, and when they end. Time is given."""
+
+import io
+
+import msgspec
+import pytest
+
+from alcor.contracts.agent_channel import Hello, Rescue, RescueEnd, RescueOutcome, RescueReport
+from alcor.contracts.convergence import HostStatus
+from alcor.control_plane.health.rescue import Rescues
+from alcor.control_plane.region import HostNode, OnDemandBounds, Region
+from alcor.model import errors
+from alcor.model.ids import HostId, ProjectId
+from alcor.model.records import Host
+from alcor.runtime.event_log import EventLog
+
+
+class HandClock:
+    """Time that moves when told to."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def now_us(self) -> int:
+        return int(self.now_s * 1_000_000)
+
+    def monotonic_s(self) -> float:
+        return self.now_s
+
+
+class Cloud:
+    """Rescues with hosts `h0` ... that are all connected. Keeps what is sent."""
+
+    def __init__(self, hosts: int, *, epoch: int = 1, helps: bool = True) -> None:
+        self.clock = HandClock()
+        self.region = Region(OnDemandBounds())
+        self.sent: list[tuple[str, Rescue | RescueEnd]] = []
+        self.events = io.StringIO()
+        self.rescues = Rescues(
+            self.region,
+            lambda host, message: self.sent.append((host, message)),
+            self.clock,
+            EventLog(stream=self.events),
+            epoch=epoch,
+        )
+        self.helps = helps
+        for number in range(hosts):
+            name = HostId(f"h{number}")
+            node = self.region.hosts[name] = HostNode(name)
+            node.record = Host(
+                id=name,
+                project_id=ProjectId(""),
+                name=name,
+                created_at=0,
+                updated_at=0,
+                revision_number=1,
+                vtep=bytes([10, 0, 0, number]),
+                zone="z",
+                data_plane="ovs",
+            )
+            self.come(name)
+
+    def come(self, host: str, *, rescuer: str = "", token: int = 0) -> int:
+        hello = Hello(
+            1,
+            HostId(host),
+            b"\n\0\0\1",
+            "z",
+            "ovs",
+            "1",
+            0,
+            rescuer=HostId(rescuer),
+            token=token,
+            helps=self.helps and not rescuer,
+        )
+        self.rescues.admit(hello)
+        return self.rescues.connected(hello)
+
+    def leave(self, host: str, reason: str = "closed by the peer") -> None:
+        self.rescues.left(HostId(host), reason, heard_at_s=self.clock.now_s)
+
+    def pass_s(self, seconds: float) -> None:
+        self.clock.now_s += seconds
+        self.rescues.look(self.clock.now_s)
+
+    def order(self, number: int = -1) -> tuple[str, Rescue]:
+        orders = [(host, message) for host, message in self.sent if isinstance(message, Rescue)]
+        return orders[number]
+
+    @property
+    def orders(self) -> int:
+        return sum(isinstance(message, Rescue) for _, message in self.sent)
+
+    def report(self, outcome: RescueOutcome) -> None:
+        host, order = self.order()
+        self.rescues.reported(HostId(host), RescueReport(order.target, order.token, outcome, "because"))
+
+    def described(self, host: str) -> HostStatus:
+        record = self.region.hosts[HostId(host)].record
+        assert record is not None
+        return self.rescues.described(HostStatus(record, True, None, None, 0, 0, 0, 0, 0, "as ever"))
+
+
+def test_a_host_without_its_agent_gets_a_neighbour_after_the_grace_and_not_before() -> None:
+    cloud = Cloud(3)
+    cloud.leave("h0")
+    cloud.pass_s(0.3)
+    assert cloud.orders == 0
+    cloud.pass_s(0.2)
+    neighbour, order = cloud.order()
+    assert neighbour in ("h1", "h2")
+    assert (order.target, order.vtep, order.data_plane) == ("h0", bytes([10, 0, 0, 0]), "ovs")
+    cloud.pass_s(0.5)
+    assert cloud.orders == 1
+
+
+def test_an_agent_that_is_back_within_the_grace_disturbs_nobody() -> None:
+    cloud = Cloud(3)
+    cloud.leave("h0")
+    cloud.pass_s(0.2)
+    cloud.come("h0")
+    cloud.pass_s(5.0)
+    assert cloud.sent == []
+
+
+def test_tokens_grow_with_every_change_of_writer_and_over_controllers() -> None:
+    cloud = Cloud(3)
+    tokens = [cloud.come("h0"), cloud.come("h1")]
+    cloud.leave("h0")
+    cloud.pass_s(1.0)
+    neighbour, order = cloud.order()
+    tokens.append(order.token)
+    tokens.append(cloud.come("h0"))
+    assert tokens == sorted(set(tokens))
+    assert Cloud(1, epoch=2).come("h0") > max(tokens)
+    assert neighbour
+
+
+def test_only_the_neighbour_that_was_ordered_may_speak_for_the_host_and_under_that_token_only() -> None:
+    cloud = Cloud(3)
+    with pytest.raises(errors.Conflict):
+        cloud.come("h0", rescuer="h1", token=7)
+    cloud.leave("h0")
+    cloud.pass_s(1.0)
+    neighbour, order = cloud.order()
+    other = "h1" if neighbour == "h2" else "h2"
+    for rescuer, token in ((other, order.token), (neighbour, order.token - 1), (neighbour, order.token + 1)):
+        with pytest.raises(errors.Conflict):
+            cloud.come("h0", rescuer=rescuer, token=token)
+    assert cloud.come("h0", rescuer=neighbour, token=order.token) == order.token
+    status = cloud.described("h0").rescue
+    assert status is not None
+    assert status.by == neighbour
+    assert "closed by the peer" in status.why
+
+
+def test_the_own_agent_s_return_ends_the_rescue() -> None:
+    cloud = Cloud(3)
+    cloud.leave("h0")
+    cloud.pass_s(1.0)
+    neighbour, order = cloud.order()
+    cloud.come("h0", rescuer=neighbour, token=order.token)
+    assert cloud.come("h0") > order.token
+    assert cloud.sent[-1] == (neighbour, RescueEnd(HostId("h0"), order.token, "its own agent is back"))
+    assert cloud.described("h0").rescue is None
+    with pytest.raises(errors.Conflict):  # and it stays ended
+        cloud.come("h0", rescuer=neighbour, token=order.token)
+
+
+def test_a_rescuer_that_dies_is_followed_by_another_with_a_newer_token() -> None:
+    cloud = Cloud(3)
+    cloud.leave("h0")
+    cloud.pass_s(1.0)
+    first, order = cloud.order()
+    cloud.come("h0", rescuer=first, token=order.token)
+    cloud.leave("h0")
+    cloud.leave(first)
+    cloud.pass_s(0.1)
+    second, newer = cloud.order()
+    assert second not in ("h0", first)
+    assert newer.target == "h0"
+    assert newer.token > order.token
+
+
+def test_a_data_plane_that_does_not_answer_is_no_rescue_and_is_asked_again_ever_later() -> None:
+    cloud = Cloud(4)
+    cloud.leave("h0")
+    asked = []
+    for _ in range(3):
+        while cloud.orders == len(asked):
+            cloud.pass_s(0.1)
+        asked.append(cloud.clock.now_s)
+        cloud.report(RescueOutcome.NO_ANSWER)
+    cloud.pass_s(0.0)
+    assert "so is its data plane: because" in cloud.described("h0").reason
+    assert cloud.described("h0").rescue is None
+    assert len({host for host, _ in cloud.sent}) == 3  # each neighbour in its turn
+    assert asked[2] - asked[1] > asked[1] - asked[0] > 0.9
+
+
+def test_an_order_that_nobody_carries_out_goes_to_another() -> None:
+    cloud = Cloud(3)
+    cloud.leave("h0")
+    cloud.pass_s(1.0)
+    first, _ = cloud.order()
+    cloud.pass_s(7.0)
+    second, _ = cloud.order()
+    assert {first, second} == {"h1", "h2"}
+
+
+def test_hosts_that_cannot_help_are_not_ordered() -> None:
+    cloud = Cloud(3, helps=False)
+    cloud.leave("h0")
+    cloud.pass_s(5.0)
+    assert cloud.sent == []
+    assert "its agent is dead" in cloud.described("h0").reason
+
+
+def test_a_zone_lost_at_once_is_waited_for_before_neighbours_are_asked() -> None:
+    cloud = Cloud(12)
+    for number in range(8):
+        cloud.leave(f"h{number}")
+    cloud.pass_s(5.0)
+    assert cloud.sent == []
+    assert "cut off" in cloud.described("h0").reason
+    cloud.pass_s(6.0)
+    assert cloud.orders > 0
+
+
+def test_every_step_is_in_the_event_log() -> None:
+    cloud = Cloud(3)
+    cloud.leave("h0")
+    cloud.pass_s(1.0)
+    neighbour, order = cloud.order()
+    cloud.come("h0", rescuer=neighbour, token=order.token)
+    cloud.come("h0")
+    lines = [msgspec.json.decode(line) for line in cloud.events.getvalue().splitlines()]
+    named = [line["event"] for line in lines]
+    assert named == ["host_judged", "rescue_ordered", "rescue_taken", "rescue_ended", "agent_returned"]
+    assert all(line["host_id"] == "h0" for line in lines)
