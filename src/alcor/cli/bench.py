@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 import msgspec
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from alcor.bench import provisioning
+from alcor.bench import group, on_demand, provisioning, vpc_size
 from alcor.cli import options
 
 
@@ -49,6 +50,81 @@ def provisioning_command(quick: bool, json_file: Path | None) -> None:
                 "" if batch.in_force_to_bundle is None else f"{batch.in_force_to_bundle:.1f}",
             )
     console.print(table)
+    _write(results, json_file)
+
+
+@command.command("on-demand")
+@click.option("--quick", is_flag=True, help="Smaller networks and fewer packets: to see that it works.")
+@options.json_file
+def on_demand_command(quick: bool, json_file: Path | None) -> None:
+    """Look-ups per second from 100 to a million ports per VPC; the first packet to an unknown neighbour."""
+    console = Console()
+    results = uvloop.run(on_demand.run("quick" if quick else "full", console.print))
+    table = Table("ports per VPC", "in a question", "look-ups/s", "per processor second", "echo/s", "MiB")
+    for each in results.look_ups:
+        table.add_row(
+            str(each.ports_per_network),
+            str(each.addresses_per_ask),
+            f"{each.look_ups_per_s:.0f}",
+            f"{each.look_ups_per_processor_s:.0f}",
+            f"{each.echo_per_s:.0f}",
+            f"{each.memory_mib:.0f}",
+        )
+    console.print(table)
+    packets = Table("data plane", "first ping ms", "p99", "second ping ms", "p99")
+    for one in results.first_packets:
+        first, second = one.first, one.second
+        times = (first.p50, first.p99, second.p50, second.p99)
+        packets.add_row(one.data_plane, *(f"{time_ms:.2f}" for time_ms in times))
+    console.print(packets)
+    _write(results, json_file)
+
+
+@command.command("vpc-size")
+@click.option("--quick", is_flag=True, help="Up to 10,000 ports.")
+@click.option("--full", is_flag=True, help="Up to 1,000,000 ports: minutes, and gigabytes in the store.")
+@options.json_file
+def vpc_size_command(quick: bool, full: bool, json_file: Path | None) -> None:
+    """One port more into a VPC of 10 to 100,000 ports: until in force, and until another host pings it."""
+    console = Console()
+    size = "full" if full else "quick" if quick else "standard"
+    results = uvloop.run(vpc_size.run(size, console.print))
+    table = Table("ports", "in force ms", "p99", "reachable ms", "p99", "region MiB", "region CPU ms")
+    for each in results.sizes:
+        force, reach = each.in_force, each.reachable
+        table.add_row(
+            str(each.ports),
+            *(f"{time_ms:.2f}" for time_ms in (force.p50, force.p99, reach.p50, reach.p99)),
+            f"{each.region_memory_mib:.0f}",
+            f"{each.region_processor_ms_per_port:.1f}",
+        )
+    console.print(table)
+    _write(results, json_file)
+
+
+@command.command("group")
+@click.option("--quick", is_flag=True, help="2,000 members and 20 hosts.")
+@options.json_file
+def group_command(quick: bool, json_file: Path | None) -> None:
+    """One member more in a group of 10,000: bytes and flows a host, and the time until all have it."""
+    console = Console()
+    results = uvloop.run(group.run("quick" if quick else "full", console.print))
+    table = Table(
+        "members", "hosts", "in force everywhere ms", "p99", "floor ms", "bytes a host", "flows a host"
+    )
+    every, floor = results.in_force_everywhere, results.floor_one_host
+    table.add_row(
+        str(results.members),
+        str(results.hosts),
+        *(f"{time_ms:.2f}" for time_ms in (every.p50, every.p99, floor.p50)),
+        f"{results.bytes_per_host:.0f}",
+        f"{results.flows_changed:.1f}",
+    )
+    console.print(table)
+    _write(results, json_file)
+
+
+def _write(results: msgspec.Struct, json_file: Path | None) -> None:
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
