@@ -18,7 +18,7 @@ from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId
 
 # Numbers of updates that go by the queue begin here: an acknowledgement tells by its number what it answers,
-# whichever way it takes.
+# whichever way it takes. What is kept for a host away has the number of its last session instead.
 NUMBERS_FROM = 1 << 32
 AWAY = 0  # the session of what is kept for a host that nobody hears
 

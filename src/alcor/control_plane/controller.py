@@ -178,8 +178,8 @@ class Controller:
             if stream is not None:
                 stream.offer(change.revision, given)
                 dirty.append(stream)
-            elif self._queue_path is not None and choice.path == "queue":
-                self._queue_path.keep(host_id, change.revision, given)
+            elif self._queue_path is not None:
+                self._queue_path.keep(host_id, change.revision, given, publish=choice.path == "queue")
         for host_id, section in self.look_ups.came(change.puts.ports):
             stream = self._streams.get(host_id)
             if stream is not None:
@@ -399,7 +399,7 @@ class Controller:
         if self._streams.get(stream.host) is stream:
             del self._streams[stream.host]
             if self._queue_path is not None and stream.has_queue:
-                self._queue_path.left(self._away(stream.host))
+                self._queue_path.left(self._away(stream))
             self._ledger.disconnected(stream.host)
             self._paths.left(stream.host)
             reason = reason or stream.channel.close_reason or ""
@@ -477,15 +477,16 @@ class Controller:
 
     # The queue
 
-    def _away(self, host: HostId) -> AwayHost:
+    def _away(self, stream: HostSession) -> AwayHost:
         """Make what goes on for a host that is heard no longer, from what it has acknowledged."""
+        host = stream.host
         wanted = self._compiler.interest.wanted.get(host, {})
         known = self._ledger.account(host).acknowledged
         lines = {
             key: Line(base=Version(self.epoch, revision) if known.get(key) == revision else None)
             for key, revision in wanted.items()
         }
-        return AwayHost(host, lines, self._writer(host))
+        return AwayHost(host, lines, self._writer(host), session=stream.session)
 
     def _writer(self, host: HostId) -> Writer:
         return Writer(

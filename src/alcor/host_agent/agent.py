@@ -119,7 +119,7 @@ class Agent:
                 tasks.create_task(self._apply_for_ever(), name="agent_apply")
                 tasks.create_task(self._stay_connected(), name="agent_connect")
                 if self._agent_queue is not None:
-                    link = QueueLink(self._facts.host, self._agent_queue, self._take_update, self._clock)
+                    link = QueueLink(self._facts.host, self._agent_queue, self._take_beside, self._clock)
                     self._link = link
                     tasks.create_task(link.pass_on(), name="agent_queue_beside")
                     tasks.create_task(self._stay_at_queue(link), name="agent_queue")
@@ -247,6 +247,17 @@ class Agent:
         self._waiting.append(Received(update, frame, self._clock.monotonic_s()))
         self._waiting_bytes += len(frame)
         self._wake.set()
+
+    async def _take_beside(self, update: Update, frame: bytes) -> None:
+        """Take what came by the queue, but nothing kept that may be older than what the data plane still does.
+
+        What was kept for this agent since its last session is newer than all it knows. Of anything else it can
+        tell only by the version that it held of that section.
+        """
+        assert self._link is not None, "frames beside a session come by the queue"
+        is_newer = self._is_introduced or self._link.was_kept_since_last_session(update)
+        if is_newer or self._applier.knows(section.key for section in update.sections):
+            await self._take_update(update, frame)
 
     def _forget_waiting(self) -> None:
         self._waiting.clear()

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 
 import msgspec
 
@@ -61,6 +61,10 @@ class Applier:
     def refused(self) -> int:
         """How many sections the data plane refuses."""
         return len(self._refused)
+
+    def knows(self, keys: Iterable[SectionKey]) -> bool:
+        """Is known which version of each was held last, even if it was removed?"""
+        return all(key in self.state.versions for key in keys)
 
     def held(self) -> tuple[Held, ...]:
         """Name the sections held, with what is in force of them."""

@@ -111,6 +111,10 @@ class QueueLink:
         self._session = queue.AWAY
         self._beside.clear()
 
+    def was_kept_since_last_session(self, update: Update) -> bool:
+        """Was it made for the host as it was when this agent's last session ended?"""
+        return update.number == self._last_session
+
     def answer(self, frame: bytes) -> None:
         """Say something in the session."""
         if self._session != queue.AWAY:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from alcor.contracts.agent_channel import BEAT_S, SILENCE_S
+from alcor.contracts.agent_channel import BEAT_S
 from alcor.contracts.convergence import PortState
 from alcor.contracts.memory_store import MemoryStore
 from alcor.contracts.store import Query
 from alcor.control_plane.compiler.full import compile_full
 from alcor.control_plane.controller import Controller
+from alcor.control_plane.delivery.host_queue import SILENCE_S
 from alcor.control_plane.region import Region
 from alcor.data_plane.pipeline.flow import Flow, FlowKey
 from alcor.data_plane.pipeline.program import FlowProgram
@@ -18,7 +19,8 @@ from alcor.simulation.cloud import GHOST, Cloud
 from alcor.simulation.compute_host import ComputeHost
 from alcor.simulation.wire import DELAY_MAX_S
 
-# A fact may reach the controller this late: what is said is under way, what falls silent is noticed by beats.
+# A fact may reach the controller this late: what is said is under way, what falls silent is noticed by beats;
+# over the queue they are rarer.
 NOTICED_S = SILENCE_S + 2 * BEAT_S + 2 * DELAY_MAX_S
 
 

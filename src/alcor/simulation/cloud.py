@@ -23,6 +23,7 @@ from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
 from alcor.simulation.compute_host import ComputeHost
 from alcor.simulation.faulty_store import StoreSession
+from alcor.simulation.lossy_queue import LossyQueue
 from alcor.simulation.wire import Network, Wire
 
 GHOST = "host-without-agent"  # ports may be bound to a host that no agent ever introduces
@@ -36,6 +37,7 @@ class Cloud:
         self.violations: list[str] = []
         self.store = MemoryStore(clock)
         self.network = Network(random.Random(chance.random()))
+        self.queue = LossyQueue(random.Random(chance.random()))
         self.controller: Controller | None = None
         self.unreachable: set[HostId] = set()
         self._log = log
@@ -60,6 +62,7 @@ class Cloud:
                 facts,
                 self._fabric,
                 self._connect,
+                self.queue,
                 clock,
                 log,
                 random.Random(chance.random()),
@@ -76,7 +79,7 @@ class Cloud:
         assert self.controller is None, "one controller at a time"
         self._term = StoreSession(self.store, self._chance, commits_here=False)
         self._term.faulty = self._faulty
-        controller = Controller(self._term, self.clock, self._log)
+        controller = Controller(self._term, self.clock, self._log, queue=self.queue.controller_end())
         try:
             await controller.start()
         except errors.Unavailable:
@@ -92,6 +95,7 @@ class Cloud:
         assert self._term is not None, "a controller has a session"
         self._term.close()
         if crash:
+            self.queue.controller_end()  # what it would say no longer leaves
             for host in self.network.all_hosts():
                 (self.network.silence if self._chance.random() < 0.3 else self.network.cut)(host)
         if controller.failed.is_set():
@@ -105,7 +109,8 @@ class Cloud:
 
     def heal(self) -> None:
         """End all faults of network, store and hosts."""
-        self._faulty = self.network.faulty = self._session.faulty = False
+        self._faulty = self.network.faulty = self.queue.faulty = self._session.faulty = False
+        self.queue.come_back()
         if self._term is not None:
             self._term.faulty = False
         self.unreachable.clear()

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from alcor.contracts.data_plane import DataPlaneEvents, HostFacts, Refusal
+from alcor.contracts.queue import AgentQueue
 from alcor.data_plane.simulated.driver import SimulatedDataPlane
 from alcor.data_plane.simulated.fabric import Fabric
 from alcor.data_plane.simulated.host import SimulatedHost
@@ -127,6 +128,7 @@ class ComputeHost:
         facts: HostFacts,
         fabric: Fabric,
         connect: Connect,
+        agent_queue: AgentQueue,
         clock: Clock,
         log: EventLog,
         chance: random.Random,
@@ -143,6 +145,7 @@ class ComputeHost:
         self.emptied_at = float("-inf")  # when its switch was last started anew, without any flow
         self._fabric = fabric
         self._connect = connect
+        self._agent_queue = agent_queue
         self._clock = clock
         self._log = log
         self._chance = chance
@@ -170,6 +173,7 @@ class ComputeHost:
             self._clock,
             self._log,
             urls=(self.id,),
+            agent_queue=self._agent_queue,
         )
         self._task = asyncio.create_task(agent.run(), name=f"agent {self.id}")
         self._task.add_done_callback(self._ended)

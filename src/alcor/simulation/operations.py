@@ -74,7 +74,9 @@ class Operations:
             (4, self.restart_controller),
             (5, self.cut_stream),
             (4, self.silence_stream),
-            (4, self.isolate_host),
+            (8, self.isolate_host),
+            (4, self.fail_queue),
+            (2, self.lose_queue_of_controller),
             (4, self.lose_data_plane),
             (5, self.refuse_section),
         ]
@@ -305,6 +307,17 @@ class Operations:
         else:
             self._cloud.unreachable.add(host_id)
             self._cloud.network.silence(host_id)
+
+    async def fail_queue(self) -> None:
+        """End the queue's server, or start it again; what it kept may be wiped."""
+        queue = self._cloud.queue
+        if queue.is_up:
+            queue.fail(wipe=self._chance.random() < 0.5)
+        else:
+            queue.come_back()
+
+    async def lose_queue_of_controller(self) -> None:
+        self._cloud.queue.lose_controller()
 
     async def lose_data_plane(self) -> None:
         """Take a host's switch from its agent, or give it back."""

@@ -109,7 +109,7 @@ class _Run:
             seed=self._seed,
             operations=self._operations,
             outcomes=dict(sorted(self._outcomes.items())),
-            faults=dict(sorted(self._cloud.network.counts.items())),
+            faults=dict(sorted({**self._cloud.network.counts, **self._cloud.queue.counts}.items())),
             revision=await self._cloud.store.revision(),
             ports=len(await checks.all_ports(self._cloud.store)),
             virtual_s=round(self._virtual.monotonic_s(), 3),

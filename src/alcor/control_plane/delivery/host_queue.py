@@ -185,22 +185,27 @@ class AwayHost:
     """What the queue keeps for a host that nobody hears: each section's newest value, since it was last heard.
 
     Owner of its lines. What was under way when it was lost is not known to be held: such sections go whole.
+    Updates have the number of the session that ended, so that the agent knows them to be newer than that.
     """
 
-    def __init__(self, host: HostId, lines: dict[SectionKey, Line], writer: Writer) -> None:
+    def __init__(self, host: HostId, lines: dict[SectionKey, Line], writer: Writer, *, session: int) -> None:
         self.host = host
         self._lines = lines
         self._writer = writer
-        self._number = queue.NUMBERS_FROM
+        self._session = session
 
-    def offer(self, revision: int, sections: Iterable[HostSection]) -> list[tuple[SectionKey, bytes]]:
-        """Take a change's sections; give what is to be kept now."""
-        frames = []
+    def offer(self, revision: int, sections: Iterable[HostSection]) -> None:
+        """Take a change's sections. None may be left out: what is kept next leads over all of them."""
         for section in sections:
             line = self._lines.get(section.key)
             if line is None:
                 line = self._lines[section.key] = Line()
             line.add(Version(self._writer.epoch, revision), section)
-            self._number += 1
-            frames.append((section.key, self._writer.frame(section.key, line, self._number)[0]))
-        return frames
+
+    def frames(self, sections: Iterable[HostSection]) -> list[tuple[SectionKey, bytes]]:
+        """Give what is to be kept of these sections now."""
+        made = []
+        for section in sections:
+            line = self._lines[section.key]
+            made.append((section.key, self._writer.frame(section.key, line, self._session)[0]))
+        return made

@@ -89,6 +89,7 @@ class QueuePath:
         self._supervisor = Supervisor(log)
         self._channels: dict[HostId, QueueChannel] = {}
         self._away: dict[HostId, AwayHost] = {}
+        self._listens = False
 
     @property
     def state(self) -> QueueState:
@@ -96,10 +97,12 @@ class QueuePath:
 
     def start(self) -> None:
         """Listen to agents."""
+        self._listens = True
         self._queue.listen(self._on_answer, self._on_lost)
 
     async def stop(self) -> None:
-        """End all sessions."""
+        """End all sessions, and hear of no more."""
+        self._listens = False
         await self._supervisor.close()
 
     def beat(self, frame: bytes) -> None:
@@ -118,17 +121,23 @@ class QueuePath:
         """Does the queue keep what is offered to the host?"""
         return host in self._away
 
-    def keep(self, host: HostId, revision: int, sections: Iterable[HostSection]) -> None:
-        """Keep a change's sections for a host that nobody hears. Those too large for the queue wait for it."""
+    def keep(self, host: HostId, revision: int, sections: Iterable[HostSection], *, publish: bool) -> None:
+        """Keep a change's sections for a host that nobody hears.
+
+        What is not published, or too large for the queue, is part of what is kept of the section next.
+        """
         away = self._away.get(host)
         if away is None:
             return
-        for key, frame in away.offer(revision, sections):
+        away.offer(revision, given := list(sections))
+        for key, frame in away.frames(given) if publish else ():
             if len(frame) <= self._queue.frame_max:
                 self._queue.publish(host, key, frame, session=AWAY)
 
     def _on_answer(self, host: HostId, session: int, frame: bytes) -> None:
         channel = self._channels.get(host)
+        if not self._listens:
+            return
         if channel is not None and channel.session == session:
             channel.arrive(frame)
         elif _is(frame, _HELLO) and (channel is None or session > channel.session):

@@ -1,0 +1,177 @@
+"""The queue under simulation: goal state is lost, late, twice and out of order; what was kept may be wiped.
+
+What agents answer is in order and complete as long as nobody was told otherwise, as it is on a connection: an
+outage loses what is under way, and both ends hear of it, or one of them only.
+"""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from alcor.contracts.queue import AWAY, OnAnswer, OnFrame, OnLost, QueueState
+from alcor.model import errors
+from alcor.model.goal_state import SectionKey
+from alcor.model.ids import HostId
+
+DELAY_MAX_S = 0.3
+FRAME_MAX = 1024 * 1024
+_LOST, _TWICE = 0.04, 0.04  # chances of a frame to an agent
+_FAREWELL_LOST = 0.5  # an agent that is killed says nothing
+TO_ALL = -1
+
+
+class LossyQueue:
+    """Implements `AgentQueue`; makes the controllers' ends. Owner of what is kept and under way."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.faulty = True
+        self.is_up = True
+        self.counts: dict[str, int] = defaultdict(int)
+        self.places: dict[HostId, Place] = {}
+        self.end: ControllerEnd | None = None
+        self._chance = chance
+        self._kept: dict[HostId, dict[SectionKey, bytes]] = defaultdict(dict)
+        self._generation = 0  # what was under way in an earlier one is lost
+        self._answers_due_s = 0.0
+
+    def controller_end(self) -> "ControllerEnd":
+        """Connect a controller; the one before is heard no longer."""
+        self.end = ControllerEnd(self)
+        return self.end
+
+    def subscribe(self, host: HostId, on_frame: OnFrame, on_lost: OnLost) -> "Place":
+        place = self.places[host] = Place(self, host, on_frame, on_lost)
+        return place
+
+    def fail(self, *, wipe: bool) -> None:
+        """Lose the server with all that is under way."""
+        self.counts["queue_outages"] += 1
+        self.is_up = False
+        self._generation += 1
+        if wipe:
+            self._kept.clear()
+        for place in list(self.places.values()):
+            place.on_lost()
+        self.lose_controller()
+
+    def lose_controller(self) -> None:
+        """Lose what is under way to the controller; it hears of that."""
+        self.counts["queue_lost_by_controller"] += 1
+        if self.end is not None and self.end.on_lost is not None:
+            self.end.generation += 1
+            self.end.on_lost()
+
+    def come_back(self) -> None:
+        """Serve again."""
+        self.is_up = True
+
+    def keep(self, host: HostId, key: SectionKey, frame: bytes) -> None:
+        """Keep a section's last value."""
+        if self.is_up:
+            self._kept[host][key] = frame
+
+    def kept(self, host: HostId) -> list[bytes]:
+        """Give what is kept for a host."""
+        return list(self._kept[host].values())
+
+    def carry_down(self, host: HostId, session: int, frame: bytes) -> None:
+        """Put a frame to an agent on its way, or not."""
+        draw = self._chance.random() if self.faulty else 1.0
+        if not self.is_up or draw < _LOST:
+            self.counts["queue_lost"] += 1
+            return
+        for _ in range(2 if draw < _LOST + _TWICE else 1):
+            self._later(self._delay_s(), lambda: self._arrive(host, session, frame))
+
+    def carry_up(self, host: HostId, session: int, frame: bytes) -> None:
+        """Put an answer on its way, behind those before it."""
+        if not self.is_up or self.end is None:
+            return
+        if self.faulty and b"farewell" in frame[:12] and self._chance.random() < _FAREWELL_LOST:
+            return
+        end, generation = self.end, self.end.generation
+        now_s = asyncio.get_running_loop().time()
+        self._answers_due_s = max(self._answers_due_s, now_s + self._delay_s() / 10)
+
+        def arrive() -> None:
+            if end is self.end and end.generation == generation and end.on_answer is not None:
+                end.on_answer(host, session, frame)
+
+        self._later(self._answers_due_s - now_s, arrive)
+
+    def _arrive(self, host: HostId, session: int, frame: bytes) -> None:
+        place = self.places.get(host)
+        if place is not None:
+            place.on_frame(session, frame)
+
+    def _later(self, delay_s: float, work: Callable[[], None]) -> None:
+        generation = self._generation
+        asyncio.get_running_loop().call_later(
+            delay_s, lambda: work() if generation == self._generation else None
+        )
+
+    def _delay_s(self) -> float:
+        return float(self._chance.random() ** 4 * DELAY_MAX_S) if self.faulty else 0.001
+
+
+class ControllerEnd:
+    """Implements `GoalQueue` for one controller."""
+
+    frame_max = FRAME_MAX
+
+    def __init__(self, queue: LossyQueue) -> None:
+        self.on_answer: OnAnswer | None = None
+        self.on_lost: OnLost | None = None
+        self.generation = 0
+        self._queue = queue
+
+    @property
+    def state(self) -> QueueState:
+        up = self._queue.is_up
+        return QueueState(is_up=up, reason="" if up else "the connection to the queue is lost")
+
+    def listen(self, on_answer: OnAnswer, on_lost: OnLost) -> None:
+        self.on_answer, self.on_lost = on_answer, on_lost
+
+    def publish(self, host: HostId, key: SectionKey, frame: bytes, *, session: int) -> None:
+        if self._queue.end is self:
+            self._queue.counts["queue_kept_for_away" if session == AWAY else "queue_published"] += 1
+            self._queue.keep(host, key, frame)
+            self._queue.carry_down(host, session, frame)
+
+    def tell(self, host: HostId, frame: bytes, *, session: int) -> None:
+        if self._queue.end is self:
+            self._queue.carry_down(host, session, frame)
+
+    def tell_all(self, frame: bytes) -> None:
+        if self._queue.end is self:
+            for host in list(self._queue.places):
+                self._queue.carry_down(host, TO_ALL, frame)
+
+
+class Place:
+    """Implements `HostSubscription`."""
+
+    def __init__(self, queue: LossyQueue, host: HostId, on_frame: OnFrame, on_lost: OnLost) -> None:
+        self.on_frame = on_frame
+        self.on_lost = on_lost
+        self._queue = queue
+        self._host = host
+
+    @property
+    def is_up(self) -> bool:
+        return self._queue.is_up
+
+    async def last_values(self) -> Sequence[bytes]:
+        await asyncio.sleep(0.001)
+        if not self._queue.is_up:
+            raise errors.Unavailable("the queue is down", retry_after_s=1)
+        return self._queue.kept(self._host)
+
+    def answer(self, frame: bytes, *, session: int) -> None:
+        self._queue.carry_up(self._host, session, frame)
+
+    def close(self) -> None:
+        if self._queue.places.get(self._host) is self:
+            del self._queue.places[self._host]
