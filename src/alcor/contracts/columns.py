@@ -11,6 +11,7 @@ from alcor.model.records import (
     Network,
     Port,
     PortGroup,
+    Project,
     Record,
     RecordSet,
     Router,
@@ -48,6 +49,7 @@ COLUMNS: Mapping[type[Record], Mapping[str, Extract]] = {
     Router: _columns(),
     PortGroup: _columns("network_id"),
     Host: _columns(),
+    Project: _columns(),
 }
 SETS = frozenset({"fixed_ips.subnet_id", "fixed_ips.ip", "security_groups"})  # several values in one record
 PAGE_MAX = 100_000  # records that a query without a limit may answer
@@ -90,6 +92,7 @@ def groups(records: RecordSet) -> Sequence[tuple[AnyRecord, ...]]:
         records.routers,
         records.port_groups,
         records.hosts,
+        records.projects,
     )
 
 

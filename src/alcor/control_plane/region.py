@@ -13,13 +13,24 @@ import msgspec
 from alcor.contracts.store import Change, Snapshot
 from alcor.model import addressing, goal_state
 from alcor.model.goal_state import NetworkEntry, RouterInterface, Rule, SectionKey, SubnetEntry
-from alcor.model.ids import GroupId, HostId, NetworkId, PortId, RouterId, RuleId, SubnetId, Vni
+from alcor.model.ids import (
+    GroupId,
+    HostId,
+    NetworkId,
+    PortId,
+    ProjectId,
+    RouterId,
+    RuleId,
+    SubnetId,
+    Vni,
+)
 from alcor.model.records import (
     ROUTER_INTERFACE,
     FixedIp,
     Host,
     Network,
     Port,
+    Project,
     RecordSet,
     Router,
     SecurityGroup,
@@ -102,12 +113,24 @@ class HostNode:
 class NetworkNode:
     """A network with its ports and the routers and hosts it touches."""
 
-    __slots__ = ("addresses", "bound", "entry", "hosts", "id", "key", "on_demand", "routers", "subnets")
+    __slots__ = (
+        "addresses",
+        "bound",
+        "entry",
+        "hosts",
+        "id",
+        "key",
+        "on_demand",
+        "project",
+        "routers",
+        "subnets",
+    )
 
     def __init__(self, id: NetworkId) -> None:
         self.id = id
         self.key: SectionKey = goal_state.network_key(id)
         self.entry: NetworkEntry | None = None
+        self.project = ProjectId("")
         self.subnets: dict[SubnetId, SubnetEntry] = {}
         self.bound: dict[PortId, PortRow] = {}  # ports of workloads that have a host
         self.addresses: dict[bytes, PortRow] = {}  # the same ports by address
@@ -164,11 +187,14 @@ class Region:
         self.groups: dict[GroupId, GroupNode] = {}
         self.rule_groups: dict[RuleId, GroupId] = {}
         self.hosts: dict[HostId, HostNode] = {}
+        self.priorities: dict[ProjectId, int] = {}  # of tenants, where they are not the default
         self._shared: dict[tuple[object, ...], tuple[object, ...]] = {}  # equal tuples of ids, kept once
 
     async def load(self, snapshot: Snapshot) -> None:
         """Take everything from a snapshot. The region must be empty."""
         self.revision = snapshot.revision
+        async for projects in snapshot.records(Project):
+            self._put(RecordSet(projects=tuple(projects)), snapshot.revision)
         async for networks in snapshot.records(Network):
             self._put(RecordSet(networks=tuple(networks)), snapshot.revision)
         async for subnets in snapshot.records(Subnet):
@@ -231,7 +257,10 @@ class Region:
             node.entry = NetworkEntry(
                 network.id, network.vni, network.mtu, network.admin_state_up, node.on_demand
             )
+            node.project = network.project_id
             self._network_of_vni[network.vni] = node
+        for project in puts.projects:
+            self.priorities[project.id] = project.priority
         for subnet in puts.subnets:
             self.subnet_networks[subnet.id] = subnet.network_id
             self._network(subnet.network_id).subnets[subnet.id] = subnet_entry(subnet)
@@ -247,6 +276,8 @@ class Region:
             self._put_port(port, revision)
 
     def _delete(self, deletes: RecordSet) -> None:
+        for project in deletes.projects:
+            self.priorities.pop(project.id, None)
         for port in deletes.ports:
             row = self.ports.pop(port.id, None)
             if row is not None:

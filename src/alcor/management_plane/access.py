@@ -12,6 +12,7 @@ from alcor.model.records import (
     Network,
     Port,
     PortGroup,
+    Project,
     Record,
     Router,
     SecurityGroup,
@@ -31,6 +32,7 @@ _NOT_FOUND: dict[type[Record], tuple[str, str]] = {
     SecurityGroupRule: ("SecurityGroupRuleNotFound", "Security group rule {} does not exist."),
     PortGroup: ("PortGroupNotFound", "Port group {} could not be found."),
     Host: ("HostNotFound", "Host {} could not be found."),
+    Project: ("ProjectNotFound", "Project {} could not be found."),
 }
 
 

@@ -24,6 +24,8 @@ from alcor.model.ids import (
 )
 
 ROUTER_INTERFACE = "network:router_interface"  # device_owner of a router's ports
+PRIORITY_DEFAULT = 50
+PRIORITY_MAX = 100
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -143,7 +145,16 @@ class Host(Record, frozen=True, array_like=True, kw_only=True):
     configurations: msgspec.Raw = msgspec.Raw(b"\x80")
 
 
-AnyRecord: TypeAlias = Network | Subnet | Port | SecurityGroup | SecurityGroupRule | Router | PortGroup | Host
+class Project(Record, frozen=True, array_like=True, kw_only=True):
+    """What the operator says of a tenant. `id` and `project_id` are its name; most tenants have no record."""
+
+    id: ProjectId
+    priority: int = PRIORITY_DEFAULT  # 0 .. PRIORITY_MAX: hosts of higher ones are synchronised first
+
+
+AnyRecord: TypeAlias = (
+    Network | Subnet | Port | SecurityGroup | SecurityGroupRule | Router | PortGroup | Host | Project
+)
 
 KINDS: dict[str, type[AnyRecord]] = {
     "network": Network,
@@ -154,6 +165,7 @@ KINDS: dict[str, type[AnyRecord]] = {
     "router": Router,
     "port_group": PortGroup,
     "host": Host,
+    "project": Project,
 }
 KIND_OF: dict[type[AnyRecord], str] = {record_type: kind for kind, record_type in KINDS.items()}
 
@@ -169,3 +181,4 @@ class RecordSet(msgspec.Struct, frozen=True, array_like=True):
     routers: tuple[Router, ...] = ()
     port_groups: tuple[PortGroup, ...] = ()
     hosts: tuple[Host, ...] = ()
+    projects: tuple[Project, ...] = ()

@@ -16,6 +16,7 @@ from alcor.model.records import (
     Network,
     Port,
     PortGroup,
+    Project,
     Record,
     RecordSet,
     Router,
@@ -26,6 +27,7 @@ from alcor.model.records import (
 
 Row = tuple[object, ...]
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+NAMED: tuple[type[Record], ...] = (Host, Project)  # their ids are names, all others UUIDs
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -41,7 +43,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 def _table(kind: type[AnyRecord], name: str, own: Mapping[str, str], row: Callable[[Any, bytes], Row]) -> Table:
-    id_type = "text" if kind is Host else "uuid"
+    id_type = "text" if kind in NAMED else "uuid"
     all_columns = {
         "id": id_type,
         "project_id": "text",
@@ -93,7 +95,7 @@ def _rule(it: SecurityGroupRule, body: bytes) -> Row:
     )
 
 
-def _plain(it: Router | Host, body: bytes) -> Row:
+def _plain(it: Router | Host | Project, body: bytes) -> Row:
     return (it.id, it.project_id, it.name, it.revision_number, body)
 
 
@@ -121,6 +123,7 @@ TABLES: Mapping[type[Record], Table] = {
         _table(Router, "routers", {}, _plain),
         _table(PortGroup, "port_groups", {"network_id": "uuid"}, _of_network),
         _table(Host, "hosts", {}, _plain),
+        _table(Project, "projects", {}, _plain),
     )
 }
 _decoders: Mapping[type[Record], msgspec.msgpack.Decoder[Any]] = {

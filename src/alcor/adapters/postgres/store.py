@@ -11,7 +11,6 @@ from alcor.adapters.postgres.rows import TABLES
 from alcor.contracts import columns
 from alcor.contracts.store import Change, Query, R, Snapshot, Write
 from alcor.model import errors
-from alcor.model.records import Host
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
 
@@ -125,7 +124,7 @@ class _PostgresSnapshot:
         if self._session is None:
             raise errors.Broken("the snapshot is not open")
         table = TABLES[kind]
-        last = "" if kind is Host else queries.NIL
+        last = "" if kind in rows.NAMED else queries.NIL
         while True:
             try:
                 found = await self._session.fetch(
