@@ -4,9 +4,16 @@ import asyncio
 from collections.abc import Sequence
 from typing import Literal
 
-from alcor.contracts.convergence import HostReceipt, HostStatus, PortState, Receipt
+from alcor.contracts.convergence import (
+    HostReceipt,
+    HostStatus,
+    NetworkProgress,
+    PortState,
+    Receipt,
+    ResyncProgress,
+)
 from alcor.contracts.store import Change, Store
-from alcor.model.ids import HostId, PortId
+from alcor.model.ids import HostId, NetworkId, PortId
 from alcor.model.records import Host, Port
 
 
@@ -94,6 +101,14 @@ class ConvergenceDouble:
 
     def is_alive(self, host_id: HostId) -> bool:
         return self._hosts.get(host_id, (None, False))[1]
+
+    def resync(self) -> ResyncProgress:
+        alive = sum(is_alive for _, is_alive in self._hosts.values())
+        hosts = len(self._hosts)
+        return ResyncProgress(3, hosts, hosts - alive, 1, 0, alive - 1, 2, 1, 4096)
+
+    def resync_networks(self) -> list[NetworkProgress]:
+        return [NetworkProgress(NetworkId("net-1"), 3, 3), NetworkProgress(NetworkId("net-2"), 2, 1)]
 
     def _heard(self, change: Change) -> None:
         self._revision = max(self._revision, change.revision)

@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from alcor.model.ids import HostId, PortId
+from alcor.model.ids import HostId, NetworkId, PortId
 from alcor.model.records import Host, Port
 
 PortStatus = Literal["ACTIVE", "DOWN", "BUILD", "ERROR"]
@@ -73,6 +73,28 @@ class HostStatus(msgspec.Struct, frozen=True):
     paths: dict[str, str] = {}  # how each path to it is, in words
 
 
+class ResyncProgress(msgspec.Struct, frozen=True):
+    """How far the hosts are in this term of the controller. Each host is in one of four states."""
+
+    epoch: int
+    hosts: int  # that an agent introduced, ever
+    away: int  # their agents are not connected
+    waiting: int  # connected and welcomed; their turn has not come
+    synchronising: int
+    done: int  # each answered for all that it must hold
+    networks: int  # with hosts that must hold them
+    networks_complete: int  # all those hosts are done
+    bytes_left: int  # estimated, of the hosts that wait or are being synchronised
+
+
+class NetworkProgress(msgspec.Struct, frozen=True):
+    """How far the hosts are that must hold a network."""
+
+    network_id: NetworkId
+    hosts: int
+    hosts_done: int
+
+
 class Convergence(Protocol):
     """Answers from memory; nothing here reads the store. Implemented by the controller."""
 
@@ -113,6 +135,14 @@ class Convergence(Protocol):
 
     def is_alive(self, host_id: HostId) -> bool:
         """Has the host an agent that is connected? False for an unknown host. O(1)."""
+        ...
+
+    def resync(self) -> ResyncProgress:
+        """Tell how far the region's restart is. O(sections of all hosts): for people who ask."""
+        ...
+
+    def resync_networks(self) -> list[NetworkProgress]:
+        """Tell how far each network with hosts is, by id. O(sections of all hosts)."""
         ...
 
 

@@ -30,12 +30,13 @@ from alcor.contracts.agent_channel import (
     RescueReport,
     Welcome,
 )
-from alcor.contracts.convergence import HostStatus, PortState, Receipt
+from alcor.contracts.convergence import HostStatus, NetworkProgress, PortState, Receipt, ResyncProgress
 from alcor.contracts.queue import GoalQueue, QueueState
 from alcor.contracts.store import Change, Stale, Store, Taken, Write
 from alcor.control_plane import convergence
 from alcor.control_plane.compiler.incremental import Compiled, IncrementalCompiler
 from alcor.control_plane.convergence import RegionConvergence
+from alcor.control_plane.delivery.admission import Admission
 from alcor.control_plane.delivery.fast_path import HostStream
 from alcor.control_plane.delivery.flusher import Flusher
 from alcor.control_plane.delivery.full_sections import FullSections
@@ -46,12 +47,14 @@ from alcor.control_plane.delivery.path_choice import Asked
 from alcor.control_plane.delivery.paths import HostSession, Paths
 from alcor.control_plane.delivery.queue_lines import Line, Writer
 from alcor.control_plane.delivery.queue_path import QueueChannel, QueuePath
+from alcor.control_plane.delivery.resync import ResyncLimits
+from alcor.control_plane.delivery.resync_view import ResyncView
 from alcor.control_plane.health.detector import BeatWatch
 from alcor.control_plane.health.rescue import Rescues
 from alcor.control_plane.intake import Intake
 from alcor.control_plane.region import OnDemandBounds, Region
 from alcor.model import errors
-from alcor.model.goal_state import HostState
+from alcor.model.goal_state import HostState, SectionKey
 from alcor.model.ids import HostId, PortId, ProjectId
 from alcor.model.records import Host, Port, RecordSet
 from alcor.model.version import Version
@@ -79,6 +82,7 @@ class Controller:
         *,
         on_demand: OnDemandBounds = OnDemandBounds(),  # noqa: B008 - frozen
         queue: GoalQueue | None = None,
+        resync: ResyncLimits = ResyncLimits(),  # noqa: B008 - frozen
     ) -> None:
         self._store = store
         self._clock = clock
@@ -94,6 +98,8 @@ class Controller:
         self._queue_path = QueuePath(queue, self.serve_channel, log) if queue is not None else None
         self._flusher = Flusher(lambda stream: self._streams.get(stream.host) is stream)
         self._paths = Paths(self._streams, self._queue_state, self._is_away, clock)
+        self._admission = Admission(self.region, self._compiler.interest, clock, resync)
+        self._resync_view = ResyncView(self.region, self._compiler.interest, self._streams, self._admission)
         self._channels: set[Channel] = set()  # all that are served, welcomed or not
         self._introductions = asyncio.Semaphore(64)  # commits of host records under way
         self.epoch = 0
@@ -258,7 +264,7 @@ class Controller:
         self._heard(stream)
         self._settle_what_neither_holds(hello)
         channel.send(_encoder.encode(Welcome(PROTOCOL, self.epoch, token)))
-        stream.flush()
+        self._admission.came(stream, hello)
         self._log.info("agent_welcomed", host_id=hello.host, held=len(hello.held), plugged=len(hello.plugged))
         self._convergence.host_moved(hello.host)
         return stream
@@ -384,6 +390,7 @@ class Controller:
         if progress.send_all:
             stream.send_all(progress.send_all)
         stream.flush()
+        self._admission.answered(stream)
         self._complete(progress.completed)
         self._convergence.host_moved(stream.host)
 
@@ -398,6 +405,7 @@ class Controller:
     def _forget(self, stream: HostSession, *, is_replaced: bool = False, reason: str = "") -> None:
         if self._streams.get(stream.host) is stream:
             del self._streams[stream.host]
+            self._admission.left(stream.host)
             if self._queue_path is not None and stream.has_queue:
                 self._queue_path.left(self._away(stream))
             self._ledger.disconnected(stream.host)
@@ -413,6 +421,7 @@ class Controller:
         while True:
             number += 1
             beat = _encoder.encode(Beat(number))
+            self._admission.turn()
             if self._queue_path is not None:
                 self._queue_path.beat(beat)
             streams = list(self._streams.values())
@@ -459,6 +468,21 @@ class Controller:
 
     def is_alive(self, host_id: HostId) -> bool:
         return self._convergence.is_alive(host_id)
+
+    def resync(self) -> ResyncProgress:
+        return self._resync_view.summary(self.epoch)
+
+    def resync_networks(self) -> list[NetworkProgress]:
+        return self._resync_view.networks()
+
+    @property
+    def sections_digested(self) -> int:
+        """How many digests of shared sections were made: not more for more hosts (law 4)."""
+        return self._full.digests_made
+
+    def section_digest(self, host_id: HostId, key: SectionKey) -> bytes | None:
+        """Give the digest of a section as the host must hold it; None when it must not."""
+        return self._full.digest(host_id, key)
 
     def held_state(self, host_id: HostId) -> HostState:
         """Give what a host must hold, in force or not. Versions are those wanted."""

@@ -9,6 +9,7 @@ import msgspec
 from alcor.contracts.agent_channel import Acknowledgement, Held, Update
 from alcor.contracts.data_plane import DataPlane, Refusal
 from alcor.host_agent import inbox, reporter
+from alcor.host_agent.digests import Digests
 from alcor.host_agent.inbox import Decision
 from alcor.host_agent.journal import Journal
 from alcor.host_agent.settings import AgentTiming
@@ -40,6 +41,7 @@ class Applier:
         self._refused: dict[SectionKey, str] = {}
         self._tried_at_s = -math.inf
         self._knows_all = False  # a synchronisation with the controller was completed in this process
+        self._digests = Digests()
         self.state = HostState()
 
     def load(self) -> None:
@@ -50,6 +52,7 @@ class Applier:
     def forget(self) -> None:
         """Forget everything: another wrote to the data plane meanwhile, and what we hold may be older."""
         self.state = HostState()
+        self._digests.clear()
         self._refused = {}
         self._knows_all = False
         try:
@@ -68,7 +71,7 @@ class Applier:
 
     def held(self) -> tuple[Held, ...]:
         """Name the sections held, with what is in force of them."""
-        return reporter.held(self.state, self._refused)
+        return reporter.held(self.state, self._refused, self._digests)
 
     async def synchronise(self) -> Acknowledgement | None:
         """Make the data plane hold the state, removing only when the state is known to be complete (law 6).
@@ -89,6 +92,12 @@ class Applier:
         decisions = [
             [inbox.receive(self.state, section) for section in received.update.sections] for received in batch
         ]
+        self._digests.changed(
+            section.key
+            for one, made in zip(batch, decisions, strict=True)
+            for section, decision in zip(one.update.sections, made, strict=True)
+            if decision is Decision.APPLY
+        )
         self._keep([one.frame for one, made in zip(batch, decisions, strict=True) if _changed(made)])
         if not self._knows_all and any(one.update.complete for one in batch):
             refusals = await self._answer(self._data_plane.synchronise(self.state, remove=True))

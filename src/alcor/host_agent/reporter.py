@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from alcor.contracts.agent_channel import Acknowledgement, Held, Learned, Outcome, Plugs, SectionResult
+from alcor.host_agent.digests import Digests
 from alcor.host_agent.inbox import Decision
-from alcor.model import goal_state
 from alcor.model.goal_state import HostState, NetworkSection, SectionKey, SectionUpdate
 from alcor.model.ids import PortId
 
@@ -35,8 +35,8 @@ def news_of_refused(
     return Acknowledgement(0, tuple(news)) if news else None
 
 
-def held(state: HostState, refused: Mapping[SectionKey, str]) -> tuple[Held, ...]:
-    """Name all sections held with their digests, in key order. Cost: O(entries held).
+def held(state: HostState, refused: Mapping[SectionKey, str], digests: Digests) -> tuple[Held, ...]:
+    """Name all sections held with their digests, in key order. Cost: O(sections, and entries of changed ones).
 
     What the data plane refuses has an empty digest, which equals no content: it is named all the same, because
     a controller removes only what is named, and the data plane may take it later.
@@ -45,7 +45,7 @@ def held(state: HostState, refused: Mapping[SectionKey, str]) -> tuple[Held, ...
         Held(
             key,
             state.versions[key],
-            b"" if key in refused else goal_state.digest(state.sections[key].full()),
+            b"" if key in refused else digests.of(key, state.sections[key]),
         )
         for key in sorted(state.sections)
     )

@@ -305,7 +305,23 @@ def digest(change: SectionChange) -> bytes:
 
     Give it `section.full()`: entries are in key order there, so that the encoding is canonical.
     """
-    return hashlib.blake2b(_encoder.encode(change), digest_size=8).digest()
+    if not isinstance(change, NetworkChange):
+        return digest_of(_encoder.encode(change))
+    own = msgspec.structs.replace(change, set_placements=())
+    return network_digest(digest_of(_encoder.encode(change.set_placements)), _encoder.encode(own))
+
+
+def network_digest(placements: bytes, others: bytes) -> bytes:
+    """Give the digest of a network section from that of its placements and the bytes of the section without.
+
+    Placements are many, and the same on all hosts of the network: so their digest is made once for all.
+    """
+    return digest_of(placements + others)
+
+
+def digest_of(encoded: bytes) -> bytes:
+    """Give 8 bytes for an encoding."""
+    return hashlib.blake2b(encoded, digest_size=8).digest()
 
 
 def holding_ports(update: SectionUpdate) -> Iterable[PortId]:

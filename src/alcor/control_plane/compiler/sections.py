@@ -19,6 +19,7 @@ from alcor.model.goal_state import (
     RouterChange,
     SectionChange,
     SectionKey,
+    SubnetEntry,
 )
 from alcor.model.ids import HostId, PortId
 
@@ -133,9 +134,14 @@ def network_in_full(node: NetworkNode) -> NetworkChange:
     placements = [entries.placement(node.bound[id_], vteps[node.bound[id_].host]) for id_ in ids]
     return NetworkChange(
         network=node.entry,
-        set_subnets=tuple(subnet for _, subnet in sorted(node.subnets.items())),
+        set_subnets=subnets(node),
         set_placements=tuple(placement for placement in placements if placement is not None),
     )
+
+
+def subnets(node: NetworkNode) -> tuple[SubnetEntry, ...]:
+    """Give the network's subnets, sorted."""
+    return tuple(subnet for _, subnet in sorted(node.subnets.items()))
 
 
 def local_ports(host_id: HostId, node: NetworkNode) -> tuple[LocalPort, ...]:

@@ -18,7 +18,6 @@ from alcor.contracts.convergence import PathName
 from alcor.control_plane.compiler import interest as interests
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.compiler.sections import HostSection
-from alcor.control_plane.delivery import full_sections
 from alcor.control_plane.delivery.full_sections import FullSections
 from alcor.control_plane.delivery.ledger import Ledger, Sent
 from alcor.control_plane.region import Region
@@ -92,6 +91,8 @@ class HostStream:
         self._to_synchronise = deque(interests.keys_of({*wanted, *self._held}))
         self._unsynchronised = set(self._to_synchronise)
         self._is_complete = False
+        self._completion = 0  # number of the update that says so
+        self.may_send = True  # False: its turn to be synchronised has not come
         self._to_send_all: dict[SectionKey, None] = {}
         self._deltas: deque[tuple[Version, HostSection]] = deque()
 
@@ -99,6 +100,11 @@ class HostStream:
     def is_synchronised(self) -> bool:
         """Has everything been sent at least once since Hello?"""
         return self._is_complete
+
+    @property
+    def is_settled(self) -> bool:
+        """Has everything sent until it was synchronised been answered?"""
+        return self._is_complete and all(number > self._completion for number in self._account.outstanding)
 
     @property
     def has_waiting(self) -> bool:
@@ -141,7 +147,8 @@ class HostStream:
     def flush(self) -> None:
         """Send what waits, as far as the window has room."""
         while (
-            self.has_waiting
+            self.may_send
+            and self.has_waiting
             and len(self._account.outstanding) < WINDOW_MAX
             and self.channel.backlog_bytes < BACKLOG_MAX
         ):
@@ -160,8 +167,9 @@ class HostStream:
             frames.append(frame)
             sent.append(noted)
         complete = not self._to_synchronise and not self._is_complete
-        self._is_complete |= complete
         self._number += 1
+        if complete:
+            self._is_complete, self._completion = True, self._number
         self._ledger.sent(self.host, self._number, sent)
         self.channel.send(_encoder.encode(_UpdateFrame(self._number, frames, complete)))
 
@@ -180,14 +188,9 @@ class HostStream:
         return None
 
     def _synchronisation(self, key: SectionKey, held: Held | None) -> tuple[_SectionFrame, Sent]:
-        full = self._full.section(self.host, key)
-        if full is None or held is None:
+        if held is None or self._full.digest(self.host, key) != held.digest:
             return self._in_full(key)
-        encoded = full.encode()
-        assert encoded is not None, "a section that is wanted has content"
-        if full_sections.digest(encoded) != held.digest:
-            return self._in_full(key)
-        return self._frame(self._full.unchanged(full), self._wanted_version(key), base=held.version)
+        return self._frame(self._full.confirmation(key), self._wanted_version(key), base=held.version)
 
     def _in_full(self, key: SectionKey) -> tuple[_SectionFrame, Sent]:
         section = self._full.section(self.host, key)

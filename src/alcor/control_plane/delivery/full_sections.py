@@ -1,17 +1,22 @@
 """Sections in full, for hosts that connect or ask for them; what they share is kept until it changes."""
 
-import hashlib
 from collections.abc import Iterable
+
+import msgspec
 
 from alcor.control_plane.compiler import sections
 from alcor.control_plane.compiler.interest import MEMBERS, RULES, Interest
 from alcor.control_plane.compiler.sections import HostSection, SharedPart
 from alcor.control_plane.region import Region
+from alcor.model import goal_state
 from alcor.model.goal_state import GroupChange, NetworkChange, RouterChange, SectionChange, SectionKey
 from alcor.model.ids import GroupId, HostId, NetworkId, RouterId
 
-KEPT_MAX = 512  # sections; a thousand agents that reconnect share far fewer
+KEPT_ENTRIES_MAX = 500_000  # of sections, about 100 MiB; what was made first is dropped for the next
+DIGESTS_MAX = 1_000_000
 _Kept = tuple[SectionKey, int]  # with the role, for groups
+
+_encoder = msgspec.msgpack.Encoder()
 
 
 class FullSections:
@@ -21,12 +26,16 @@ class FullSections:
         self._region = region
         self._interest = interest
         self._kept: dict[_Kept, SharedPart] = {}
+        self._kept_entries = 0
+        self._digests: dict[_Kept, bytes] = {}  # 8 bytes each: of all sections that hosts asked about
+        self.digests_made = 0  # of what hosts share, for the tests of law 4
 
     def forget(self, keys: Iterable[SectionKey]) -> None:
         """Drop what is kept of sections that changed."""
         for key in keys:
             for role in (0, RULES, MEMBERS, RULES | MEMBERS):
-                self._kept.pop((key, role), None)
+                self._drop((key, role))
+                self._digests.pop((key, role), None)
 
     def section(self, host_id: HostId, key: SectionKey) -> HostSection | None:
         """Give a section as the host must hold it; None when it must not."""
@@ -47,26 +56,65 @@ class FullSections:
         role = self._interest.roles[host_id][GroupId(id_)] if kind == "group" else 0
         return HostSection(key, self._shared(key, id_, role), is_full=True)
 
-    def unchanged(self, full: HostSection) -> HostSection:
-        """Give the delta that changes nothing of a section, for a host that holds it already."""
-        assert full.shared is not None, "a removal has nothing to confirm"
-        change: SectionChange
-        match full.shared.change:
-            case NetworkChange():
-                return HostSection(full.key, sections.NOTHING_OF_NETWORK, is_full=False)
-            case RouterChange(admin_state_up=is_up):
-                change = RouterChange(admin_state_up=is_up)
-            case GroupChange(stateful=stateful):
-                change = GroupChange(stateful=stateful)
-        return HostSection(full.key, SharedPart(change), is_full=False)
+    def digest(self, host_id: HostId, key: SectionKey) -> bytes | None:
+        """Give the digest of a section as the host must hold it: equal to `goal_state.digest` of its value.
+
+        None when it must not. O(the host's own part), once what hosts share is known.
+        """
+        if key not in self._interest.wanted.get(host_id, ()):
+            return None
+        kind, _, id_ = key.partition(":")
+        if kind != "network":
+            role = self._interest.roles[host_id][GroupId(id_)] if kind == "group" else 0
+            return self._shared_digest(key, id_, role)
+        node = self._region.networks[NetworkId(id_)]
+        own = NetworkChange(node.entry, sections.subnets(node), set_ports=sections.local_ports(host_id, node))
+        if node.on_demand:
+            learned = self._interest.learned.of(host_id, node.id)
+            placements = sections.host_placements(self._region, host_id, node, learned)
+            shared = goal_state.digest_of(_encoder.encode(placements))
+        else:
+            shared = self._shared_digest(key, id_, 0)
+        return goal_state.network_digest(shared, _encoder.encode(own))
+
+    def confirmation(self, key: SectionKey) -> HostSection:
+        """Give the delta that changes nothing of a section, for a host that holds it already. O(1)."""
+        kind, _, id_ = key.partition(":")
+        match kind:
+            case "network":
+                shared = sections.NOTHING_OF_NETWORK
+            case "router":
+                is_up = self._region.routers[RouterId(id_)].admin_state_up
+                shared = SharedPart(RouterChange(admin_state_up=is_up))
+            case _:
+                shared = SharedPart(GroupChange(stateful=self._region.groups[GroupId(id_)].stateful))
+        return HostSection(key, shared, is_full=False)
+
+    def _shared_digest(self, key: SectionKey, id_: str, role: int) -> bytes:
+        found = self._digests.get((key, role))
+        if found is None:
+            self.digests_made += 1
+            change = self._shared(key, id_, role).change
+            shared = change.set_placements if isinstance(change, NetworkChange) else change
+            if len(self._digests) >= DIGESTS_MAX:
+                self._digests.clear()
+            found = self._digests[key, role] = goal_state.digest_of(_encoder.encode(shared))
+        return found
 
     def _shared(self, key: SectionKey, id_: str, role: int) -> SharedPart:
         kept = self._kept.get((key, role))
         if kept is None:
-            if len(self._kept) >= KEPT_MAX:
-                self._kept.pop(next(iter(self._kept)))
-            kept = self._kept[key, role] = SharedPart(self._make(key, id_, role))
+            kept = SharedPart(self._make(key, id_, role))
+            self._kept_entries += _entries(kept)
+            while self._kept and self._kept_entries > KEPT_ENTRIES_MAX:
+                self._drop(next(iter(self._kept)))
+            self._kept[key, role] = kept
         return kept
+
+    def _drop(self, name: _Kept) -> None:
+        kept = self._kept.pop(name, None)
+        if kept is not None:
+            self._kept_entries -= _entries(kept)
 
     def _make(self, key: SectionKey, id_: str, role: int) -> SectionChange:
         if key.startswith("network:"):
@@ -81,6 +129,11 @@ class FullSections:
         )
 
 
-def digest(encoded: bytes) -> bytes:
-    """Give the digest of a full section by its bytes: equal to `goal_state.digest` of its value."""
-    return hashlib.blake2b(encoded, digest_size=8).digest()
+def _entries(kept: SharedPart) -> int:
+    match kept.change:
+        case NetworkChange() as change:
+            return 1 + len(change.set_placements) + len(change.set_subnets)
+        case RouterChange() as change:
+            return 1 + len(change.set_interfaces)
+        case GroupChange() as change:
+            return 1 + len(change.set_rules) + len(change.set_members)

@@ -70,6 +70,12 @@ class HostQueue:
         self._under_way: dict[SectionKey, Line] = {}
         self._completion = 0  # number of the update that says so; 0 before it was sent
         self._completion_turns = 0
+        self.may_send = True  # False: its turn to be synchronised has not come
+
+    @property
+    def is_settled(self) -> bool:
+        """Was it answered that everything was sent?"""
+        return bool(self._completion) and self._completion not in self._account.outstanding
 
     @property
     def is_synchronised(self) -> bool:
@@ -115,6 +121,8 @@ class HostQueue:
     def flush(self) -> None:
         """Send what waits and may go now."""
         self._take_answers()
+        if not self.may_send:
+            return
         last = min((self._phase(key) for key in (*self._due, *self._under_way)), default=0)
         for key in list(self._due):
             if len(self._under_way) >= WINDOW_MAX:

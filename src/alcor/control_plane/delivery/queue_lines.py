@@ -11,7 +11,7 @@ from alcor.contracts.agent_channel import Held
 from alcor.control_plane.compiler import interest as interests
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.compiler.sections import HostSection, SharedPart
-from alcor.control_plane.delivery import cumulative, full_sections
+from alcor.control_plane.delivery import cumulative
 from alcor.control_plane.delivery.full_sections import FullSections
 from alcor.control_plane.delivery.ledger import Sent
 from alcor.control_plane.region import Region
@@ -128,19 +128,14 @@ class Writer:
         if full is None:
             return HostSection(key, None, is_full=True), None, Version(self.epoch, self._region.revision)
         version = self.wanted_version(key)
-        if line.is_new and line.held is not None and self._is_held(full, line.held):
-            return self._full.unchanged(full), line.held.version, version
+        if line.is_new and line.held is not None and self._full.digest(self._host, key) == line.held.digest:
+            return self._full.confirmation(key), line.held.version, version
         if line.wants_all:
             return full, None, version
         if not line.changes:
-            return self._full.unchanged(full), line.base, version
+            return self._full.confirmation(key), line.base, version
         section = _in_one(key, [section for _, section in line.changes if section is not None])
         return (full, None, version) if self._is_smaller(full, section) else (section, line.base, version)
-
-    def _is_held(self, full: HostSection, held: Held) -> bool:
-        encoded = full.encode()
-        assert encoded is not None, "a section that is wanted has content"
-        return full_sections.digest(encoded) == held.digest
 
     def _is_smaller(self, full: HostSection, section: HostSection) -> bool:
         encoded = section.encode()
