@@ -1,5 +1,8 @@
 """A host whose agent dies goes on, takes new workloads, and gets its agent back: by real packets."""
 
+import asyncio
+import os
+import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -10,15 +13,17 @@ import pytest_asyncio
 from ovs_scene import needs_ovs
 from rescue_scene import RescueScene, has_its_agent, is_rescued, rescue_scene
 
+from alcor.lab.host import DATABASE, SWITCH
+
 pytestmark = [pytest.mark.ovs, needs_ovs, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene() -> AsyncIterator[RescueScene]:
     with tempfile.TemporaryDirectory(prefix="alcor-rescue-") as directory:
-        async with rescue_scene(Path(directory), hosts=3) as scene:
+        async with rescue_scene(Path(directory), hosts=4) as scene:
             await scene.plug("old", "h1")
-            await scene.plug("far", "h2")
+            await scene.plug("far", "h4")
             yield scene
 
 
@@ -30,7 +35,7 @@ async def test_a_dead_agent_s_host_takes_new_workloads_and_its_agent_takes_over_
     await scene.agent("h1").kill()
     host = await scene.until("h1", is_rescued)
     assert time.monotonic() - killed < 2.0
-    assert host["rescue"]["by"] in ("h2", "h3")
+    assert host["rescue"]["by"] in ("h2", "h3", "h4")
     assert await talks()
     port = await scene.plug("new", "h1")
     assert port["status"] == "ACTIVE"
@@ -44,3 +49,53 @@ async def test_a_dead_agent_s_host_takes_new_workloads_and_its_agent_takes_over_
     assert await scene.reaches("newest", "far"), scene.log("h1")
     assert await scene.reaches("new", "far")
     assert await talks()
+
+
+async def test_a_hung_agent_is_rescued_and_finds_itself_fenced_when_it_goes_on(scene: RescueScene) -> None:
+    talks = await scene.hold("far", "old")
+    pid = scene.agent("h1").pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await scene.until("h1", is_rescued)
+        await scene.plug("while-hung", "h1")
+        assert await scene.reaches("while-hung", "far")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await scene.until("h1", has_its_agent)
+    assert '"event":"fenced"' in scene.log("h1")
+    await scene.plug("after-hanging", "h1")
+    assert await scene.reaches("after-hanging", "while-hung")
+    assert await scene.reaches("far", "while-hung")
+    assert await talks()
+
+
+async def test_a_rescuer_that_dies_is_followed_by_another(scene: RescueScene) -> None:
+    talks = await scene.hold("far", "old")
+    await scene.agent("h1").kill()
+    first = (await scene.until("h1", is_rescued))["rescue"]["by"]
+    await scene.agent(first).kill()
+    host = await scene.until("h1", lambda host: is_rescued(host) and host["rescue"]["by"] != first)
+    assert host["rescue"]["by"] not in ("h1", first)
+    assert (await scene.until(first, is_rescued))["rescue"]["by"] not in ("h1", first)
+    await scene.plug("by-the-second", "h1")
+    await scene.plug("on-the-first", first)
+    assert await scene.reaches("by-the-second", "on-the-first")
+    assert await scene.reaches("on-the-first", "old")
+    assert await talks()
+    for name in ("h1", first):
+        await scene.agent(name).start()
+        await scene.until(name, has_its_agent)
+    assert await scene.reaches("far", "by-the-second")
+    assert await talks()
+
+
+async def test_a_host_whose_switch_is_dead_too_is_gone_and_not_rescued(scene: RescueScene) -> None:
+    await scene.agent("h3").kill()
+    for daemon in (SWITCH, DATABASE):
+        await asyncio.to_thread(scene.hosts["h3"].kill, daemon)
+    host = await scene.until("h3", lambda host: "so is its data plane" in host["reason"])
+    assert not host["alive"]
+    assert host["rescue"] is None
+    port = await scene.port("on-the-gone", "h3")
+    answer = await scene.api.get(f"/v2.0/ports/{port['id']}")
+    assert (answer["port"]["status"], answer["port"]["alcor:in_force"]) == ("DOWN", False)
