@@ -97,7 +97,7 @@ class Controller:
         self._streams: dict[HostId, HostSession] = {}
         self._queue_path = QueuePath(queue, self.serve_channel, log) if queue is not None else None
         self._flusher = Flusher(lambda stream: self._streams.get(stream.host) is stream)
-        self._paths = Paths(self._streams, self._queue_state, self._is_away, clock)
+        self._paths = Paths(self._streams, self._queue_state, self._is_away)
         self._admission = Admission(self.region, self._compiler.interest, clock, resync)
         self._resync_view = ResyncView(self.region, self._compiler.interest, self._streams, self._admission)
         self._channels: set[Channel] = set()  # all that are served, welcomed or not
@@ -258,7 +258,7 @@ class Controller:
         self.look_ups.restore(hello)
         stream = self._new_session(hello, channel)
         self._streams[hello.host] = stream
-        self._paths.came(hello.host)
+        self._paths.choose(hello.host)
         if self._queue_path is not None:
             self._queue_path.came(hello.host)
         self._heard(stream)
@@ -409,7 +409,7 @@ class Controller:
             if self._queue_path is not None and stream.has_queue:
                 self._queue_path.left(self._away(stream))
             self._ledger.disconnected(stream.host)
-            self._paths.left(stream.host)
+            self._paths.choose(stream.host)
             reason = reason or stream.channel.close_reason or ""
             self._log.info("agent_left", host_id=stream.host, reason=reason)
             if not is_replaced:

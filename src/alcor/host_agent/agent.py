@@ -10,6 +10,7 @@ again it is synchronised first. Without a controller all stays as it is, and wor
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -195,7 +196,13 @@ class Agent:
             else:
                 self._without_stream.clear()
                 await self._leave_queue()
-                attempt = 1 if await self._converse(channel, url) else attempt + 1
+                begun_s = self._clock.monotonic_s()
+                is_welcomed = await self._converse(channel, url)
+                # Without another path there is nothing to stay with meanwhile.
+                lasted_s = self._clock.monotonic_s() - begun_s if self._link is not None else math.inf
+                attempt = session.next_attempt(
+                    attempt, lasted_s=lasted_s, is_welcomed=is_welcomed, timing=self._timing
+                )
             self._without_stream.set()
             await asyncio.sleep(session.reconnect_delay_s(self._facts.host, attempt, self._timing))
 

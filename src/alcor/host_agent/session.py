@@ -113,6 +113,15 @@ class Session:
         self._timer = self._loop.call_later(self._timing.beat_s, self._tick)
 
 
+def next_attempt(attempt: int, *, lasted_s: float, is_welcomed: bool, timing: AgentTiming) -> int:
+    """Number the attempt after a stream that ended, for the wait before it.
+
+    After one that lasted, the first is due again. One that ends soon is not trusted at once: with the queue as
+    another path, going to and fro would cost a synchronisation each time.
+    """
+    return 1 if is_welcomed and lasted_s >= timing.steady_s else attempt + 1
+
+
 def reconnect_delay_s(host: HostId, attempt: int, timing: AgentTiming) -> float:
     """Give the wait before an attempt (from 1): doubling, and spread over the hosts.
 

@@ -11,9 +11,10 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterable
 
+from alcor.control_plane.delivery import path_choice
 from alcor.control_plane.delivery.paths import HostSession
 
-SESSIONS_PER_TURN = 64  # flushed before other work of the loop has its turn
+SESSIONS_PER_TURN = path_choice.BULK_HOSTS  # flushed before other work of the loop has its turn
 
 
 class Flusher:

@@ -1,10 +1,15 @@
 """By which path a host's share of a change goes, and why, in a sentence. Pure.
 
-stream up, taking what is sent           fast
-stream up, congested, and bulk           queue, where it has room; back when the stream was calm for a while
-stream down, host heard over the queue   queue
-stream down, host has a place there      queue: kept until it is back
-neither                                  none: the ledger keeps it, and sends it by whatever comes back
+    a neighbour's stream in its name         rescue
+    stream up                                fast: nothing else is faster, congested or not
+    stream down, host heard over the queue   queue
+    stream down, host has a place there      queue: kept until it is back
+    neither                                  none: the ledger keeps it, and sends it by whatever comes back
+
+Bulk is not moved from a congested stream to the queue: each change leads from the one before it, so it cannot
+overtake what is on its way (docs/decisions/0008-queue-path.md). It waits behind what is urgent instead.
+The way back to a stream is the agent's (host_agent/session.py): it returns ever more slowly to one that ends
+again and again. A queue that refused to keep something counts as full for a while (adapters/nats/queue.py).
 """
 
 import msgspec
@@ -12,8 +17,7 @@ import msgspec
 from alcor.contracts.convergence import PathName
 from alcor.contracts.queue import QueueState
 
-BULK_HOSTS = 64  # a change that concerns so many hosts is bulk: no one host waits for it alone
-CALM_S = 5.0  # so long a stream must have been up without congestion before bulk comes back to it
+BULK_HOSTS = 64  # a change that concerns more hosts is served in turns, after what is urgent
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False):
@@ -24,11 +28,10 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
 
 
 class StreamState(msgspec.Struct, frozen=True, gc=False):
-    """The host's stream. `calm_s`: since when it is up without congestion."""
+    """The host's stream."""
 
     is_up: bool
-    is_congested: bool = False
-    calm_s: float = 0.0
+    is_congested: bool = False  # more is unsent than the network takes soon
     by_rescuer: str = ""  # a neighbour's stream, in the host's name
 
 
@@ -47,12 +50,12 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
-def choose(asked: Asked, stream: StreamState, place: Place, *, former: PathName) -> Choice:
-    """Choose for one host. `former`: the path chosen for it before, or empty. O(1)."""
+def choose(asked: Asked, stream: StreamState, place: Place) -> Choice:
+    """Choose for one host. O(1)."""
     if stream.by_rescuer:
         return Choice("rescue", f"Its agent is dead: host '{stream.by_rescuer}' writes for it.")
     if stream.is_up:
-        return _with_stream(asked, stream, place, former)
+        return Choice("fast", _why_fast(asked, stream))
     if place.is_heard:
         wish = ", although the fast path is asked for" if asked.is_fast else ""
         return Choice("queue", f"Its stream is down; it answers over the queue{wish}.")
@@ -66,18 +69,11 @@ def choose(asked: Asked, stream: StreamState, place: Place, *, former: PathName)
     return Choice("queue", "It is away: the queue keeps the newest until it is back.")
 
 
-def _with_stream(asked: Asked, stream: StreamState, place: Place, former: PathName) -> Choice:
-    is_bulk = asked.hosts >= BULK_HOSTS and not asked.is_fast
-    queue = place.queue
-    has_room = queue is not None and queue.is_up and not queue.is_full and place.is_offered
-    if is_bulk and stream.is_congested and has_room:
-        return Choice("queue", f"Bulk for {asked.hosts} hosts, and its stream is congested.")
-    if is_bulk and former == "queue" and stream.calm_s < CALM_S and has_room:
-        return Choice(
-            "queue", f"Bulk for {asked.hosts} hosts; its stream is calm for {stream.calm_s:.0f} s only."
-        )
+def _why_fast(asked: Asked, stream: StreamState) -> str:
     if asked.is_fast:
-        return Choice("fast", "The fast path is asked for, and its stream is up.")
+        return "The fast path is asked for, and its stream is up."
     if stream.is_congested:
-        return Choice("fast", "Its stream is congested, but nothing else would be faster.")
-    return Choice("fast", "Its stream is up.")
+        return "Its stream is congested: what comes now is merged with what waits."
+    if asked.hosts > BULK_HOSTS:
+        return f"Its stream is up; bulk for {asked.hosts} hosts goes in turns, after what is urgent."
+    return "Its stream is up."
