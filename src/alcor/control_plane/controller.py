@@ -50,8 +50,6 @@ from alcor.control_plane.delivery.queue_path import QueueChannel, QueuePath
 from alcor.control_plane.delivery.resync import ResyncLimits
 from alcor.control_plane.delivery.resync_view import ResyncView
 from alcor.control_plane.health.detector import BeatWatch
-from alcor.control_plane.delivery.resync import ResyncLimits
-from alcor.control_plane.delivery.resync_view import ResyncView
 from alcor.control_plane.health.rescue import Rescues
 from alcor.control_plane.intake import Intake
 from alcor.control_plane.region import OnDemandBounds, Region
@@ -99,11 +97,7 @@ class Controller:
         self._streams: dict[HostId, HostSession] = {}
         self._queue_path = QueuePath(queue, self.serve_channel, log) if queue is not None else None
         self._flusher = Flusher(lambda stream: self._streams.get(stream.host) is stream)
-<<<<<<< HEAD
         self._paths = Paths(self._streams, self._queue_state, self._is_away)
-=======
-        self._paths = Paths(self._streams, self._queue_state, self._is_away, clock)
->>>>>>> 34bfa61 (wip2)
         self._admission = Admission(self.region, self._compiler.interest, clock, resync)
         self._resync_view = ResyncView(self.region, self._compiler.interest, self._streams, self._admission)
         self._channels: set[Channel] = set()  # all that are served, welcomed or not
