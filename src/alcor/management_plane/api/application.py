@@ -15,7 +15,9 @@ from alcor.management_plane.api.gate import Gate
 from alcor.management_plane.api.hosts import HostCollection
 from alcor.management_plane.api.port_groups import PortGroupCollection
 from alcor.management_plane.api.ports import PortCollection
+from alcor.management_plane.api.projects import ProjectCollection
 from alcor.management_plane.api.receipts import ReceiptCollection
+from alcor.management_plane.api.resync import ResyncCollection
 from alcor.management_plane.api.routers import RouterCollection
 from alcor.management_plane.api.tags import TagCollection
 from alcor.management_plane.api.trace import TraceCollection
@@ -23,6 +25,7 @@ from alcor.management_plane.api.versions import Directory
 from alcor.management_plane.network.service import NetworkService
 from alcor.management_plane.port.service import PortService
 from alcor.management_plane.port_group.service import PortGroupService
+from alcor.management_plane.project.service import ProjectService
 from alcor.management_plane.router.service import RouterService
 from alcor.management_plane.security_group.service import SecurityGroupService
 from alcor.management_plane.subnet.service import SubnetService
@@ -75,6 +78,8 @@ def create_application(
         extensions.ExtensionCollection((extensions.TRACE,) if tracer is not None else ()),
         HostCollection(convergence),
         ReceiptCollection(store, convergence),
+        ProjectCollection(ProjectService(store, clock)),
+        ResyncCollection(convergence),
         *(
             TagCollection(resource.plural, resource.kind, tag_service)
             for resource in resources

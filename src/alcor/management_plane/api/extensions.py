@@ -29,7 +29,9 @@ EXTENSIONS = tuple(
         ("agent_sort_key", "Agents Sort Key", "2013-02-03", ""),
         ("alcor-convergence", "Alcor convergence", "2026-01-01", "What is in force, waiting for it, receipts."),
         ("alcor-hosts", "Alcor hosts", "2026-01-01", "The hosts, and what each holds."),
+        ("alcor-projects", "Alcor projects", "2026-01-01", "Which tenants' hosts are synchronised first."),
         ("alcor-port-groups", "Alcor port groups", "2026-01-01", "Many ports from one template in one call."),
+        ("alcor-resync", "Alcor resync", "2026-01-01", "How far the restart of a region is."),
         ("availability_zone", "Availability Zone", "2015-01-01", ""),
         ("availability_zone_filter", "Availability Zone Filter Extension", "2018-06-22", ""),
         (

@@ -1,0 +1,104 @@
+"""Projects on the wire: what the operator says of tenants. For administrators."""
+
+from collections.abc import Mapping
+
+import msgspec
+from starlette.responses import Response
+from starlette.routing import Route
+
+from alcor.management_plane.api import form, gate, listing, validation
+from alcor.management_plane.api.attribute import Attribute, Resource
+from alcor.management_plane.api.call import Call
+from alcor.management_plane.api.collection import JSON, written
+from alcor.management_plane.project.service import ProjectService
+from alcor.model import errors
+from alcor.model.records import PRIORITY_MAX, Project
+
+NAME_LENGTH_MAX = 255
+
+
+class ProjectFields(msgspec.Struct, frozen=True):
+    """What a PUT may say."""
+
+    priority: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class ProjectAnswer(msgspec.Struct):
+    """A project as it is shown."""
+
+    id: str
+    priority: int
+    revision_number: int
+
+
+PROJECTS = Resource(
+    singular="project",
+    plural="projects",
+    kind=Project,
+    fields=ProjectFields,
+    attributes=(
+        Attribute(name="id", filterable=True, sortable=True),
+        Attribute(
+            name="priority",
+            put=True,
+            parse=validation.integer(0, PRIORITY_MAX),
+            filterable=True,
+            sortable=True,
+        ),
+        Attribute(name="revision_number"),
+    ),
+)
+
+
+class ProjectCollection:
+    """Serves projects; they are not made or removed here, because tenants are not Alcor's."""
+
+    def __init__(self, service: ProjectService) -> None:
+        self._service = service
+
+    def routes(self, entrance: gate.Gate) -> list[Route]:
+        """Give the routes of all and of one."""
+        return [
+            entrance.route("/v2.0/projects", get=self.list_projects),
+            entrance.route("/v2.0/projects/{id}", get=self.show, put=self.change),
+        ]
+
+    async def list_projects(self, call: Call, path: Mapping[str, str]) -> Response:
+        """GET the projects that something was said of."""
+        _require_admin(call)
+        answers: list[msgspec.Struct] = [_answer(project) for project in await self._service.all()]
+        listed = listing.listed_from(PROJECTS, call, answers)
+        return Response(listing.encoded(PROJECTS, listed), media_type=JSON)
+
+    async def show(self, call: Call, path: Mapping[str, str]) -> Response:
+        """GET one, with the defaults when nothing was said of it."""
+        _require_admin(call)
+        return written({"project": _answer(await self._service.one(_name(path)))}, 200)
+
+    async def change(self, call: Call, path: Mapping[str, str]) -> Response:
+        """PUT what the operator says."""
+        _require_admin(call)
+        fields = form.updated(PROJECTS, call.body, call.caller)
+        name = _name(path)
+        if isinstance(fields.priority, msgspec.UnsetType):
+            return written({"project": _answer(await self._service.one(name))}, 200)
+        revision, project = await self._service.set_priority(
+            call.caller, name, fields.priority, expected=call.expected_revision
+        )
+        return written({"project": _answer(project)}, 200, revision=revision)
+
+
+def _name(path: Mapping[str, str]) -> str:
+    name = path["id"]
+    if not name.isprintable() or len(name) > NAME_LENGTH_MAX:
+        raise errors.Missing("Project could not be found.", reason="ProjectNotFound")
+    return name
+
+
+def _require_admin(call: Call) -> None:
+    if not call.caller.is_admin:
+        raise form.forbidden("projects")
+
+
+def _answer(project: Project) -> ProjectAnswer:
+    return ProjectAnswer(project.id, project.priority, project.revision_number)

@@ -1,0 +1,1 @@
+"""Projects: what the operator says of tenants."""
