@@ -174,7 +174,7 @@ class Agent:
 
     @property
     def heard_at_s(self) -> float:
-        """When the controller was heard last, by the loop's clock; 0 before it ever was."""
+        """When the controller served us last, by the loop's clock; 0 before it ever did."""
         if self._session is not None:
             self._heard_at_s = max(self._heard_at_s, self._session.heard_at_s)
         return self._heard_at_s

@@ -36,7 +36,7 @@ class Session:
     def __init__(self, channel: Channel, timing: AgentTiming) -> None:
         self.introduced = False
         self.welcomed = False
-        self.heard_at_s = 0.0  # of the loop's clock
+        self.heard_at_s = 0.0  # when the controller served us last, by the loop's clock
         self._channel = channel
         self._timing = timing
         self._loop = asyncio.get_running_loop()
@@ -68,12 +68,13 @@ class Session:
         try:
             while (frame := await self._channel.receive()) is not None:
                 self._quiet_turns = 0
-                self.heard_at_s = self._loop.time()
                 try:
                     message = _decoder.decode(frame)
                 except msgspec.DecodeError as error:
                     self.close(f"malformed message: {error}")
                     break
+                if not isinstance(message, Farewell):  # who is sent away is not served
+                    self.heard_at_s = self._loop.time()
                 if isinstance(message, Update):
                     self._busy = True
                     await on_update(message, frame)

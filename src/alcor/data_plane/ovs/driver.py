@@ -242,6 +242,8 @@ class OvsDataPlane:
             if not self._ended.is_set():
                 self._take(session)
                 self._events.ready()
+                if session.token < self._bid.token:  # granted while the session was opened
+                    await self._claim()
             await self._ended.wait()
 
     def _take(self, session: Session) -> None:
