@@ -9,7 +9,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from alcor.bench import group, on_demand, provisioning, vpc_size
+from alcor.bench import group, on_demand, paths, provisioning, vpc_size
 from alcor.cli import options
 
 
@@ -97,6 +97,31 @@ def vpc_size_command(quick: bool, full: bool, json_file: Path | None) -> None:
             *(f"{time_ms:.2f}" for time_ms in (force.p50, force.p99, reach.p50, reach.p99)),
             f"{each.region_memory_mib:.0f}",
             f"{each.region_processor_ms_per_port:.1f}",
+        )
+    console.print(table)
+    _write(results, json_file)
+
+
+@command.command("paths")
+@click.option("--agents", type=click.IntRange(10, 20_000), default=1000, show_default=True)
+@click.option("--ports", type=click.IntRange(10), default=200, show_default=True, help="Created one at a time.")
+@options.json_file
+def paths_command(agents: int, ports: int, json_file: Path | None) -> None:
+    """From commit to acknowledgement by the fast path and by the queue, with many agents connected."""
+    console = Console()
+    results = uvloop.run(paths.run(agents, ports, console.print))
+    table = Table("path", "agents", "one port ms", "p99", "x floor", "all agents ms", "x floor", "CPU s", "MiB")
+    for each in results.measured:
+        table.add_row(
+            each.path,
+            str(each.agents),
+            f"{each.one_port.p50:.2f}",
+            f"{each.one_port.p99:.2f}",
+            f"{each.one_to_floor:.1f}",
+            f"{each.all_agents_ms:.0f}",
+            f"{each.all_to_floor:.1f}",
+            " + ".join(f"{part.processor_s:.1f} ({part.name})" for part in each.used),
+            " + ".join(f"{part.memory_mib:.0f}" for part in each.used),
         )
     console.print(table)
     _write(results, json_file)

@@ -1,0 +1,237 @@
+"""The fast path and the queue path: from commit to acknowledgement, with many agents connected.
+
+    promise                                                         aim
+    one port at a time, 10,000 agents, fast path                    p50 10 ms, p99 50 ms
+    one change that concerns all 10,000 agents                      1.5 s, within 3x of the floor
+
+The floor is a bare framed stream to as many peers in one other process, which answer the same bytes at once: to
+one of them, and to all. The times of the region come from its receipts: from the commit until the host's
+acknowledgement was taken in. Networks are of ten hosts each, so that one port concerns few.
+"""
+
+import asyncio
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from alcor.adapters import stream
+from alcor.bench import raw_peers, used
+from alcor.bench.load import Connection
+from alcor.bench.report import Environment, environment
+from alcor.client.api import ApiClient
+from alcor.lab.children import Child, alcor_command
+from alcor.lab.percentiles import Milliseconds, milliseconds
+from alcor.lab.region_process import RegionProcess, hosts_alive
+from alcor.model import errors
+
+PathUnderTest = Literal["fast", "queue"]
+HOSTS_PER_NETWORK = 10
+PORTS_PER_CALL = 1000
+ROUNDS = 5
+START_S = 300.0
+TIMEOUT_S = 60
+
+Say = Callable[[str], None]
+
+
+class Used(msgspec.Struct, frozen=True):
+    """What a process needed while it was measured."""
+
+    name: str
+    processor_s: float
+    memory_mib: float
+
+
+class MeasuredPath(msgspec.Struct, frozen=True):
+    """One path. Times in milliseconds; ratios are to the floor of the same run."""
+
+    path: PathUnderTest
+    agents: int
+    one_port: Milliseconds  # commit to acknowledgement by the port's own host
+    one_port_call: Milliseconds  # the whole call, waited for
+    one_to_floor: float
+    all_agents_ms: float  # a rule of a group that all agents have: until the last acknowledged
+    all_to_floor: float
+    used: tuple[Used, ...]
+
+
+class Floor(msgspec.Struct, frozen=True):
+    """Bare streams. Medians, milliseconds."""
+
+    one_ms: float
+    all_ms: float
+
+
+class Paths(msgspec.Struct, frozen=True):
+    """The file that `alcor bench paths --json` writes."""
+
+    environment: Environment
+    floor: Floor
+    measured: tuple[MeasuredPath, ...]
+
+
+async def run(agents: int, ports: int, say: Say) -> Paths:
+    """Measure both paths; `say` hears of progress."""
+    where = environment()
+    floor = await _floor(agents)
+    say(f"bare streams: one answer {floor.one_ms:.2f} ms, {agents} answers {floor.all_ms:.0f} ms")
+    measured = [await _measure(path, agents, ports, floor, say) for path in ("fast", "queue")]
+    return Paths(where, floor, tuple(measured))
+
+
+async def _floor(agents: int) -> Floor:
+    with tempfile.TemporaryDirectory(prefix="alcor-bench-") as directory:
+        url = f"unix://{directory}/raw.sock"
+        ring = raw_peers.RawRing()
+        server = await stream.serve([url], ring.serve)
+        command = [sys.executable, "-m", "alcor.bench.raw_peers", url, str(agents)]
+        child = Child("the bare peers", command, Path(directory) / "peers.log")
+        await child.start()
+        try:
+            async with asyncio.timeout(START_S):
+                while len(ring.channels) < agents:  # noqa: ASYNC110 - they are made by another process
+                    await asyncio.sleep(0.05)
+            ones = [await ring.once(ring.channels[:1]) for _ in range(200)]
+            alls = [await ring.once(ring.channels) for _ in range(ROUNDS)]
+        finally:
+            await server.close()
+            await child.stop()
+    return Floor(round(statistics.median(ones), 3), round(statistics.median(alls), 2))
+
+
+async def _measure(path: PathUnderTest, agents: int, ports: int, floor: Floor, say: Say) -> MeasuredPath:
+    directory = Path(tempfile.mkdtemp(prefix="alcor-bench-"))
+    directory.chmod(0o755)  # the embedded database runs as another user
+    region = RegionProcess(directory)
+    fleet: Child | None = None
+    try:
+        await region.start()
+        where = ("--queue", str(directory / "nats" / "url"), "--queue-only")
+        chosen = where if path == "queue" else ("--controller", region.agent_url)
+        command = alcor_command("fleet", "--hosts", str(agents), *chosen)
+        fleet = Child("the fleet", command, directory / "fleet.log")
+        await fleet.start()
+        async with ApiClient(region.url) as api:
+            await hosts_alive(api, agents, timeout_s=START_S)
+        say(f"{path}: {agents} agents connected")
+        return await asyncio.to_thread(_Bench(region, fleet, path, agents, floor, say).run, ports)
+    finally:
+        if fleet is not None:
+            await fleet.stop()
+        await region.stop()
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+
+class _Bench:
+    """One path's measurements, in order."""
+
+    def __init__(
+        self, region: RegionProcess, fleet: Child, path: PathUnderTest, agents: int, floor: Floor, say: Say
+    ) -> None:
+        self._api = Connection(region.url)
+        self._pids = {"region": region.child.pid, "agents": fleet.pid}
+        self._path = path
+        self._agents = agents
+        self._floor = floor
+        self._say = say
+        self._networks: list[str] = []
+
+    def run(self, ports: int) -> MeasuredPath:
+        group = self._api.call("POST", "/v2.0/security-groups", {"security_group": {"name": "all"}})[0]
+        group_id = group["security_group"]["id"]
+        self._fill(group_id)
+        before = {name: used.processor_s(pid) for name, pid in self._pids.items()}
+        acknowledged, calls = zip(*(self._one_port(number, group_id) for number in range(ports)), strict=True)
+        one = milliseconds(acknowledged)
+        self._say(f"{self._path}: one port p50 {one.p50:.2f} ms, p99 {one.p99:.2f} ms until acknowledged")
+        everybody = statistics.median(self._one_for_all(group_id, number) for number in range(ROUNDS))
+        self._say(f"{self._path}: one change for all {self._agents} agents {everybody:.0f} ms")
+        spent = tuple(
+            Used(name, round(used.processor_s(pid) - before[name], 2), round(used.memory_mib(pid), 1))
+            for name, pid in self._pids.items()
+        )
+        return MeasuredPath(
+            path=self._path,
+            agents=self._agents,
+            one_port=one,
+            one_port_call=milliseconds(calls),
+            one_to_floor=round(one.p50 / self._floor.one_ms, 2),
+            all_agents_ms=round(everybody, 2),
+            all_to_floor=round(everybody / self._floor.all_ms, 2),
+            used=spent,
+        )
+
+    def _fill(self, group_id: str) -> None:
+        """Give every agent one port in the group, ten agents a network."""
+        ports = []
+        for first in range(0, self._agents, HOSTS_PER_NETWORK):
+            network = self._new_network()
+            last = min(first + HOSTS_PER_NETWORK, self._agents)
+            ports += [self._port(network, number, group_id) for number in range(first, last)]
+            if len(ports) >= PORTS_PER_CALL or last == self._agents:
+                revision = self._api.call("POST", "/v2.0/ports", {"ports": ports})[2]
+                self._receipt(revision)
+                ports = []
+
+    def _one_port(self, number: int, group_id: str) -> tuple[float, float]:
+        """Create a port; give ms from its commit until its host acknowledged it, and of the whole call."""
+        host = number * 7919 % self._agents  # a prime: far apart, and each host at most once in a while
+        network = self._networks[host // HOSTS_PER_NETWORK]
+        body = {"port": {**self._port(network, host, group_id), "alcor:fast_path": True}}
+        path = f"/v2.0/ports?wait=in_force&timeout={TIMEOUT_S}"
+        answer, took_ms, revision = self._api.call("POST", path, body)
+        if not answer["port"]["alcor:in_force"]:
+            raise errors.Broken(f"a port is not in force after {TIMEOUT_S} s")
+        for part in self._receipt(revision):
+            if part["host"] == f"host-{host}":
+                return float(part["took_ms"]), took_ms
+        raise errors.Broken(f"the receipt of {revision} does not name its host")
+
+    def _one_for_all(self, group_id: str, number: int) -> float:
+        """Add a rule to the group; give ms from its commit until the last agent acknowledged it."""
+        rule = {
+            "security_group_id": group_id,
+            "direction": "ingress",
+            "ethertype": "IPv4",
+            "protocol": "tcp",
+            "port_range_min": 1000 + number,
+            "port_range_max": 1000 + number,
+            "remote_ip_prefix": "10.0.0.0/8",
+        }
+        revision = self._api.call("POST", "/v2.0/security-group-rules", {"security_group_rule": rule})[2]
+        parts = self._receipt(revision)
+        if len(parts) < self._agents:
+            raise errors.Broken(f"the change concerns {len(parts)} hosts, not {self._agents}")
+        return max(float(part["took_ms"]) for part in parts)
+
+    def _receipt(self, revision: int) -> list[dict[str, float | str]]:
+        path = f"/v2.0/changes/{revision}?wait=in_force&timeout={TIMEOUT_S}"
+        change = self._api.call("GET", path)[0]["change"]
+        if not change["in_force"]:
+            raise errors.Broken(f"revision {revision} is not in force everywhere after {TIMEOUT_S} s")
+        if {part["path"] for part in change["hosts"]} - {self._path}:
+            raise errors.Broken(f"revision {revision} went by another path than the one to measure")
+        hosts: list[dict[str, float | str]] = change["hosts"]
+        return hosts
+
+    def _port(self, network: str, host: int, group_id: str) -> dict[str, object]:
+        return {
+            "network_id": network,
+            "binding:host_id": f"host-{host}",
+            "security_groups": [group_id],
+        }
+
+    def _new_network(self) -> str:
+        network: str = self._api.call("POST", "/v2.0/networks", {"network": {"name": "few"}})[0]["network"][
+            "id"
+        ]
+        subnet = {"network_id": network, "ip_version": 4, "cidr": "10.0.0.0/16"}
+        self._api.call("POST", "/v2.0/subnets", {"subnet": subnet})
+        self._networks.append(network)
+        return network

@@ -1,0 +1,72 @@
+"""The floor of one change for all: as many bare streams, whose other ends answer each frame at once."""
+
+import asyncio
+import sys
+
+import msgspec
+import uvloop
+
+from alcor.adapters import stream
+from alcor.contracts.agent_channel import Acknowledgement, Channel, Outcome, SectionResult, Update
+from alcor.model.goal_state import GroupChange, Rule, SectionUpdate, group_key
+from alcor.model.ids import RuleId
+from alcor.model.version import Version
+
+CONNECTING_MAX = 256
+
+
+def frames() -> tuple[bytes, bytes]:
+    """Give an update that adds one rule to a group, and its answer: the bytes that the region sends too."""
+    key, version = group_key("0" * 36), Version(1, 1_000_000)
+    rule = Rule(RuleId("0" * 36), True, 4, 6, 443, 443, None, (bytes(4), 8))
+    section = SectionUpdate(key, Version(1, 999_999), version, GroupChange(set_rules=(rule,)))
+    answer = Acknowledgement(100, (SectionResult(key, version, Outcome.IN_FORCE),), 1000)
+    encode = msgspec.msgpack.encode
+    return encode(Update(100, (section,))), encode(answer)
+
+
+async def answer_for_ever(url: str, count: int) -> None:
+    """Open so many streams and answer whatever comes."""
+    _, answer = frames()
+    room = asyncio.Semaphore(CONNECTING_MAX)
+
+    async def one() -> None:
+        async with room:
+            channel = await stream.connect(url, timeout_s=60)
+        while await channel.receive() is not None:
+            channel.send(answer)
+
+    await asyncio.gather(*(one() for _ in range(count)))
+
+
+class RawRing:
+    """The sender's side: all streams, and how long a frame to each takes until all have answered."""
+
+    def __init__(self) -> None:
+        self.channels: list[Channel] = []
+        self._missing = 0
+        self._all = asyncio.Event()
+
+    async def serve(self, channel: Channel) -> None:
+        """Keep a stream and count its answers."""
+        self.channels.append(channel)
+        while await channel.receive() is not None:
+            self._missing -= 1
+            if self._missing == 0:
+                self._all.set()
+
+    async def once(self, channels: list[Channel]) -> float:
+        """Send the update to these; give the milliseconds until all have answered."""
+        update, _ = frames()
+        self._missing = len(channels)
+        self._all.clear()
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        for channel in channels:
+            channel.send(update)
+        await self._all.wait()
+        return (loop.time() - started) * 1000
+
+
+if __name__ == "__main__":
+    uvloop.run(answer_for_ever(sys.argv[1], int(sys.argv[2])))
