@@ -17,13 +17,13 @@ from alcor.control_plane.region import OnDemandBounds
 from alcor.host_agent.agent import Agent
 from alcor.host_agent.journal import NoJournal
 from alcor.model.goal_state import HostState
-from alcor.model.ids import HostId, PortId
-from alcor.model.records import Port, RecordSet
+from alcor.model.ids import HostId, PortId, RouterId
+from alcor.model.records import ROUTER_INTERFACE, FixedIp, Port, RecordSet, Router, Subnet
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
-from control_plane_doubles import commit, group, network, port, rule, subnet
+from control_plane_doubles import PROJECT, commit, group, network, port, rule, subnet
 
 QUIET = EventLog(level=Level.ERROR)
 BOUNDS = OnDemandBounds(above=3, below=2)
@@ -46,7 +46,7 @@ class AskingRegion:
         await commit(
             self.store,
             networks=(network(),),
-            subnets=(msgspec.structs.replace(subnet(), cidr=(bytes([10, 16, 0, 0]), 16)),),
+            subnets=(_subnet(1),),
             security_groups=(group("web"),),
             security_group_rules=everything,
         )
@@ -80,12 +80,25 @@ class AskingRegion:
 
     async def add_network(self, number: int) -> None:
         """Make another network, whose ports use the same security group."""
-        cidr = (((10 << 24) + (number << 20)).to_bytes(4, "big"), 16)
-        await commit(
-            self.store,
-            networks=(network(number),),
-            subnets=(msgspec.structs.replace(subnet(number), cidr=cidr),),
+        await commit(self.store, networks=(network(number),), subnets=(_subnet(number),))
+
+    async def join(self, *numbers: int) -> None:
+        """Join networks by a router that has each subnet's gateway address."""
+        id_ = RouterId("router-1")
+        legs = tuple(
+            Port(
+                id=PortId(f"leg-{number}"),
+                project_id=PROJECT,
+                network_id=network(number).id,
+                mac=0x02BB00000000 + number,
+                fixed_ips=(FixedIp(subnet(number).id, gateway(number)),),
+                device_owner=ROUTER_INTERFACE,
+                device_id=id_,
+            )
+            for number in numbers
         )
+        revision = await commit(self.store, routers=(Router(id=id_, project_id=PROJECT),), ports=legs)
+        assert await self.controller.wait_revision(revision, timeout_s=5)
 
     def release(self, host: str, name: str) -> None:
         """Let a host say that it needs a neighbour no longer."""
@@ -138,3 +151,13 @@ class AskingRegion:
         async with asyncio.timeout(timeout_s):
             while not question():  # noqa: ASYNC110 - the answer comes from another part
                 await asyncio.sleep(0.001)
+
+
+def gateway(number: int) -> bytes:
+    """Give the gateway address of a network: its first."""
+    return ((10 << 24) + (number << 20) + 1).to_bytes(4, "big")
+
+
+def _subnet(number: int) -> Subnet:
+    cidr = (((10 << 24) + (number << 20)).to_bytes(4, "big"), 16)
+    return msgspec.structs.replace(subnet(number), cidr=cidr, gateway_ip=gateway(number))

@@ -18,7 +18,7 @@ from alcor.model.addressing import ip_to_text
 from alcor.model.errors import Broken
 from alcor.model.ids import HostId
 from alcor.runtime.event_log import EventLog, Level
-from doubles.asking_region import AskingRegion
+from doubles.asking_region import AskingRegion, gateway
 
 pytestmark = [pytest.mark.ovs, needs_ovs]
 
@@ -92,7 +92,7 @@ class Scene(AskingRegion):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene() -> AsyncIterator[Scene]:
-    """Tenant red: a, b, scanner on the first host, c, d, e on the second. Tenant blue: x and y on one each."""
+    """Tenant red: a, b, scanner on the first host, c, d, e on the second. Tenant blue: x there, y and z here."""
     with Laboratory(hosts=2) as lab:
         one, two = (host.name for host in lab.hosts)
         scene = Scene(lab)
@@ -100,8 +100,8 @@ async def scene() -> AsyncIterator[Scene]:
             await scene.start_in_lab()
             await scene.add_network(2)
             await scene.create(a=one, b=one, scanner=one, c=two, d=two, e=two)
-            await scene.create(net=2, x=one, y=two, blue1=one, blue2=two)
-            await scene.plug("a", "b", "scanner", "c", "d", "e", "x", "y", "blue1", "blue2")
+            await scene.create(net=2, x=one, y=two, z=two, blue1=one, blue2=two)
+            await scene.plug("a", "b", "scanner", "c", "d", "e", "x", "y", "z", "blue1", "blue2")
             await asyncio.to_thread(packets.serve, list(scene.plugged.values()), 80)
             # The userspace datapath drops what it sends to a host whose MAC address it must resolve first.
             while not await scene.ping("blue1", scene.ip("blue2")):
@@ -163,6 +163,20 @@ async def test_a_neighbour_that_moves_is_followed_and_one_that_goes_is_forgotten
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_the_first_routed_ping_is_answered(scene: Scene) -> None:
+    one, two = scene.hosts
+    await scene.join(1, 2)
+    for name in ("b", "y"):
+        hop = ip_to_text(gateway(1 if name == "b" else 2))
+        await scene.inside(name, "ip", "route", "add", "default", "via", hop)
+    assert not scene.knows(one, "y")
+    assert await scene.ping("b", scene.ip("y"))
+    assert scene.knows(one, "y")
+    assert scene.knows(two, "b")
+    scene.check()
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_scan_is_limited_and_delays_no_other_tenant(scene: Scene) -> None:
     one = next(iter(scene.hosts))
     port = scene.ports["scanner"]
@@ -172,7 +186,8 @@ async def test_a_scan_is_limited_and_delays_no_other_tenant(scene: Scene) -> Non
     scan = asyncio.create_task(scene.inside("scanner", "python3", "-c", SCAN, *arguments))
     await scene.until(lambda: scene.controller.look_ups.absent > asked + 100, timeout_s=5)
     pinged = time.monotonic()
-    assert await scene.ping("x", scene.ip("y"))
+    assert not scene.knows(one, "z")
+    assert await scene.ping("x", scene.ip("z"))
     assert time.monotonic() - pinged < 0.9, "one ping of another tenant, its process's start included"
     await scan
     took_s = time.monotonic() - started

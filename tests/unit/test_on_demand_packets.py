@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from control_plane_doubles import commit, port
 
 from alcor.contracts.data_plane import HostFacts
+from alcor.data_plane.pipeline.flow import Field
 from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated.driver import SimulatedDataPlane
 from alcor.data_plane.simulated.exchange import Exchange
@@ -190,6 +191,25 @@ async def test_a_packet_for_an_address_outside_the_network_or_to_many_is_not_ask
         for packet in (outside, many):
             verdict = region.fabric.inject(region.ports["a"].id, packet)
             assert not verdict.handed_over
+
+
+async def test_a_routed_packet_waits_where_it_was_and_goes_on_routed() -> None:
+    async with cloud(**LARGE) as region:
+        await region.add_network(2)
+        await region.join(1, 2)
+        await region.create(net=2, w="h2", x="h3", y="h3", z="h1")
+        for name in "wxyz":
+            region.planes[region.ports[name].host].plug(region.ports[name].id)
+        sent = region.ping("a", "x")
+        assert [verdict.handed_over for verdict in sent.verdicts] == [True]
+        await region.until(lambda: len(region.fabric.late) == 1)
+        [late] = region.fabric.late
+        [arrived] = late.verdict.delivered
+        assert arrived.port_id == region.ports["x"].id
+        assert arrived.packet.fields[Field.IP_TTL] == 63
+        assert arrived.packet.fields[Field.ETH_DST] == region.ports["x"].mac
+        assert region.ping("a", "x").verdicts[0].delivered, "known from now on"
+        region.check()
 
 
 async def test_a_trace_tells_what_the_first_packet_will_do() -> None:
