@@ -92,7 +92,7 @@ class Scene(AskingRegion):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene() -> AsyncIterator[Scene]:
-    """Tenant red: a, b, scanner on the first host, c, d, e on the second. Tenant blue: x there, y and z here."""
+    """Tenant red: a, b, scanner on the first host, c, d, e on the second. Tenant blue: x, and y, z."""
     with Laboratory(hosts=2) as lab:
         one, two = (host.name for host in lab.hosts)
         scene = Scene(lab)
