@@ -16,3 +16,9 @@ def processor_s(pid: int) -> float:
 def memory_mib(pid: int) -> float:
     """Give the resident memory."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 2**20
+
+
+def written_bytes(pid: int) -> int:
+    """Give how much it wrote, to files and streams."""
+    fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+    return int(fields["wchar"])

@@ -1,0 +1,71 @@
+"""The floor of sending much to many: raw framed streams, each frame answered by one. Two processes."""
+
+import asyncio
+import multiprocessing
+import time
+from pathlib import Path
+
+import uvloop
+
+from alcor.adapters import stream
+from alcor.contracts.agent_channel import Channel
+from alcor.model import errors
+
+FRAME_BYTES = 64 * 1024
+CONNECTS_AT_ONCE = 64
+START_TIMEOUT_S = 60.0
+ANSWER = b"taken"
+
+
+async def measure(directory: Path, *, streams: int, bytes_each: int) -> tuple[float, float]:
+    """Send so many bytes over each of so many streams; give seconds, and processor seconds of the sender."""
+    channels: list[Channel] = []
+    closed = asyncio.Event()
+
+    async def keep(channel: Channel) -> None:
+        channels.append(channel)
+        await closed.wait()
+
+    url = f"unix://{directory / 'floor.sock'}"
+    server = await stream.serve([url], keep)
+    peers = multiprocessing.get_context("spawn").Process(target=_peers, args=(url, streams), daemon=True)
+    peers.start()
+    try:
+        async with asyncio.timeout(START_TIMEOUT_S):
+            while len(channels) < streams:
+                if not peers.is_alive():
+                    raise errors.Broken("the floor's peers ended")
+                await asyncio.sleep(0.01)
+        started, used_s = time.perf_counter(), time.process_time()
+        await asyncio.gather(*(_send(channel, bytes_each) for channel in channels))
+        return time.perf_counter() - started, time.process_time() - used_s
+    finally:
+        closed.set()
+        await server.close()
+        await asyncio.to_thread(peers.join, 10)
+        peers.kill()
+
+
+async def _send(channel: Channel, size: int) -> None:
+    frames = 0
+    for start in range(0, size, FRAME_BYTES):
+        channel.send(bytes(min(FRAME_BYTES, size - start)))
+        frames += 1
+    for _ in range(frames):
+        await channel.receive()
+
+
+def _peers(url: str, streams: int) -> None:
+    uvloop.run(_answer_all(url, streams))
+
+
+async def _answer_all(url: str, streams: int) -> None:
+    room = asyncio.Semaphore(CONNECTS_AT_ONCE)
+
+    async def answer() -> None:
+        async with room:
+            channel = await stream.connect(url)
+        while await channel.receive() is not None:
+            channel.send(ANSWER)
+
+    await asyncio.gather(*(answer() for _ in range(streams)))
