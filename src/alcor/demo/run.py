@@ -87,6 +87,7 @@ class Demo:
                 vpcs=vpcs,
                 sample=sample,
                 ports=settings.serial_ports + settings.batched_ports,
+                queue_url=self.region.queue_url,
                 console=self._console,
             )
             paths = {name: await shows.SHOWS[name](stage) for name in settings.shows}

@@ -4,12 +4,16 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from alcor.demo import show_rescue
+from alcor.demo import show_paths, show_rescue
 from alcor.demo.stage import Stage
 
 ALL = "all"
 Show = Callable[[Stage], Awaitable[msgspec.Struct]]
-SHOWS: dict[str, Show] = {"rescue": show_rescue.show}
+SHOWS: dict[str, Show] = {
+    "fast": show_paths.show_fast,
+    "queue": show_paths.show_queue,
+    "rescue": show_rescue.show,
+}
 
 
 def chosen(name: str | None) -> Sequence[str]:

@@ -19,4 +19,5 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     vpcs: Mapping[str, Vpc]
     sample: Sequence[Endpoint]
     ports: int  # that exist
+    queue_url: str
     console: Console
