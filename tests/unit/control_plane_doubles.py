@@ -42,6 +42,7 @@ class MemoryChannel:
         self.close_reason: str | None = None
         self.frames_sent: list[bytes] = []
         self.backlog_bytes = 0
+        self.beat_at_s = 0.0
 
     async def receive(self) -> bytes | None:
         while not self._frames:

@@ -13,7 +13,7 @@ from ssl import SSLContext
 from typing import cast
 from urllib.parse import urlsplit
 
-from alcor.contracts.agent_channel import FRAME_MAX, Channel
+from alcor.contracts.agent_channel import BEAT_HEAD, FRAME_MAX, Channel
 from alcor.model import errors
 from alcor.runtime import tls
 from alcor.runtime.event_log import SILENT, EventLog
@@ -32,7 +32,9 @@ class FrameChannel(asyncio.Protocol):
     """One connection. Owner of its transport and of the frames not yet read or sent."""
 
     __slots__ = (
+        "_answers_beats",
         "_backlog_max",
+        "_beat_at_s",
         "_close_reason",
         "_flush_due",
         "_frames",
@@ -49,11 +51,17 @@ class FrameChannel(asyncio.Protocol):
     )
 
     def __init__(
-        self, on_open: Callable[["FrameChannel"], None] | None = None, *, backlog_max: int = BACKLOG_MAX
+        self,
+        on_open: Callable[["FrameChannel"], None] | None = None,
+        *,
+        backlog_max: int = BACKLOG_MAX,
+        answers_beats: bool = False,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_open = on_open
         self._backlog_max = backlog_max
+        self._answers_beats = answers_beats
+        self._beat_at_s = 0.0
         self._transport: asyncio.Transport | None = None
         self._frames: deque[bytes] = deque()
         self._unread_bytes = 0
@@ -107,6 +115,10 @@ class FrameChannel(asyncio.Protocol):
             self._transport.close()
 
     @property
+    def beat_at_s(self) -> float:
+        return self._beat_at_s
+
+    @property
     def backlog_bytes(self) -> int:
         unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
         return self._pending_bytes + unsent
@@ -131,6 +143,8 @@ class FrameChannel(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._close_reason is not None:
             return
+        if self._answers_beats and data[4:10] == BEAT_HEAD and self._answer_beat(data):
+            return
         if self._partial:
             self._partial.append(data)
             self._partial_bytes += len(data)
@@ -150,6 +164,15 @@ class FrameChannel(asyncio.Protocol):
         self._transport = None
         self._pending.clear()
         self._pending_bytes = 0
+
+    def _answer_beat(self, data: bytes) -> bool:
+        """Answer a beat that came alone by itself: no reader wakes for it, ten thousand times a second."""
+        if self._partial or self._frames or self._transport is None or len(data) != _HEADER.size + data[3]:
+            return False
+        self._beat_at_s = self._loop.time()
+        if not self.backlog_bytes:  # else a word is on its way already
+            self._transport.write(data)
+        return True
 
     def _expected_bytes(self) -> int:
         """Length of the frame that the partial pieces begin, header included. Joins tiny pieces first."""
@@ -230,7 +253,7 @@ class Server:
         parts = urlsplit(url)
 
         def make() -> FrameChannel:
-            return FrameChannel(self._opened, backlog_max=backlog_max)
+            return FrameChannel(self._opened, backlog_max=backlog_max, answers_beats=True)
 
         if parts.scheme == "unix":
             server = await loop.create_unix_server(make, parts.path, ssl=ssl, backlog=LISTEN_QUEUE)

@@ -235,6 +235,11 @@ class Channel(Protocol):
         ...
 
     @property
+    def beat_at_s(self) -> float:
+        """When the channel itself last answered a beat, by the loop's clock; 0: it passes them on."""
+        ...
+
+    @property
     def backlog_bytes(self) -> int:
         """How much is queued and not yet taken by the kernel."""
         ...

@@ -40,6 +40,10 @@ class MemoryChannel:
             self._loop.call_soon(self._peer._end, "closed by the peer")
 
     @property
+    def beat_at_s(self) -> float:
+        return 0.0
+
+    @property
     def backlog_bytes(self) -> int:
         return 0
 

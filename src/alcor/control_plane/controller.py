@@ -398,9 +398,9 @@ class Controller:
         for revision in revisions:
             self._convergence.revision_complete(revision)
 
-    def _heard(self, stream: HostSession) -> None:
-        stream.last_heard_s = self._clock.monotonic_s()
-        stream.last_heard_at = self._clock.now_us()
+    def _heard(self, stream: HostSession, *, ago_s: float = 0.0) -> None:
+        stream.last_heard_s = self._clock.monotonic_s() - ago_s
+        stream.last_heard_at = self._clock.now_us() - int(ago_s * 1_000_000)
 
     def _forget(self, stream: HostSession, *, is_replaced: bool = False, reason: str = "") -> None:
         if self._streams.get(stream.host) is stream:
@@ -430,7 +430,11 @@ class Controller:
                 now_s = self._clock.monotonic_s()
                 was_held_up = watch.was_held_up(now_s)
                 for stream in streams[part::BEAT_PARTS]:
-                    stream.beat(beat)
+                    if not stream.channel.beat_at_s:
+                        stream.beat(beat)
+                    elif stream.channel.beat_at_s > stream.last_heard_s:
+                        self._heard(stream, ago_s=max(0.0, now_s - stream.channel.beat_at_s))
+                        stream.flush()
                     if now_s - stream.last_heard_s > stream.silence_s and not was_held_up:
                         self._forget(stream, reason="silent")
                         stream.channel.close("silent")

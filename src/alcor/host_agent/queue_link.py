@@ -64,6 +64,10 @@ class QueueChannel:
         self._arrived.set()
 
     @property
+    def beat_at_s(self) -> float:
+        return 0.0
+
+    @property
     def backlog_bytes(self) -> int:
         return 0
 

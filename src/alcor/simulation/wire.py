@@ -142,6 +142,10 @@ class WireEnd:
             self.arrive(None, reason=reason or "closed here")
 
     @property
+    def beat_at_s(self) -> float:
+        return 0.0
+
+    @property
     def backlog_bytes(self) -> int:
         return 0 if self.lane is None else self.lane.bytes_under_way
 
