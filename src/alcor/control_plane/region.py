@@ -330,8 +330,10 @@ class Region:
             RouterId(sys.intern(port.device_id)) if is_interface else NO_ROUTER,
             port.admin_state_up,
             port.port_security_enabled,
-            old.goal if old is not None else 0,
+            old.goal if old is not None else 0 if is_interface else revision,
         )
+        if old is None and not is_interface:
+            return row
         if not self._is_same_for_hosts(old, row):
             return msgspec.structs.replace(row, goal=revision)
         return row

@@ -67,11 +67,14 @@ class Region:
 
     async def start(self) -> None:
         """Start everything; on failure what was started is stopped again. Raises Invalid, Unavailable."""
+        gc.disable()  # what is loaded stays: looking at all of it again and again finds nothing
         try:
             await self._start()
         except BaseException:
             await self.stop()
             raise
+        finally:
+            gc.enable()
 
     async def stop(self) -> None:
         """Stop everything. Forwarding on the hosts stays as it is (law 6)."""

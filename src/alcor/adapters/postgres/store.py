@@ -1,5 +1,6 @@
 """The store on PostgreSQL: `contracts.store.Store` over a pool for reads and a committer for writes."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import asyncpg
@@ -119,25 +120,39 @@ class _PostgresSnapshot:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._session: sessions.Session | None = None
+        self._ahead: asyncio.Task[list[asyncpg.Record]] | None = None  # the next chunk, on its way
 
     async def records(self, kind: type[R]) -> AsyncIterator[Sequence[R]]:
         if self._session is None:
             raise errors.Broken("the snapshot is not open")
         table = TABLES[kind]
         last = "" if kind in rows.NAMED else queries.NIL
-        while True:
+        await self._forget_ahead()
+        await self._fetch_ahead(table.name, last)
+        while self._ahead is not None:
             try:
-                found = await self._session.fetch(
-                    f"SELECT body FROM {table.name} WHERE id > $1 ORDER BY id LIMIT {SNAPSHOT_CHUNK}", last
-                )
+                found = await self._ahead
             except sessions.LOST as error:
                 raise sessions.away(error) from error
-            if found:
-                chunk = rows.decode_all(kind, found)
-                last = chunk[-1].id
+            self._ahead = None
+            chunk = rows.decode_all(kind, found)
+            if len(found) == SNAPSHOT_CHUNK:
+                await self._fetch_ahead(table.name, chunk[-1].id)
+            if chunk:
                 yield chunk
-            if len(found) < SNAPSHOT_CHUNK:
-                return
+
+    async def _fetch_ahead(self, table: str, last: str) -> None:
+        """Have the server look for the next chunk while the one before is used."""
+        assert self._session is not None, "checked when the records were asked for"
+        text = f"SELECT body FROM {table} WHERE id > $1 ORDER BY id LIMIT {SNAPSHOT_CHUNK}"
+        self._ahead = asyncio.ensure_future(self._session.fetch(text, last))
+        await asyncio.sleep(0)  # it is sent now, not when somebody waits for it
+
+    async def _forget_ahead(self) -> None:
+        """End what nobody waits for: somebody read a kind in part only."""
+        if self._ahead is not None:
+            ahead, self._ahead = self._ahead, None
+            await asyncio.gather(ahead, return_exceptions=True)
 
     async def __aenter__(self) -> "Snapshot":
         self._session = await sessions.wait_for_server(self._dsn, within_s=sessions.AWAY_S)
@@ -152,4 +167,5 @@ class _PostgresSnapshot:
     async def __aexit__(self, *exc: object) -> None:
         if self._session is not None:
             self._session.terminate()  # nothing to commit
+            await self._forget_ahead()
             self._session = None
