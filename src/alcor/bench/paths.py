@@ -95,7 +95,8 @@ async def _floor(agents: int) -> Floor:
         await child.start()
         try:
             async with asyncio.timeout(START_S):
-                while len(ring.channels) < agents:  # noqa: ASYNC110 - they are made by another process
+                while len(ring.channels) < agents:
+                    child.require_alive()
                     await asyncio.sleep(0.05)
             ones = [await ring.once(ring.channels[:1]) for _ in range(200)]
             alls = [await ring.once(ring.channels) for _ in range(ROUNDS)]

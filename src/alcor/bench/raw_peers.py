@@ -9,11 +9,12 @@ import uvloop
 
 from alcor.adapters import stream
 from alcor.contracts.agent_channel import Acknowledgement, Channel, Outcome, SectionResult, Update
+from alcor.model import errors
 from alcor.model.goal_state import GroupChange, Rule, SectionUpdate, group_key
 from alcor.model.ids import RuleId
 from alcor.model.version import Version
 
-CONNECTING_MAX = 256
+CONNECTING_MAX = 64
 
 
 def frames() -> tuple[bytes, bytes]:
@@ -33,11 +34,20 @@ async def answer_for_ever(url: str, count: int) -> None:
 
     async def one() -> None:
         async with room:
-            channel = await stream.connect(url, timeout_s=60)
+            channel = await _connected(url)
         while await channel.receive() is not None:
             channel.send(answer)
 
     await asyncio.gather(*(one() for _ in range(count)))
+
+
+async def _connected(url: str) -> Channel:
+    """Connect, again when the other side is not that fast: a full line of a Unix socket refuses at once."""
+    while True:
+        try:
+            return await stream.connect(url, timeout_s=60)
+        except errors.Unavailable:
+            await asyncio.sleep(0.05)
 
 
 class RawRing:
