@@ -7,6 +7,7 @@ import uvloop
 
 from alcor.cli import options
 from alcor.processes import agent
+from alcor.processes.fleet_faults import Faults
 from alcor.runtime.event_log import EventLog, Level
 
 
@@ -17,12 +18,34 @@ from alcor.runtime.event_log import EventLog, Level
 @options.controllers
 @options.queue
 @click.option("--queue-only", is_flag=True, help="Without streams: the queue is the only path.")
+@click.option(
+    "--loss",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Chance of each frame that the network loses it for good: its stream ends.",
+)
+@click.option(
+    "--slow", type=click.FloatRange(0), default=0.0, metavar="MS", help="Each frame takes up to this."
+)
+@click.option(
+    "--crash", type=click.FloatRange(0, 1), default=0.0, help="Chance of each agent, each second, to be killed."
+)
 def command(
-    count: int, first: int, zone: str, controller_urls: tuple[str, ...], queue: str, queue_only: bool
+    count: int,
+    first: int,
+    zone: str,
+    controller_urls: tuple[str, ...],
+    queue: str,
+    queue_only: bool,
+    loss: float,
+    slow: float,
+    crash: float,
 ) -> None:
     """Emulate hosts host-0, host-1, ... until told to stop: a region of a thousand hosts on one machine."""
     if queue_only and not queue:
         raise click.UsageError("--queue-only wants --queue")
     log = EventLog(level=Level.WARNING)
     url = "" if queue_only else controller_urls[0]
-    sys.exit(uvloop.run(agent.run_many(count, url, log, first=first, zone=zone, queue_url=queue)))
+    faults = Faults(loss=loss, slow_ms=slow, crash=crash)
+    work = agent.run_many(count, url, log, first=first, zone=zone, queue_url=queue, faults=faults)
+    sys.exit(uvloop.run(work))

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import hashlib
 import signal
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from ssl import SSLContext
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from alcor.host_agent.settings import USUAL, AgentTiming
 from alcor.model import errors
 from alcor.model.addressing import ip_to_text
 from alcor.model.ids import HostId
+from alcor.processes.fleet_faults import NO_FAULTS, Faults, FaultyStreams
 from alcor.runtime import tls
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
@@ -119,6 +120,7 @@ class EmulatedHosts:
         state_dir: Path | None = None,
         timing: AgentTiming = USUAL,
         queue_url: str = "",
+        faults: Faults = NO_FAULTS,
     ) -> None:
         from alcor.data_plane.simulated.driver import SimulatedDataPlane
         from alcor.data_plane.simulated.fabric import Fabric
@@ -126,30 +128,62 @@ class EmulatedHosts:
         self.fabric: Fabric = Fabric()
         self.data_planes: dict[HostId, SimulatedDataPlane] = {}
         self._supervisor = Supervisor(log)
+        self._log = log
+        self._urls = (controller_url,) if controller_url else ()
+        self._zone = zone
+        self._state_dir = state_dir
+        self._timing = timing
+        self._faults = faults
+        self._streams = FaultyStreams(faults)
+        self._facts: dict[HostId, HostFacts] = {}
         self._agents: dict[HostId, Agent] = {}
+        self._running: dict[HostId, asyncio.Task[None]] = {}
+        self.crashes = 0
         self.failed = self._supervisor.failed
         self.queue = _queue(queue_url, log)
         for number in range(first, first + count):
             facts = facts_of(emulated_name(number), synthetic_vtep(number))
-            data_plane = SimulatedDataPlane(facts, self.fabric)
-            self.data_planes[facts.host] = data_plane
-            self._agents[facts.host] = Agent(
-                facts,
-                zone,
-                data_plane,
-                FileJournal(state_dir / facts.host) if state_dir else NoJournal(),
-                stream.connect,
-                SystemClock(),
-                log,
-                urls=(controller_url,) if controller_url else (),
-                timing=timing,
-                agent_queue=self.queue,
-            )
+            self._facts[facts.host] = facts
+            self.data_planes[facts.host] = SimulatedDataPlane(facts, self.fabric)
+            self._agents[facts.host] = self._new_agent(facts)
 
     def start(self) -> None:
         """Start all; they connect by themselves."""
         for host, agent in self._agents.items():
-            self._supervisor.start(f"agent {host}", agent.run())
+            self._running[host] = self._supervisor.start(f"agent {host}", agent.run())
+        if self._faults.crash:
+            self._supervisor.start("crashes", self._crash_for_ever())
+
+    def _new_agent(self, facts: HostFacts) -> Agent:
+        return Agent(
+            facts,
+            self._zone,
+            self.data_planes[facts.host],
+            FileJournal(self._state_dir / facts.host) if self._state_dir else NoJournal(),
+            stream.connect if self._faults == NO_FAULTS else self._streams.connect,
+            SystemClock(),
+            self._log,
+            urls=self._urls,
+            timing=self._timing,
+            agent_queue=self.queue,
+        )
+
+    async def _crash_for_ever(self) -> None:
+        """End agents and start them anew at once, as what supervises processes does."""
+        while True:
+            await asyncio.sleep(1.0)
+            await self.crash([host for host in self._agents if self._streams.kills()])
+
+    async def crash(self, hosts: Sequence[HostId]) -> None:
+        """End the agents of these hosts, and start them anew."""
+        for host in hosts:
+            self._running[host].cancel()
+        await asyncio.gather(*(self._running[host] for host in hosts), return_exceptions=True)
+        for host in hosts:
+            self.crashes += 1
+            self._agents[host] = self._new_agent(self._facts[host])
+            self._running[host] = self._supervisor.start(f"agent {host}", self._agents[host].run())
+        await asyncio.sleep(0)  # they have begun
 
     async def stop(self) -> None:
         """Stop all."""
@@ -167,10 +201,18 @@ async def run_many(
     zone: str = "",
     state_dir: Path | None = None,
     queue_url: str = "",
+    faults: Faults = NO_FAULTS,
 ) -> int:
     """Run emulated hosts until SIGTERM or SIGINT, and give the exit status."""
     hosts = EmulatedHosts(
-        count, controller_url, log, first=first, zone=zone, state_dir=state_dir, queue_url=queue_url
+        count,
+        controller_url,
+        log,
+        first=first,
+        zone=zone,
+        state_dir=state_dir,
+        queue_url=queue_url,
+        faults=faults,
     )
     hosts.start()
     try:
