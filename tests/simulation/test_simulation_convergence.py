@@ -10,6 +10,7 @@ OPERATIONS = 2000
 LIMIT_S = 120.0
 # Many more were run by hand; one that fails once is added here and kept.
 SEEDS = (1, 2, 3, 126)
+ON_DEMAND_SEEDS = (1, 2)
 
 
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,3 +37,10 @@ def test_a_seed_repeats_its_history_exactly() -> None:
 
 def _trace(output: str) -> str:
     return output.partition("trace ")[2].split()[0]
+
+
+@pytest.mark.parametrize("seed", ON_DEMAND_SEEDS)
+def test_every_host_holds_that_and_what_it_asked_for_where_networks_are_on_demand(seed: int) -> None:
+    done = simulate("--seed", str(seed), "--operations", str(OPERATIONS), "--on-demand")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-4000:]}"
+    assert "'ask_sent'" in done.stdout

@@ -6,7 +6,7 @@ agents --acknowledgements, plugs--> ledger --> convergence (those who wait)
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -55,7 +55,7 @@ from alcor.control_plane.intake import Intake
 from alcor.control_plane.region import OnDemandBounds, Region
 from alcor.model import errors
 from alcor.model.goal_state import HostState, SectionKey
-from alcor.model.ids import HostId, PortId, ProjectId
+from alcor.model.ids import HostId, NetworkId, PortId, ProjectId
 from alcor.model.records import Host, Port, RecordSet
 from alcor.model.version import Version
 from alcor.runtime.clock import Clock, new_request_id
@@ -487,6 +487,10 @@ class Controller:
     def section_digest(self, host_id: HostId, key: SectionKey) -> bytes | None:
         """Give the digest of a section as the host must hold it; None when it must not."""
         return self._full.digest(host_id, key)
+
+    def learned(self, host_id: HostId) -> Mapping[NetworkId, Iterable[PortId]]:
+        """Name the ports that a host holds the placements of because it asked, by network."""
+        return self._compiler.interest.learned.of_host(host_id)
 
     def held_state(self, host_id: HostId) -> HostState:
         """Give what a host must hold, in force or not. Versions are those wanted."""

@@ -15,13 +15,16 @@ from alcor.simulation import run
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many, ascending.")
 @click.option("--operations", type=click.IntRange(1), default=2000, show_default=True)
 @click.option("--events", is_flag=True, help="Log every event of the region to standard error.")
-def main(seed: int, seeds: int, operations: int, events: bool) -> None:
+@click.option(
+    "--on-demand", is_flag=True, help="Networks are on-demand from a few ports on; workloads resolve."
+)
+def main(seed: int, seeds: int, operations: int, events: bool, on_demand: bool) -> None:
     """Run a region in one thread on virtual time, under faults, and check what must hold."""
     log = EventLog(level=Level.DEBUG) if events else SILENT
     failed = 0
     for number in range(seed, seed + seeds):
         begun = time.perf_counter()
-        report = run.run(number, operations, log)
+        report = run.run(number, operations, log, on_demand=on_demand)
         took_s = time.perf_counter() - begun
         click.echo(
             f"seed {number}: {report.revision} revisions, {report.ports} ports, {report.virtual_s:.0f} s of "
@@ -33,7 +36,7 @@ def main(seed: int, seeds: int, operations: int, events: bool) -> None:
             click.echo(f"  {sentence}")
         if report.violations:
             failed += 1
-            click.echo(f"  again: {run.replay_command(number, operations)}")
+            click.echo(f"  again: {run.replay_command(number, operations, on_demand=on_demand)}")
     sys.exit(1 if failed else 0)
 
 

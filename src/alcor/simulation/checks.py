@@ -1,6 +1,6 @@
 """What must hold while the region runs, and what must be once the faults have ended."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from alcor.contracts.agent_channel import BEAT_S
 from alcor.contracts.convergence import PortState
@@ -14,6 +14,7 @@ from alcor.data_plane.pipeline.flow import Flow, FlowKey
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.data_plane.simulated.host import TUNNEL_PORT
 from alcor.model import goal_state
+from alcor.model.ids import NetworkId, PortId
 from alcor.model.records import ROUTER_INTERFACE, Port
 from alcor.simulation.cloud import GHOST, Cloud
 from alcor.simulation.compute_host import ComputeHost
@@ -69,12 +70,12 @@ def _untruths_of(port: Port, state: PortState, host: ComputeHost, now_s: float) 
 
 async def differences(cloud: Cloud, controller: Controller) -> list[str]:
     """Say what is not yet as the final state demands; empty when the region has converged."""
-    region = Region()
+    region = Region(cloud.on_demand)
     async with cloud.store.snapshot() as snapshot:
         await region.load(snapshot)
     found: list[str] = []
     for host in cloud.hosts.values():
-        found += _host_differences(region, host)
+        found += _host_differences(region, host, controller.learned(host.id))
     found += await _port_differences(cloud, controller)
     found += _receipt_differences(cloud, controller, region.revision)
     for status in controller.hosts():
@@ -83,8 +84,10 @@ async def differences(cloud: Cloud, controller: Controller) -> list[str]:
     return found
 
 
-def _host_differences(region: Region, host: ComputeHost) -> Iterator[str]:
-    wanted = compile_full(region, host.id)
+def _host_differences(
+    region: Region, host: ComputeHost, learned: Mapping[NetworkId, Iterable[PortId]]
+) -> Iterator[str]:
+    wanted = compile_full(region, host.id, learned)
     held = {key: section.full() for key, section in host.state.sections.items()}
     for key in sorted(wanted.keys() | held.keys()):
         if key not in held:

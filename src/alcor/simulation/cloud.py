@@ -9,6 +9,7 @@ from alcor.contracts.data_plane import HostFacts
 from alcor.contracts.memory_leases import MemoryBlockLeases
 from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.controller import Controller
+from alcor.control_plane.region import OnDemandBounds
 from alcor.data_plane.simulated.fabric import Fabric
 from alcor.management_plane.addressing.allocator import LeasedAllocator
 from alcor.management_plane.network.service import NetworkService
@@ -32,8 +33,11 @@ GHOST = "host-without-agent"  # ports may be bound to a host that no agent ever 
 class Cloud:
     """Owner of everything that runs. `violations`: sentences on what must not be and was."""
 
-    def __init__(self, clock: Clock, log: EventLog, chance: random.Random, *, hosts: int) -> None:
+    def __init__(
+        self, clock: Clock, log: EventLog, chance: random.Random, *, hosts: int, on_demand: OnDemandBounds
+    ) -> None:
         self.clock = clock
+        self.on_demand = on_demand
         self.violations: list[str] = []
         self.store = MemoryStore(clock)
         self.network = Network(random.Random(chance.random()))
@@ -43,7 +47,7 @@ class Cloud:
         self._log = log
         self._chance = random.Random(chance.random())
         self._faulty = True
-        self._fabric = Fabric()
+        self.fabric = Fabric()
         self._term: StoreSession | None = None  # the controller's session with the store
         self._served: set[asyncio.Task[None]] = set()
         self._session = StoreSession(self.store, self._chance, commits_here=True)
@@ -60,7 +64,7 @@ class Cloud:
             facts = _facts(HostId(f"host-{number}"), self.new_vtep())
             self.hosts[facts.host] = ComputeHost(
                 facts,
-                self._fabric,
+                self.fabric,
                 self._connect,
                 self.queue,
                 clock,
@@ -79,7 +83,13 @@ class Cloud:
         assert self.controller is None, "one controller at a time"
         self._term = StoreSession(self.store, self._chance, commits_here=False)
         self._term.faulty = self._faulty
-        controller = Controller(self._term, self.clock, self._log, queue=self.queue.controller_end())
+        controller = Controller(
+            self._term,
+            self.clock,
+            self._log,
+            queue=self.queue.controller_end(),
+            on_demand=self.on_demand,
+        )
         try:
             await controller.start()
         except errors.Unavailable:

@@ -8,6 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 
 from alcor.contracts.store import Query, R
+from alcor.data_plane.simulated import packet as packets
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.network.decisions import NetworkFields
 from alcor.management_plane.port.decisions import FixedIpFields, PortFields
@@ -41,7 +42,8 @@ Operation = Callable[[], Awaitable[None]]
 class Operations:
     """Draws operations and carries them out."""
 
-    def __init__(self, cloud: Cloud, chance: random.Random) -> None:
+    def __init__(self, cloud: Cloud, chance: random.Random, *, asks: bool = False) -> None:
+        """`asks`: workloads resolve each other, so that hosts ask for their neighbours."""
         self._cloud = cloud
         self._chance = chance
         self._table: list[tuple[int, Operation]] = [
@@ -80,6 +82,8 @@ class Operations:
             (4, self.lose_data_plane),
             (5, self.refuse_section),
         ]
+        if asks:
+            self._table.append((120, self.resolve))
 
     def draw(self) -> Operation:
         """Choose the next operation."""
@@ -267,6 +271,24 @@ class Operations:
         host = self._cloud.hosts[self._host_id()]
         if host.switch.plugged:
             host.unplug(self._chance.choice(host.switch.plugged))
+
+    async def resolve(self) -> None:
+        """A workload asks who has an address: mostly a port's of its own network."""
+        host = self._cloud.hosts[self._host_id()]
+        known = [port_id for port_id in host.switch.plugged if host.switch.engine().program.port_scope(port_id)]
+        if not known:
+            return
+        scope = host.switch.engine().program.port_scope(self._chance.choice(known))
+        assert scope is not None, "only known ports were drawn from"
+        network_id = scope.network.id
+        ports = [port for port in await self._all(Port) if port.network_id == network_id and port.fixed_ips]
+        if not ports or not scope.port.fixed_ips or host.switch.ofport(scope.port.id) is None:
+            return
+        asked = int.from_bytes(self._chance.choice(ports).fixed_ips[0].ip, "big") + self._chance.choice(
+            (0, 0, 0, 1)
+        )
+        own = int.from_bytes(scope.port.fixed_ips[0].ip, "big")
+        self._cloud.fabric.inject(scope.port.id, packets.arp_request(scope.port.mac, own, asked))
 
     async def restart_agent(self) -> None:
         """Kill an agent, or start one that is gone; its journal may be lost meanwhile."""

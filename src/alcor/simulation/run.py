@@ -8,6 +8,7 @@ from collections import Counter
 
 import msgspec
 
+from alcor.control_plane.region import OnDemandBounds
 from alcor.model import errors
 from alcor.runtime import clock
 from alcor.runtime.event_log import SILENT, EventLog
@@ -24,6 +25,7 @@ LONG_PAUSE = 0.02  # chance of one that lets silences be noticed
 CONVERGED_S = 60.0  # from the end of the faults; agents reconnect within 5 s and retry refusals within 10 s
 CHECKED_PORTS = 12  # after each operation; all of them from time to time
 SHOWN = 8
+FEW_PORTS = OnDemandBounds(above=4, below=5)  # without a gap: what a network is does not depend on its past
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -41,13 +43,17 @@ class Report(msgspec.Struct, frozen=True):
     violations: tuple[str, ...]
 
 
-def replay_command(seed: int, operations: int) -> str:
+def replay_command(seed: int, operations: int, *, on_demand: bool = False) -> str:
     """Give the command that repeats a run."""
-    return f"python -m alcor.simulation --seed {seed} --operations {operations}"
+    flag = " --on-demand" if on_demand else ""
+    return f"python -m alcor.simulation --seed {seed} --operations {operations}{flag}"
 
 
-def run(seed: int, operations: int, log: EventLog = SILENT) -> Report:
-    """Run a region on virtual time. Raises nothing: what goes wrong is in the report."""
+def run(seed: int, operations: int, log: EventLog = SILENT, *, on_demand: bool = False) -> Report:
+    """Run a region on virtual time. Raises nothing: what goes wrong is in the report.
+
+    `on_demand`: networks are so from a few ports on, and workloads resolve each other.
+    """
     loop = VirtualLoop()
     virtual = VirtualClock(loop)
     chance = random.Random(seed)
@@ -55,7 +61,7 @@ def run(seed: int, operations: int, log: EventLog = SILENT) -> Report:
     gc.disable()  # it would end forgotten tasks at moments that no seed decides
     try:
         with clock.replaced_sources(random.Random(chance.random()).randbytes, lambda: virtual.now_us() * 1000):
-            return loop.run_until_complete(_run(seed, operations, chance, virtual, log))
+            return loop.run_until_complete(_run(seed, operations, chance, virtual, log, on_demand))
     finally:
         loop.close()
         if collects:
@@ -63,24 +69,34 @@ def run(seed: int, operations: int, log: EventLog = SILENT) -> Report:
 
 
 async def _run(
-    seed: int, operations: int, chance: random.Random, virtual: VirtualClock, log: EventLog
+    seed: int, operations: int, chance: random.Random, virtual: VirtualClock, log: EventLog, on_demand: bool
 ) -> Report:
-    return await _Run(seed, operations, chance, virtual, log).run()  # its parts want a running loop
+    return await _Run(
+        seed, operations, chance, virtual, log, on_demand=on_demand
+    ).run()  # its parts want a running loop
 
 
 class _Run:
     """Owner of one run's region and history."""
 
     def __init__(
-        self, seed: int, operations: int, chance: random.Random, virtual: VirtualClock, log: EventLog
+        self,
+        seed: int,
+        operations: int,
+        chance: random.Random,
+        virtual: VirtualClock,
+        log: EventLog,
+        *,
+        on_demand: bool,
     ) -> None:
         self._seed = seed
         self._operations = operations
         self._chance = chance
         self._virtual = virtual
         self._log = log
-        self._cloud = Cloud(virtual, log, chance, hosts=HOSTS)
-        self._drawn = Operations(self._cloud, random.Random(chance.random()))
+        bounds = FEW_PORTS if on_demand else OnDemandBounds()
+        self._cloud = Cloud(virtual, log, chance, hosts=HOSTS, on_demand=bounds)
+        self._drawn = Operations(self._cloud, random.Random(chance.random()), asks=on_demand)
         self._outcomes: Counter[str] = Counter()
         self._trace = hashlib.blake2b(digest_size=8)
         self._in_flight: set[asyncio.Task[None]] = set()

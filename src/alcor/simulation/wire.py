@@ -15,7 +15,7 @@ from alcor.model.ids import HostId
 DELAY_MAX_S = 0.2
 _DUPLICATED, _SWAPPED, _REPLAYED = 0.05, 0.05, 0.02
 _REMEMBERED = 32  # updates of earlier moments, for each host
-_REPEATABLE = frozenset({b"update", b"ack", b"plugs", b"beat"})
+_REPEATABLE = frozenset({b"update", b"ack", b"plugs", b"beat", b"ask", b"unknown"})
 _SWAPPABLE = frozenset({b"update", b"ack"})
 _TRUE = 0xC3  # msgpack
 
@@ -66,6 +66,8 @@ class Network:
     def carry(self, lane: "_Lane", frame: bytes) -> None:
         """Put a frame on its way, and what goes wrong with it."""
         kind = _kind(frame)
+        if kind in (b"ask", b"unknown"):
+            self.counts[f"{kind.decode()}_sent"] += 1
         draw = self._chance.random() if self.faulty and kind in _REPEATABLE else 1.0
         if draw < _SWAPPED and kind in _SWAPPABLE and not _is_complete(kind, frame):
             self.counts["swapped"] += lane.put_before_last(frame, self.delay_s())
