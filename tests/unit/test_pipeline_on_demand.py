@@ -1,0 +1,99 @@
+"""Flows of on-demand networks: change by change as after a fresh start, and only there packets ask."""
+
+import random
+
+import msgspec
+
+from alcor.contracts.data_plane import HostFacts
+from alcor.data_plane.pipeline.flow import ToAgent
+from alcor.data_plane.pipeline.program import FlowProgram
+from alcor.data_plane.pipeline.unknown import ASKING_TABLES
+from alcor.model.goal_state import (
+    HostState,
+    NetworkChange,
+    NetworkEntry,
+    Placement,
+    SectionUpdate,
+    SubnetEntry,
+    apply_change,
+    empty_section_for,
+    network_key,
+)
+from alcor.model.ids import HostId, NetworkId, PortId, SubnetId, Vni
+from alcor.model.version import Version
+
+FACTS = HostFacts(HostId("h"), bytes([172, 16, 0, 1]), 0x02AC10000001)
+KEY = network_key("n")
+
+
+def asking(program: FlowProgram) -> set[int]:
+    """Name the tables in which packets of unknown addresses go to the agent."""
+    return {
+        key.table
+        for key, flow in program.flows.items()
+        if key.table in ASKING_TABLES and ToAgent() in flow.actions
+    }
+
+
+def subnet(number: int) -> SubnetEntry:
+    return SubnetEntry(SubnetId(f"s{number}"), (bytes([10, number, 0, 0]), 16), None, True, (), ())
+
+
+def drawn_change(chance: random.Random) -> NetworkChange:
+    entry = NetworkEntry(NetworkId("n"), Vni(7), 1450, chance.random() < 0.8, chance.random() < 0.5)
+    number = chance.randrange(4)
+    placement = Placement(
+        PortId(f"p{number}"),
+        0x0200 + number,
+        (bytes([10, number, 0, 9]),),
+        bytes([172, 16, 0, chance.randrange(1, 4)]),
+    )
+    return chance.choice(
+        (
+            NetworkChange(network=entry),
+            NetworkChange(set_subnets=(subnet(number),)),
+            NetworkChange(gone_subnets=(SubnetId(f"s{number}"),)),
+            NetworkChange(set_placements=(placement,)),
+            NetworkChange(gone_placements=(placement.port_id,)),
+        )
+    )
+
+
+def test_changes_end_as_a_fresh_start_does_and_asking_follows_the_flag() -> None:
+    seen = set()
+    for seed in range(30):
+        chance = random.Random(seed)
+        program, state = FlowProgram(FACTS, 1), HostState()
+        first = NetworkChange(network=NetworkEntry(NetworkId("n"), Vni(7), 1450, True))
+        state.sections[KEY] = empty_section_for(first)
+        for number, change in enumerate([first, *(drawn_change(chance) for _ in range(40))], start=1):
+            apply_change(state.sections[KEY], change)
+            base = Version(1, number - 1) if number > 1 else None
+            state.versions[KEY] = Version(1, number)
+            program.change(state, [SectionUpdate(KEY, base, Version(1, number), change)])
+            fresh = FlowProgram(FACTS, 1)
+            fresh.replace(state)
+            assert dict(program.flows) == dict(fresh.flows)
+            section = state.sections[KEY]
+            network = section.network
+            asks = network.on_demand and network.admin_state_up and bool(section.subnets)
+            assert asking(program) == (ASKING_TABLES if asks else set())
+            seen.add(asks)
+    assert seen == {True, False}
+
+
+def test_the_address_that_arp_is_answered_with_is_found_by_its_address() -> None:
+    program, state = FlowProgram(FACTS, 1), HostState()
+    entry = NetworkEntry(NetworkId("n"), Vni(7), 1450, True, True)
+    placement = Placement(PortId("p"), 0xABCD, (bytes([10, 0, 0, 9]),), bytes([172, 16, 0, 2]))
+    change = NetworkChange(network=entry, set_subnets=(subnet(0),), set_placements=(placement,))
+    state.sections[KEY] = empty_section_for(change)
+    apply_change(state.sections[KEY], change)
+    program.replace(state)
+    assert program.mac_of(7, 0x0A000009) == 0xABCD
+    assert program.mac_of(7, 0x0A000008) is None
+    assert program.mac_of(8, 0x0A000009) is None, "an address of another network is another address (law 8)"
+    down = msgspec.structs.replace(entry, admin_state_up=False)
+    apply_change(state.sections[KEY], NetworkChange(network=down))
+    program.change(state, [SectionUpdate(KEY, Version(1, 1), Version(1, 2), NetworkChange(network=down))])
+    assert program.mac_of(7, 0x0A000009) is None
