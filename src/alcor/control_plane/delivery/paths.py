@@ -13,6 +13,8 @@ from alcor.model.ids import HostId
 HostSession: TypeAlias = HostStream | HostQueue
 
 _NOTHING_ASKED = Asked(is_fast=False, hosts=1)
+_IRRELEVANT = Place(None)  # while there is a stream; a change may concern ten thousand hosts
+_DOWN, _UP = StreamState(is_up=False), StreamState(is_up=True)
 _NEVER_SEEN = Choice("none", "Its agent has not been heard since the controller started.")
 
 
@@ -33,8 +35,9 @@ class Paths:
     def choose(self, host: HostId, asked: Asked = _NOTHING_ASKED) -> Choice:
         """Choose for what is asked, and keep the choice with its reason. O(1)."""
         session = self._sessions.get(host)
-        choice = path_choice.choose(asked, _stream(session), self._place(host, session))
-        self._choices[host] = choice
+        stream = _stream(session)
+        place = _IRRELEVANT if stream.is_up else self._place(host, session)
+        choice = self._choices[host] = path_choice.choose(asked, stream, place)
         return choice
 
     def choice(self, host: HostId) -> Choice:
@@ -67,5 +70,7 @@ class Paths:
 
 def _stream(session: HostSession | None) -> StreamState:
     if not isinstance(session, HostStream):
-        return StreamState(is_up=False)
+        return _DOWN
+    if not session.rescuer and not session.is_congested:
+        return _UP
     return StreamState(True, session.is_congested, session.rescuer)
