@@ -89,12 +89,26 @@ async def test_a_block_is_exhausted_until_one_of_its_addresses_is_released(pair:
     await store.commit(write(inserts=RecordSet(subnets=(it,), ports=ports)))
     await leases.lease_new(it.id, "a", first_ips=[ip(0), ip(16)], until=FAR)
     assert sorted(await leases.claimed(it.id, ranges=[(ip(0), ip(2)), (ip(3), ip(9))])) == [ip(2), ip(3)]
-    assert await leases.exhaust(it.id, "b", seats={ip(0): [ip(2), ip(3)]}) == []
-    assert await leases.exhaust(it.id, "a", seats={ip(0): [ip(2), ip(3)], ip(16): [ip(17)]}) == [ip(0)]
+    assert await leases.exhaust(it.id, "b", seats={ip(0): [ip(2), ip(3)]}, revision_number=0) == []
+    assert await leases.exhaust(
+        it.id, "a", seats={ip(0): [ip(2), ip(3)], ip(16): [ip(17)]}, revision_number=0
+    ) == [ip(0)]
     spans = [(ip(0), ip(16))]
     assert await leases.lease_known(it.id, "b", spans=spans, count=9, until=FAR, now=5) == []
     await store.commit(write(deletes=RecordSet(ports=ports[:1])))
     assert await leases.lease_known(it.id, "b", spans=spans, count=9, until=FAR, now=5) == [ip(0)]
+
+
+async def test_a_block_is_not_exhausted_by_the_pools_of_an_older_subnet(pair: Pair) -> None:
+    store, leases = pair
+    it = subnet(1)
+    (port,) = ports_of(it, [ip(2)])
+    await store.commit(write(inserts=RecordSet(subnets=(it,), ports=(port,))))
+    await leases.lease_new(it.id, "a", first_ips=[ip(0)], until=FAR)
+    wider = msgspec.structs.replace(it, pools=((ip(2), ip(3)),), revision_number=1)
+    await store.commit(write(updates=RecordSet(subnets=(wider,))))
+    assert await leases.exhaust(it.id, "a", seats={ip(0): [ip(2)]}, revision_number=0) == []
+    assert [block.exhausted for block in await leases.blocks(it.id)] == [False]
 
 
 async def test_an_update_that_releases_an_address_reopens_its_block(pair: Pair) -> None:
@@ -103,7 +117,7 @@ async def test_an_update_that_releases_an_address_reopens_its_block(pair: Pair) 
     (port,) = ports_of(it, [ip(2)])
     await store.commit(write(inserts=RecordSet(subnets=(it,), ports=(port,))))
     await leases.lease_new(it.id, "a", first_ips=[ip(0)], until=FAR)
-    assert await leases.exhaust(it.id, "a", seats={ip(0): [ip(2)]}) == [ip(0)]
+    assert await leases.exhaust(it.id, "a", seats={ip(0): [ip(2)]}, revision_number=0) == [ip(0)]
     moved = msgspec.structs.replace(port, fixed_ips=(FixedIp(it.id, ip(99)),), revision_number=1)
     await store.commit(write(updates=RecordSet(ports=(moved,))))
     assert [block.exhausted for block in await leases.blocks(it.id)] == [False]

@@ -8,6 +8,7 @@ import msgspec
 
 from alcor.contracts.memory_store import MemoryStore
 from alcor.contracts.store import BlockState, Change
+from alcor.model.records import Subnet
 
 
 class MemoryBlockLeases:
@@ -71,9 +72,11 @@ class MemoryBlockLeases:
             self._blocks[subnet_id][block.first_ip] = msgspec.structs.replace(block, until=0)
 
     async def exhaust(
-        self, subnet_id: str, holder: str, *, seats: Mapping[bytes, Sequence[bytes]]
+        self, subnet_id: str, holder: str, *, seats: Mapping[bytes, Sequence[bytes]], revision_number: int
     ) -> list[bytes]:
         await asyncio.sleep(0)  # as a server, which answers later
+        if self._store.revision_number(Subnet, subnet_id) not in (None, revision_number):
+            return []
         full = [
             block
             for block in self._mine(subnet_id, holder, list(seats))

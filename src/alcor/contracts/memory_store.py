@@ -109,6 +109,11 @@ class MemoryStore:
         """Give the id of the record that holds a unique value."""
         return self._claims.get(claim)
 
+    def revision_number(self, kind: type[AnyRecord], record_id: str) -> int | None:
+        """Give a record's revision number; None when it is not there."""
+        record = self._records[kind].get(record_id)
+        return record.revision_number if record is not None else None
+
     def _of(self, kind: type[R]) -> dict[str, R]:
         return self._records[kind]  # type: ignore[return-value]  # keyed by the kind
 

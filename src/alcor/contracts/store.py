@@ -229,9 +229,12 @@ class BlockLeases(Protocol):
         ...
 
     async def exhaust(
-        self, subnet_id: str, holder: str, *, seats: Mapping[bytes, Sequence[bytes]]
+        self, subnet_id: str, holder: str, *, seats: Mapping[bytes, Sequence[bytes]], revision_number: int
     ) -> list[bytes]:
-        """Mark the holder's blocks whose seats (what may be given) are all claimed; end their leases."""
+        """Mark the holder's blocks whose seats (what may be given) are all claimed; end their leases.
+
+        `revision_number`: of the subnet whose pools the seats are from. Nothing is marked by an older one.
+        """
         ...
 
     async def claimed(self, subnet_id: str, *, ranges: Sequence[tuple[bytes, bytes]]) -> list[bytes]:

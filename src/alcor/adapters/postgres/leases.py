@@ -47,7 +47,7 @@ WHERE b.subnet_id = $1 AND b.holder = $2 AND b.until > 0 AND b.first_ip = ANY($3
     SELECT 1 FROM unnest($3::bytea[], $4::bytea[]) AS seat(first_ip, ip)
     WHERE seat.first_ip = b.first_ip
     AND NOT EXISTS (SELECT 1 FROM addresses a WHERE a.subnet_id = $1 AND a.ip = seat.ip)
-)
+) AND NOT EXISTS (SELECT 1 FROM subnets s WHERE s.id = $1 AND s.revision_number <> $5)
 RETURNING b.first_ip
 """
 _CLAIMED = """
@@ -93,7 +93,7 @@ class PostgresBlockLeases:
         await self._fetch(_RENEW, subnet_id, holder, 0, list(first_ips))
 
     async def exhaust(
-        self, subnet_id: str, holder: str, *, seats: Mapping[bytes, Sequence[bytes]]
+        self, subnet_id: str, holder: str, *, seats: Mapping[bytes, Sequence[bytes]], revision_number: int
     ) -> list[bytes]:
         pairs = [(first_ip, ip) for first_ip, ips in seats.items() for ip in ips]
 
@@ -102,7 +102,12 @@ class PostgresBlockLeases:
                 # From here on no commit can release an address unseen (transaction.py).
                 await session.execute("UPDATE partition SET revision = revision WHERE id = 1")
                 found: list[asyncpg.Record] = await session.fetch(
-                    _EXHAUST, subnet_id, holder, [first_ip for first_ip, _ in pairs], [ip for _, ip in pairs]
+                    _EXHAUST,
+                    subnet_id,
+                    holder,
+                    [first_ip for first_ip, _ in pairs],
+                    [ip for _, ip in pairs],
+                    revision_number,
                 )
                 return found
 

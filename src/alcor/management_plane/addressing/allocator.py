@@ -100,6 +100,7 @@ class LeasedAllocator:
             state = _Subnet(subnet, plan, self._leases, self._clock, self._holder)
         elif state.plan is not plan:
             state.replan(subnet, plan)
+        state.revision_number = subnet.revision_number
         self._subnets[subnet.id] = state  # last: used most lately
         if len(self._subnets) > SUBNETS_MAX:
             oldest = self._subnets.pop(next(iter(self._subnets)))
@@ -127,6 +128,7 @@ class _Subnet:
         self.wanted = 0  # addresses that callers wait for
         self.given: dict[bytes, float] = {}  # under way: address -> when; insertion order is time order
         self.was_picked_since_refill = False
+        self.revision_number = subnet.revision_number
         self._id = subnet.id
         self._made_from = (subnet.pools, subnet.gateway_ip)
         self._leases = leases
@@ -279,7 +281,10 @@ class _Subnet:
         """Give up blocks that are all claimed; find what others released in those that are not."""
         spent = {ip: self.plan.seats(ip) for ip, block in self._blocks.items() if not block.free}
         if spent:
-            for first_ip in await self._leases.exhaust(self._id, self._holder, seats=spent):
+            exhausted = await self._leases.exhaust(
+                self._id, self._holder, seats=spent, revision_number=self.revision_number
+            )
+            for first_ip in exhausted:
                 self._blocks.pop(first_ip, None)
                 del spent[first_ip]
             await self._read([ip for ip in spent if ip in self._blocks])
