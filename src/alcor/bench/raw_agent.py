@@ -1,11 +1,13 @@
 """The cheapest agent there can be: it answers everything at once, and counts what it is sent."""
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
 
 from alcor.adapters import stream
 from alcor.contracts.agent_channel import (
+    BEAT_S,
     PROTOCOL,
     Acknowledgement,
     Ask,
@@ -42,6 +44,8 @@ class RawAgent:
         self.sections: list[SectionUpdate] = []  # of the last update
         self._channel = channel
         self._asks = 0
+        self._beats = 0
+        self._timer = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
     @classmethod
     async def connect(cls, url: str, host: str, vtep: bytes) -> "RawAgent":
@@ -70,8 +74,6 @@ class RawAgent:
                 raise errors.Unavailable(f"the controller says farewell: {reason}", retry_after_s=1)
             case Unknown(wants=wants):
                 raise errors.Broken(f"{len(wants)} addresses are unknown that are there")
-            case Beat(number=number):
-                self._send(Beat(number))
             case _:
                 pass
         return False
@@ -86,7 +88,14 @@ class RawAgent:
 
     def close(self) -> None:
         """End the stream."""
+        self._timer.cancel()
         self._channel.close("the benchmark ends")
+
+    def _beat(self) -> None:
+        """Be heard, also while nobody reads here: a silent agent is taken for gone."""
+        self._beats += 1
+        self._send(Beat(self._beats))
+        self._timer = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
     def _answer(self, number: int, sections: Sequence[SectionUpdate]) -> None:
         self.sections = list(sections)
