@@ -3,6 +3,7 @@
 import os
 
 from hypothesis import settings
+
 from postgres_fixture import postgres_dsn, postgres_server, postgres_store
 
 __all__ = ["postgres_dsn", "postgres_server", "postgres_store"]
