@@ -198,10 +198,10 @@ async def test_a_full_queue_is_said_in_words_and_loses_nothing(tmp_path: Path) -
             await scene.all_hold_the_full_compilation(hosts)
 
 
-async def test_a_host_that_was_cut_off_finds_the_newest_at_the_queue(tmp_path: Path) -> None:
-    async with scene_in(tmp_path) as scene, scene.hosts(with_stream=False) as hosts:
+async def test_the_queue_keeps_the_last_value_of_each_section_only(tmp_path: Path) -> None:
+    async with scene_in(tmp_path) as scene, scene.hosts(with_stream=False):
         assert await scene.controller.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
-        assert hosts.queue is not None
+        assert await scene.controller.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
         frames = await _frames_kept(scene, NAMES[0])
         assert len(frames) == len(compile_full(scene.controller.region, NAMES[0]))  # the last of each section
 
@@ -251,3 +251,19 @@ def _kill(nats: EmbeddedNats) -> None:
     assert nats._server is not None
     nats._server.kill()
     nats._server.wait()
+
+
+async def test_a_receipt_names_the_queue_for_hosts_that_are_away(tmp_path: Path) -> None:
+    async with scene_in(tmp_path) as scene:
+        async with scene.hosts(with_stream=False):
+            assert await scene.controller.wait_revision(await scene.add_ports(4), timeout_s=WAIT_S)
+        await eventually(lambda: not any(status.alive for status in scene.controller.hosts()))
+        revision = await scene.add_ports(4)
+        await eventually(lambda: scene.controller.receipt(revision) is not None)
+        receipt = scene.controller.receipt(revision)
+        assert receipt is not None
+        assert {(part.state, part.path) for part in receipt.hosts} == {("unreachable", "queue")}
+        assert "until it is back" in scene.reason(NAMES[0])
+        async with scene.hosts(with_stream=False) as hosts:
+            assert await scene.controller.wait_revision(revision, timeout_s=WAIT_S)
+            await scene.all_hold_the_full_compilation(hosts)

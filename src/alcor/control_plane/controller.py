@@ -185,6 +185,7 @@ class Controller:
                 stream.offer(change.revision, given)
                 dirty.append(stream)
             elif self._queue_path is not None:
+                self._ledger.kept_by(change.revision, host_id, choice.path)
                 self._queue_path.keep(host_id, change.revision, given, publish=choice.path == "queue")
         for host_id, section in self.look_ups.came(change.puts.ports):
             stream = self._streams.get(host_id)

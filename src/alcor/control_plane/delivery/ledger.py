@@ -128,6 +128,10 @@ class Ledger:
         if len(self._receipts) > self._receipts_max:
             self._forget(next(iter(self._receipts)))
 
+    def kept_by(self, revision: int, host_id: HostId, path: PathName) -> None:
+        """Note which path keeps a revision for a host that is not heard."""
+        self._receipts[revision].parts[host_id].path = path
+
     def sent(self, host_id: HostId, number: int, sections: Iterable[Sent]) -> None:
         """Note an update under way."""
         account = self._hosts[host_id]
@@ -206,7 +210,9 @@ class Ledger:
             return HostReceipt(host_id, progress, took_ms, path=part.path)
         account = self._hosts.get(host_id)
         if account is None or not account.alive:
-            return HostReceipt(host_id, "unreachable", None, "the host's agent is not connected", "none")
+            return HostReceipt(
+                host_id, "unreachable", None, "the host's agent is not connected", part.path or "none"
+            )
         if part.refusal:
             return HostReceipt(host_id, "refused", None, part.refusal, account.path)
         return HostReceipt(host_id, "pending", None, path=account.path)

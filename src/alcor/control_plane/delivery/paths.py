@@ -53,8 +53,11 @@ class Paths:
             return {"fast": fast, "queue": "none in this region"}
         if not place.queue.is_up or place.queue.is_full:
             return {"fast": fast, "queue": place.queue.reason}
-        if place.is_heard:
-            return {"fast": fast, "queue": "up: the host answers there"}
+        if isinstance(session, HostQueue):
+            too_large = f", but {len(session.too_large)} sections are too large for it" * bool(
+                session.too_large
+            )
+            return {"fast": fast, "queue": f"up: the host answers there{too_large}"}
         return {
             "fast": fast,
             "queue": "up: the host listens there" if place.is_offered else "up, not used by it",
