@@ -68,7 +68,7 @@ async def test_hosts_beyond_the_limit_wait_welcomed_and_all_are_synchronised(sto
     for each in agents:
         each.mute = True  # nobody answers: so nobody's turn ends
         each.connect(controller)
-    await until(lambda: controller.resync().away == 0 and controller.resync().hosts == HOSTS)
+    await until(lambda: controller.resync().hosts == HOSTS and controller.resync().waiting == HOSTS - LIMIT)
     now = controller.resync()
     assert (now.waiting, now.synchronising, now.done) == (HOSTS - LIMIT, LIMIT, 0)
     assert now.networks_complete == 0 < now.networks == 1
@@ -90,6 +90,23 @@ async def test_hosts_beyond_the_limit_wait_welcomed_and_all_are_synchronised(sto
         assert each.held() == compile_full(controller.region, each.host)
         await each.disconnect()
     assert controller.resync().away == HOSTS
+
+
+async def test_all_are_welcomed_before_the_second_of_them_is_synchronised(store, controller) -> None:
+    await fill(store)
+    agents = [agent(number) for number in range(HOSTS)]
+    for each in agents:
+        each.connect(controller)
+    await until(lambda: controller.resync().done == HOSTS)
+    for each in agents:
+        await each.disconnect()
+    for each in agents:  # introduced already: nothing is committed now
+        each.connect(controller)
+    while controller.resync().done == 0:  # noqa: ASYNC110 - each turn of the loop counts
+        await asyncio.sleep(0)
+    assert controller.resync().away == 0
+    for each in agents:
+        await each.disconnect()
 
 
 async def test_a_change_while_a_host_waits_reaches_it_with_its_turn(store, controller) -> None:
@@ -120,9 +137,11 @@ async def test_hosts_of_tenants_with_priority_are_synchronised_first(store, cont
     await commit(store, networks=(theirs,), subnets=(subnet(2),))
     await commit(store, ports=tuple(port(n + 1, name(n), net=2 if n == 30 else 1) for n in range(HOSTS)))
     agents = [agent(number) for number in range(HOSTS)]
-    for each in agents:
+    for number, each in enumerate(agents):
         each.mute = True
         each.connect(controller)
+        if number < LIMIT:
+            await until(lambda wanted=number + 1: controller.resync().synchronising == wanted)
     await until(lambda: controller.resync().waiting == HOSTS - LIMIT)
     assert agents[30].updates == []
     await agents[0].disconnect()

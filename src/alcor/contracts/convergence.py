@@ -138,7 +138,7 @@ class Convergence(Protocol):
         ...
 
     def resync(self) -> ResyncProgress:
-        """Tell how far the region's restart is. O(sections of all hosts): for people who ask."""
+        """Tell how far the region's restart is. O(hosts, networks and what is left): for who asks."""
         ...
 
     def resync_networks(self) -> list[NetworkProgress]:

@@ -207,6 +207,8 @@ class Controller:
             speaker = hello.rescuer or hello.host
             if certified is not None and certified != speaker:
                 raise errors.Invalid(f"the certificate names '{certified}', Hello names '{speaker}'")
+            if channel.close_reason is not None:
+                return  # it gave up waiting: what it said is not worth our time
             stream = await self._welcome(hello, channel)
             await self._follow(stream)
         except errors.AlcorError as error:

@@ -23,6 +23,8 @@ from alcor.contracts.agent_channel import (
 from alcor.host_agent.settings import AgentTiming
 from alcor.model.ids import HostId
 
+UNWELCOMED_PATIENCE = 3  # times the silence that ends a stream
+
 Other: TypeAlias = Welcome | Unknown | Rescue | RescueEnd  # what the agent acts on at once
 OnUpdate = Callable[[Update, bytes], Awaitable[None]]
 OnOther = Callable[[Other], None]
@@ -106,7 +108,9 @@ class Session:
     def _tick(self) -> None:
         if self.introduced:
             self._quiet_turns += not self._busy
-            if self._quiet_turns * self._timing.beat_s > self._timing.silence_s:
+            # A controller that all come back to at once is slow to welcome: coming again makes it slower.
+            patience = 1 if self.welcomed else UNWELCOMED_PATIENCE
+            if self._quiet_turns * self._timing.beat_s > patience * self._timing.silence_s:
                 self.close("the controller is silent")
                 return
             self._beats += 1

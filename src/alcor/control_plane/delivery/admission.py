@@ -4,6 +4,8 @@ A host that waits has its Welcome and hears beats, and forwards what it holds: i
 its turn, so that no change overtakes what it needs with it.
 """
 
+import asyncio
+
 from alcor.contracts.agent_channel import Hello
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.delivery.paths import HostSession
@@ -28,6 +30,7 @@ class Admission:
         self._clock = clock
         self._schedule = ResyncSchedule(limits)
         self._sessions: dict[HostId, HostSession] = {}  # that are not synchronised
+        self._is_due = False  # somebody is about to be admitted
         self.done: set[HostId] = set()
 
     @property
@@ -80,10 +83,23 @@ class Admission:
         self._admit()
 
     def _admit(self) -> None:
-        while (host := self._schedule.admit(self._clock.monotonic_s())) is not None:
+        """Let the next hosts begin, one in each turn of the loop: meanwhile others are heard and welcomed.
+
+        Were they not, those that come back all at once would give up waiting and come again, for ever.
+        """
+        if not self._is_due and self._schedule.waiting:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._admit_one)
+
+    def _admit_one(self) -> None:
+        self._is_due = False
+        host = self._schedule.admit(self._clock.monotonic_s())
+        if host is not None:
             session = self._sessions[host]
             session.may_send = True
-            session.flush()
+            if session.channel.close_reason is None:  # else it leaves in a moment
+                session.flush()
+            self._admit()
 
     def _size(self, host: HostId, held: set[SectionKey]) -> int:
         """Estimate the bytes to send: whole what is not held; what is held is taken for equal."""

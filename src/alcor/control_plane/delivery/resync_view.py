@@ -6,7 +6,7 @@ from alcor.contracts.convergence import NetworkProgress, ResyncProgress
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.delivery.admission import Admission
 from alcor.control_plane.delivery.paths import HostSession
-from alcor.control_plane.region import Region
+from alcor.control_plane.region import NetworkNode, Region
 from alcor.model.ids import HostId, NetworkId
 
 _NETWORK = "network:"
@@ -28,9 +28,16 @@ class ResyncView:
         self._admission = admission
 
     def summary(self, epoch: int) -> ResyncProgress:
-        """Add up the region. O(sections of all hosts)."""
+        """Add up the region. O(hosts + networks + sections of hosts that are not done)."""
         introduced = [host for host, node in self._region.hosts.items() if node.record is not None]
-        networks = self._networks()
+        networks = sum(map(self._is_held, self._region.networks.values()))
+        incomplete = {
+            key
+            for host, wanted in self._interest.wanted.items()
+            if host not in self._admission.done
+            for key in wanted
+            if key.startswith(_NETWORK)
+        }
         return ResyncProgress(
             epoch=epoch,
             hosts=len(introduced),
@@ -38,8 +45,8 @@ class ResyncView:
             waiting=self._admission.waiting,
             synchronising=self._admission.synchronising,
             done=len(self._admission.done),
-            networks=len(networks),
-            networks_complete=sum(hosts == done for hosts, done in networks.values()),
+            networks=networks,
+            networks_complete=networks - len(incomplete),
             bytes_left=self._admission.bytes_left,
         )
 
@@ -49,6 +56,11 @@ class ResyncView:
             NetworkProgress(NetworkId(key.removeprefix(_NETWORK)), hosts, done)
             for key, (hosts, done) in sorted(self._networks().items())
         ]
+
+    def _is_held(self, node: NetworkNode) -> bool:
+        if node.hosts or not node.routers:
+            return bool(node.hosts)
+        return any(self._region.networks[id_].hosts for id_ in self._region.domain(node.id))
 
     def _networks(self) -> dict[str, tuple[int, int]]:
         hosts: dict[str, int] = {}
