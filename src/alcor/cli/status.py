@@ -8,24 +8,28 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from alcor.cli import options
+from alcor.cli import options, restart
 from alcor.client.api import ApiClient
 
 
 @click.command("status")
 @options.url
 @options.as_json
-def command(url: str, as_json: bool) -> None:
+@click.option("--watch", is_flag=True, help="Follow a restart until every host is synchronised.")
+def command(url: str, as_json: bool, watch: bool) -> None:
     """Show the region's state; exit status 1 when a host is not alive or not in force."""
-    hosts = asyncio.run(_read(url))
+    console = Console()
+    hosts, resync = asyncio.run(_read(url, console if watch and not as_json else None))
     summary = summarise(hosts)
     if as_json:
-        click.echo(msgspec.json.encode(summary))
+        click.echo(msgspec.json.encode({**summary, "resync": resync}))
     else:
+        if not watch and not restart.is_complete(resync):
+            restart.show(console, resync)
         table = Table(show_header=False, box=None)
         for name, value in summary.items():
             table.add_row(name.replace("_", " "), str(value))
-        Console().print(table)
+        console.print(table)
     if summary["hosts_alive"] < summary["hosts"] or summary["sections_pending"]:
         raise click.exceptions.Exit(1)
 
@@ -42,7 +46,10 @@ def summarise(hosts: list[dict[str, Any]]) -> dict[str, int]:
     }
 
 
-async def _read(url: str) -> list[dict[str, Any]]:
+async def _read(url: str, watch_on: Console | None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     async with ApiClient(url) as api:
+        if watch_on is not None:
+            await restart.watch(watch_on, api)
+        resync: dict[str, Any] = (await api.get("/v2.0/resync"))["resync"]
         hosts: list[dict[str, Any]] = (await api.get("/v2.0/hosts"))["hosts"]
-        return hosts
+        return hosts, resync
