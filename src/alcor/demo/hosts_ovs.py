@@ -24,6 +24,7 @@ from alcor.model import errors
 from alcor.model.addressing import mac_from_text
 
 FIRST_PING_TIMEOUT_S = 20.0
+HOLD_TRIES = 3
 GUESTS_AT_ONCE = 8
 T = TypeVar("T")
 
@@ -94,8 +95,11 @@ class OvsHosts:
     async def hold(self, source: Endpoint, target: Endpoint, port: int) -> Callable[[], Awaitable[bool]]:
         """Open a TCP connection; the result asks whether it carries a word there and back. Raises Broken."""
         namespace = self._workloads[source.port_id].namespace
-        held = await self._in_lab(self._lab.inside.hold, namespace, target.ip, port)
-        if held is None:
+        for _ in range(HOLD_TRIES):
+            held = await self._in_lab(self._lab.inside.hold, namespace, target.ip, port)
+            if held is not None:
+                break
+        else:
             raise errors.Broken(f"{source.ip} does not reach {target.ip} by TCP")
         return lambda: self._in_lab(self._lab.inside.talk, held, timeout_s=3.0)
 

@@ -8,11 +8,20 @@ from alcor.demo.results import Packets
 from alcor.demo.scenario import Endpoint
 
 
-async def attempt_all(hosts: DemoHosts, endpoints: Sequence[Endpoint]) -> Packets:
-    """Try all of them with each other."""
+async def attempt_all(hosts: DemoHosts, endpoints: Sequence[Endpoint], *, rounds: int = 1) -> Packets:
+    """Try all of them with each other; what must reach and does not has so many rounds.
+
+    More than one round is for moments in which agents start: on a busy machine they take the processor from
+    the switches. What must be refused is never tried again.
+    """
     attempts = list(scenario.attempts(endpoints))
     expected = [scenario.may_reach(attempt) for attempt in attempts]
     seen = await hosts.attempt(attempts)
+    for _ in range(rounds - 1):
+        missed = [index for index, wanted in enumerate(expected) if wanted and not seen[index]]
+        answers = await hosts.attempt([attempts[index] for index in missed]) if missed else []
+        for index, answer in zip(missed, answers, strict=True):
+            seen[index] = answer
     outcomes = list(zip(attempts, expected, seen, strict=True))
     wrong = tuple(
         f"{attempt.words}: {'must reach but does not' if wanted else 'must be refused but arrives'}"
