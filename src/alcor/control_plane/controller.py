@@ -433,6 +433,8 @@ class Controller:
                 now_s = self._clock.monotonic_s()
                 was_held_up = watch.was_held_up(now_s)
                 for stream in streams[part::BEAT_PARTS]:
+                    if self._streams.get(stream.host) is not stream:
+                        continue  # it ended between two parts
                     if not stream.channel.beat_at_s:
                         stream.beat(beat)
                     elif stream.channel.beat_at_s > stream.last_heard_s:

@@ -11,9 +11,7 @@ class AgentTiming(msgspec.Struct, frozen=True, kw_only=True):
     beat_s: float = BEAT_S
     silence_s: float = SILENCE_S
     reconnect_min_s: float = 0.1
-    reconnect_max_s: float = (
-        2.0  # ten thousand agents make 8,000 attempts a second, spread out
-    )
+    reconnect_max_s: float = 2.0  # ten thousand agents make 8,000 attempts a second, spread out
     refused_retry_s: float = 10.0
     refused_retry_min_s: float = 1.0  # with the next change, but a big refused section not with each of them
     data_plane_retry_s: float = 1.0
