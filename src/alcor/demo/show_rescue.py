@@ -19,6 +19,7 @@ from alcor.demo.results import Packets
 from alcor.demo.scenario import Endpoint
 from alcor.demo.stage import Stage
 from alcor.model import errors
+from alcor.runtime.clock import SystemClock
 
 NEW_PORTS = 12  # both tenants, subnets and all groups
 OTHERS = 8  # workloads that are there already, tried against the new ones
@@ -36,6 +37,7 @@ class Rescue(msgspec.Struct, frozen=True):
     first_ping_ms: float
     lost_packets_of_established: int
     packets_of_established: int
+    lost_after_ms: tuple[int, ...]  # from the kill, each of them
     took_over_ms: float  # from the start of the agent
     rescuer: str
     new_ports: int
@@ -53,7 +55,7 @@ async def show(stage: Stage) -> Rescue:
     stream = await hosts.ping_stream(source, target, interval_s=PING_INTERVAL_S)
     try:
         talks = await hosts.hold(source, target, scenario.WEB_PORT)
-        killed = time.perf_counter()
+        killed, killed_at_ms = time.perf_counter(), SystemClock().now_us() // 1000
         await hosts.kill_agent(victim)
         watch = asyncio.create_task(_watch(stage.api.url, victim, killed))
         new = await _new_ports(stage, victim, NEW_PORTS)
@@ -79,6 +81,7 @@ async def show(stage: Stage) -> Rescue:
         first_ping_ms=round(plug.first_ping_min_ms, 1),
         lost_packets_of_established=counted.lost,
         packets_of_established=counted.sent,
+        lost_after_ms=tuple(at_ms - killed_at_ms for at_ms in counted.lost_at_ms),
         took_over_ms=round(took_over_ms, 1),
         rescuer=rescuer,
         new_ports=len(new),

@@ -26,10 +26,14 @@ _ECHO_REPLY, _ECHO_REQUEST = 0, 8
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """How many pings were sent, and how many of them nobody answered."""
+    """How many pings were sent, and which of them nobody answered: milliseconds since 1970 UTC."""
 
     sent: int
-    lost: int
+    lost_at_ms: tuple[int, ...]
+
+    @property
+    def lost(self) -> int:
+        return len(self.lost_at_ms)
 
 
 class PingStream:
@@ -70,7 +74,7 @@ def _stream(namespace: str, address: str, interval_s: float) -> None:
     signal.signal(signal.SIGTERM, tell)
     enter(namespace)
     identifier = os.getpid() & 0xFFFF
-    open_ones: set[int] = set()
+    open_ones: dict[int, int] = {}
     sent = 0
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as sock:
         sock.setblocking(False)
@@ -83,11 +87,11 @@ def _stream(namespace: str, address: str, interval_s: float) -> None:
             if end is None and now >= due:
                 due += interval_s
                 sent = sent % 0xFFFF + 1
-                open_ones.add(sent)
+                open_ones[sent] = time.time_ns() // 1_000_000
                 _send(sock, address, identifier, sent)
             select.select([sock], [], [], max(0.0, min(due - now, interval_s)))
             _receive(sock, address, identifier, open_ones)
-    print(json.dumps({"sent": sent, "lost": len(open_ones)}))
+    print(json.dumps({"sent": sent, "lost_at_ms": list(open_ones.values())}))
 
 
 def _send(sock: socket.socket, address: str, identifier: int, number: int) -> None:
@@ -99,7 +103,7 @@ def _send(sock: socket.socket, address: str, identifier: int, number: int) -> No
         return  # nobody answers it then, and it counts as lost
 
 
-def _receive(sock: socket.socket, address: str, identifier: int, open_ones: set[int]) -> None:
+def _receive(sock: socket.socket, address: str, identifier: int, open_ones: dict[int, int]) -> None:
     while True:
         try:
             packet, (source, _) = sock.recvfrom(2048)
@@ -109,7 +113,7 @@ def _receive(sock: socket.socket, address: str, identifier: int, open_ones: set[
         if len(packet) >= start + 8 and packet[start] == _ECHO_REPLY and source == address:
             found, number = struct.unpack_from("!HH", packet, start + 4)
             if found == identifier:
-                open_ones.discard(number)
+                open_ones.pop(number, None)
 
 
 if __name__ == "__main__":
