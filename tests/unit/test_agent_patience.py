@@ -1,0 +1,38 @@
+"""How long an agent waits: longer for a welcome than for a beat."""
+
+import asyncio
+
+import msgspec
+from control_plane_doubles import channel_pair
+
+from alcor.contracts.agent_channel import PROTOCOL, Beat, Update, Welcome
+from alcor.host_agent.session import UNWELCOMED_PATIENCE, Other, Session
+from alcor.host_agent.settings import AgentTiming
+
+TIMING = AgentTiming(beat_s=0.01, silence_s=0.05)
+
+
+async def turns_until_left(*, is_welcomed: bool) -> int:
+    """Give how many beats the agent sends to a controller that is silent but for its welcome."""
+    ours, theirs = channel_pair()
+    session = Session(ours, TIMING)
+    session.introduce(Beat(0))
+
+    async def on_update(update: Update, frame: bytes) -> None:
+        raise AssertionError("nothing is sent")
+
+    def on_other(message: Other) -> None:
+        assert isinstance(message, Welcome)
+
+    if is_welcomed:
+        theirs.send(msgspec.msgpack.encode(Welcome(PROTOCOL, 1)))
+    async with asyncio.timeout(5):
+        reason = await session.read(epoch_min=0, on_update=on_update, on_other=on_other)
+    assert reason == "the controller is silent"
+    return len(ours.frames_sent) - 1
+
+
+async def test_an_agent_waits_longer_for_a_welcome_than_for_a_beat() -> None:
+    welcomed = await turns_until_left(is_welcomed=True)
+    assert welcomed == 5
+    assert await turns_until_left(is_welcomed=False) == UNWELCOMED_PATIENCE * welcomed
