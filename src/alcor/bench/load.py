@@ -24,11 +24,14 @@ class Connection:
             address.hostname or "127.0.0.1", address.port, timeout=TIMEOUT_S
         )
 
-    def call(self, method: str, path: str, body: object = None) -> tuple[Any, float, int]:
+    def call(
+        self, method: str, path: str, body: object = None, *, project: str | None = None
+    ) -> tuple[Any, float, int]:
         """Make a request; give the answer, the milliseconds until it had arrived whole, and its revision."""
         content = None if body is None else msgspec.json.encode(body)
         started = time.perf_counter()
-        self._http.request(method, path, body=content, headers=HEADERS)
+        headers = HEADERS if project is None else HEADERS | {"X-Project-Id": project}
+        self._http.request(method, path, body=content, headers=headers)
         response = self._http.getresponse()
         raw = response.read()
         took_ms = (time.perf_counter() - started) * 1000

@@ -8,9 +8,9 @@
     one port in force, emulated / Open vSwitch       p50 3 ms / 10 ms, p99 50 ms
 
 Batches of up to 1,000 ports go into one network that every host takes part in. Single ports go into a network
-of ten hosts, 10,000 into a hundred such networks: a VPC's neighbourhood is told to each of its hosts. Floors
-are taken in the same run: a raw COPY of the same rows into empty tables of the same shape, and a raw bundle of
-the same flows.
+of ten hosts, 10,000 into a hundred such networks: a VPC's neighbourhood is told to each of its hosts. Each
+network has a tenant of its own. Floors are taken in the same run: a raw COPY of the same rows into empty tables
+of the same shape, and a raw bundle of the same flows.
 """
 
 import asyncio
@@ -150,6 +150,7 @@ class _Bench:
         self._bundle_floor = bundle_floor  # None: these hosts have no switch
         self._say = say
         self._api = Connection(url)
+        self._tenants: dict[str, str] = {}  # network -> its project
 
     async def run(self) -> Measured:
         plan = self._plan
@@ -214,7 +215,7 @@ class _Bench:
         """Create ports in one call. Give ms until answered and until in force, the ids, and the revision."""
         each = ports // len(networks)
         bodies = [
-            {"network_id": network, "binding:host_id": host}
+            {"network_id": network, "project_id": self._tenants[network], "binding:host_id": host}
             for index, network in enumerate(networks)
             for host in self._hosts_of(index, each, spread=len(networks) > 1)
         ]
@@ -248,7 +249,8 @@ class _Bench:
     def _one(self, network: str, number: int) -> dict[str, Any]:
         """Ask for one port, on the next of the few hosts that share the network."""
         names = self._hosts.names[:FEW_HOSTS]
-        return {"port": {"network_id": network, "binding:host_id": names[number % len(names)]}}
+        tenant, host = self._tenants[network], names[number % len(names)]
+        return {"port": {"network_id": network, "project_id": tenant, "binding:host_id": host}}
 
     def _hosts_of(self, network: int, ports: int, *, spread: bool) -> list[str]:
         """Give the host of each port: all hosts in turn, or for each network the next few of them."""
@@ -257,7 +259,12 @@ class _Bench:
         return [names[(first + number % count) % len(names)] for number in range(ports)]
 
     def _new_network(self, name: str) -> str:
-        network: str = self._api.call("POST", "/v2.0/networks", {"network": {"name": name}})[0]["network"]["id"]
-        subnet = {"network_id": network, "ip_version": 4, "cidr": "10.0.0.0/16"}
+        """Make a network with a subnet, of a tenant of its own: regions have many, each with default groups."""
+        tenant = f"tenant-{len(self._tenants)}"
+        body = {"network": {"name": name, "project_id": tenant}}
+        network: str = self._api.call("POST", "/v2.0/networks", body)[0]["network"]["id"]
+        subnet = {"network_id": network, "project_id": tenant, "ip_version": 4, "cidr": "10.0.0.0/16"}
         self._api.call("POST", "/v2.0/subnets", {"subnet": subnet})
+        self._api.call("GET", "/v2.0/security-groups", project=tenant)  # its first use makes the default group
+        self._tenants[network] = tenant
         return network
