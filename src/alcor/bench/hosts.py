@@ -1,6 +1,7 @@
 """Hosts for benches: a fleet of emulated ones in one process, or a lab with Open vSwitch and real agents."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -21,22 +22,26 @@ class BenchHosts(Protocol):
 
 
 class EmulatedFleet:
-    """`alcor fleet`: real agents, simulated data planes, one process."""
+    """`alcor fleet`: real agents, simulated data planes, in a process for each core of the machine."""
 
     data_plane = "simulated"
 
     def __init__(self, count: int) -> None:
         self.names = [f"host-{number}" for number in range(count)]
-        self._child: Child | None = None
+        self._children: list[Child] = []
 
     async def start(self, region: RegionProcess) -> None:
-        command = alcor_command("fleet", "--hosts", str(len(self.names)), "--controller", region.agent_url)
-        self._child = Child("the fleet", command, region.directory / "fleet.log")
-        await self._child.start()
+        share = -(-len(self.names) // (os.cpu_count() or 1))
+        for first in range(0, len(self.names), share):
+            hosts = min(share, len(self.names) - first)
+            command = alcor_command("fleet", "--hosts", str(hosts), "--first", str(first))
+            log = region.directory / f"fleet-{first}.log"
+            child = Child("the fleet", [*command, "--controller", region.agent_url], log)
+            self._children.append(child)
+            await child.start()
 
     async def stop(self) -> None:
-        if self._child is not None:
-            await self._child.stop()
+        await asyncio.gather(*(child.stop() for child in self._children))
 
 
 class OvsLab:
