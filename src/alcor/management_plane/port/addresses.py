@@ -1,5 +1,6 @@
 """Addresses drawn for one attempt: kept when it commits, given back when it does not."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -7,6 +8,8 @@ from alcor.contracts.store import AddressAllocator, Taken
 from alcor.management_plane.port.decisions import Draws, WantedIp
 from alcor.model import errors
 from alcor.model.records import FixedIp, Subnet
+
+AT_ONCE = 8  # subnets drawn from together: each may have to lease blocks from the store first
 
 
 class DrawnAddresses:
@@ -43,12 +46,27 @@ class DrawnAddresses:
                 elif want.ip is None:
                     _, count = inside.get(want.subnet.id, (want.subnet, 0))
                     inside[want.subnet.id] = (want.subnet, count + 1)
-        for subnet_id, (subnet, count) in inside.items():
-            self.draws.in_subnet[subnet_id] = await self._take(subnet, count)
-        for network_id, count in anywhere.items():
-            found = await self._take_anywhere(network_id, subnets[network_id], count)
+        few = asyncio.Semaphore(AT_ONCE)
+
+        async def in_subnet(subnet: Subnet, count: int) -> None:
+            async with few:
+                self.draws.in_subnet[subnet.id] = await self._take(subnet, count)
+
+        async def in_network(network_id: str, count: int) -> None:
+            async with few:
+                found = await self._take_anywhere(network_id, subnets[network_id], count)
             found.reverse()  # consumed from the end: the first port gets the first address
             self.draws.anywhere[network_id] = found
+
+        # All are waited for, also when one finds nothing: what they drew is given back together.
+        ends = await asyncio.gather(
+            *(in_subnet(subnet, count) for subnet, count in inside.values()),
+            *(in_network(network_id, count) for network_id, count in anywhere.items()),
+            return_exceptions=True,
+        )
+        for end in ends:
+            if end is not None:
+                raise end
 
     def drew(self, fixed: FixedIp) -> bool:
         """Was the address generated here, rather than asked for?"""
