@@ -30,8 +30,7 @@ def command(port: str, to_ip: str, proto: str, dport: int, url: str, as_json: bo
         for step in result["steps"]:
             table.add_row(step["host"], step["table"], step["rule"], step["action"])
         Console().print(table)
-        verdict = f"delivered to port {result['to_port']}" if result["delivered"] else "dropped"
-        click.echo(f"{verdict}: {result['decided_by']}")
+        click.echo(result["decided_by"] if result["delivered"] else f"dropped: {result['decided_by']}")
     if not result["delivered"]:
         raise click.exceptions.Exit(1)
 
