@@ -5,11 +5,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+from starlette.applications import Starlette
 
 from alcor.contracts.convergence import Tracer
+from alcor.contracts.identity import IdentitySource
 from alcor.contracts.memory_store import MemoryAllocator, MemoryStore
 from alcor.contracts.store import AddressAllocator, Store
 from alcor.management_plane.api.application import create_application
+from alcor.management_plane.api.limits import Limits
+from alcor.management_plane.identity.believed_headers import BelievedHeaders
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
 from doubles.convergence import ConvergenceDouble
@@ -20,8 +24,11 @@ ADMIN = {"X-Project-Id": "admin", "X-Roles": "admin"}
 class Scene:
     """A region without hosts' agents: the real API over a store, in memory or not."""
 
-    def __init__(self, client: httpx.AsyncClient, store: Any, convergence: ConvergenceDouble) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, store: Any, convergence: ConvergenceDouble, application: Starlette
+    ) -> None:
         self.client = client
+        self.application = application
         self.store = store
         self.convergence = convergence
 
@@ -64,7 +71,12 @@ class Scene:
 
 @asynccontextmanager
 async def scene(
-    *, store: Store | None = None, allocator: AddressAllocator | None = None, tracer: Tracer | None = None
+    *,
+    store: Store | None = None,
+    allocator: AddressAllocator | None = None,
+    tracer: Tracer | None = None,
+    identities: IdentitySource | None = None,
+    limits: Limits | None = None,
 ) -> AsyncIterator[Scene]:
     """Open a scene with three live hosts; by default in memory."""
     memory = MemoryStore()
@@ -73,11 +85,18 @@ async def scene(
     for name in ("host-1", "host-2", "host-3"):
         convergence.add_host(name)
     application = create_application(
-        store, allocator or MemoryAllocator(memory), convergence, SystemClock(), SILENT, tracer=tracer
+        store,
+        allocator or MemoryAllocator(memory),
+        convergence,
+        SystemClock(),
+        SILENT,
+        identities=identities or BelievedHeaders(),
+        limits=limits,
+        tracer=tracer,
     )
     transport = httpx.ASGITransport(app=application, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
-        yield Scene(client, store, convergence)
+        yield Scene(client, store, convergence, application)
 
 
 def error_of(response: httpx.Response) -> tuple[int, str]:

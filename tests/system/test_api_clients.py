@@ -18,6 +18,7 @@ import uvicorn
 
 from alcor.contracts.memory_store import MemoryAllocator, MemoryStore
 from alcor.management_plane.api.application import create_application
+from alcor.management_plane.identity.believed_headers import BelievedHeaders
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
 from doubles.convergence import ConvergenceDouble
@@ -42,7 +43,14 @@ def api_url() -> Iterator[str]:
             store = MemoryStore()
             convergence = ConvergenceDouble(store)
             convergence.add_host("host-1", zone="zone-1")
-            application = create_application(store, MemoryAllocator(store), convergence, SystemClock(), SILENT)
+            application = create_application(
+                store,
+                MemoryAllocator(store),
+                convergence,
+                SystemClock(),
+                SILENT,
+                identities=BelievedHeaders(),
+            )
             config = uvicorn.Config(application, log_level="error", lifespan="off", access_log=False)
             servers.append(uvicorn.Server(config))
             await servers[0].serve(sockets=[listener])

@@ -471,7 +471,7 @@ async def test_hosts_are_shown_to_administrators() -> None:
         assert (await s.ask("GET", "/availability_zones")).json()["availability_zones"][0]["name"] == "b"
         assert (await s.ask("GET", "/agents")).json() == {"agents": []}
         assert error_of(await s.ask("GET", "/hosts"))[0] == 403
-        assert error_of(await s.ask("GET", "/hosts/host-1"))[0] == 404
+        assert error_of(await s.ask("GET", "/hosts/host-1"))[0] == 403
 
 
 class _Recorder:

@@ -1,4 +1,4 @@
-"""Who asks: the project, whether it is an administrator, and the request's id."""
+"""Who asks: the project, the user and their roles, whether it is an administrator, and the request's id."""
 
 import msgspec
 
@@ -12,6 +12,8 @@ class Caller(msgspec.Struct, frozen=True):
     project_id: ProjectId
     is_admin: bool
     request_id: RequestId
+    user_id: str = ""  # empty: nobody said
+    roles: tuple[str, ...] = ()  # as whoever knows the caller names them; what they allow, the gate decides
 
     def sees(self, record: AnyRecord) -> bool:
         """May the caller know of the record? Nothing is shared between projects yet."""

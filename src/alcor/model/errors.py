@@ -44,6 +44,10 @@ class LimitReached(AlcorError):
     http_status = 429
     default_reason = "LimitReached"
 
+    def __init__(self, message: str, *, reason: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message, reason=reason)
+        self.retry_after_s = retry_after_s  # None: waiting alone does not help
+
 
 class Unavailable(AlcorError):
     """Not now: retry after `retry_after_s`."""

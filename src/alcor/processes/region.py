@@ -22,6 +22,7 @@ from alcor.control_plane.controller import Controller
 from alcor.control_plane.region import OnDemandBounds
 from alcor.management_plane.addressing.allocator import LeasedAllocator
 from alcor.management_plane.api.application import create_application
+from alcor.management_plane.identity.believed_headers import BelievedHeaders
 from alcor.model import errors
 from alcor.processes.tracing import RegionTracer
 from alcor.runtime import tls
@@ -102,6 +103,7 @@ class Region:
             controller,
             self._clock,
             self._log,
+            identities=BelievedHeaders(),
             follow=controller.follow,
             tracer=RegionTracer(controller),
         )

@@ -31,6 +31,10 @@ class TokenBuckets(Generic[K]):
         """Is there a token for this key? Leaves it."""
         return self._tokens(key, now_s) >= 1.0
 
+    def wait_s(self, key: K, now_s: float) -> float:
+        """Seconds until there is a token for this key."""
+        return max(0.0, (1.0 - self._tokens(key, now_s)) / self._rate_per_s)
+
     def _tokens(self, key: K, now_s: float) -> float:
         tokens, since_s = self._buckets.get(key, (self._burst, now_s))
         return min(self._burst, tokens + (now_s - since_s) * self._rate_per_s)

@@ -5,14 +5,14 @@ from typing import Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from alcor.contracts.convergence import Convergence, Tracer
+from alcor.contracts.identity import IdentitySource
 from alcor.contracts.store import AddressAllocator, Change, Store
 from alcor.management_plane.api import extensions, networks, security_groups, subnets
-from alcor.management_plane.api.gate import Gate
+from alcor.management_plane.api.gate import Gate, GuardedRoute
 from alcor.management_plane.api.hosts import HostCollection
+from alcor.management_plane.api.limits import UNLIMITED, Limits
 from alcor.management_plane.api.port_groups import PortGroupCollection
 from alcor.management_plane.api.ports import PortCollection
 from alcor.management_plane.api.projects import ProjectCollection
@@ -38,7 +38,7 @@ from alcor.runtime.event_log import EventLog
 class Served(Protocol):
     """Something that is served at routes of its own."""
 
-    def routes(self, entrance: Gate) -> list[Route]: ...
+    def routes(self, entrance: Gate) -> list[GuardedRoute]: ...
 
 
 def create_application(
@@ -48,14 +48,18 @@ def create_application(
     clock: Clock,
     log: EventLog,
     *,
+    identities: IdentitySource,
+    limits: Limits | None = None,
     follow: Callable[[Callable[[Change], None]], None] | None = None,
     tracer: Tracer | None = None,
-) -> ASGIApp:
+) -> Starlette:
     """Wire the services to their routes.
 
+    `identities`: who callers are. `limits` None: how often they may ask is not limited.
     `follow`: calls back with the changes of all processes; None: no other process writes to the store.
     `tracer` None: there is no `POST /v2.0/trace`."""
-    gate = Gate(log)
+    unlimited = Limits(clock, projects=UNLIMITED, attempts=UNLIMITED)
+    gate = Gate(log, identities, limits or unlimited)
     group_service = SecurityGroupService(store, clock)
     port_service = PortService(store, allocator, clock)
     if follow is not None:
@@ -89,6 +93,7 @@ def create_application(
     if tracer is not None:
         served.append(TraceCollection(store, tracer))
     routes = [route for each in served for route in each.routes(gate)]
+    assert all(isinstance(route, GuardedRoute) for route in routes), "a route without a policy"
     application = Starlette(
         routes=routes, exception_handlers={HTTPException: gate.not_found, Exception: gate.failed}
     )

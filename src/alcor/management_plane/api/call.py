@@ -7,10 +7,8 @@ from urllib.parse import urlsplit
 import msgspec
 from starlette.requests import Request
 
-from alcor.management_plane.api import identity
 from alcor.management_plane.caller import Caller
 from alcor.model import errors
-from alcor.model.ids import RequestId
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -35,10 +33,10 @@ class Call(msgspec.Struct, frozen=True):
         return int(number)
 
 
-def from_request(request: Request, body: bytes, request_id: RequestId) -> Call:
-    """Make the call of a request. Raises Invalid for headers that cannot be."""
+def from_request(request: Request, body: bytes, caller: Caller) -> Call:
+    """Make the call of a request."""
     return Call(
-        caller=identity.caller_of(request.headers, request_id),
+        caller=caller,
         method=request.method,
         base_url=_base_url(request),
         path=request.scope["path"],

@@ -5,11 +5,10 @@ from typing import Any, Generic, Protocol
 
 import msgspec
 from starlette.responses import Response
-from starlette.routing import Route
 
 from alcor.contracts.store import Store
 from alcor.management_plane import access
-from alcor.management_plane.api import form, gate, listing
+from alcor.management_plane.api import form, gate, listing, policy
 from alcor.management_plane.api.attribute import F, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.caller import Caller
@@ -54,13 +53,14 @@ class Collection(Generic[F]):
         self._before_list = before_list
         self._has_update = has_update
 
-    def routes(self, entrance: gate.Gate) -> list[Route]:
+    def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
         """Give the routes of the collection and of one object."""
         path = f"/v2.0/{self.resource.plural.replace('_', '-')}"
         return [
-            entrance.route(path, get=self.list, post=self.create),
+            entrance.route(path, policy=policy.TENANT, get=self.list, post=self.create),
             entrance.route(
                 path + "/{id}",
+                policy=policy.TENANT,
                 get=self.show,
                 put=self.update if self._has_update else None,
                 delete=self.delete,

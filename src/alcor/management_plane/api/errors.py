@@ -1,5 +1,7 @@
 """Errors as Neutron writes them: the body's form, the type and the status."""
 
+import math
+
 import msgspec
 from starlette.responses import Response
 
@@ -22,13 +24,17 @@ def status_of(error: errors.AlcorError) -> int:
     return _STATUS_OF_REASON.get(error.reason, error.http_status)
 
 
-def response(error: errors.AlcorError) -> Response:
-    """Answer with an error. What is broken here is not told to the client: the log has it."""
+def response(error: errors.AlcorError, *, challenge: str | None = None) -> Response:
+    """Answer with an error. What is broken here is not told to the client: the log has it.
+
+    `challenge`: how clients can say who they are, for a 401."""
     if isinstance(error, errors.Broken):
         return internal()
     headers = {}
-    if isinstance(error, errors.Unavailable):
-        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    if isinstance(error, errors.Unavailable | errors.LimitReached) and error.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    if challenge is not None and error.reason == "HTTPUnauthorized":
+        headers["WWW-Authenticate"] = challenge
     if error.reason == "HTTPRequestEntityTooLarge":
         headers["Connection"] = "close"
     return _written(status_of(error), error.reason, error.message, headers)

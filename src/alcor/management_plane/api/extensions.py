@@ -4,9 +4,8 @@ from collections.abc import Mapping
 
 import msgspec
 from starlette.responses import Response
-from starlette.routing import Route
 
-from alcor.management_plane.api import gate
+from alcor.management_plane.api import gate, policy
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import written
 from alcor.model import errors
@@ -78,11 +77,11 @@ class ExtensionCollection:
     def __init__(self, more: tuple[Extension, ...]) -> None:
         self._by_alias = {extension.alias: extension for extension in (*EXTENSIONS, *more)}
 
-    def routes(self, entrance: gate.Gate) -> list[Route]:
+    def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
         """Give the routes of all and of one."""
         return [
-            entrance.route("/v2.0/extensions", get=self.list),
-            entrance.route("/v2.0/extensions/{alias}", get=self.show),
+            entrance.route("/v2.0/extensions", policy=policy.TENANT, get=self.list),
+            entrance.route("/v2.0/extensions/{alias}", policy=policy.TENANT, get=self.show),
         ]
 
     async def list(self, call: Call, path: Mapping[str, str]) -> Response:

@@ -8,10 +8,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from alcor.contracts.identity import Identity, IdentitySource
 from alcor.management_plane.api import call as calls
 from alcor.management_plane.api import errors as error_form
 from alcor.management_plane.api.call import Call
+from alcor.management_plane.api.limits import Limits
+from alcor.management_plane.api.policy import Policy, require
+from alcor.management_plane.caller import Caller
 from alcor.model import errors
+from alcor.model.ids import ProjectId, RequestId
+from alcor.model.roles import Level
 from alcor.runtime.clock import new_request_id
 from alcor.runtime.event_log import EventLog
 
@@ -20,48 +26,65 @@ BATCH_BODY_MAX = 64 * 1024 * 1024  # of 10,000 ports; a longer body is never rea
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"]
 
+Answer = Callable[[Request], Awaitable[Response]]
 Endpoint = Callable[[Call, Mapping[str, str]], Awaitable[Response]]
 
 
-class Gate:
-    """Turns endpoints into routes."""
+class GuardedRoute(Route):
+    """A route that only the gate makes."""
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, path: str, answer: Answer, policy: Policy) -> None:
+        super().__init__(path, answer, methods=METHODS)
+        self.policy = policy
+
+
+class Gate:
+    """Turns endpoints into routes: none without a policy, and nobody gets past it unknown."""
+
+    def __init__(self, log: EventLog, identities: IdentitySource, limits: Limits) -> None:
         self._log = log
+        self._identities = identities
+        self._limits = limits
 
     def route(
         self,
         path: str,
         *,
+        policy: Policy,
         get: Endpoint | None = None,
         post: Endpoint | None = None,
         put: Endpoint | None = None,
         delete: Endpoint | None = None,
         body_max: int = BODY_MAX,
-    ) -> Route:
-        """Make the route of a path from the endpoints of its methods."""
+    ) -> GuardedRoute:
+        """Make the route of a path from the endpoints of its methods. `policy`: who may call them."""
         endpoints = {"GET": get, "POST": post, "PUT": put, "DELETE": delete}
 
         async def answer(request: Request) -> Response:
             request_id = new_request_id()
             try:
+                caller = await self._enter(request, request_id, policy)
                 endpoint = endpoints.get("GET" if request.method == "HEAD" else request.method)
                 if endpoint is None:
                     raise errors.Invalid(
                         "The method is not allowed for this resource.", reason="HTTPMethodNotAllowed"
                     )
                 body = await _body(request, body_max) if request.method in _WITH_BODY else b""
-                response = await endpoint(calls.from_request(request, body, request_id), request.path_params)
+                response = await endpoint(calls.from_request(request, body, caller), request.path_params)
             except errors.AlcorError as error:
                 self._note(error, request, request_id)
-                response = error_form.response(error)
+                response = self._refusal(error)
             response.headers["X-Openstack-Request-Id"] = request_id
             return response
 
-        return Route(path, answer, methods=METHODS)
+        return GuardedRoute(path, answer, policy)
 
     async def not_found(self, request: Request, error: Exception) -> Response:
-        """Answer for paths that do not exist."""
+        """Answer for paths that do not exist; to those who may not know what does, as for those that do."""
+        try:
+            await self._identity(request)
+        except errors.AlcorError as refusal:
+            return self._refusal(refusal)
         status = error.status_code if isinstance(error, HTTPException) else 404
         reason = "HTTPMethodNotAllowed" if status == 405 else "HTTPNotFound"
         return error_form.response(errors.Missing("The resource could not be found.", reason=reason))
@@ -75,6 +98,36 @@ class Gate:
             stack="".join(traceback.format_exception(error)),
         )
         return error_form.internal()
+
+    async def _enter(self, request: Request, request_id: RequestId, policy: Policy) -> Caller:
+        """Let a request in, before its body is read. Raises Invalid (401, 403), LimitReached, Unavailable."""
+        if policy.is_public and request.method in ("GET", "HEAD"):
+            return Caller(ProjectId(""), False, request_id)
+        identity = await self._identity(request)
+        self._limits.admit(identity)
+        require(policy, identity, request.method)
+        return Caller(
+            project_id=identity.project_id,
+            is_admin=identity.level is Level.ADMIN,
+            request_id=request_id,
+            user_id=identity.user_id,
+            roles=identity.roles,
+        )
+
+    async def _identity(self, request: Request) -> Identity:
+        identity = self._identities.known(request.headers)
+        if identity is not None:
+            return identity
+        address = request.client.host if request.client is not None else ""
+        self._limits.may_attempt(address)
+        try:
+            return await self._identities.identify(request.headers)
+        except errors.Invalid:
+            self._limits.failed(address)
+            raise
+
+    def _refusal(self, error: errors.AlcorError) -> Response:
+        return error_form.response(error, challenge=self._identities.challenge)
 
     def _note(self, error: errors.AlcorError, request: Request, request_id: str) -> None:
         if isinstance(error, errors.Broken):

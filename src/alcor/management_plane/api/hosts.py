@@ -6,10 +6,9 @@ from collections.abc import Mapping
 
 import msgspec
 from starlette.responses import Response
-from starlette.routing import Route
 
 from alcor.contracts.convergence import Convergence, HostStatus, RescueStatus
-from alcor.management_plane.api import form, gate, listing, moments
+from alcor.management_plane.api import gate, listing, moments, policy
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import JSON, written
@@ -112,28 +111,25 @@ class HostCollection:
     def __init__(self, convergence: Convergence) -> None:
         self._convergence = convergence
 
-    def routes(self, entrance: gate.Gate) -> list[Route]:
+    def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
         """Give the routes; nothing here can be changed by clients."""
         return [
-            entrance.route("/v2.0/hosts", get=self.list_hosts),
-            entrance.route("/v2.0/hosts/{id}", get=self.show_host),
-            entrance.route("/v2.0/agents", get=self.list_agents),
-            entrance.route("/v2.0/agents/{id}", get=self.show_agent),
-            entrance.route("/v2.0/availability_zones", get=self.list_zones),
+            entrance.route("/v2.0/hosts", policy=policy.OPERATOR, get=self.list_hosts),
+            entrance.route("/v2.0/hosts/{id}", policy=policy.OPERATOR, get=self.show_host),
+            entrance.route("/v2.0/agents", policy=policy.TENANT, get=self.list_agents),
+            entrance.route("/v2.0/agents/{id}", policy=policy.TENANT, get=self.show_agent),
+            entrance.route("/v2.0/availability_zones", policy=policy.TENANT, get=self.list_zones),
         ]
 
     async def list_hosts(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET the hosts."""
-        if not call.caller.is_admin:
-            raise form.forbidden("hosts")
         return _listed(HOSTS, call, [_host(status) for status in self._convergence.hosts()])
 
     async def show_host(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET one host by name."""
-        if call.caller.is_admin:
-            status = self._convergence.host(HostId(path["id"]))
-            if status is not None:
-                return written({"host": _host(status)}, 200)
+        status = self._convergence.host(HostId(path["id"]))
+        if status is not None:
+            return written({"host": _host(status)}, 200)
         raise errors.Missing(f"Host {path['id']} could not be found.", reason="HostNotFound")
 
     async def list_agents(self, call: Call, path: Mapping[str, str]) -> Response:

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 from starlette.responses import Response
-from starlette.routing import Route
 
 from alcor.contracts.convergence import Convergence
 from alcor.contracts.store import Store
-from alcor.management_plane.api import form, gate, validation, waiting
+from alcor.management_plane.api import form, gate, policy, validation, waiting
 from alcor.management_plane.api import ports as port_form
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
@@ -92,10 +91,22 @@ class PortGroupCollection(Collection[PortGroupFields]):
         self._groups = service
         self._convergence = convergence
 
-    def routes(self, entrance: gate.Gate) -> list[Route]:
+    def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
         return [
-            entrance.route("/v2.0/port-groups", body_max=gate.BATCH_BODY_MAX, get=self.list, post=self.create),
-            entrance.route("/v2.0/port-groups/{id}", get=self.show, put=self.update, delete=self.delete),
+            entrance.route(
+                "/v2.0/port-groups",
+                policy=policy.TENANT,
+                body_max=gate.BATCH_BODY_MAX,
+                get=self.list,
+                post=self.create,
+            ),
+            entrance.route(
+                "/v2.0/port-groups/{id}",
+                policy=policy.TENANT,
+                get=self.show,
+                put=self.update,
+                delete=self.delete,
+            ),
         ]
 
     async def create(self, call: Call, path: Mapping[str, str]) -> Response:

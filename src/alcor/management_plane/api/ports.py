@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import UNSET, UnsetType
 from starlette.responses import Response
-from starlette.routing import Route
 
 from alcor.contracts.convergence import Convergence, PortState
 from alcor.contracts.store import Store
 from alcor.management_plane import access
-from alcor.management_plane.api import form, gate, moments, validation, waiting
+from alcor.management_plane.api import form, gate, moments, policy, validation, waiting
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
@@ -194,10 +193,18 @@ class PortCollection(Collection[PortFields]):
         self._ports = service
         self._convergence = convergence
 
-    def routes(self, entrance: gate.Gate) -> list[Route]:
+    def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
         return [
-            entrance.route("/v2.0/ports", body_max=gate.BATCH_BODY_MAX, get=self.list, post=self.create),
-            entrance.route("/v2.0/ports/{id}", get=self.show, put=self.update, delete=self.delete),
+            entrance.route(
+                "/v2.0/ports",
+                policy=policy.TENANT,
+                body_max=gate.BATCH_BODY_MAX,
+                get=self.list,
+                post=self.create,
+            ),
+            entrance.route(
+                "/v2.0/ports/{id}", policy=policy.TENANT, get=self.show, put=self.update, delete=self.delete
+            ),
         ]
 
     async def create(self, call: Call, path: Mapping[str, str]) -> Response:

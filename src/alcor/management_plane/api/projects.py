@@ -4,9 +4,8 @@ from collections.abc import Mapping
 
 import msgspec
 from starlette.responses import Response
-from starlette.routing import Route
 
-from alcor.management_plane.api import form, gate, listing, validation
+from alcor.management_plane.api import form, gate, listing, policy, validation
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import JSON, written
@@ -56,28 +55,25 @@ class ProjectCollection:
     def __init__(self, service: ProjectService) -> None:
         self._service = service
 
-    def routes(self, entrance: gate.Gate) -> list[Route]:
+    def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
         """Give the routes of all and of one."""
         return [
-            entrance.route("/v2.0/projects", get=self.list_projects),
-            entrance.route("/v2.0/projects/{id}", get=self.show, put=self.change),
+            entrance.route("/v2.0/projects", policy=policy.OPERATOR, get=self.list_projects),
+            entrance.route("/v2.0/projects/{id}", policy=policy.OPERATOR, get=self.show, put=self.change),
         ]
 
     async def list_projects(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET the projects that something was said of."""
-        _require_admin(call)
         answers: list[msgspec.Struct] = [_answer(project) for project in await self._service.all()]
         listed = listing.listed_from(PROJECTS, call, answers)
         return Response(listing.encoded(PROJECTS, listed), media_type=JSON)
 
     async def show(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET one, with the defaults when nothing was said of it."""
-        _require_admin(call)
         return written({"project": _answer(await self._service.one(_name(path)))}, 200)
 
     async def change(self, call: Call, path: Mapping[str, str]) -> Response:
         """PUT what the operator says."""
-        _require_admin(call)
         fields = form.updated(PROJECTS, call.body, call.caller)
         name = _name(path)
         if isinstance(fields.priority, msgspec.UnsetType):
@@ -93,11 +89,6 @@ def _name(path: Mapping[str, str]) -> str:
     if not name.isprintable() or len(name) > NAME_LENGTH_MAX:
         raise errors.Missing("Project could not be found.", reason="ProjectNotFound")
     return name
-
-
-def _require_admin(call: Call) -> None:
-    if not call.caller.is_admin:
-        raise form.forbidden("projects")
 
 
 def _answer(project: Project) -> ProjectAnswer:

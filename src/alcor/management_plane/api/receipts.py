@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 import msgspec
 from starlette.responses import Response
-from starlette.routing import Route
 
 from alcor.contracts.convergence import Convergence, HostReceipt, Receipt
 from alcor.contracts.store import Store
-from alcor.management_plane.api import gate, moments, waiting
+from alcor.management_plane.api import gate, moments, policy, waiting
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import written
 from alcor.model import errors
@@ -30,9 +29,9 @@ class ReceiptCollection:
         self._store = store
         self._convergence = convergence
 
-    def routes(self, entrance: gate.Gate) -> list[Route]:
+    def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
         """Give the route of one change."""
-        return [entrance.route("/v2.0/changes/{revision}", get=self.show)]
+        return [entrance.route("/v2.0/changes/{revision}", policy=policy.TENANT, get=self.show)]
 
     async def show(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET the receipt of a revision, after waiting for it if wished."""

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from starlette.responses import Response
-from starlette.routing import Route
 
 from alcor.contracts.store import Store
-from alcor.management_plane.api import form, gate, validation
+from alcor.management_plane.api import form, gate, policy, validation
 from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection, written
@@ -53,11 +52,15 @@ class RouterCollection(Collection[RouterFields]):
         super().__init__(RESOURCE, store, service, _answers, create=service.create)
         self._routers = service
 
-    def routes(self, entrance: gate.Gate) -> list[Route]:
+    def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
         return [
             *super().routes(entrance),
-            entrance.route("/v2.0/routers/{id}/add_router_interface", put=self.add_interface),
-            entrance.route("/v2.0/routers/{id}/remove_router_interface", put=self.remove_interface),
+            entrance.route(
+                "/v2.0/routers/{id}/add_router_interface", policy=policy.TENANT, put=self.add_interface
+            ),
+            entrance.route(
+                "/v2.0/routers/{id}/remove_router_interface", policy=policy.TENANT, put=self.remove_interface
+            ),
         ]
 
     async def add_interface(self, call: Call, path: Mapping[str, str]) -> Response:

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from starlette.responses import Response
-from starlette.routing import Route
 
-from alcor.management_plane.api import form, gate, validation
+from alcor.management_plane.api import form, gate, policy, validation
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import written
 from alcor.management_plane.tagging import TagService
@@ -24,12 +23,16 @@ class TagCollection:
         self._kind = kind
         self._service = service
 
-    def routes(self, entrance: gate.Gate) -> list[Route]:
+    def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
         """Give the routes of all tags and of one."""
         path = f"/v2.0/{self._plural.replace('_', '-')}/{{id}}/tags"
         return [
-            entrance.route(path, get=self.list, put=self.replace, post=self.add, delete=self.clear),
-            entrance.route(path + "/{tag}", get=self.has, put=self.add_one, delete=self.remove_one),
+            entrance.route(
+                path, policy=policy.TENANT, get=self.list, put=self.replace, post=self.add, delete=self.clear
+            ),
+            entrance.route(
+                path + "/{tag}", policy=policy.TENANT, get=self.has, put=self.add_one, delete=self.remove_one
+            ),
         ]
 
     async def list(self, call: Call, path: Path) -> Response:

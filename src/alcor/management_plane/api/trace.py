@@ -5,12 +5,11 @@ from typing import Annotated
 
 import msgspec
 from starlette.responses import Response
-from starlette.routing import Route
 
 from alcor.contracts.convergence import Tracer
 from alcor.contracts.store import Store
 from alcor.management_plane import access
-from alcor.management_plane.api import form, gate, validation
+from alcor.management_plane.api import form, gate, policy, validation
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import written
 from alcor.model.records import Port
@@ -33,9 +32,9 @@ class TraceCollection:
         self._store = store
         self._tracer = tracer
 
-    def routes(self, entrance: gate.Gate) -> list[Route]:
+    def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
         """Give the route."""
-        return [entrance.route("/v2.0/trace", post=self.trace)]
+        return [entrance.route("/v2.0/trace", policy=policy.TENANT, post=self.trace)]
 
     async def trace(self, call: Call, path: Mapping[str, str]) -> Response:
         """POST a packet."""

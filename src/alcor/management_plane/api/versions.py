@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from starlette.responses import Response
-from starlette.routing import Route
 
-from alcor.management_plane.api import gate
+from alcor.management_plane.api import gate, policy
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import written
 
@@ -16,13 +15,13 @@ class Directory:
     def __init__(self, plurals: Sequence[str]) -> None:
         self._plurals = plurals
 
-    def routes(self, entrance: gate.Gate) -> list[Route]:
+    def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
         """Give the routes."""
         return [
-            entrance.route("/", get=self.versions),
-            entrance.route("/v2.0", get=self.resources),
-            entrance.route("/v2.0/", get=self.resources),
-            entrance.route("/healthz", get=self.health),
+            entrance.route("/", policy=policy.PUBLIC, get=self.versions),
+            entrance.route("/v2.0", policy=policy.TENANT, get=self.resources),
+            entrance.route("/v2.0/", policy=policy.TENANT, get=self.resources),
+            entrance.route("/healthz", policy=policy.PUBLIC, get=self.health),
         ]
 
     async def versions(self, call: Call, path: Mapping[str, str]) -> Response:

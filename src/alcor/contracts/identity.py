@@ -1,0 +1,44 @@
+"""The seam between the API and whoever knows its callers."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from alcor.model import errors
+from alcor.model.ids import ProjectId
+from alcor.model.roles import Level
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Somebody who proved who they are."""
+
+    project_id: ProjectId
+    user_id: str
+    roles: tuple[str, ...]
+    level: Level
+
+
+class IdentitySource(Protocol):
+    """Tells who sends a request. `headers`: by lower-case name, as ASGI has them."""
+
+    @property
+    def challenge(self) -> str | None:
+        """How to prove it, for `WWW-Authenticate` of a 401."""
+        ...
+
+    def known(self, headers: Mapping[str, str]) -> Identity | None:
+        """Give the caller if that needs no more than a look into memory; every request comes here. O(1)."""
+        ...
+
+    async def identify(self, headers: Mapping[str, str]) -> Identity:
+        """Find out who the caller is, after `known` did not know.
+
+        Raises Invalid (HTTPUnauthorized: nobody; PolicyNotAuthorized: somebody without a project), Unavailable.
+        """
+        ...
+
+
+def unauthorized(message: str) -> errors.Invalid:
+    """Make the error for a caller who did not prove who they are."""
+    return errors.Invalid(message, reason="HTTPUnauthorized")

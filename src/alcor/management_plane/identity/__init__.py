@@ -1,0 +1,1 @@
+"""Who calls: headers that are believed, access tokens, or Keystone."""

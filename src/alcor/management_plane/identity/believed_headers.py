@@ -1,0 +1,52 @@
+"""Who asks, without authentication: the listener is bound to loopback, so whoever reaches it is trusted.
+
+    headers                           project              level
+    none of them                      admin                administrator: the operator at the machine
+    X-Project-Id: p                   p                    member
+    X-Project-Id: p, X-Roles          p                    the highest that X-Roles names
+    X-Roles without X-Project-Id      admin, if X-Roles names admin; otherwise refused
+
+`openstack --os-auth-type none` sends none of them. A header that is there but empty is refused: a proxy that
+forgot to fill it in must not make an operator.
+"""
+
+from collections.abc import Mapping
+
+from alcor.contracts.identity import Identity, unauthorized
+from alcor.model.ids import ProjectId
+from alcor.model.roles import Level, level_of
+
+OPERATOR_PROJECT = ProjectId("admin")
+_LENGTH_MAX = 255
+_IDENTITY = ("x-project-id", "x-roles", "x-user-id")
+_OPERATOR = Identity(OPERATOR_PROJECT, "", ("admin",), Level.ADMIN)
+
+
+class BelievedHeaders:
+    """Takes callers at their word."""
+
+    challenge = None
+
+    def known(self, headers: Mapping[str, str]) -> Identity | None:
+        """Give the caller that the headers name. Raises Invalid (401)."""
+        if not any(name in headers for name in _IDENTITY):
+            return _OPERATOR
+        user = headers.get("x-user-id", "")[:_LENGTH_MAX]
+        roles = _roles(headers.get("x-roles"))
+        level = level_of(roles)
+        project = headers.get("x-project-id")
+        if project is None and level is Level.ADMIN:
+            project = OPERATOR_PROJECT
+        if not project or len(project) > _LENGTH_MAX or not project.isprintable():
+            raise unauthorized("X-Project-Id must name the project.")
+        return Identity(ProjectId(project), user, roles, level)
+
+    async def identify(self, headers: Mapping[str, str]) -> Identity:
+        """Refuse: what is not known from the headers never will be."""
+        raise unauthorized("X-Project-Id must name the project.")
+
+
+def _roles(named: str | None) -> tuple[str, ...]:
+    if named is None:
+        return ("member",)
+    return tuple(role.strip().lower() for role in named.split(","))

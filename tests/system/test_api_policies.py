@@ -1,0 +1,171 @@
+"""Every route there is, and who may call it: a route without a line here, or without a policy, fails."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from alcor.management_plane.api.gate import GuardedRoute
+from api_scene import Scene, error_of, scene
+
+PUBLIC = {"/", "/healthz"}
+OPERATOR = {
+    "/v2.0/hosts",
+    "/v2.0/hosts/{id}",
+    "/v2.0/projects",
+    "/v2.0/projects/{id}",
+    "/v2.0/resync",
+    "/v2.0/resync/networks",
+}
+# Nobody's object: the same for everybody, or answered by what the caller may see.
+SHARED = {
+    "/v2.0",
+    "/v2.0/",
+    "/v2.0/extensions",
+    "/v2.0/extensions/{alias}",
+    "/v2.0/agents",
+    "/v2.0/agents/{id}",
+    "/v2.0/availability_zones",
+    "/v2.0/changes/{revision}",
+    "/v2.0/trace",
+}
+# Kinds of tenants' objects, with the body that makes a change of one. Each has routes by id, and is isolated.
+CHANGES: dict[str, Any] = {
+    "networks": {"network": {"name": "taken"}},
+    "subnets": {"subnet": {"name": "taken"}},
+    "ports": {"port": {"name": "taken"}},
+    "port-groups": {"port_group": {"name": "taken"}},
+    "routers": {"router": {"name": "taken"}},
+    "security-groups": {"security_group": {"name": "taken"}},
+    "security-group-rules": {"security_group_rule": {"description": "taken"}},
+}
+READING = ("GET", "HEAD")
+CHANGING = ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
+
+NOBODY = {"X-Project-Id": ""}
+WITHOUT_ROLE = {"X-Project-Id": "blue", "X-Roles": "auditor"}
+READER = {"X-Project-Id": "blue", "X-Roles": "reader"}
+MEMBER = {"X-Project-Id": "blue", "X-Roles": "member,reader"}
+STRANGER = {"X-Project-Id": "green", "X-Roles": "member,reader"}
+
+
+class _NoTrace:
+    def trace(self, **asked: Any) -> Any:
+        return {"verdict": "delivered"}
+
+
+@pytest.fixture
+async def s() -> AsyncIterator[Scene]:
+    async with scene(tracer=_NoTrace()) as opened:
+        yield opened
+
+
+def routes(application: Starlette) -> list[str]:
+    """Give the paths of all routes there are, of whatever kind."""
+    found = []
+    for route in application.routes:
+        assert isinstance(route, GuardedRoute), f"{route} does not go through the gate"
+        found.append(route.path)
+    return found
+
+
+def filled(path: str, ids: Mapping[str, str]) -> str:
+    """Put in ids of objects that are there."""
+    kind = path.split("/")[2] if path.count("/") > 1 else ""
+    return (
+        path.format(id=ids.get(kind, "host-1"), alias="router", revision="1", tag="t") if "{" in path else path
+    )
+
+
+async def ask(s: Scene, method: str, path: str, who: Mapping[str, str]) -> httpx.Response:
+    """Send what would be right, were it not for the caller."""
+    kind = path.split("/")[2] if path.count("/") > 1 else ""
+    body = {"tags": []} if path.endswith("/tags") else CHANGES.get(kind, {})
+    return await s.client.request(method, path, json=body, headers=who)
+
+
+async def blue_objects(s: Scene) -> dict[str, str]:
+    """Make one object of each kind."""
+    network_id, subnet_id = await s.wired_network()
+    group = await s.make("security_group", name="g")
+    router = await s.make("router", name="r")
+    port_group = await s.make("port_group", network_id=network_id, hosts=["host-1"], admin=True)
+    port = await s.make("port", network_id=network_id)
+    return {
+        "networks": network_id,
+        "subnets": subnet_id,
+        "ports": port["id"],
+        "port-groups": port_group["id"],
+        "routers": router["id"],
+        "security-groups": group["id"],
+        "security-group-rules": group["security_group_rules"][0]["id"],
+    }
+
+
+async def test_nobody_comes_past_any_route_and_roles_say_how_far_the_others_come(s: Scene) -> None:
+    ids = await blue_objects(s)
+    before = await s.store.revision()
+    for template in routes(s.application):
+        path = filled(template, ids)
+        for method in (*READING, *CHANGING):
+            reads = method in READING
+            is_public = reads and template in PUBLIC
+            expected = {
+                "nobody": (NOBODY, None if is_public else 401),
+                "somebody without a role": (WITHOUT_ROLE, None if is_public else 403),
+                "a reader": (READER, None if reads and template not in OPERATOR else 403),
+                "a member": (MEMBER, 403 if template in OPERATOR else None),
+            }
+            for name, (who, status) in expected.items():
+                if name == "a member" and not reads and status is None:
+                    continue  # the rest of the suite is about what members do
+                answer = await ask(s, method, path, who)
+                where = f"{method} {template} by {name}: {answer.status_code} {answer.text}"
+                if status is None:
+                    assert answer.status_code not in (401, 403), where
+                else:
+                    assert answer.status_code == status, where
+                assert answer.status_code < 500, where
+    assert await s.store.revision() == before, "somebody changed something"
+
+
+async def test_another_projects_objects_do_not_exist_on_any_route(s: Scene) -> None:
+    ids = await blue_objects(s)
+    await s.ask("GET", "/security-groups", project="green", expect=200)  # makes the default group of green
+    before = await s.store.revision()
+    for template in routes(s.application):
+        if template in PUBLIC | OPERATOR | SHARED:
+            continue
+        kind = template.split("/")[2]
+        assert kind in CHANGES, f"{template}: say above whose objects these are"
+        if "{id}" not in template:
+            listed = await ask(s, "GET", template, STRANGER)
+            assert all(each["project_id"] == "green" for each in next(iter(listed.json().values())))
+            continue
+        for method in ("GET", "PUT", "DELETE"):
+            answer = await ask(s, method, filled(template, ids), STRANGER)
+            where = f"{method} {template}: {answer.status_code} {answer.text}"
+            assert answer.status_code in (404, 405) or "{tag}" not in template, where
+            assert answer.status_code in (400, 404, 405), where
+            unknown = await ask(s, method, filled(template, dict.fromkeys(ids, UNKNOWN)), STRANGER)
+            told = answer.text.replace(ids[kind], "X")
+            assert told == unknown.text.replace(UNKNOWN, "X"), f"{where} tells that it is there"
+    assert await s.store.revision() == before
+
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+async def test_agents_and_receipts_are_filtered_for_who_is_no_administrator(s: Scene) -> None:
+    await blue_objects(s)
+    assert (await s.ask("GET", "/agents", project="green", expect=200)).json() == {"agents": []}
+    agent = (await s.ask("GET", "/agents", admin=True)).json()["agents"][0]
+    assert error_of(await s.ask("GET", f"/agents/{agent['id']}"))[0] == 404
+    assert error_of(await s.ask("GET", "/changes/1", project="green"))[0] == 404
+
+
+async def test_an_unknown_path_is_known_only_to_those_who_say_who_they_are(s: Scene) -> None:
+    assert error_of(await s.client.get("/v2.0/nothing", headers=NOBODY))[0] == 401
+    assert error_of(await s.client.get("/v2.0/nothing", headers=READER))[0] == 404
