@@ -2,6 +2,8 @@
 
     ca.pem, ca.key (0600)          made once, under the region's data directory
     controller.pem/.key            serverAuth: agents ask for the name `alcor-controller`
+    queue.pem/.key                 serverAuth: who connects to the queue asks for the name `alcor-queue`
+    queue-client.pem/.key          clientAuth: the controller, to the queue
     agent.pem/.key of a host       clientAuth: speaks to the controller and to its neighbours' switches
     switch.pem/.key of a host      serverAuth: what Open vSwitch shows to a neighbour
 
@@ -9,6 +11,7 @@ A certificate says no more than its role needs: with a switch's certificate nobo
 with an agent's nobody can pretend to be a switch or the controller.
 """
 
+import contextlib
 import datetime
 import os
 from pathlib import Path
@@ -23,6 +26,7 @@ from alcor.model import errors
 from alcor.runtime import tls
 
 ORGANISATION = "Alcor"
+FLEET_NAME = "alcor-fleet"
 AUTHORITY_YEARS = 10
 CERTIFICATE_YEARS = 2
 _BACKDATED = datetime.timedelta(hours=1)  # a host's clock may be behind ours
@@ -39,6 +43,8 @@ class Role(msgspec.Struct, frozen=True):
 CONTROLLER = Role("controller", ExtendedKeyUsageOID.SERVER_AUTH)
 AGENT = Role("agent", ExtendedKeyUsageOID.CLIENT_AUTH)
 SWITCH = Role("switch", ExtendedKeyUsageOID.SERVER_AUTH)
+QUEUE = Role("queue", ExtendedKeyUsageOID.SERVER_AUTH)
+QUEUE_CLIENT = Role(tls.QUEUE_CLIENT, ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
 class Authority:
@@ -73,6 +79,16 @@ class Authority:
     def issue_controller(self) -> Path:
         """Write the controller's certificate beside the authority's; gives the directory."""
         self._issue(CONTROLLER, tls.CONTROLLER_NAME, self._directory)
+        return self._directory
+
+    def issue_fleet(self, directory: Path) -> None:
+        """Write a certificate for emulated hosts, which share connections. It names none of them."""
+        self._issue(AGENT, FLEET_NAME, directory)
+
+    def issue_queue(self) -> Path:
+        """Write those of the queue's server and of the controller as its client; gives the directory."""
+        self._issue(QUEUE, tls.QUEUE_NAME, self._directory)
+        self._issue(QUEUE_CLIENT, tls.CONTROLLER_NAME, self._directory)
         return self._directory
 
     def _make(self) -> None:
@@ -159,6 +175,20 @@ def _key_bytes(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def _certificate_bytes(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """Write a file that only its owner may read."""
+    _write(path, data, mode=0o600)
+
+
+def write_secret_once(path: Path, data: bytes) -> None:
+    """Write it unless it is there; of two at the same time one is written."""
+    own = path.with_name(f"{path.name}.{os.getpid()}")
+    write_secret(own, data)
+    with contextlib.suppress(FileExistsError):
+        os.link(own, path)
+    own.unlink()
 
 
 def _write(path: Path, data: bytes, *, mode: int) -> None:

@@ -20,7 +20,7 @@ from typing import Literal
 
 import msgspec
 
-from alcor.adapters import stream
+from alcor.adapters import identity, stream
 from alcor.bench import raw_peers, used
 from alcor.bench.load import Connection
 from alcor.bench.report import Environment, environment
@@ -113,7 +113,9 @@ async def _measure(path: PathUnderTest, agents: int, ports: int, floor: Floor, s
     fleet: Child | None = None
     try:
         await region.start()
-        where = ("--queue", str(directory / "nats" / "url"), "--queue-only")
+        identity.issue_fleet(region.authority, directory / "fleet")
+        queue = ("--queue", region.queue_url, "--certificates", str(directory / "fleet"))
+        where = (*queue, "--queue-only")
         chosen = where if path == "queue" else ("--controller", region.agent_url)
         command = alcor_command("fleet", "--hosts", str(agents), *chosen)
         fleet = Child("the fleet", command, directory / "fleet.log")

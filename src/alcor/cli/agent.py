@@ -22,6 +22,8 @@ DEFAULT_STATE_DIR = Path("/var/lib/alcor-agent")
 @click.option("--vtep", required=True, metavar="IP", help="Tunnel address of this host on the underlay.")
 @options.controllers
 @options.queue
+@options.queue_credentials
+@click.option("--queue-only", is_flag=True, help="Without streams: the queue is the only path.")
 @click.option("--zone", default="", help="Availability zone of the host.")
 @click.option("--data-plane", type=click.Choice(["ovs", "simulated"]), default="ovs", show_default=True)
 @click.option(
@@ -38,17 +40,15 @@ DEFAULT_STATE_DIR = Path("/var/lib/alcor-agent")
     show_default=True,
     help="Where the agent keeps its journal, to know after a restart what it holds.",
 )
-@click.option(
-    "--certificates",
-    type=click.Path(file_okay=False, exists=True, path_type=Path),
-    help="What `alcor certificate` wrote: for tcps:// controllers, and to rescue and be rescued by neighbours.",
-)
+@options.certificates
 @click.option("--verbose", is_flag=True, help="Log debug events too.")
 def command(
     host: str,
     vtep: str,
     controller_urls: tuple[str, ...],
     queue: str,
+    queue_credentials: Path | None,
+    queue_only: bool,
     zone: str,
     data_plane: Literal["ovs", "simulated"],
     ovs_run_dir: Path,
@@ -61,6 +61,8 @@ def command(
     It takes over the integration bridge br-int and touches only what carries its mark. Workloads are found by
     external_ids:iface-id of their interface, as libvirt, Nova and OVN set it.
     """
+    if queue_only and not queue:
+        raise click.UsageError("--queue-only wants --queue")
     try:
         packed = ip_from_text(vtep)
     except ValueError as error:
@@ -68,8 +70,9 @@ def command(
     settings = agent.AgentSettings(
         host=host,
         vtep=packed,
-        controller_urls=controller_urls,
+        controller_urls=() if queue_only else controller_urls,
         queue_url=queue,
+        queue_credentials=queue_credentials,
         zone=zone,
         data_plane=data_plane,
         ovs_run_dir=ovs_run_dir,

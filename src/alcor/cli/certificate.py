@@ -8,13 +8,14 @@ from alcor.cli.up import default_data_dir
 
 
 @click.command("certificate")
-@click.option("--host", required=True, help="Name of the host, as its agent says it.")
+@click.option("--host", help="Name of the host, as its agent says it.")
+@click.option("--fleet", is_flag=True, help="For `alcor fleet`: emulated hosts share what is issued.")
 @click.option(
     "--out",
     "directory",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where to write ca.pem, agent.pem/.key and switch.pem/.key.",
+    help="Where to write ca.pem, agent.pem/.key, switch.pem/.key and queue.creds.",
 )
 @click.option(
     "--data-dir",
@@ -23,14 +24,23 @@ from alcor.cli.up import default_data_dir
     show_default="/var/lib/alcor as root",
     help="The region's data directory, where `alcor up` keeps its authority.",
 )
-def command(host: str, directory: Path, data_dir: Path) -> None:
+def command(host: str | None, fleet: bool, directory: Path, data_dir: Path) -> None:
     """Issue the certificates of a host: `alcor agent --certificates DIR` uses them.
+
+    With them it can rescue neighbours, and with queue.creds go on over the queue, on its own subjects.
 
     \b
     alcor certificate --host compute-7 --out ./compute-7
     scp -r ./compute-7 compute-7:/etc/alcor/certificates
     """
-    from alcor.adapters.certificates import Authority
+    from alcor.adapters import identity
 
-    Authority.open(data_dir.absolute() / "authority").issue_host(host, directory.absolute())
-    click.echo(f"Certificates of {host} are in {directory}. The keys are secret: move them, do not copy them.")
+    if (host is None) is not fleet:
+        raise click.UsageError("name a --host, or say --fleet")
+    authority = data_dir.absolute() / "authority"
+    if host is None:
+        identity.issue_fleet(authority, directory.absolute())
+    else:
+        identity.issue_host(authority, host, directory.absolute())
+    whose = host or "a fleet"
+    click.echo(f"Certificates of {whose} are in {directory}. The keys are secret: move them, do not copy them.")

@@ -1,11 +1,13 @@
 """`alcor fleet`: many emulated hosts, real agents with simulated data planes, in one process."""
 
 import sys
+from pathlib import Path
 
 import click
 import uvloop
 
 from alcor.cli import options
+from alcor.model import errors
 from alcor.processes import agent
 from alcor.processes.fleet_faults import Faults
 from alcor.runtime.event_log import EventLog, Level
@@ -17,6 +19,8 @@ from alcor.runtime.event_log import EventLog, Level
 @click.option("--zone", default="", help="Availability zone of the hosts.")
 @options.controllers
 @options.queue
+@options.queue_credentials
+@options.certificates
 @click.option("--queue-only", is_flag=True, help="Without streams: the queue is the only path.")
 @click.option(
     "--loss",
@@ -36,6 +40,8 @@ def command(
     zone: str,
     controller_urls: tuple[str, ...],
     queue: str,
+    queue_credentials: Path | None,
+    certificates: Path | None,
     queue_only: bool,
     loss: float,
     slow: float,
@@ -47,5 +53,9 @@ def command(
     log = EventLog(level=Level.WARNING)
     url = "" if queue_only else controller_urls[0]
     faults = Faults(loss=loss, slow_ms=slow, crash=crash)
-    work = agent.run_many(count, url, log, first=first, zone=zone, queue_url=queue, faults=faults)
+    try:
+        place = agent.queue_access(queue, certificates, queue_credentials)
+    except errors.Invalid as error:
+        raise click.UsageError(error.message) from error
+    work = agent.run_many(count, url, log, first=first, zone=zone, queue=place, faults=faults)
     sys.exit(uvloop.run(work))

@@ -40,7 +40,26 @@ def queue(command: F) -> F:
         metavar="URL|FILE",
         default="",
         callback=_read_queue,
-        help="The region's queue: nats://..., or the file with it, DATA_DIR/nats/url of the region.",
+        help="The region's queue: its URL, or the file with it, DATA_DIR/nats/url of the region.",
+    )(command)
+
+
+def queue_credentials(command: F) -> F:
+    """What lets into a queue that is not the region's own."""
+    return click.option(
+        "--queue-credentials",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, exists=True, path_type=Path),
+        help="Credentials (.creds) for a NATS cluster of your own; the region's own wants --certificates.",
+    )(command)
+
+
+def certificates(command: F) -> F:
+    """What names the host."""
+    return click.option(
+        "--certificates",
+        type=click.Path(file_okay=False, exists=True, path_type=Path),
+        help="What `alcor certificate` wrote: for tcps:// controllers, the region's queue, and rescues.",
     )(command)
 
 

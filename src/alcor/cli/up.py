@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import uvloop
 
+from alcor.cli import options
 from alcor.control_plane.region import OnDemandBounds
 from alcor.processes.region import EMBEDDED, NO_QUEUE, Region, RegionSettings
 from alcor.runtime.event_log import EventLog, Level
@@ -33,8 +34,9 @@ def default_data_dir() -> Path:
     metavar="URL",
     default=EMBEDDED,
     show_default=True,
-    help="Use this NATS cluster (nats://..., 2.11 or newer, JetStream), or 'none': no queue path.",
+    help="Use this NATS cluster (tls:// or nats://, 2.11 or newer, JetStream), or 'none': no queue path.",
 )
+@options.queue_credentials
 @click.option(
     "--listen", default="127.0.0.1:9696", show_default=True, help="Address of the API; loopback only."
 )
@@ -59,6 +61,7 @@ def command(
     data_dir: Path,
     database: str | None,
     queue: str,
+    queue_credentials: Path | None,
     listen: str,
     agent_urls: tuple[str, ...],
     on_demand_above: int,
@@ -80,6 +83,7 @@ def command(
         data_dir=data_dir.absolute(),
         database=database,
         queue=queue,
+        queue_credentials=queue_credentials,
         api_host=host.strip("[]"),
         api_port=int(port),
         agent_urls=agent_urls,

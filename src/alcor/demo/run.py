@@ -12,6 +12,9 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from alcor.adapters import identity
+from alcor.adapters.nats import access
+from alcor.adapters.nats.access import Access
 from alcor.client.api import ApiClient
 from alcor.demo import packet_check, provisioning, report, scenario, shows, tenants
 from alcor.demo.hosts import DemoHosts
@@ -87,7 +90,7 @@ class Demo:
                 vpcs=vpcs,
                 sample=sample,
                 ports=settings.serial_ports + settings.batched_ports,
-                queue_url=self.region.queue_url,
+                queue=self._fleet_access(),
                 console=self._console,
             )
             paths = {name: await shows.SHOWS[name](stage) for name in settings.shows}
@@ -109,6 +112,11 @@ class Demo:
             await self._hosts.stop()
         await self.region.stop()
         await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+
+    def _fleet_access(self) -> Access:
+        """Let emulated hosts into the queue."""
+        identity.issue_fleet(self.region.authority, directory := self._directory / "fleet")
+        return access.choose(self.region.queue_url, certificates=directory, credentials=None)
 
     def _progress(self) -> Progress:
         return Progress(

@@ -54,7 +54,7 @@ async def show_queue(stage: Stage) -> PathShow:
     names = [emulated_name(FIRST_EXTRA + number) for number in range(2)]
     stage.console.print(f"queue: {' and '.join(names)} have no stream to the controller")
     log = EventLog(level=Level.ERROR)
-    hosts = EmulatedHosts(2, "", log, first=FIRST_EXTRA, zone=ZONE, queue_url=stage.queue_url)
+    hosts = EmulatedHosts(2, "", log, first=FIRST_EXTRA, zone=ZONE, queue=stage.queue)
     hosts.start()
     try:
         await hosts_alive(stage.api, len(stage.hosts.names) + 2)

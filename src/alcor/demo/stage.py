@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from rich.console import Console
 
+from alcor.adapters.nats.access import Access
 from alcor.client.api import ApiClient
 from alcor.demo.hosts import DemoHosts
 from alcor.demo.scenario import Endpoint
@@ -19,5 +20,5 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     vpcs: Mapping[str, Vpc]
     sample: Sequence[Endpoint]
     ports: int  # that exist
-    queue_url: str
+    queue: Access
     console: Console

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from alcor.adapters.certificates import Authority
+from alcor.adapters import identity
 from alcor.lab import namespaces
 from alcor.lab.children import Child, alcor_command
 from alcor.lab.laboratory import Laboratory
@@ -60,5 +60,5 @@ def _certificates(lab: Laboratory, host: str, authority: Path | None) -> tuple[s
     if authority is None:
         return ()
     directory = lab.directory / "certificates" / host
-    Authority.open(authority).issue_host(host, directory)
+    identity.issue_host(authority, host, directory)
     return ("--certificates", str(directory))

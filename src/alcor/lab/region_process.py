@@ -62,7 +62,7 @@ class RegionProcess:
 
     @property
     def queue_url(self) -> str:
-        """Where its queue listens, once it is started. The password is in it."""
+        """Where its queue listens, once it is started."""
         return self._queue or (self.directory / "nats" / "url").read_text().strip()
 
     async def stop(self) -> None:

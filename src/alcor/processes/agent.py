@@ -14,6 +14,9 @@ import msgspec
 import uvloop
 
 from alcor.adapters import stream
+from alcor.adapters.certificates import FLEET_NAME
+from alcor.adapters.nats import access
+from alcor.adapters.nats.access import Access
 from alcor.adapters.nats.queue import NatsAgentQueue
 from alcor.contracts.agent_channel import Channel, Rescue
 from alcor.contracts.data_plane import DataPlane, HostFacts
@@ -41,13 +44,15 @@ OVS_RUN_DIR = Path("/var/run/openvswitch")
 class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What one agent needs. `vtep` is packed. `state_dir` None: it keeps nothing over a restart.
 
-    `queue_url` empty: no queue. Without `controller_urls` the queue is the only path.
+    `queue_url` empty: no queue. Without `controller_urls` the queue is the only path. `queue_credentials` are
+    for a cluster that is not the region's own; to that the certificates are enough.
     """
 
     host: str
     vtep: bytes
     controller_urls: tuple[str, ...]
     queue_url: str = ""
+    queue_credentials: Path | None = None
     zone: str = ""
     data_plane: Literal["ovs", "simulated"] = "ovs"
     ovs_run_dir: Path = OVS_RUN_DIR
@@ -70,10 +75,11 @@ async def run(settings: AgentSettings, log: EventLog) -> int:
     facts = facts_of(settings.host, settings.vtep)
     try:
         context = tls.agent_context(settings.certificates) if settings.certificates else None
+        place = queue_access(settings.queue_url, settings.certificates, settings.queue_credentials)
     except errors.Invalid as error:
         log.error("settings_refused", reason=error.message)
         return EXIT_SETTINGS
-    queue = _queue(settings.queue_url, log)
+    queue = _queue(place, settings.host, log)
     agent = Agent(
         facts,
         settings.zone,
@@ -95,10 +101,15 @@ async def run(settings: AgentSettings, log: EventLog) -> int:
             await queue.close()
 
 
-def _queue(url: str, log: EventLog) -> NatsAgentQueue | None:
-    if not url:
+def queue_access(url: str, certificates: Path | None, credentials: Path | None) -> Access | None:
+    """Say how to get into the queue; None when there is no URL. Raises Invalid."""
+    return access.choose(url, certificates=certificates, credentials=credentials) if url else None
+
+
+def _queue(place: Access | None, name: str, log: EventLog) -> NatsAgentQueue | None:
+    if place is None:
         return None
-    queue = NatsAgentQueue(url, log)
+    queue = NatsAgentQueue(place, log, name=name)
     queue.start()
     return queue
 
@@ -119,7 +130,7 @@ class EmulatedHosts:
         zone: str = "",
         state_dir: Path | None = None,
         timing: AgentTiming = USUAL,
-        queue_url: str = "",
+        queue: Access | None = None,
         faults: Faults = NO_FAULTS,
     ) -> None:
         from alcor.data_plane.simulated.driver import SimulatedDataPlane
@@ -140,7 +151,7 @@ class EmulatedHosts:
         self._running: dict[HostId, asyncio.Task[None]] = {}
         self.crashes = 0
         self.failed = self._supervisor.failed
-        self.queue = _queue(queue_url, log)
+        self.queue = _queue(queue, FLEET_NAME, log)
         for number in range(first, first + count):
             facts = facts_of(emulated_name(number), synthetic_vtep(number))
             self._facts[facts.host] = facts
@@ -200,7 +211,7 @@ async def run_many(
     first: int = 0,
     zone: str = "",
     state_dir: Path | None = None,
-    queue_url: str = "",
+    queue: Access | None = None,
     faults: Faults = NO_FAULTS,
 ) -> int:
     """Run emulated hosts until SIGTERM or SIGINT, and give the exit status."""
@@ -211,7 +222,7 @@ async def run_many(
         first=first,
         zone=zone,
         state_dir=state_dir,
-        queue_url=queue_url,
+        queue=queue,
         faults=faults,
     )
     hosts.start()

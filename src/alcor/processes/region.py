@@ -13,6 +13,7 @@ import uvicorn
 
 from alcor.adapters import stream
 from alcor.adapters.certificates import Authority
+from alcor.adapters.nats import access
 from alcor.adapters.nats.embedded import EmbeddedNats
 from alcor.adapters.nats.queue import NatsGoalQueue
 from alcor.adapters.postgres.embedded import EmbeddedPostgres
@@ -40,12 +41,14 @@ GC_THRESHOLD = 200_000  # allocations between collections: the default costs a t
 class RegionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a region needs to start. `database` None: the embedded PostgreSQL under `data_dir`.
 
-    `queue`: EMBEDDED, NO_QUEUE, or the URL of a NATS cluster (2.11 or newer, with JetStream).
+    `queue`: EMBEDDED, NO_QUEUE, or the URL of a NATS cluster (2.11 or newer, with JetStream), which
+    `queue_credentials` lets us into.
     """
 
     data_dir: Path
     database: str | None = None
     queue: str = EMBEDDED
+    queue_credentials: Path | None = None
     api_host: str = "127.0.0.1"
     api_port: int = 9696
     agent_urls: tuple[str, ...] = ("tcp://127.0.0.1:9697",)
@@ -64,7 +67,6 @@ class Region:
         self.failed = self._supervisor.failed
         self.api_url = ""
         self.agent_urls: tuple[str, ...] = ()
-        self.queue_url = ""
 
     async def start(self) -> None:
         """Start everything; on failure what was started is stopped again. Raises Invalid, Unavailable."""
@@ -136,15 +138,18 @@ class Region:
         return dsn
 
     async def _start_queue(self) -> NatsGoalQueue | None:
-        self.queue_url = self._settings.queue
-        if self.queue_url == NO_QUEUE:
+        settings = self._settings
+        if settings.queue == NO_QUEUE:
             return None
-        if self.queue_url == EMBEDDED:
-            server = EmbeddedNats(self._settings.data_dir / "nats")
+        if settings.queue == EMBEDDED:
+            server = EmbeddedNats(settings.data_dir / "nats", settings.data_dir / "authority")
             self._stack.push_async_callback(server.stop)
-            self.queue_url = await server.start()
+            await server.start()
             self._watch("queue", server)
-        queue = NatsGoalQueue(self.queue_url, self._log)
+            place = server.controller_access()
+        else:
+            place = access.of_cluster(settings.queue, settings.queue_credentials)
+        queue = NatsGoalQueue(place, self._log)
         self._stack.push_async_callback(queue.close)
         queue.start()
         return queue

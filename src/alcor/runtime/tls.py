@@ -7,11 +7,18 @@ from alcor.model import errors
 
 AUTHORITY = "ca.pem"
 CONTROLLER_NAME = "alcor-controller"  # what the controller's certificate names: it may move, its name may not
+QUEUE_CLIENT = "queue-client"
+QUEUE_NAME = "alcor-queue"  # likewise
 
 
 def agent_context(directory: Path) -> ssl.SSLContext:
     """Connect as the agent of a host; the peer's certificate must name whom we ask for. Raises Invalid."""
-    return _context(directory, ssl.PROTOCOL_TLS_CLIENT, "agent")
+    return client_context(directory, "agent")
+
+
+def client_context(directory: Path, role: str) -> ssl.SSLContext:
+    """Connect in a role; the peer's certificate must name whom we ask for. Raises Invalid."""
+    return _context(directory, ssl.PROTOCOL_TLS_CLIENT, role)
 
 
 def controller_context(directory: Path) -> ssl.SSLContext:

@@ -2,16 +2,16 @@
 
     <data_dir>/            locked by its user (`lock`), so that two regions cannot share it
         store/             what JetStream keeps; may be wiped: the ledger sends again
-        url                where it listens, with its password; for this user only
+        url                where it listens
         server.conf, server.log
 
-NATS has no Unix sockets, so the port is on the loopback, and whoever connects must know the password in `url`.
-Port and password stay the same over restarts, as far as the port is free: agents need not be told anew.
+NATS has no Unix sockets, so the port is on the loopback. Whoever connects must show a certificate of the
+region's authority and credentials of its accounts (`accounts`). The port stays the same over restarts, as
+far as it is free: agents need not be told anew.
 """
 
 import asyncio
 import fcntl
-import secrets
 import shutil
 import signal
 import socket
@@ -22,9 +22,13 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import urlsplit
 
+from alcor.adapters.certificates import QUEUE, Authority
+from alcor.adapters.nats import access
+from alcor.adapters.nats.access import Access
+from alcor.adapters.nats.accounts import Accounts
 from alcor.model import errors
+from alcor.runtime import tls
 
-USER = "alcor"
 START_S = 20.0
 STOP_S = 10.0
 STORE_MAX_BYTES = 2 * 1024 * 1024 * 1024
@@ -33,10 +37,13 @@ _BACKLOG_MAX_BYTES = 256 * 1024 * 1024  # for one client; beyond it the server t
 
 
 class EmbeddedNats:
-    """Owner of one data directory and of the server on it."""
+    """Owner of one data directory and of the server on it. `authority`: the directory of the region's."""
 
-    def __init__(self, data_dir: Path, *, port: int = 0, store_max_bytes: int = STORE_MAX_BYTES) -> None:
+    def __init__(
+        self, data_dir: Path, authority: Path, *, port: int = 0, store_max_bytes: int = STORE_MAX_BYTES
+    ) -> None:
         self._data_dir = data_dir.absolute()
+        self._authority = authority.absolute()
         self._port = port
         self._store_max_bytes = store_max_bytes
         self._lock: TextIO | None = None
@@ -58,12 +65,18 @@ class EmbeddedNats:
         self._take_lock()
         try:
             self._choose_url()
+            Authority.open(self._authority).issue_queue()
+            self._accounts = Accounts.open(self._authority)
             self._spawn()
             await self._until_ready()
         except BaseException:
             await self.stop()
             raise
         return self.url
+
+    def controller_access(self) -> Access:
+        """Give the controller's access, when started. Raises Invalid."""
+        return access.of_region_as(self.url, self._authority, tls.QUEUE_CLIENT, self._accounts.controller())
 
     async def ensure_running(self) -> None:
         """Start the server again if it died. Raises Unavailable; safe to call again and again."""
@@ -95,32 +108,36 @@ class EmbeddedNats:
     def _choose_url(self) -> None:
         path = self._data_dir / "url"
         former = urlsplit(path.read_text().strip()) if path.exists() else None
-        password = (former and former.password) or secrets.token_urlsafe(24)
         wanted = self._port or (former and former.port) or 0
         port = wanted if self._port else _free_port(wanted)
-        self.url = f"nats://{USER}:{password}@127.0.0.1:{port}"
-        path.touch(mode=0o600)
+        self.url = f"tls://127.0.0.1:{port}"
         path.write_text(self.url + "\n")
 
     def _spawn(self) -> None:
         address = urlsplit(self.url)
         configuration = self._data_dir / "server.conf"
         configuration.touch(mode=0o600)
-        configuration.write_text(
-            f"listen: 127.0.0.1:{address.port}\n"
-            f"max_payload: {PAYLOAD_MAX_BYTES}\n"
-            f"max_pending: {_BACKLOG_MAX_BYTES}\n"
-            "max_connections: 65536\n"
-            'write_deadline: "10s"\n'
-            f'authorization {{ user: {USER}, password: "{address.password}" }}\n'
-            f'jetstream {{ store_dir: "{self._data_dir / "store"}", max_memory_store: 0, '
-            f"max_file_store: {self._store_max_bytes} }}\n"
-        )
+        configuration.write_text("\n".join([*self._settings(address.port), *self._accounts.server_lines(), ""]))
         command = ["setpriv", "--pdeathsig", "TERM", "--", str(_binary()), "-c", str(configuration)]
         with (self._data_dir / "server.log").open("wb") as log:
             self._server = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
             )
+
+    def _settings(self, port: int | None) -> list[str]:
+        names = (f"{QUEUE.name}.pem", f"{QUEUE.name}.key", tls.AUTHORITY)
+        certificate, key, authority = (self._authority / name for name in names)
+        return [
+            f"listen: 127.0.0.1:{port}",
+            f"max_payload: {PAYLOAD_MAX_BYTES}",
+            f"max_pending: {_BACKLOG_MAX_BYTES}",
+            "max_connections: 65536",
+            'write_deadline: "10s"',
+            f'tls {{ cert_file: "{certificate}", key_file: "{key}", ca_file: "{authority}",',
+            "  verify: true, handshake_first: true, timeout: 10 }",
+            f'jetstream {{ store_dir: "{self._data_dir / "store"}", max_memory_store: 0, '
+            f"max_file_store: {self._store_max_bytes} }}",
+        ]
 
     async def _until_ready(self) -> None:
         address = urlsplit(self.url)

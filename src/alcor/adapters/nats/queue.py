@@ -2,7 +2,9 @@
 
 Publishing is one message: who listens gets it at once, and the stream keeps it in place of the subject's last.
 The session travels in the reply subject, where the stream's confirmation goes too; so frames are not wrapped.
-No consumer is made for any host: a returning agent reads its own subjects directly.
+No consumer is made for any host: a returning agent reads its own subjects directly, one by one, because only
+so does the request name whose they are, for the server to check. Which there are stands in the host's index,
+written again whenever a section is published for the first time.
 """
 
 import asyncio
@@ -20,6 +22,8 @@ from nats.js.api import DiscardPolicy, StreamConfig
 from nats.js.errors import APIError, BadRequestError
 
 from alcor.adapters.nats import subjects
+from alcor.adapters.nats.access import Access
+from alcor.adapters.nats.accounts import PARTITION
 from alcor.contracts.queue import OnAnswer, OnFrame, OnLost, QueueState
 from alcor.model import errors
 from alcor.model.goal_state import SectionKey
@@ -27,18 +31,17 @@ from alcor.model.ids import HostId
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
 
-STREAM = "ALCOR_GOAL"
-PARTITION = "0"
 KEPT_MAX_BYTES = 1024 * 1024 * 1024
 KEPT_MAX_AGE_S = 900.0  # who is away longer learns what differs from the controller
 OUTBOX_MAX_BYTES = 128 * 1024 * 1024
 FULL_S = 2.0  # so long a refusal to keep is believed, then it is tried again
 RECONNECT_S = 0.2
 REQUEST_S = 5.0
-PAGE = 256  # kept frames read at once
+PAGE = 256  # kept frames asked for at once
+INDEX_MAX = 4096  # sections named to a returning host; of more, those published last
 TO_ALL = -1
-_TOO_MANY_BYTES = 10077  # JetStream's error code: maximum bytes exceeded
-_STORE_EXHAUSTED = (10023, 10047)  # insufficient resources, insufficient storage
+_NOT_FOUND = "404"
+CONTROLLER_INBOX = "alcor.confirmed"
 
 
 class _Refusal(msgspec.Struct):
@@ -51,14 +54,18 @@ class _Confirmation(msgspec.Struct):
 
 
 _confirmation = msgspec.json.Decoder(_Confirmation)
+_index = msgspec.msgpack.Decoder(tuple[SectionKey, ...])
 
 
 class NatsConnection:
     """Owner of one connection that comes back by itself, and of what waits to be sent on it."""
 
-    def __init__(self, url: str, log: EventLog, *, name: str, partition: str = PARTITION) -> None:
+    def __init__(
+        self, access: Access, log: EventLog, *, name: str, inbox: str, partition: str = PARTITION
+    ) -> None:
         self.partition = partition
-        self._url = url
+        self._access = access
+        self._inbox_prefix = inbox
         self._log = log
         self._name = name
         self._supervisor = Supervisor(log)
@@ -116,7 +123,7 @@ class NatsConnection:
         while True:
             try:
                 await self.client.connect(
-                    self._url,
+                    self._access.url,
                     name=self._name,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=RECONNECT_S,  # type: ignore[arg-type]  # seconds, fractions too
@@ -128,15 +135,24 @@ class NatsConnection:
                     disconnected_cb=self._on_disconnected,
                     reconnected_cb=self._on_connected,
                     skip_subject_validation=True,
+                    inbox_prefix=self._inbox_prefix,
+                    **self._access.options(),
                 )
                 await self._on_connected()
                 return
             except (OSError, NatsError, TimeoutError) as error:
-                self.reason = f"the queue cannot be reached: {error}"
+                await self._on_error(error)
                 await asyncio.sleep(RECONNECT_S)
+
+    @property
+    def believes(self) -> bool:
+        """Is the server one that encrypts, when that is wanted? The library would go on without."""
+        return not self._access.wants_tls or bool(self.client._server_info.get("tls_required"))
 
     async def _on_connected(self) -> None:
         try:
+            if not self.believes:
+                raise errors.Unavailable("its server does not encrypt", retry_after_s=1)
             await self.connected()
         except (NatsError, APIError, TimeoutError, errors.Unavailable) as error:
             self.reason = f"the queue does not work: {error}"
@@ -162,6 +178,8 @@ class NatsConnection:
     async def _on_error(self, error: Exception) -> None:
         if isinstance(error, SlowConsumerError):
             self.lost()
+        if not self.client.is_connected:
+            self.reason = f"the queue cannot be reached: {str(error) or type(error).__name__}"
         self._log.debug("queue_error", name=self._name, reason=str(error))
 
 
@@ -169,9 +187,9 @@ class NatsGoalQueue(NatsConnection):
     """Implements `contracts.queue.GoalQueue`."""
 
     def __init__(
-        self, url: str, log: EventLog, *, partition: str = PARTITION, kept_max_bytes: int = KEPT_MAX_BYTES
+        self, access: Access, log: EventLog, *, partition: str = PARTITION, kept_max_bytes: int = KEPT_MAX_BYTES
     ) -> None:
-        super().__init__(url, log, name="controller", partition=partition)
+        super().__init__(access, log, name="controller", inbox=CONTROLLER_INBOX, partition=partition)
         self._kept_max_bytes = kept_max_bytes
         self._on_answer: OnAnswer | None = None
         self._on_lost: OnLost | None = None
@@ -179,6 +197,8 @@ class NatsGoalQueue(NatsConnection):
         self._unconfirmed = 0
         self._full_until_s = 0.0
         self._full_reason = ""
+        self._index: dict[HostId, dict[SectionKey, None]] = {}
+        self._index_due: dict[HostId, None] = {}
 
     @property
     def state(self) -> QueueState:
@@ -194,6 +214,7 @@ class NatsGoalQueue(NatsConnection):
         subject = subjects.goal(self.partition, host, key)
         if self.send(subject, frame, f"{self._inbox}.{session}"):
             self._unconfirmed += 1
+            self._note(host, key)
 
     def tell(self, host: HostId, frame: bytes, *, session: int) -> None:
         self.send(subjects.tell(self.partition, host), frame, f"{self._inbox}.told.{session}")
@@ -212,14 +233,33 @@ class NatsGoalQueue(NatsConnection):
 
     def lost(self) -> None:
         self._unconfirmed = 0
+        self._index.clear()  # what the server still keeps is not known
+        self._index_due.clear()
         if self._on_lost is not None:
             self._on_lost()
+
+    def _note(self, host: HostId, key: SectionKey) -> None:
+        """Have the host's index name the section; for all sections of this turn it is written once."""
+        known = self._index.setdefault(host, {})
+        if key in known:
+            return
+        known[key] = None
+        if len(known) > INDEX_MAX:
+            del known[next(iter(known))]
+        if not self._index_due:
+            asyncio.get_running_loop().call_soon(self._write_indexes)
+        self._index_due[host] = None
+
+    def _write_indexes(self) -> None:
+        for host in self._index_due:
+            self.send(subjects.index(self.partition, host), msgspec.msgpack.encode(tuple(self._index[host])))
+        self._index_due.clear()
 
     async def _ensure_stream(self) -> None:
         """Make the stream, or make it as it must be: its server's store may have been wiped."""
         jetstream = self.client.jetstream(timeout=REQUEST_S)
         wanted = StreamConfig(
-            name=STREAM,
+            name=subjects.STREAM,
             subjects=[subjects.KEPT],
             max_msgs_per_subject=1,
             max_bytes=self._kept_max_bytes,
@@ -262,15 +302,21 @@ class NatsGoalQueue(NatsConnection):
 
     async def _on_message(self, message: Msg) -> None:
         speaker = subjects.speaker(message.subject)
+        if message.headers or not self.believes:
+            return  # headers are the stream's own words: no agent said so
         if speaker is not None and self._on_answer is not None:
             self._on_answer(*speaker, message.data)
 
 
 class NatsAgentQueue(NatsConnection):
-    """Implements `contracts.queue.AgentQueue`: all agents of a process on one connection."""
+    """Implements `contracts.queue.AgentQueue`: all agents of a process on one connection.
 
-    def __init__(self, url: str, log: EventLog, *, partition: str = PARTITION) -> None:
-        super().__init__(url, log, name="agents", partition=partition)
+    `name`: the host, or of emulated ones what they share.
+    """
+
+    def __init__(self, access: Access, log: EventLog, *, name: str, partition: str = PARTITION) -> None:
+        inbox = subjects.inbox(partition, HostId(name))
+        super().__init__(access, log, name=name, inbox=inbox, partition=partition)
         self._places: dict[HostId, NatsPlace] = {}
         self._hears_beats = False
 
@@ -297,7 +343,7 @@ class NatsAgentQueue(NatsConnection):
             place.on_lost()
 
     async def _on_beat(self, message: Msg) -> None:
-        for place in list(self._places.values()):
+        for place in list(self._places.values()) if self.believes else ():
             place.on_frame(TO_ALL, message.data)
 
 
@@ -322,13 +368,18 @@ class NatsPlace:
             self._subscription = await self._queue.client.subscribe(subject, cb=self._on_message)
 
     async def last_values(self) -> Sequence[bytes]:
-        found: list[bytes] = []
-        sequence = 1
-        while True:
-            page, sequence = await self._page(sequence)
-            found += page
-            if not sequence:
-                return found
+        partition, host = self._queue.partition, self._host
+        index = await self._last(subjects.index(partition, host))
+        try:
+            keys = _index.decode(index) if index else ()
+        except msgspec.DecodeError as error:
+            raise errors.Unavailable("the queue's index cannot be read", retry_after_s=1) from error
+        found: list[bytes | None] = []
+        for first in range(0, len(keys), PAGE):
+            page = keys[first : first + PAGE]
+            asked = (self._last(subjects.goal(partition, host, key)) for key in page)
+            found += await asyncio.gather(*asked)
+        return [frame for frame in found if frame is not None]
 
     def answer(self, frame: bytes, *, session: int) -> None:
         self._queue.send(subjects.answer(self._queue.partition, self._host, session), frame)
@@ -338,40 +389,18 @@ class NatsPlace:
         if self._subscription is not None and self._queue.client.is_connected:
             self._queue._supervisor.start(f"queue leaves {self._host}", self._subscription.unsubscribe())
 
-    async def _page(self, sequence: int) -> tuple[list[bytes], int]:
-        """Read kept frames from a sequence on; give where to go on, 0 at the end."""
-        client = self._queue.client
-        request = {
-            "seq": sequence,
-            "next_by_subj": subjects.kept_of(self._queue.partition, self._host),
-            "batch": PAGE,
-        }
-        inbox = client.new_inbox()
-        frames: list[bytes] = []
+    async def _last(self, subject: str) -> bytes | None:
+        """Ask for what is kept of a subject; None when there is nothing."""
         try:
-            answers = await client.subscribe(inbox)
-            try:
-                subject = f"$JS.API.DIRECT.GET.{STREAM}"
-                await client.publish(subject, msgspec.json.encode(request), inbox)
-                newest = 0
-                while True:
-                    message = await answers.next_msg(timeout=REQUEST_S)
-                    headers = message.headers or {}
-                    status = headers.get("Status")
-                    if status is None:
-                        frames.append(message.data)
-                        newest = int(headers.get("Nats-Sequence", newest))
-                        continue
-                    if status == "503":
-                        raise errors.Unavailable("the queue keeps nothing", retry_after_s=1)
-                    pending = int(headers.get("Nats-Num-Pending", 0)) if status == "204" else 0
-                    return frames, newest + 1 if pending and newest else 0
-            finally:
-                await answers.unsubscribe()
+            answer = await self._queue.client.request(subjects.get(subject), timeout=REQUEST_S)
         except (NatsError, TimeoutError, OSError) as error:
             raise errors.Unavailable(f"the queue does not answer: {error}", retry_after_s=1) from error
+        status = (answer.headers or {}).get("Status")
+        if status is not None and status != _NOT_FOUND:
+            raise errors.Unavailable(f"the queue keeps nothing: {status}", retry_after_s=1)
+        return answer.data if status is None else None
 
     async def _on_message(self, message: Msg) -> None:
         session = message.reply.rpartition(".")[2]
-        if session.isdigit():
+        if session.isdigit() and self._queue.believes:
             self.on_frame(int(session), message.data)

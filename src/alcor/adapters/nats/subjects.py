@@ -1,9 +1,11 @@
 """Names on the queue. Host names may hold what a subject must not: dots, wildcards, spaces. Pure.
 
 alcor.goal.<partition>.<host>.<section>     kept: the last value of each
+alcor.goal.<partition>.<host>.index         kept: which sections those are, for who reads them later
 alcor.goal.<partition>.<host>.tell.<n>      not kept: one token more
 alcor.answer.<partition>.<host>.<session>   from agents
 alcor.beat.<partition>                      to all agents
+alcor.inbox.<partition>.<host>.<n>          what an agent asked the queue for
 """
 
 from alcor.model.goal_state import SectionKey
@@ -11,6 +13,10 @@ from alcor.model.ids import HostId
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 KEPT = "alcor.goal.*.*.*"
+STREAM = "ALCOR_GOAL"
+GETS = f"$JS.API.DIRECT.GET.{STREAM}"
+EVERY_HOST = "*"
+_INDEX = "index"  # no section's: their names have a colon
 
 
 def goal(partition: str, host: HostId, key: SectionKey) -> str:
@@ -18,9 +24,27 @@ def goal(partition: str, host: HostId, key: SectionKey) -> str:
     return f"alcor.goal.{partition}.{encoded(host)}.{encoded(key)}"
 
 
-def kept_of(partition: str, host: HostId) -> str:
-    """Match all sections of a host."""
-    return f"alcor.goal.{partition}.{encoded(host)}.*"
+def index(partition: str, host: HostId) -> str:
+    """Name the place of the list of a host's sections."""
+    return f"alcor.goal.{partition}.{encoded(host)}.{_INDEX}"
+
+
+def get(kept: str) -> str:
+    """Name where the last value of a subject is asked for. Only this way of asking names whose it is."""
+    return f"{GETS}.{kept}"
+
+
+def inbox(partition: str, host: HostId) -> str:
+    """Give what begins the names of a host's own answers."""
+    return f"alcor.inbox.{partition}.{encoded(host)}"
+
+
+def agent_may(partition: str, host: HostId | None) -> tuple[list[str], list[str]]:
+    """Give what an agent publishes and what it subscribes to; host None: for every host."""
+    token = EVERY_HOST if host is None else encoded(host)
+    publishes = [f"alcor.answer.{partition}.{token}.*", f"{GETS}.alcor.goal.{partition}.{token}.*"]
+    subscribes = [f"alcor.goal.{partition}.{token}.>", beat(partition), f"alcor.inbox.{partition}.{token}.>"]
+    return publishes, subscribes
 
 
 def tell(partition: str, host: HostId) -> str:

@@ -1,0 +1,22 @@
+"""All that names a host to its region and its region to it, in one directory: `alcor agent --certificates`."""
+
+from pathlib import Path
+
+from alcor.adapters import certificates
+from alcor.adapters.certificates import Authority
+from alcor.adapters.nats import access
+from alcor.adapters.nats.accounts import Accounts
+from alcor.model.ids import HostId
+
+
+def issue_host(authority: Path, host: str, directory: Path) -> None:
+    """Write a host's certificates, and its credentials for the queue. Raises Invalid, Unavailable."""
+    Authority.open(authority).issue_host(host, directory)
+    text = Accounts.open(authority).host(HostId(host)).text()
+    certificates.write_secret(directory / access.FILE, text.encode())
+
+
+def issue_fleet(authority: Path, directory: Path) -> None:
+    """Write what emulated hosts share; with it all hosts' subjects are open. Raises Unavailable."""
+    Authority.open(authority).issue_fleet(directory)
+    certificates.write_secret(directory / access.FILE, Accounts.open(authority).fleet().text().encode())
