@@ -3,15 +3,16 @@
 It lives beside the contract and passes the same contract tests as PostgreSQL. Not durable, one process.
 """
 
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
-from alcor.contracts import columns
+from alcor.contracts import columns, quota_use
 from alcor.contracts.store import (
     Change,
     Exists,
     Guard,
     NoneWhere,
+    OverQuota,
     Query,
     R,
     Snapshot,
@@ -21,8 +22,8 @@ from alcor.contracts.store import (
     Value,
     Write,
 )
-from alcor.model import addressing, errors
-from alcor.model.records import KIND_OF, KINDS, AnyRecord, Network, Port, Record, RecordSet, Subnet
+from alcor.model import addressing, errors, quota
+from alcor.model.records import KIND_OF, KINDS, AnyRecord, Network, Port, Project, Record, RecordSet, Subnet
 from alcor.runtime.clock import Clock, SystemClock
 
 Claim = tuple[str, object]  # constraint, value
@@ -32,7 +33,9 @@ CHUNK = 1000
 class MemoryStore:
     """Implements `Store`. Owner of all records, claims and the log."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, *, limits: Mapping[str, int] = quota.DEFAULT_LIMITS) -> None:
+        self.limits = limits
+        self._used: Counter[tuple[str, str]] = Counter()  # by project and kind
         self._clock = clock or SystemClock()
         self._records: dict[type[Record], dict[str, AnyRecord]] = {kind: {} for kind in KIND_OF}
         self._index: dict[tuple[type[Record], str, Value], set[str]] = defaultdict(set)
@@ -61,6 +64,10 @@ class MemoryStore:
 
     async def commit(self, write: Write) -> int:
         self._check(write)
+        uses = quota_use.of_write(write, self.limits)
+        self._check_quotas(uses)
+        for use in uses:
+            self._used[use.project_id, use.kind] += use.count
         for record in _each(write.deletes):
             self._remove(record)
         for record in _each(write.updates):
@@ -79,6 +86,9 @@ class MemoryStore:
         for on_commit in self._listeners:
             on_commit(change)
         return change.revision
+
+    async def usage(self, project_id: str) -> dict[str, int]:
+        return {kind: self._used[project_id, kind] for kind in self.limits}
 
     async def revision(self) -> int:
         return self._first_kept - 1 + len(self._log)
@@ -167,6 +177,19 @@ class MemoryStore:
                 if claim in taken or (claim in self._claims and claim not in released):
                     raise Taken(_constraint(claim), claim[1])
                 taken.add(claim)
+
+    def _check_quotas(self, uses: Sequence[quota_use.Use]) -> None:
+        projects = self._of(Project)
+        over: dict[str, list[str]] = defaultdict(list)
+        for use in uses:
+            if use.ceiling is not None:
+                own = dict(projects[use.project_id].quotas) if use.project_id in projects else {}
+                used = self._used[use.project_id, use.kind] + use.count
+                if quota.is_over(used, own.get(use.kind, use.ceiling)):
+                    over[use.project_id].append(use.kind)
+        if over:
+            project_id = min(over)
+            raise OverQuota(project_id, tuple(over[project_id]))
 
     def _holds(self, guard: Guard, own: set[str], inserted: set[tuple[type[Record], str]]) -> bool:
         kind = KINDS[guard.kind]

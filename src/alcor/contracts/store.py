@@ -50,7 +50,11 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     """One request's worth of change: all of it is committed, or none.
 
     Updated and deleted records are guarded by the store itself: they must be there (deletes carry the last
-    version seen, so that addresses are released and the log is complete).
+    version seen, so that addresses are released and the log is complete). Updates never move a record to
+    another project.
+
+    The store counts the records of every project and kind. `within`: the kinds of which a project that gets
+    more of them may not have more than its limit (else OverQuota); other kinds are only counted.
     """
 
     request_id: RequestId
@@ -59,6 +63,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     updates: RecordSet = RecordSet()
     deletes: RecordSet = RecordSet()
     guards: tuple[Guard, ...] = ()
+    within: tuple[str, ...] = ()
 
 
 class Change(msgspec.Struct, frozen=True, array_like=True):
@@ -96,6 +101,17 @@ class Taken(errors.Conflict):
         self.value = value
 
 
+class OverQuota(errors.Conflict):
+    """The project would have more of these kinds than its limits allow."""
+
+    default_reason = "OverQuota"
+
+    def __init__(self, project_id: str, kinds: tuple[str, ...]) -> None:
+        super().__init__(f"Quota exceeded for resources: {sorted(kinds)}.")
+        self.project_id = project_id
+        self.kinds = kinds
+
+
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """Which records of a kind, in what order.
 
@@ -128,7 +144,12 @@ class Snapshot(Protocol):
 
 
 class Store(Protocol):
-    """The contract of every store. Errors: Stale and Taken from `commit`; Unavailable when it cannot answer."""
+    """The contract of every store. Errors: Stale, Taken, OverQuota from `commit`; Unavailable from all."""
+
+    @property
+    def limits(self) -> Mapping[str, int]:
+        """Limits of the kinds that are counted, for projects whose record says nothing else."""
+        ...
 
     async def get(self, kind: type[R], ids: Sequence[str]) -> dict[str, R]:
         """Read by id; missing ids are left out."""
@@ -140,6 +161,10 @@ class Store(Protocol):
 
     async def commit(self, write: Write) -> int:
         """Make the write durable and give its revision. The listeners have heard of it on return."""
+        ...
+
+    async def usage(self, project_id: str) -> dict[str, int]:
+        """Give how many records of each counted kind a project has. O(kinds)."""
         ...
 
     async def revision(self) -> int:

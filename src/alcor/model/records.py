@@ -150,6 +150,7 @@ class Project(Record, frozen=True, array_like=True, kw_only=True):
 
     id: ProjectId
     priority: int = PRIORITY_DEFAULT  # 0 .. PRIORITY_MAX: hosts of higher ones are synchronised first
+    quotas: tuple[tuple[str, int], ...] = ()  # (kind, limit), ascending; of other kinds the default
 
 
 AnyRecord: TypeAlias = (

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from alcor.contracts.store import Change, Query, R, Snapshot, Store, Write
@@ -25,6 +25,10 @@ class StoreSession:
         self._chance = chance
         self._is_open = True
 
+    @property
+    def limits(self) -> Mapping[str, int]:
+        return self._store.limits
+
     def close(self) -> None:
         """End the session: its process is gone."""
         self._is_open = False
@@ -41,6 +45,9 @@ class StoreSession:
         revision = await self._store.commit(write)
         await self._reach()
         return revision
+
+    async def usage(self, project_id: str) -> dict[str, int]:
+        return await self._answer(self._store.usage(project_id))
 
     async def revision(self) -> int:
         return await self._answer(self._store.revision())

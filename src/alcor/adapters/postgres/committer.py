@@ -11,14 +11,14 @@ meet only at the revision's row, which each transaction locks last.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import asyncpg
 
 from alcor.adapters.postgres import one_statement, rows, sessions, transaction
 from alcor.adapters.postgres.rows import Encoded
 from alcor.adapters.postgres.sessions import Session
-from alcor.contracts.store import Change, Stale, Write
+from alcor.contracts.store import Change, OverQuota, Stale, Write
 from alcor.model import errors
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
@@ -51,7 +51,8 @@ class Pending:
 class Committer:
     """Owner of the lanes and their connections."""
 
-    def __init__(self, dsn: str, clock: Clock, log: EventLog) -> None:
+    def __init__(self, dsn: str, clock: Clock, log: EventLog, limits: Mapping[str, int]) -> None:
+        self._limits = limits
         self._supervisor = Supervisor(log)
         self._listeners: list[Callable[[Change], None]] = []
         self._lanes = {
@@ -62,8 +63,8 @@ class Committer:
         self._listeners.append(on_commit)
 
     async def commit(self, write: Write) -> Change:
-        """Commit one write. Raises Stale, Taken, Invalid, Unavailable."""
-        encoded = rows.encode(write)
+        """Commit one write. Raises Stale, Taken, OverQuota, Invalid, Unavailable."""
+        encoded = rows.encode(write, self._limits)
         lane = self._lanes["bulk" if encoded.size >= BULK_FROM else "small"]
         return await lane.submit(encoded)
 
@@ -146,8 +147,8 @@ class Lane:
             if len(batch) == 1:
                 batch[0].fail(error)
                 return
-            for pending in batch:
-                await self._settle([pending])
+            for part in _apart(batch, error):
+                await self._settle(part)
             return
         for pending, change in zip(batch, changes, strict=True):
             for on_commit in self._listeners:
@@ -192,7 +193,7 @@ class Lane:
             return found
         try:
             return await transaction.run(session, encoded, now_us=self._clock.now_us(), is_repeat=is_repeat)
-        except (Stale, transaction.Repeated, asyncpg.UniqueViolationError) as error:
+        except (Stale, OverQuota, transaction.Repeated, asyncpg.UniqueViolationError) as error:
             # What stands in the way of a repeated attempt may be the first one.
             if is_repeat and (found := await self._found(session, encoded)) is not None:
                 return found
@@ -228,3 +229,17 @@ class Lane:
             if session is not None:
                 session.terminate()
         self._session = self._quick_session = None
+
+
+def _apart(batch: Sequence[Pending], error: Exception) -> list[Sequence[Pending]]:
+    """Divide writes that failed together: each alone, but a project at its limit slows only its own down."""
+    if isinstance(error, OverQuota):
+        wanting = {(error.project_id, kind) for kind in error.kinds}
+        guilty = [
+            pending
+            for pending in batch
+            if not wanting.isdisjoint((use.project_id, use.kind) for use in pending.encoded.uses)
+        ]
+        others = [pending for pending in batch if pending not in guilty]
+        return [*([others] if others else ()), *([pending] for pending in guilty)]
+    return [[pending] for pending in batch]

@@ -1,7 +1,8 @@
 """Small writes that only insert, committed by one statement: one round trip.
 
-    moved      UPDATE partition SET revision + n, if it is still the snapshot's and the guards hold
+    moved      UPDATE partition SET revision + n, if it is still the snapshot's, guards and quotas hold
     part_n     INSERT INTO ports, addresses, ... for each row of moved: all, or nothing
+    counted    the projects' quotas
     logged     INSERT INTO changes
 
 Why the guards are exact although the lock is taken after the snapshot: whoever commits moves the revision while
@@ -14,11 +15,12 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from alcor.adapters.postgres import transaction
+from alcor.adapters.postgres import quotas, transaction
 from alcor.adapters.postgres.queries import Statement
 from alcor.adapters.postgres.rows import TABLES, Encoded, Row
+from alcor.contracts import quota_use
 from alcor.contracts.store import Change, NoneWhere, Unchanged
-from alcor.model.records import KINDS, AnyRecord, Network, Port, Record, SecurityGroup, Subnet
+from alcor.model.records import KINDS, AnyRecord, Network, Port, Project, Record, SecurityGroup, Subnet
 
 RECORDS_MAX = 200  # in one statement; above, COPY within a transaction is cheaper
 _TRIES = 2  # others committed meanwhile: one more try costs less than the transaction
@@ -45,6 +47,7 @@ def fits(batch: Sequence[Encoded]) -> bool:
     """Can these writes be committed by one statement? Others need the transaction."""
     return sum(one.size for one in batch) <= RECORDS_MAX and all(
         one.inserts
+        and Project not in one.inserts  # its limits are another table's
         and not one.updates
         and not one.deletes
         and not any(isinstance(guard, NoneWhere) for guard in one.write.guards)
@@ -78,13 +81,20 @@ def build(batch: Sequence[Encoded], now_us: int) -> Statement:
         [one.payload for one in batch],
     ]
     conditions = "".join(f" AND {condition}" for condition in _guards(batch, arguments))
+    first = len(arguments) + 1
+    arguments += quotas.arrays(quota_use.together(use for one in batch for use in one.uses))
+    conditions += f" AND NOT EXISTS (SELECT 1 {quotas.over(first)})"
     parts = [
         f"part_{number} AS ({insert})" for number, insert in enumerate(_inserts(batch, arguments), start=1)
     ]
     text = (
         "WITH moved AS (UPDATE partition SET revision = revision + $1::int8 WHERE id = 1"
         f" AND revision = (SELECT revision FROM partition WHERE id = 1){conditions} RETURNING revision),"
-        f" {', '.join(parts)}, logged AS ("
+        f" {', '.join(parts)}, counted AS ("
+        "INSERT INTO quotas AS q (project_id, kind, used) SELECT it.project_id, it.kind, it.count"
+        f" FROM moved CROSS JOIN unnest(${first}::text[], ${first + 1}::text[], ${first + 2}::int8[])"
+        f" AS it(project_id, kind, count) {quotas.ADD}),"
+        " logged AS ("
         "INSERT INTO changes (revision, committed_at, request_id, project_id, payload)"
         " SELECT moved.revision - $1::int8 + it.n, $2::int8, it.request_id, it.project_id, it.payload"
         " FROM moved CROSS JOIN unnest($3::text[], $4::text[], $5::bytea[])"

@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 
-from alcor.contracts import columns
+from alcor.contracts import columns, quota_use
+from alcor.contracts.quota_use import Use
 from alcor.contracts.store import Change, R, Write
+from alcor.model import quota
 from alcor.model.ids import ProjectId, RequestId
 from alcor.model.records import (
     KIND_OF,
@@ -145,10 +147,11 @@ class Encoded(msgspec.Struct, frozen=True):
     deletes: Mapping[type[Record], Sequence[AnyRecord]]
     payload: bytes
     size: int  # records touched
+    uses: tuple[Use, ...]  # of the projects' quotas
 
 
-def encode(write: Write) -> Encoded:
-    """Encode the records of a write and its log payload. O(records)."""
+def encode(write: Write, limits: Mapping[str, int] = quota.DEFAULT_LIMITS) -> Encoded:
+    """Encode the records of a write and its log payload. O(records). `limits`: the default ones, by kind."""
     inserts: dict[type[Record], tuple[Sequence[AnyRecord], Sequence[bytes]]] = {}
     updates: dict[type[Record], tuple[Sequence[AnyRecord], Sequence[bytes]]] = {}
     deletes: dict[type[Record], Sequence[AnyRecord]] = {}
@@ -168,7 +171,8 @@ def encode(write: Write) -> Encoded:
             deletes[kind] = gone
         puts.append(raws)
         size += len(ins) + len(upd) + len(gone)
-    return Encoded(write, inserts, updates, deletes, _encoder.encode((puts, write.deletes)), size)
+    payload = _encoder.encode((puts, write.deletes))
+    return Encoded(write, inserts, updates, deletes, payload, size, quota_use.of_write(write, limits))
 
 
 def decode(kind: type[R], body: bytes) -> R:

@@ -1,7 +1,7 @@
 """The store on PostgreSQL: `contracts.store.Store` over a pool for reads and a committer for writes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import asyncpg
 
@@ -11,7 +11,7 @@ from alcor.adapters.postgres.leases import PostgresBlockLeases
 from alcor.adapters.postgres.rows import TABLES
 from alcor.contracts import columns
 from alcor.contracts.store import Change, Query, R, Snapshot, Write
-from alcor.model import errors
+from alcor.model import errors, quota
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
 
@@ -22,15 +22,23 @@ SNAPSHOT_CHUNK = 1000
 class PostgresStore:
     """Implements `Store`. Owner of the pool and the committer. Make it with `open`."""
 
-    def __init__(self, dsn: str, clock: Clock, pool: asyncpg.Pool, committer: Committer) -> None:
+    def __init__(
+        self, dsn: str, clock: Clock, pool: asyncpg.Pool, committer: Committer, limits: Mapping[str, int]
+    ) -> None:
+        self.limits = limits
         self._dsn = dsn
         self._clock = clock
         self._pool = pool
         self._committer = committer
 
     @classmethod
-    async def open(cls, dsn: str, clock: Clock, log: EventLog) -> "PostgresStore":
-        """Connect, and bring the schema up to date. Raises Unavailable when the server does not answer."""
+    async def open(
+        cls, dsn: str, clock: Clock, log: EventLog, *, limits: Mapping[str, int] = quota.DEFAULT_LIMITS
+    ) -> "PostgresStore":
+        """Connect, and bring the schema up to date. Raises Unavailable when the server does not answer.
+
+        `limits`: of projects of which nothing else was said, by kind.
+        """
         session = await sessions.wait_for_server(dsn, within_s=10.0)
         try:
             for name in await migrate.migrate(session):
@@ -38,7 +46,7 @@ class PostgresStore:
         finally:
             await session.close()
         pool = await sessions.open_pool(dsn, size=READERS_MAX)
-        return cls(dsn, clock, pool, Committer(dsn, clock, log))
+        return cls(dsn, clock, pool, Committer(dsn, clock, log, limits), limits)
 
     async def close(self) -> None:
         """Close all connections. Writes that still wait are answered Unavailable."""
@@ -68,6 +76,11 @@ class PostgresStore:
 
     async def commit(self, write: Write) -> int:
         return (await self._committer.commit(write)).revision
+
+    async def usage(self, project_id: str) -> dict[str, int]:
+        found = await self._fetch("SELECT kind, used FROM quotas WHERE project_id = $1", project_id)
+        used: dict[str, int] = {kind: number for kind, number in found}
+        return {kind: used.get(kind, 0) for kind in self.limits}
 
     async def revision(self) -> int:
         ((revision,),) = await self._fetch("SELECT revision FROM partition WHERE id = 1")

@@ -3,6 +3,7 @@
     BEGIN
     deletes, updates, inserts   row locks and unique claims; in this order, so that freed claims can be taken
     revision + n, n log rows    one statement; from here on this partition's writers wait for us
+    quotas                      counters of records by project and kind
     guards, reopened blocks     statements of their own: they see everything committed before us
     COMMIT
 
@@ -17,7 +18,7 @@ from collections.abc import Iterable, Sequence
 import asyncpg
 import msgspec
 
-from alcor.adapters.postgres import queries, rows
+from alcor.adapters.postgres import queries, quotas, rows
 from alcor.adapters.postgres.rows import TABLES, Encoded, Table
 from alcor.contracts import columns
 from alcor.contracts.store import Change, Exists, Guard, NoneWhere, Stale, Taken, Unchanged
@@ -57,7 +58,7 @@ class Repeated(Exception):
 async def run(
     session: asyncpg.Connection, batch: Sequence[Encoded], *, now_us: int, is_repeat: bool
 ) -> list[Change]:
-    """Commit writes together, in order. Raises Stale, NotTogether or library errors: then nothing is done.
+    """Commit writes together, in order. Raises Stale, OverQuota, NotTogether, library errors: nothing is done.
 
     `is_repeat`: an earlier attempt's outcome is unknown and it may still be under way; raises Repeated when
     it turns out to be committed.
@@ -127,6 +128,8 @@ def taken(error: asyncpg.UniqueViolationError) -> Taken:
 
 async def _write(session: asyncpg.Connection, batch: Sequence[Encoded], now_us: int) -> int:
     freed: list[tuple[str, bytes]] = []
+    if sum(one.size for one in batch) >= COPY_FROM:
+        await quotas.refuse_early(session, batch)
     for kind in TABLES:
         if deletes := [record for one in batch for record in one.deletes.get(kind, ())]:
             await _delete(session, TABLES[kind], deletes, freed)
@@ -146,6 +149,8 @@ async def _write(session: asyncpg.Connection, batch: Sequence[Encoded], now_us: 
         [one.payload for one in batch],
     )
     await _check_guards(session, batch)
+    await quotas.follow_projects(session, batch)
+    await quotas.count(session, batch)
     if freed:
         await session.execute(_REOPEN, [subnet for subnet, _ in freed], [ip for _, ip in freed])
     await _follow_subnets(session, batch)

@@ -41,6 +41,7 @@ class NetworkService:
                 request_id=caller.request_id,
                 project_id=caller.project_id,
                 inserts=RecordSet(networks=tuple(networks)),
+                within=("network",),
             )
             try:
                 return await self._store.commit(write), networks

@@ -13,6 +13,7 @@ from alcor.contracts.store import (
     Change,
     Exists,
     Guard,
+    OverQuota,
     Query,
     Store,
     Taken,
@@ -72,6 +73,8 @@ class PortService:
             afresh = True
             try:
                 return await self._create(caller, asks, ids, read, port_group)
+            except OverQuota:
+                raise  # does not rest on what was read
             except (errors.Invalid, errors.Missing, errors.Conflict) as refusal:
                 if not (read.kept.networks or read.kept.groups):
                     raise
@@ -293,6 +296,7 @@ class PortService:
                 port_groups=() if port_group is None else (port_group,),
             ),
             guards=tuple(guards),
+            within=("port", "port_group", *group_decisions.DEFAULT_WITHIN),
         )
 
     async def _group_guards(self, caller: Caller, port: Port, fields: PortFields) -> tuple[Guard, ...]:

@@ -34,13 +34,17 @@ class ProjectService:
         async def attempt() -> tuple[int, Project]:
             before = await self.one(project_id)
             settlement.check_expected(before, expected)
-            after = settlement.revised(before, self._clock.now_us(), priority=priority)
-            try:
-                return await self._store.commit(_write(caller, before, after)), after
-            except Taken as taken:
-                raise settlement.Again from taken  # another said something of it meanwhile
+            return await self.replace(caller, before, priority=priority)
 
         return await settlement.settle(attempt)
+
+    async def replace(self, caller: Caller, before: Project, **changes: object) -> tuple[int, Project]:
+        """Say something of a project as it was read. Raises Stale, Again: to be read again."""
+        after = settlement.revised(before, self._clock.now_us(), **changes)
+        try:
+            return await self._store.commit(_write(caller, before, after)), after
+        except Taken as taken:
+            raise settlement.Again from taken  # another said something of it meanwhile
 
 
 def _default(project_id: ProjectId) -> Project:

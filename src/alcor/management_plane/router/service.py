@@ -44,6 +44,7 @@ class RouterService:
             request_id=caller.request_id,
             project_id=caller.project_id,
             inserts=RecordSet(routers=tuple(routers)),
+            within=("router",),
         )
         return await self._store.commit(write), routers
 

@@ -15,6 +15,8 @@ from alcor.model.ids import GroupId, ProjectId, RuleId
 from alcor.model.records import SecurityGroup, SecurityGroupRule
 
 DEFAULT_NAME = "default"
+# A project's default group is made without being asked for: as in Neutron, its rules must be within the quota.
+DEFAULT_WITHIN = ("security_group_rule",)
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 PROTOCOLS = {
     "hopopt": 0,

@@ -30,6 +30,7 @@ class SecurityGroupService:
             request_id=caller.request_id,
             project_id=caller.project_id,
             inserts=RecordSet(security_groups=(group,), security_group_rules=rules),
+            within=decisions.DEFAULT_WITHIN,
         )
         try:
             await self._store.commit(write)
@@ -55,6 +56,7 @@ class SecurityGroupService:
             request_id=caller.request_id,
             project_id=caller.project_id,
             inserts=RecordSet(security_groups=tuple(groups), security_group_rules=tuple(rules)),
+            within=("security_group", "security_group_rule"),
         )
         return await self._store.commit(write), groups
 
@@ -145,6 +147,7 @@ class SecurityGroupService:
                 request_id=caller.request_id,
                 project_id=caller.project_id,
                 inserts=RecordSet(security_group_rules=tuple(made)),
+                within=("security_group_rule",),
                 updates=RecordSet(security_groups=tuple(settlement.revised(group, now_us) for group in owners)),
                 guards=(
                     *(Unchanged("security_group", group.id, group.revision_number) for group in owners),

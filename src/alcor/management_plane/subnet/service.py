@@ -53,6 +53,7 @@ class SubnetService:
                 request_id=caller.request_id,
                 project_id=caller.project_id,
                 inserts=RecordSet(subnets=tuple(made)),
+                within=("subnet",),
                 updates=RecordSet(
                     networks=tuple(settlement.revised(network, now_us) for network in networks.values())
                 ),

@@ -1,0 +1,116 @@
+"""Quotas on the wire."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from alcor.management_plane.api import form, gate, validation
+from alcor.management_plane.api.call import Call
+from alcor.management_plane.api.collection import written
+from alcor.management_plane.project.quotas import QuotaService
+from alcor.model import errors, quota
+
+PROJECT_LENGTH_MAX = 255
+_limit = validation.integer(quota.UNLIMITED, quota.LIMIT_MAX)
+_SWITCHES = ("check_limit", "force")
+
+
+class QuotaCollection:
+    """Serves quotas: a project sees its own, administrators see and change all."""
+
+    def __init__(self, service: QuotaService) -> None:
+        self._service = service
+
+    def routes(self, entrance: gate.Gate) -> list[Route]:
+        """Give the routes; those of the caller's own name come before those of projects."""
+        return [
+            entrance.route("/v2.0/quotas", get=self.list),
+            entrance.route("/v2.0/quotas/tenant", get=self.own_name),
+            entrance.route("/v2.0/quotas/project", get=self.own_name),
+            entrance.route("/v2.0/quotas/{id}", get=self.show, put=self.change, delete=self.forget),
+            entrance.route("/v2.0/quotas/{id}/default", get=self.default),
+            entrance.route("/v2.0/quotas/{id}/details", get=self.details),
+            entrance.route("/v2.0/quotas/{id}/details.json", get=self.details),
+        ]
+
+    async def list(self, call: Call, path: Mapping[str, str]) -> Response:
+        """GET those of the projects that have limits of their own."""
+        _require_admin(call, "get_quotas")
+        found = await self._service.all()
+        named = [{**limits, "project_id": it.id, "tenant_id": it.id} for it, limits in found]
+        return written({"quotas": named}, 200)
+
+    async def own_name(self, call: Call, path: Mapping[str, str]) -> Response:
+        """GET the name under which the caller's quotas are found."""
+        word = call.path.rpartition("/")[2]
+        return written({word: {f"{word}_id": call.caller.project_id}}, 200)
+
+    async def show(self, call: Call, path: Mapping[str, str]) -> Response:
+        """GET the limits of one."""
+        return written({"quota": await self._service.limits(_readable(call, path))}, 200)
+
+    async def default(self, call: Call, path: Mapping[str, str]) -> Response:
+        """GET the limits that one has if nothing else is said."""
+        _readable(call, path)
+        return written({"quota": dict(self._service.defaults)}, 200)
+
+    async def details(self, call: Call, path: Mapping[str, str]) -> Response:
+        """GET limits and use. Nothing is ever reserved: what is counted is made in the same transaction."""
+        found = await self._service.details(_readable(call, path))
+        shown = {
+            kind: {"limit": each.limit, "used": each.used, "reserved": 0} for kind, each in found.items()
+        }
+        return written({"quota": shown}, 200)
+
+    async def change(self, call: Call, path: Mapping[str, str]) -> Response:
+        """PUT limits; kinds that are not named keep theirs."""
+        _require_admin(call, "update_quota")
+        name = _name(path)
+        limits, check = self._asked(form.member(form.decoded(call.body), "quota"))
+        if not limits:
+            return written({"quota": await self._service.limits(name)}, 200)
+        revision, changed = await self._service.change(call.caller, name, limits, check=check)
+        return written({"quota": changed}, 200, revision=revision)
+
+    async def forget(self, call: Call, path: Mapping[str, str]) -> Response:
+        """DELETE what was said of one: the defaults hold again."""
+        _require_admin(call, "delete_quota")
+        revision = await self._service.forget(call.caller, _name(path))
+        return Response(status_code=204, headers={"X-Alcor-Revision": str(revision)})
+
+    def _asked(self, item: Mapping[str, Any]) -> tuple[dict[str, int], bool]:
+        unknown = [name for name in item if name not in self._service.defaults and name not in _SWITCHES]
+        if unknown:
+            raise form.unrecognized(unknown)
+        limits: dict[str, int] = {}
+        switches = dict.fromkeys(_SWITCHES, False)
+        for name, value in item.items():
+            try:
+                if name in _SWITCHES:
+                    switches[name] = value is not None and validation.boolean(value)
+                else:
+                    limits[name] = int(str(_limit(value)))
+            except ValueError as reason:
+                raise form.invalid_input(name, reason) from None
+        return limits, switches["check_limit"] and not switches["force"]
+
+
+def _name(path: Mapping[str, str]) -> str:
+    name = path["id"]
+    if not name.isprintable() or len(name) > PROJECT_LENGTH_MAX:
+        raise errors.Missing("Project could not be found.", reason="ProjectNotFound")
+    return name
+
+
+def _readable(call: Call, path: Mapping[str, str]) -> str:
+    name = _name(path)
+    if name != call.caller.project_id:
+        _require_admin(call, "get_quota")
+    return name
+
+
+def _require_admin(call: Call, rule: str) -> None:
+    if not call.caller.is_admin:
+        raise errors.Invalid(f"rule:{rule} is disallowed by policy", reason="PolicyNotAuthorized")
