@@ -5,7 +5,7 @@ from collections.abc import Mapping
 UNLIMITED = -1
 LIMIT_MAX = 2**31 - 1  # what clients of the Neutron API may say
 
-# Of a project of which the operator said nothing else (`alcor up --quota KIND=LIMIT`); every kind that is counted.
+# Of a project of which the operator said nothing else (`alcor up --quota KIND=LIMIT`), by every kind counted.
 # Far above what Neutron grants by default: one call makes 10,000 ports, one tenant a million.
 DEFAULT_LIMITS: Mapping[str, int] = {
     "network": 10_000,

@@ -79,7 +79,7 @@ class PostgresStore:
 
     async def usage(self, project_id: str) -> dict[str, int]:
         found = await self._fetch("SELECT kind, used FROM quotas WHERE project_id = $1", project_id)
-        used: dict[str, int] = {kind: number for kind, number in found}
+        used: dict[str, int] = dict(map(tuple, found))  # rows of two columns
         return {kind: used.get(kind, 0) for kind in self.limits}
 
     async def revision(self) -> int:

@@ -16,6 +16,7 @@ from alcor.management_plane.api.limits import UNLIMITED, Limits
 from alcor.management_plane.api.port_groups import PortGroupCollection
 from alcor.management_plane.api.ports import PortCollection
 from alcor.management_plane.api.projects import ProjectCollection
+from alcor.management_plane.api.quotas import QuotaCollection
 from alcor.management_plane.api.receipts import ReceiptCollection
 from alcor.management_plane.api.resync import ResyncCollection
 from alcor.management_plane.api.routers import RouterCollection
@@ -25,6 +26,7 @@ from alcor.management_plane.api.versions import Directory
 from alcor.management_plane.network.service import NetworkService
 from alcor.management_plane.port.service import PortService
 from alcor.management_plane.port_group.service import PortGroupService
+from alcor.management_plane.project.quotas import QuotaService
 from alcor.management_plane.project.service import ProjectService
 from alcor.management_plane.router.service import RouterService
 from alcor.management_plane.security_group.service import SecurityGroupService
@@ -65,6 +67,7 @@ def create_application(
     if follow is not None:
         follow(port_service.on_change)
     port_groups = PortGroupService(store, port_service, clock)
+    projects = ProjectService(store, clock)
     tag_service = TagService(store, clock)
     collections = (
         networks.collection(store, NetworkService(store, clock)),
@@ -82,7 +85,8 @@ def create_application(
         extensions.ExtensionCollection((extensions.TRACE,) if tracer is not None else ()),
         HostCollection(convergence),
         ReceiptCollection(store, convergence),
-        ProjectCollection(ProjectService(store, clock)),
+        ProjectCollection(projects),
+        QuotaCollection(QuotaService(store, projects)),
         ResyncCollection(convergence),
         *(
             TagCollection(resource.plural, resource.kind, tag_service)

@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
-from starlette.routing import Route
 
-from alcor.management_plane.api import form, gate, validation
+from alcor.management_plane.api import form, gate, policy, validation
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import written
 from alcor.management_plane.project.quotas import QuotaService
 from alcor.model import errors, quota
+from alcor.model.roles import Level
 
 PROJECT_LENGTH_MAX = 255
 _limit = validation.integer(quota.UNLIMITED, quota.LIMIT_MAX)
+# A project reads its own; which one it may read, the endpoints decide.
+_POLICY = policy.Policy(Level.READER, Level.ADMIN)
 _SWITCHES = ("check_limit", "force")
 
 
@@ -23,21 +25,21 @@ class QuotaCollection:
     def __init__(self, service: QuotaService) -> None:
         self._service = service
 
-    def routes(self, entrance: gate.Gate) -> list[Route]:
+    def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
         """Give the routes; those of the caller's own name come before those of projects."""
+        one = "/v2.0/quotas/{id}"
         return [
-            entrance.route("/v2.0/quotas", get=self.list),
-            entrance.route("/v2.0/quotas/tenant", get=self.own_name),
-            entrance.route("/v2.0/quotas/project", get=self.own_name),
-            entrance.route("/v2.0/quotas/{id}", get=self.show, put=self.change, delete=self.forget),
-            entrance.route("/v2.0/quotas/{id}/default", get=self.default),
-            entrance.route("/v2.0/quotas/{id}/details", get=self.details),
-            entrance.route("/v2.0/quotas/{id}/details.json", get=self.details),
+            entrance.route("/v2.0/quotas", policy=policy.OPERATOR, get=self.list),
+            entrance.route("/v2.0/quotas/tenant", policy=_POLICY, get=self.own_name),
+            entrance.route("/v2.0/quotas/project", policy=_POLICY, get=self.own_name),
+            entrance.route(one, policy=_POLICY, get=self.show, put=self.change, delete=self.forget),
+            entrance.route(f"{one}/default", policy=_POLICY, get=self.default),
+            entrance.route(f"{one}/details", policy=_POLICY, get=self.details),
+            entrance.route(f"{one}/details.json", policy=_POLICY, get=self.details),
         ]
 
     async def list(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET those of the projects that have limits of their own."""
-        _require_admin(call, "get_quotas")
         found = await self._service.all()
         named = [{**limits, "project_id": it.id, "tenant_id": it.id} for it, limits in found]
         return written({"quotas": named}, 200)
@@ -59,14 +61,11 @@ class QuotaCollection:
     async def details(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET limits and use. Nothing is ever reserved: what is counted is made in the same transaction."""
         found = await self._service.details(_readable(call, path))
-        shown = {
-            kind: {"limit": each.limit, "used": each.used, "reserved": 0} for kind, each in found.items()
-        }
+        shown = {kind: {"limit": each.limit, "used": each.used, "reserved": 0} for kind, each in found.items()}
         return written({"quota": shown}, 200)
 
     async def change(self, call: Call, path: Mapping[str, str]) -> Response:
         """PUT limits; kinds that are not named keep theirs."""
-        _require_admin(call, "update_quota")
         name = _name(path)
         limits, check = self._asked(form.member(form.decoded(call.body), "quota"))
         if not limits:
@@ -76,7 +75,6 @@ class QuotaCollection:
 
     async def forget(self, call: Call, path: Mapping[str, str]) -> Response:
         """DELETE what was said of one: the defaults hold again."""
-        _require_admin(call, "delete_quota")
         revision = await self._service.forget(call.caller, _name(path))
         return Response(status_code=204, headers={"X-Alcor-Revision": str(revision)})
 
@@ -106,11 +104,6 @@ def _name(path: Mapping[str, str]) -> str:
 
 def _readable(call: Call, path: Mapping[str, str]) -> str:
     name = _name(path)
-    if name != call.caller.project_id:
-        _require_admin(call, "get_quota")
+    if name != call.caller.project_id and not call.caller.is_admin:
+        raise errors.Invalid("Quotas of other projects need the admin role.", reason="PolicyNotAuthorized")
     return name
-
-
-def _require_admin(call: Call, rule: str) -> None:
-    if not call.caller.is_admin:
-        raise errors.Invalid(f"rule:{rule} is disallowed by policy", reason="PolicyNotAuthorized")

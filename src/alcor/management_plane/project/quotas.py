@@ -20,7 +20,7 @@ class Quota(msgspec.Struct, frozen=True):
 
 
 class QuotaService:
-    """Shows and changes limits. They are the projects' (`Project.quotas`), so that a commit can hold to them."""
+    """Shows and changes limits, which are the projects': `Project.quotas`."""
 
     def __init__(self, store: Store, projects: ProjectService) -> None:
         self._store = store
