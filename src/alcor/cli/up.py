@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ import uvloop
 
 from alcor.cli import options
 from alcor.control_plane.region import OnDemandBounds
+from alcor.model import quota
 from alcor.processes.region import EMBEDDED, NO_QUEUE, Region, RegionSettings
 from alcor.runtime.event_log import EventLog, Level
 
@@ -56,6 +58,15 @@ def default_data_dir() -> Path:
     metavar="PORTS",
     help="In networks with more ports hosts ask for their neighbours, until fewer than 3/4 of it are left.",
 )
+@click.option(
+    "--quota",
+    "quotas",
+    multiple=True,
+    metavar="KIND=LIMIT",
+    callback=lambda _context, _parameter, values: _quotas(values),
+    help="What a project may have unless it is told otherwise: port=50000, network=-1 (any number), ... "
+    "May be given several times.",
+)
 @click.option("--verbose", is_flag=True, help="Log debug events too.")
 def command(
     data_dir: Path,
@@ -65,6 +76,7 @@ def command(
     listen: str,
     agent_urls: tuple[str, ...],
     on_demand_above: int,
+    quotas: Mapping[str, int],
     verbose: bool,
 ) -> None:
     """Start a region: store, API and controller, until Ctrl-C.
@@ -88,9 +100,24 @@ def command(
         api_port=int(port),
         agent_urls=agent_urls,
         on_demand=OnDemandBounds(above=on_demand_above, below=on_demand_above * 3 // 4),
+        quotas=quotas,
     )
     log = EventLog(level=Level.DEBUG if verbose else Level.INFO)
     uvloop.run(_run(settings, log))
+
+
+def _quotas(values: Sequence[str]) -> dict[str, int]:
+    limits = dict(quota.DEFAULT_LIMITS)
+    for value in values:
+        kind, _, limit = value.partition("=")
+        if kind not in limits:
+            raise click.BadParameter(f"'{kind}' is not counted; these are: {', '.join(limits)}")
+        if not limit.removeprefix("-").isdecimal() or not quota.UNLIMITED <= int(limit) <= quota.LIMIT_MAX:
+            raise click.BadParameter(
+                f"{kind}: a limit is a number, or {quota.UNLIMITED} for none, not '{limit}'"
+            )
+        limits[kind] = int(limit)
+    return limits
 
 
 async def _run(settings: RegionSettings, log: EventLog) -> None:

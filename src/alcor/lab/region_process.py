@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class RegionProcess:
         database: str | None = None,
         on_demand_above: int | None = None,
         queue: str | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         self.directory = directory
         port = api_port or free_port()
@@ -40,6 +42,7 @@ class RegionProcess:
         self._queue = queue
         if queue:
             command += ["--queue", queue]
+        command += options
         if database:
             command += ["--database", database]
         self.child = Child("the region", command, directory / "region.log")

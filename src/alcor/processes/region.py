@@ -5,7 +5,7 @@ import contextlib
 import gc
 import ipaddress
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -24,7 +24,7 @@ from alcor.control_plane.region import OnDemandBounds
 from alcor.management_plane.addressing.allocator import LeasedAllocator
 from alcor.management_plane.api.application import create_application
 from alcor.management_plane.identity.believed_headers import BelievedHeaders
-from alcor.model import errors
+from alcor.model import errors, quota
 from alcor.processes.tracing import RegionTracer
 from alcor.runtime import tls
 from alcor.runtime.clock import SystemClock
@@ -53,6 +53,7 @@ class RegionSettings(msgspec.Struct, frozen=True, kw_only=True):
     api_port: int = 9696
     agent_urls: tuple[str, ...] = ("tcp://127.0.0.1:9697",)
     on_demand: OnDemandBounds = OnDemandBounds()  # ports in a network, from which on hosts ask for neighbours
+    quotas: Mapping[str, int] = quota.DEFAULT_LIMITS  # by kind, of projects of which nothing else was said
 
 
 class Region:
@@ -88,7 +89,7 @@ class Region:
         listener = loopback_socket(settings.api_host, settings.api_port)
         self._stack.callback(listener.close)
         dsn = settings.database or await self._start_database()
-        store = await PostgresStore.open(dsn, self._clock, self._log)
+        store = await PostgresStore.open(dsn, self._clock, self._log, limits=settings.quotas)
         self._stack.push_async_callback(store.close)
         allocator = LeasedAllocator(store.leases(), self._clock)
         store.listen(allocator.on_commit)

@@ -1,7 +1,7 @@
 """Quotas as rows: one counter for each project and kind, moved in the commit that makes or removes records.
 
 No counter is touched by anybody who does not hold the revision's row, so that none is a lock of its own: what
-serialises commits already serialises these (docs/decisions/0011-quotas.md).
+serialises commits already serialises these (docs/decisions/0012-quotas.md).
 """
 
 from collections import defaultdict
