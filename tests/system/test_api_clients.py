@@ -19,9 +19,11 @@ import uvicorn
 from alcor.contracts.memory_store import MemoryAllocator, MemoryStore
 from alcor.management_plane.api.application import create_application
 from alcor.management_plane.identity.believed_headers import BelievedHeaders
+from alcor.model import quota as quotas
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
 from doubles.convergence import ConvergenceDouble
+from doubles.identity import PROJECTS, identity_service
 
 START_TIMEOUT_S = 20.0
 COMMAND_TIMEOUT_S = 60.0
@@ -208,3 +210,50 @@ def test_long_bodies_are_refused_on_a_real_connection_and_the_next_request_works
         head = f"POST /v2.0/ports HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
         connection.sendall(f"{head}Content-Length: {1 << 40}\r\n\r\n{{".encode())
         assert b" 413 " in connection.recv(4096).splitlines()[0]
+
+
+def test_the_openstack_command_sets_shows_lists_and_deletes_quotas(api_url: str) -> None:
+    with identity_service(api_url) as auth_url:
+
+        def quota(*arguments: str) -> str:
+            credentials = ["--os-auth-url", auth_url, "--os-username", "admin", "--os-password", "x"]
+            credentials += ["--os-project-name", "admin", "--os-user-domain-id", "default"]
+            credentials += ["--os-project-domain-id", "default", "--os-identity-api-version", "3"]
+            command = [str(OPENSTACK), *credentials, "quota", *arguments]
+            environment = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, env=environment
+            )
+            assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+            return done.stdout
+
+        def shown(*arguments: str) -> dict[str, int]:
+            listed = json.loads(quota("show", "--network", *arguments, "-f", "json"))
+            return {each["Resource"]: each["Limit"] for each in listed}
+
+        defaults = shown("--default", "blue")
+        assert defaults["ports"] == quotas.DEFAULT_LIMITS["port"]
+        quota("set", "--ports", "7", "--secgroups", "3", "blue")
+        assert shown("blue") == {**defaults, "ports": 7, "security_groups": 3}
+        (listed,) = json.loads(quota("list", "--network", "-f", "json"))
+        assert (listed["Project ID"], listed["Ports"]) == (PROJECTS["blue"], 7)
+        used = json.loads(quota("show", "--network", "--usage", "blue", "-f", "json"))
+        assert {"Resource": "ports", "Limit": 7, "In Use": 0, "Reserved": 0} in used
+        quota("delete", "--network", "blue")
+        assert shown("blue") == defaults
+
+
+def test_the_sdk_sets_shows_lists_and_deletes_quotas(api_url: str) -> None:
+    import openstack
+
+    cloud = openstack.connection.Connection(auth_type="none", endpoint=api_url)
+    default = cloud.network.get_quota_default("green").ports
+    assert default == quotas.DEFAULT_LIMITS["port"]
+    changed = cloud.network.update_quota("green", ports=3, check_limit=True)
+    assert (changed.ports, changed.networks) == (3, quotas.DEFAULT_LIMITS["network"])
+    assert cloud.network.get_quota("green").ports == 3
+    assert cloud.network.get_quota("green", details=True).ports == {"limit": 3, "used": 0, "reserved": 0}
+    assert [(each.project_id, each.ports) for each in cloud.network.quotas()] == [("green", 3)]
+    cloud.network.delete_quota("green")
+    assert cloud.network.get_quota("green").ports == default
+    assert list(cloud.network.quotas()) == []
