@@ -16,7 +16,6 @@ from alcor.model.goal_state import (
     GroupSection,
     HostState,
     LocalPort,
-    Member,
     NetworkChange,
     NetworkEntry,
     NetworkSection,
@@ -135,16 +134,9 @@ class Region:
                 router_section.apply(self._router(router))
                 state.sections[router_key(router)] = router_section
         own = {group for port in local for group in port.groups}
-        remote = {rule.remote_group for group in own for rule in self.rules.get(group, {}).values()}
-        for group in own | (remote - {None}):
-            members = [p for p in self.ports.values() if group in p.groups] if group in remote else []
+        for group in own:
             section = GroupSection()
-            section.apply(
-                GroupChange(
-                    set_rules=tuple(self.rules.get(group, {}).values()) if group in own else (),
-                    set_members=tuple(Member(self.vni_of(p), p.ip) for p in members),
-                )
-            )
+            section.apply(GroupChange(set_rules=tuple(self.rules.get(group, {}).values())))
             state.sections[group_key(group)] = section
         state.versions = dict.fromkeys(state.sections, Version(1, 1))
         return state
@@ -163,7 +155,9 @@ class Region:
                 for p in ports
                 if p.host == host
             ),
-            set_placements=tuple(Placement(p.id, p.mac, (p.ip,), self.facts(p.host).vtep) for p in ports),
+            set_placements=tuple(
+                Placement(p.id, p.mac, (p.ip,), self.facts(p.host).vtep, p.groups) for p in ports
+            ),
         )
 
     def _router(self, router: str) -> RouterChange:
@@ -394,8 +388,7 @@ def _delta(old, new):
             )
         case GroupChange():
             rules = _differing(old.set_rules, new.set_rules, lambda e: e.id)
-            members = _differing(old.set_members, new.set_members, lambda e: e)
-            return GroupChange(new.stateful, *rules, *members)
+            return GroupChange(new.stateful, *rules)
 
 
 def _differing(old, new, key_of):

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from alcor.control_plane.delivery import cumulative
 from alcor.model.goal_state import (
     GroupChange,
-    Member,
     NetworkChange,
     NetworkEntry,
     Placement,
@@ -36,15 +35,11 @@ def network_changes(draw: st.DrawFn) -> NetworkChange:
 
 @st.composite
 def group_changes(draw: st.DrawFn) -> GroupChange:
-    members = [Member(Vni(1), bytes([number])) for number in range(5)]
-    some = st.lists(st.sampled_from(members), unique=True, max_size=4)
     rules = tuple(Rule(RuleId(key), draw(st.booleans()), 4, None, None, None, None, None) for key in draw(keys))
     return GroupChange(
         stateful=draw(st.booleans()),
         set_rules=rules,
         gone_rules=tuple(RuleId(key) for key in draw(keys)),
-        set_members=tuple(draw(some)),
-        gone_members=tuple(draw(some)),
     )
 
 

@@ -8,11 +8,11 @@ from alcor.host_agent.inbox import Decision
 from alcor.model.goal_state import (
     GroupChange,
     HostState,
-    Member,
     NetworkChange,
     Placement,
     RouterChange,
     RouterInterface,
+    Rule,
     Section,
     SectionChange,
     SectionKey,
@@ -20,7 +20,7 @@ from alcor.model.goal_state import (
     apply_change,
     empty_section_for,
 )
-from alcor.model.ids import NetworkId, PortId, Vni
+from alcor.model.ids import NetworkId, PortId, RuleId, Vni
 from alcor.model.version import Version
 
 KEYS = tuple(SectionKey(key) for key in ("network:a", "network:b", "router:a", "group:a"))
@@ -38,8 +38,8 @@ def make_change(key: SectionKey, put: list[str], gone: list[str], flag: bool) ->
         return RouterChange(flag, legs, tuple((PortId(name), cidr) for name in gone))
     return GroupChange(
         stateful=flag,
-        set_members=tuple(Member(Vni(1), name.encode()) for name in put),
-        gone_members=tuple(Member(Vni(1), name.encode()) for name in gone),
+        set_rules=tuple(Rule(RuleId(n), True, 4, None, None, None, None, None) for n in put),
+        gone_rules=tuple(map(RuleId, gone)),
     )
 
 

@@ -19,7 +19,6 @@ from alcor.model.goal_state import (
     GroupChange,
     HostState,
     LocalPort,
-    Member,
     NetworkChange,
     NetworkEntry,
     Placement,
@@ -155,7 +154,7 @@ class Scene:
         )
         home = self.hosts[on]
         self._where[name] = home
-        placement = Placement(PortId(name), self.macs[name], (fixed.ip,), home.emulated.vtep)
+        placement = Placement(PortId(name), self.macs[name], (fixed.ip,), home.emulated.vtep, port.groups)
         for host in self.hosts:
             change = NetworkChange(set_ports=(port,) if host is home else (), set_placements=(placement,))
             await host.apply(self.update(host, network_key(network), change))
@@ -177,8 +176,8 @@ class Scene:
             )
         await self.everywhere(router_key(name), RouterChange(set_interfaces=tuple(interfaces)), full=True)
 
-    async def group(self, name: str, *rules: Rule, members: tuple[Member, ...] = ()) -> None:
-        change = GroupChange(set_rules=rules, set_members=members)
+    async def group(self, name: str, *rules: Rule) -> None:
+        change = GroupChange(set_rules=rules)
         await self.everywhere(group_key(name), change, full=True)
 
     async def everywhere(self, key: SectionKey, change: SectionChange, *, full: bool = False) -> None:

@@ -10,9 +10,8 @@ from ovs_scene import OPEN, Scene, everything, needs_ovs, rule
 from alcor.lab import namespaces, packets
 from alcor.lab.laboratory import Laboratory
 from alcor.lab.packets import Probe
-from alcor.model.addressing import ip_from_text
-from alcor.model.goal_state import GroupChange, Member, group_key
-from alcor.model.ids import RuleId, Vni
+from alcor.model.goal_state import GroupChange, group_key
+from alcor.model.ids import RuleId
 
 pytestmark = [pytest.mark.ovs, needs_ovs]
 
@@ -31,14 +30,12 @@ async def scene() -> AsyncIterator[Scene]:
             await scene.network("blue", vni=200, cidr="10.1.0.0/24", gateway="10.1.0.1")
             await scene.router("r", {"red": ("10.1.0.0/24", "10.1.0.1"), "green": ("10.2.0.0/24", "10.2.0.1")})
             await scene.group(OPEN, *everything())
-            member = Member(Vni(100), ip_from_text("10.1.0.11"))
             await scene.group(
                 "guarded",
                 rule("web", ingress=True, protocol=TCP, ports=(80, 80), remote_group="friends"),
                 rule("out", ingress=False),
             )
-            await scene.group("friends", members=(member,))
-            await scene.port("a", "red", "10.1.0.11", 0)
+            await scene.port("a", "red", "10.1.0.11", 0, groups=(OPEN, "friends"))
             await scene.port("b", "red", "10.1.0.12", 0)
             await scene.port("c", "red", "10.1.0.13", 1)
             await scene.port("d", "green", "10.2.0.14", 1)

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
-import pytest
 from control_plane_doubles import AgentDouble, commit, group, network, port, rule, subnet
 
 from alcor.contracts.agent_channel import FromController, Update
@@ -27,7 +26,7 @@ WEB, CLIENTS = (
     "0192f0c1-7a00-7000-8000-00000000000b",
 )  # as long as ids are
 BYTES_MAX = 200
-FLOWS_MAX = 4  # one for the address; a neighbour that is told whole costs three more
+FLOWS_MAX = 4  # one for the member, and those of its placement
 NEW = port(50_000, HOSTS[0], groups=(CLIENTS,))
 _decoder: msgspec.msgpack.Decoder[FromController] = msgspec.msgpack.Decoder(FromController)
 
@@ -86,21 +85,41 @@ async def region(bounds: OnDemandBounds) -> AsyncIterator[tuple[MemoryStore, Con
         await controller.stop()
 
 
-@pytest.mark.parametrize(
-    ("bounds", "network_sections"),
-    [(OnDemandBounds(), 0), (OnDemandBounds(above=10**6, below=10**6), 1)],
-    ids=["asked for", "told whole"],
-)
-async def test_one_member_more_of_ten_thousand_is_small(bounds: OnDemandBounds, network_sections: int) -> None:
-    async with region(bounds) as (store, controller, hosts):
+TOLD_WHOLE = OnDemandBounds(above=10**6, below=10**6)
+
+
+async def test_one_member_more_of_ten_thousand_is_small() -> None:
+    async with region(TOLD_WHOLE) as (store, controller, hosts):
         for came in (True, False):
             change = {"ports": (NEW,)} if came else {"deletes": RecordSet(ports=(NEW,))}
             revision = await commit(store, **change)
             assert await controller.wait_revision(revision, timeout_s=5)
             for host in hosts:
-                size, sections = host.news()
-                kinds = [section.key.partition(":")[0] for section in sections]
-                assert kinds == ["group"] + ["network"] * network_sections
-                assert all(section.base is not None for section in sections)
-                assert size <= BYTES_MAX * len(sections)
-                assert 1 <= host.flows_changed(sections) <= FLOWS_MAX
+                size, [section] = host.news()
+                assert section.key.startswith("network:")
+                assert section.base is not None
+                assert size <= BYTES_MAX
+                assert 1 <= host.flows_changed([section]) <= FLOWS_MAX
+
+
+async def test_a_new_group_of_a_port_changes_one_flow() -> None:
+    async with region(TOLD_WHOLE) as (store, controller, hosts):
+        joined = port(10_000, HOSTS[0], groups=(CLIENTS, WEB))
+        await controller.wait_revision(
+            await commit(store, security_group_rules=(rule("among", WEB, WEB),)), timeout_s=5
+        )
+        for host in hosts:
+            host.flows_changed(host.news()[1])
+        revision = await commit(store, updates=RecordSet(ports=(joined,)))
+        assert await controller.wait_revision(revision, timeout_s=5)
+        for host in hosts:
+            size, sections = host.news()
+            assert size <= BYTES_MAX + 40  # the name of one group more
+            assert host.flows_changed(sections) == 1
+
+
+async def test_one_member_more_of_a_large_network_is_told_to_nobody_who_did_not_ask() -> None:
+    async with region(OnDemandBounds()) as (store, controller, hosts):
+        revision = await commit(store, ports=(NEW,))
+        assert await controller.wait_revision(revision, timeout_s=5)
+        assert [host.news() for host in hosts] == [(0, [])] * len(hosts)

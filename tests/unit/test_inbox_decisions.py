@@ -7,7 +7,6 @@ from alcor.host_agent.inbox import Decision
 from alcor.model.goal_state import (
     GroupChange,
     HostState,
-    Member,
     NetworkChange,
     NetworkEntry,
     Placement,
@@ -16,7 +15,7 @@ from alcor.model.goal_state import (
     SectionUpdate,
     router_key,
 )
-from alcor.model.ids import NetworkId, PortId, Vni
+from alcor.model.ids import NetworkId, PortId, RuleId, Vni
 from alcor.model.version import NEVER, Version
 
 KEY = SectionKey("network:n")
@@ -145,7 +144,7 @@ def test_a_delta_of_another_kind_is_answered_send_all() -> None:
     [
         (router_key("r"), RouterChange(), RouterChange(admin_state_up=False)),
         (SectionKey("group:g"), GroupChange(), GroupChange(stateful=False)),
-        (SectionKey("group:g"), GroupChange(), GroupChange(set_members=(Member(Vni(1), b"\x0a\x00\x00\x01"),))),
+        (SectionKey("group:g"), GroupChange(), GroupChange(gone_rules=(RuleId("r"),))),
     ],
 )
 def test_a_delta_that_changes_one_value_is_more_than_a_confirmation(

@@ -7,9 +7,11 @@ import msgspec
 from alcor.contracts.data_plane import HostFacts
 from alcor.data_plane.pipeline.flow import ToAgent
 from alcor.data_plane.pipeline.program import FlowProgram
-from alcor.data_plane.pipeline.unknown import ASKING_TABLES
+from alcor.data_plane.pipeline.tables import Table
+from alcor.data_plane.pipeline.unknown import ASKING
 from alcor.model.goal_state import (
     HostState,
+    LocalPort,
     NetworkChange,
     NetworkEntry,
     Placement,
@@ -20,18 +22,19 @@ from alcor.model.goal_state import (
     network_key,
 )
 from alcor.model.ids import HostId, NetworkId, PortId, SubnetId, Vni
+from alcor.model.records import FixedIp
 from alcor.model.version import Version
 
 FACTS = HostFacts(HostId("h"), bytes([172, 16, 0, 1]), 0x02AC10000001)
 KEY = network_key("n")
+LOCAL = LocalPort(PortId("own"), 0x0300, (FixedIp(SubnetId("s0"), bytes([10, 0, 0, 8])),), ("g",), True, True)
+RULES = frozenset({int(Table.EGRESS_RULES), int(Table.INGRESS_RULES)})
 
 
 def asking(program: FlowProgram) -> set[int]:
     """Name the tables in which packets of unknown addresses go to the agent."""
     return {
-        key.table
-        for key, flow in program.flows.items()
-        if key.table in ASKING_TABLES and ToAgent() in flow.actions
+        key.table for key, flow in program.flows.items() if key.table in ASKING and ToAgent() in flow.actions
     }
 
 
@@ -55,6 +58,8 @@ def drawn_change(chance: random.Random) -> NetworkChange:
             NetworkChange(gone_subnets=(SubnetId(f"s{number}"),)),
             NetworkChange(set_placements=(placement,)),
             NetworkChange(gone_placements=(placement.port_id,)),
+            NetworkChange(set_ports=(LOCAL,)),
+            NetworkChange(gone_ports=(LOCAL.id,)),
         )
     )
 
@@ -77,9 +82,11 @@ def test_changes_end_as_a_fresh_start_does_and_asking_follows_the_flag() -> None
             section = state.sections[KEY]
             network = section.network
             asks = network.on_demand and network.admin_state_up and bool(section.subnets)
-            assert asking(program) == (ASKING_TABLES if asks else set())
-            seen.add(asks)
-    assert seen == {True, False}
+            groups_too = asks and bool(section.ports)
+            wanted = ASKING.keys() if groups_too else ASKING.keys() - RULES
+            assert asking(program) == (wanted if asks else set())
+            seen.add((asks, groups_too))
+    assert seen == {(True, True), (True, False), (False, False)}
 
 
 def test_the_address_that_arp_is_answered_with_is_found_by_its_address() -> None:

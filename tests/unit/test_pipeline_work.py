@@ -11,7 +11,6 @@ from alcor.model.goal_state import (
     GroupChange,
     HostState,
     LocalPort,
-    Member,
     NetworkChange,
     NetworkEntry,
     Placement,
@@ -34,7 +33,7 @@ def ip_of(number: int) -> bytes:
 
 
 def placement(number: int) -> Placement:
-    return Placement(f"p{number}", 0xFA163E000000 + number, (ip_of(number),), ELSEWHERE)
+    return Placement(f"p{number}", 0xFA163E000000 + number, (ip_of(number),), ELSEWHERE, ("g",))
 
 
 def held_program(neighbours: int) -> tuple[FlowProgram, HostState]:
@@ -48,9 +47,7 @@ def held_program(neighbours: int) -> tuple[FlowProgram, HostState]:
             set_ports=(port,),
             set_placements=tuple(placement(number) for number in numbers),
         ),
-        "group:g": GroupChange(
-            set_rules=(rule,), set_members=tuple(Member(7, ip_of(number)) for number in numbers)
-        ),
+        "group:g": GroupChange(set_rules=(rule,)),
     }
     state = HostState()
     for key, change in changes.items():
@@ -89,8 +86,6 @@ def calls_of(work: Callable[[], object]) -> int:
             "network:n",
             NetworkChange(set_ports=(LocalPort("more", 2, (FixedIp("s", ip_of(2)),), ("g",), True, True),)),
         ),
-        ("group:g", GroupChange(set_members=(Member(7, ip_of(9_000_000)),))),
-        ("group:g", GroupChange(gone_members=(Member(7, ip_of(12)),))),
         ("group:g", GroupChange(set_rules=(Rule("more", True, 4, 6, 443, 443, None, None),))),
     ],
 )

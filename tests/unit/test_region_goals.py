@@ -52,3 +52,14 @@ def test_a_router_interface_that_is_down_is_nothing_to_hosts(region: Region) -> 
     assert goal(region) == 4
     fold(region, port(1, admin_state_up=False, groups=("web",), **interface))
     assert goal(region) == 4
+
+
+def test_a_port_that_becomes_an_interface_nobody_is_told_of_asks_for_nothing(region: Region) -> None:
+    fold(region, port(1, "a"))
+    assert goal(region) == 2
+    fold(region, port(1, admin_state_up=False, device_owner=ROUTER_INTERFACE, device_id="r"))
+    assert (
+        goal(region) == 0
+    )  # the router's section did not change: its hosts have no later revision to acknowledge
+    fold(region, port(1, device_owner=ROUTER_INTERFACE, device_id="r"))
+    assert goal(region) == 4

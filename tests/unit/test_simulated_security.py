@@ -2,10 +2,18 @@
 
 from test_simulated_forwarding import fabric_of, one_network, syn
 
+from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated.exchange import TcpConnection
 from alcor.data_plane.simulated.fabric import Fabric
-from alcor.model.goal_state import GroupChange, GroupSection, SectionUpdate, group_key, network_key
+from alcor.model.goal_state import (
+    GroupSection,
+    NetworkChange,
+    NetworkSection,
+    SectionUpdate,
+    group_key,
+    network_key,
+)
 from alcor.model.version import Version
 from doubles.topology import TCP, Region, address, two_ports_of_one_key
 
@@ -71,18 +79,15 @@ def test_one_more_member_costs_one_flow() -> None:
     region = one_network()
     region.rules["open"].pop("open-True")
     region.add_rule("open", "open-members", ingress=True, remote="open")
-    fabric = fabric_of(region)
-    program = fabric.host_named("h1").engine().program
+    region.add_port("c", "n-s0", 13, "h3")
+    program = fabric_of(region).host_named("h1").engine().program
+    region.ports["c"].groups = ("open",)
     state = region.state("h1")
-    region.add_port("c", "n-s0", 13, "h3", "open")
-    later = region.state("h1")
-    held, wanted = state.sections[group_key("open")], later.sections[group_key("open")]
-    assert isinstance(held, GroupSection)
-    assert isinstance(wanted, GroupSection)
-    came = tuple(wanted.members - held.members)
-    update = SectionUpdate(group_key("open"), Version(1, 1), Version(1, 2), GroupChange(set_members=came))
-    change = program.change(later, [update])
-    assert len(change.install) == 1
+    section = state.sections[network_key("n")]
+    assert isinstance(section, NetworkSection)
+    came = NetworkChange(set_placements=(section.placements["c"],))
+    change = program.change(state, [SectionUpdate(network_key("n"), Version(1, 1), Version(1, 2), came)])
+    assert [flow.key.table for flow in change.install] == [Table.INGRESS_RULES]
     assert change.remove == []
 
 

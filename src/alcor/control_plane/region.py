@@ -157,19 +157,16 @@ class RouterNode:
 
 
 class GroupNode:
-    """A security group: rules, members, who uses it and who names it."""
+    """A security group: its rules and whom it filters. Its members are told with their placements."""
 
-    __slots__ = ("hosts", "id", "key", "named_by", "names", "ports", "rules", "stateful")
+    __slots__ = ("hosts", "id", "key", "rules", "stateful")
 
     def __init__(self, id: GroupId) -> None:
         self.id = id
         self.key: SectionKey = goal_state.group_key(id)
         self.stateful = True
         self.rules: dict[RuleId, Rule] = {}
-        self.ports: dict[PortId, PortRow] = {}
         self.hosts: dict[HostId, int] = {}  # how many secured ports of the host are in it
-        self.names: dict[GroupId, int] = {}  # remote groups of its rules
-        self.named_by: dict[GroupId, int] = {}  # groups whose rules have it as remote
 
 
 class Region:
@@ -336,6 +333,8 @@ class Region:
             return row
         if not self._is_same_for_hosts(old, row):
             return msgspec.structs.replace(row, goal=revision)
+        if is_interface and old is not None and old.router != row.router:
+            return msgspec.structs.replace(row, goal=0)  # of this router no host was ever told of it
         return row
 
     def _is_same_for_hosts(self, old: PortRow | None, row: PortRow) -> bool:
@@ -380,10 +379,9 @@ class Region:
                 own = host.networks[network.id] = {}
                 network.hosts[host.id] = host
             own[row.id] = row
-        for group_id in row.groups:
-            group = self._group(group_id)
-            group.ports[row.id] = row
-            if row.port_security and row.is_local:
+        if row.port_security and row.is_local:
+            for group_id in row.groups:
+                group = self._group(group_id)
                 _count(group.hosts, row.host)
                 _count(self._host(row.host).groups, group.id)
 
@@ -406,11 +404,9 @@ class Region:
             if not own:
                 del host.networks[row.network_id]
                 del network.hosts[row.host]
-        for group_id in row.groups:
-            group = self.groups[group_id]
-            del group.ports[row.id]
-            if row.port_security and row.is_local:
-                _discount(group.hosts, row.host)
+        if row.port_security and row.is_local:
+            for group_id in row.groups:
+                _discount(self.groups[group_id].hosts, row.host)
                 _discount(self.hosts[row.host].groups, group_id)
         if row.host != NO_HOST:
             self._drop_host(self.hosts[row.host])
@@ -435,27 +431,18 @@ class Region:
         group = self._group(rule.security_group_id)
         self.rule_groups[rule.id] = group.id
         group.rules[rule.id] = rule_entry(rule)
-        if rule.remote_group_id is not None:
-            _count(group.names, rule.remote_group_id)
-            _count(self._group(rule.remote_group_id).named_by, group.id)
 
     def _delete_rule(self, rule_id: RuleId) -> None:
         group_id = self.rule_groups.pop(rule_id, None)
-        if group_id is None:
-            return
-        group = self.groups[group_id]
-        rule = group.rules.pop(rule_id)
-        if rule.remote_group is not None:
-            _discount(group.names, rule.remote_group)
-            remote = self.groups[rule.remote_group]
-            _discount(remote.named_by, group_id)
+        if group_id is not None:
+            del self.groups[group_id].rules[rule_id]
 
     def _drop_host(self, host: HostNode) -> None:
         if host.record is None and not host.networks:
             self.hosts.pop(host.id, None)
 
     def _drop_group(self, group: GroupNode) -> None:
-        if not (group.rules or group.ports or group.named_by):
+        if not (group.rules or group.hosts):
             self.groups.pop(group.id, None)
 
     def _network(self, network_id: NetworkId) -> NetworkNode:

@@ -43,8 +43,13 @@ def parse_ipv4(frame: bytes) -> Ipv4Frame | None:
     )
 
 
-def asked_address(frame: bytes) -> bytes | None:
-    """Give the address that ARP asks for, or an IPv4 packet is for; None of others. Any bytes are fine."""
+def asked_address(frame: bytes, *, of_source: bool = False) -> bytes | None:
+    """Give the address that ARP asks for, or an IPv4 packet is for; None of others. Any bytes are fine.
+
+    `of_source`: the address that the packet is from.
+    """
+    if of_source:
+        return frame[26:30] if len(frame) >= 34 and frame[12:14] == b"\x08\x00" else None
     if frame[12:14] == b"\x08\x06":
         return frame[38:42] if len(frame) >= 42 else None
     return frame[30:34] if len(frame) >= 34 and frame[12:14] == b"\x08\x00" else None

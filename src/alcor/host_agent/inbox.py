@@ -105,11 +105,7 @@ def _changes_nothing(section: Section, change: SectionChange) -> bool:
                 and not change.gone_interfaces
             )
         case GroupSection(), GroupChange():
-            return (
-                section.stateful == change.stateful
-                and not (change.set_rules or change.gone_rules)
-                and not (change.set_members or change.gone_members)
-            )
+            return section.stateful == change.stateful and not (change.set_rules or change.gone_rules)
         case _:
             return False
 

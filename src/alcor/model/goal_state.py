@@ -2,12 +2,11 @@
 
     section key     a host holds it when                   it holds
     network:<id>    it has a port in a network of the      the network, its subnets, this host's own ports,
-                    network's domain                       and who is where (placements); of an on-demand
-                                                           network only where its own ports and those are
-                                                           that it asked for
+                    network's domain                       and who is where, in which security groups
+                                                           (placements); of an on-demand network only its
+                                                           own ports and those that it asked for
     router:<id>     it has a port in a network of it       the router's interfaces
-    group:<id>      one of its ports is in the group, or   the rules (only of its own ports' groups) and the
-                    such a group's rule names it remote    members' addresses (only of remote groups)
+    group:<id>      one of its ports is in the group       the rules
 
 The *domain* of a network is the network itself and those one router away from it.
 A change and a full section have one form: a full section is the change from nothing. `set_*` entries replace
@@ -83,12 +82,16 @@ class LocalPort(_Entry, frozen=True, array_like=True):
 
 
 class Placement(_Entry, frozen=True, array_like=True):
-    """Where a port of the network is, this host's own included. Key: port_id."""
+    """Where a port of the network is, this host's own included. Key: port_id.
+
+    `groups`: the security groups that its addresses are members of, for rules that name those remote.
+    """
 
     port_id: PortId
     mac: int
     ips: tuple[bytes, ...]
     vtep: bytes
+    groups: tuple[GroupId, ...] = ()
 
 
 class RouterInterface(_Entry, frozen=True, array_like=True):
@@ -113,13 +116,6 @@ class Rule(_Entry, frozen=True, array_like=True):
     port_max: int | None
     remote_group: GroupId | None
     remote_prefix: tuple[bytes, int] | None
-
-
-class Member(_Entry, frozen=True, array_like=True, order=True):
-    """An address of a member of the group. The whole is the key: (VNI, IP), never IP alone (law 8)."""
-
-    vni: Vni
-    ip: bytes
 
 
 class NetworkChange(msgspec.Struct, frozen=True, array_like=True, tag="network"):
@@ -148,8 +144,6 @@ class GroupChange(msgspec.Struct, frozen=True, array_like=True, tag="group"):
     stateful: bool = True
     set_rules: tuple[Rule, ...] = ()
     gone_rules: tuple[RuleId, ...] = ()
-    set_members: tuple[Member, ...] = ()
-    gone_members: tuple[Member, ...] = ()
 
 
 SectionChange: TypeAlias = NetworkChange | RouterChange | GroupChange
@@ -229,27 +223,20 @@ class RouterSection:
 class GroupSection:
     """A security group section as it is held."""
 
-    __slots__ = ("members", "rules", "stateful")
+    __slots__ = ("rules", "stateful")
 
     def __init__(self) -> None:
         self.stateful = True
         self.rules: dict[RuleId, Rule] = {}
-        self.members: set[Member] = set()
 
     def apply(self, change: GroupChange) -> None:
         """Make the change."""
         self.stateful = change.stateful
         _merge(self.rules, ((entry.id, entry) for entry in change.set_rules), change.gone_rules)
-        self.members.difference_update(change.gone_members)
-        self.members.update(change.set_members)
 
     def full(self) -> GroupChange:
         """Give the change from nothing that makes this section."""
-        return GroupChange(
-            stateful=self.stateful,
-            set_rules=_sorted_values(self.rules),
-            set_members=tuple(sorted(self.members)),
-        )
+        return GroupChange(stateful=self.stateful, set_rules=_sorted_values(self.rules))
 
 
 Section: TypeAlias = NetworkSection | RouterSection | GroupSection

@@ -34,6 +34,8 @@ class RegionTracer:
         for name in region.hosts:
             if name != row.host and region.vtep(name) in far_ends:
                 hosts[name] = self._controller.held_state(name)
+                for ip in row.ips:
+                    self._learn(hosts[name], ip)
         return trace.trace(
             {name: (self._facts(name), state) for name, state in hosts.items()},
             port_id=port_id,
@@ -44,7 +46,7 @@ class RegionTracer:
         )
 
     def _learn(self, state: HostState, ip: bytes) -> None:
-        """Give the host what its first packet to the address would make it ask for."""
+        """Give the host what its first packet to or from the address would make it ask for."""
         region = self._controller.region
         for section in state.sections.values():
             if not isinstance(section, NetworkSection) or section.network is None:

@@ -11,7 +11,6 @@ from alcor.control_plane.region import PortRow, Region
 from alcor.model.goal_state import (
     GroupChange,
     LocalPort,
-    Member,
     NetworkChange,
     NetworkEntry,
     Placement,
@@ -41,13 +40,11 @@ class _NetworkParts:
 class _GroupParts:
     """A group's change while it is collected."""
 
-    __slots__ = ("gone_rules", "members_after", "members_before", "set_rules")
+    __slots__ = ("gone_rules", "set_rules")
 
     def __init__(self) -> None:
         self.set_rules: list[Rule] = []
         self.gone_rules: list[RuleId] = []
-        self.members_before: set[Member] = set()
-        self.members_after: set[Member] = set()
 
 
 class Changes:
@@ -133,13 +130,10 @@ class Changes:
                 node.stateful if node is not None else True,
                 tuple(parts.set_rules),
                 tuple(parts.gone_rules),
-                tuple(sorted(parts.members_after - parts.members_before)),
-                tuple(sorted(parts.members_before - parts.members_after)),
             )
             if self.is_stateful_changed(group_id) or change != GroupChange(change.stateful):
                 found[group_id] = change
                 self.entries_built += len(change.set_rules) + len(change.gone_rules)
-                self.entries_built += len(change.set_members) + len(change.gone_members)
         return found
 
     def _compare_networks(self) -> None:
@@ -169,7 +163,6 @@ class Changes:
                 continue
             self._compare_own(old, new)
             self._compare_placements(old, new)
-            self._compare_members(old, new)
 
     def _compare_own(self, old: PortRow | None, new: PortRow | None) -> None:
         if old is not None and old.is_local:
@@ -198,14 +191,6 @@ class Changes:
             self._network(new.network_id).set_placements.append(after)
             self.entries_built += 1
 
-    def _compare_members(self, old: PortRow | None, new: PortRow | None) -> None:
-        if old is not None:
-            for group_id in old.groups:
-                self._group(group_id).members_before.update(self._members(old))
-        if new is not None:
-            for group_id in new.groups:
-                self._group(group_id).members_after.update(self._members(new))
-
     def _compare_rules(self) -> None:
         for rule_id, before in self._before.rules.items():
             group_id = self._region.rule_groups.get(rule_id)
@@ -214,13 +199,6 @@ class Changes:
                 self._group(before[0]).gone_rules.append(rule_id)
             if group_id is not None and rule is not None and before != (group_id, rule):
                 self._group(group_id).set_rules.append(rule)
-
-    def _members(self, row: PortRow) -> list[Member]:
-        network = self._region.networks.get(row.network_id)
-        if network is not None and network.entry is not None:
-            return entries.members(row, network.vni)
-        entry = self._before.networks.get(row.network_id)
-        return entries.members(row, entry.vni) if entry is not None else []
 
     def _vtep_before(self, host_id: HostId) -> bytes:
         vtep = self._before.vteps.get(host_id)

@@ -1,8 +1,7 @@
 """The entries that hosts hold for one row: shared by the full and the incremental compiler. Pure."""
 
 from alcor.control_plane.region import PortRow
-from alcor.model.goal_state import LocalPort, Member, Placement
-from alcor.model.ids import Vni
+from alcor.model.goal_state import LocalPort, Placement
 
 
 def local_port(row: PortRow) -> LocalPort:
@@ -11,16 +10,11 @@ def local_port(row: PortRow) -> LocalPort:
 
 
 def placement(row: PortRow, vtep: bytes) -> Placement | None:
-    """Tell where the port is; None when packets for it must go nowhere.
+    """Tell where the port is, and in which groups; None when packets for it must go nowhere.
 
     A port that is administratively down, without a host, or on a host whose tunnel endpoint is not known
     is nowhere.
     """
     if not vtep or not row.is_local or not row.admin_state_up:
         return None
-    return Placement(row.id, row.mac, row.ips, vtep)
-
-
-def members(row: PortRow, vni: Vni) -> list[Member]:
-    """Give the addresses that the port brings into each of its groups, bound to a host or not."""
-    return [Member(vni, fixed.ip) for fixed in row.fixed_ips]
+    return Placement(row.id, row.mac, row.ips, vtep, row.groups)

@@ -5,13 +5,12 @@ A host has *local ports*: those bound to it that are no router interfaces. From 
 - a network section for every network in the domain of a network with a local port, where the domain is the
   network and those one router away (whether that router is up or not, so that flags alone change nothing else).
   It lists the local ports, and the placement of every port of the network that is up, on a host with a tunnel
-  endpoint, and no router interface; of an on-demand network only those of local ports and those learned;
+  endpoint, and no router interface; of an on-demand network only those of local ports and those learned.
+  A placement names the port's security groups: so a host knows the members of any group among all addresses
+  that it can exchange packets with, and learns of no others;
 - a router section for every router with an interface in a network *with a local port*: packets are routed on
   the sender's host, so a router further away decides nothing here. It lists the interfaces that are up;
-- a group section with rules for every group of a local port with port security;
-- a group section with members for every group that such rules name remote. Members are the addresses of all
-  ports in the group, in all networks, bound or not: restricting them to the domain would make one section per
-  host out of one that all share, and the pipeline matches on (VNI, IP) anyway.
+- a group section for every group of a local port with port security.
 
 Flags (admin_state_up) travel; the pipeline does not forward for what is down.
 """
@@ -24,7 +23,6 @@ from alcor.control_plane.region import Region
 from alcor.model import goal_state
 from alcor.model.goal_state import (
     GroupChange,
-    Member,
     NetworkChange,
     RouterChange,
     RouterInterface,
@@ -48,13 +46,7 @@ def compile_full(
     own_networks = {row.network_id for row in local}
     routers = {row.router for row in region.ports.values() if row.router and row.network_id in own_networks}
     domain = own_networks | {row.network_id for row in region.ports.values() if row.router in routers}
-    with_rules = {group_id for row in local if row.port_security for group_id in row.groups}
-    with_members = {
-        rule.remote_group
-        for group_id in with_rules
-        for rule in region.groups[group_id].rules.values()
-        if rule.remote_group is not None
-    }
+    groups = {group_id for row in local if row.port_security for group_id in row.groups}
     sections: dict[SectionKey, SectionChange] = {}
     for network_id in domain:
         sections[goal_state.network_key(network_id)] = _network(
@@ -62,10 +54,8 @@ def compile_full(
         )
     for router_id in routers:
         sections[goal_state.router_key(router_id)] = _router(region, router_id)
-    for group_id in with_rules | with_members:
-        sections[goal_state.group_key(group_id)] = _group(
-            region, group_id, rules=group_id in with_rules, members=group_id in with_members
-        )
+    for group_id in groups:
+        sections[goal_state.group_key(group_id)] = _group(region, group_id)
     return sections
 
 
@@ -106,15 +96,6 @@ def _router(region: Region, router_id: RouterId) -> RouterChange:
     )
 
 
-def _group(region: Region, group_id: GroupId, *, rules: bool, members: bool) -> GroupChange:
+def _group(region: Region, group_id: GroupId) -> GroupChange:
     node = region.groups[group_id]
-    found: set[Member] = set()
-    if members:
-        for row in region.ports.values():
-            if group_id in row.groups:
-                found.update(entries.members(row, region.networks[row.network_id].vni))
-    return GroupChange(
-        stateful=node.stateful,
-        set_rules=tuple(rule for _, rule in sorted(node.rules.items())) if rules else (),
-        set_members=tuple(sorted(found)),
-    )
+    return GroupChange(stateful=node.stateful, set_rules=tuple(rule for _, rule in sorted(node.rules.items())))

@@ -13,12 +13,12 @@ import msgspec
 from alcor.contracts.store import Change
 from alcor.control_plane.compiler import interest, on_demand, sections
 from alcor.control_plane.compiler.changes import Changes, OwnPorts
-from alcor.control_plane.compiler.interest import MEMBERS, RULES, Interest, Suspects
+from alcor.control_plane.compiler.interest import Interest, Suspects
 from alcor.control_plane.compiler.on_demand import HostPlacements
 from alcor.control_plane.compiler.sections import HostSection, SharedPart
 from alcor.control_plane.compiler.touched import Touched
 from alcor.control_plane.region import NetworkNode, Region
-from alcor.model.goal_state import GroupChange, LocalPort, NetworkChange, Placement, SectionKey
+from alcor.model.goal_state import LocalPort, NetworkChange, Placement, SectionKey
 from alcor.model.ids import GroupId, HostId, NetworkId, PortId, RouterId
 
 
@@ -70,7 +70,7 @@ class _Pass:
         self._before = before
         self._changes = Changes(region, before)
         self._given: dict[HostId, dict[SectionKey, HostSection]] = {}
-        self._full: dict[tuple[SectionKey, int], SharedPart] = {}
+        self._full: dict[SectionKey, SharedPart] = {}
         self._placed: dict[NetworkId, HostPlacements] = {}
         self._work = WorkCount(rows_touched=len(before.ports) + len(before.rules) + len(before.subnets))
 
@@ -130,10 +130,10 @@ class _Pass:
 
     def _network_in_full(self, host_id: HostId, network_id: NetworkId) -> HostSection:
         node = self._region.networks[network_id]
-        shared = self._full.get((node.key, 0))
+        shared = self._full.get(node.key)
         if shared is None:
             change = sections.network_in_full(node)
-            shared = self._full[node.key, 0] = SharedPart(change)
+            shared = self._full[node.key] = SharedPart(change)
             self._work.full_entries_built += len(change.set_placements) + len(change.set_subnets)
         own = sections.local_ports(host_id, node)
         learned = self._interest.learned.of(host_id, network_id)
@@ -225,10 +225,10 @@ class _Pass:
 
     def _router_in_full(self, router_id: RouterId) -> HostSection:
         node = self._region.routers[router_id]
-        shared = self._full.get((node.key, 0))
+        shared = self._full.get(node.key)
         if shared is None:
             change = sections.router_in_full(node)
-            shared = self._full[node.key, 0] = SharedPart(change)
+            shared = self._full[node.key] = SharedPart(change)
             self._work.full_entries_built += len(change.set_interfaces)
         return HostSection(node.key, shared, is_full=True)
 
@@ -248,40 +248,21 @@ class _Pass:
         for host_id, group_ids in suspects.groups.items():
             for group_id in sorted(group_ids):
                 self._work.suspects_checked += 1
-                role = self._interest.role_of_group(host_id, group_id)
-                old = self._interest.set_role(host_id, group_id, role)
-                if role == old:
-                    continue
-                if not role:
-                    self._give(host_id, HostSection(interest.group_key(group_id), None, is_full=True))
-                elif old & role & MEMBERS:
-                    self._give(host_id, self._rules_come_or_go(group_id, come=bool(role & RULES)))
-                else:
-                    self._give(host_id, self._group_in_full(group_id, role))
+                key = interest.group_key(group_id)
+                had = self._interest.has(host_id, key)
+                wants = self._interest.wants_group(host_id, group_id)
+                if wants and not had:
+                    self._give(host_id, self._group_in_full(group_id))
+                elif had and not wants:
+                    self._give(host_id, HostSection(key, None, is_full=True))
 
-    def _rules_come_or_go(self, group_id: GroupId, *, come: bool) -> HostSection:
-        """The members stay, so that their number must not count."""
+    def _group_in_full(self, group_id: GroupId) -> HostSection:
         node = self._region.groups[group_id]
-        key = (node.key, -1 if come else -2)
-        shared = self._full.get(key)
+        shared = self._full.get(node.key)
         if shared is None:
-            delta = self._changes.groups().get(group_id, GroupChange())
-            rules = tuple(rule for _, rule in sorted(node.rules.items())) if come else ()
-            gone = () if come else tuple(sorted({*node.rules, *delta.gone_rules}))
-            change = GroupChange(node.stateful, rules, gone, delta.set_members, delta.gone_members)
-            shared = self._full[key] = SharedPart(change)
-            self._work.full_entries_built += len(rules) + len(gone)
-        return HostSection(node.key, shared, is_full=False)
-
-    def _group_in_full(self, group_id: GroupId, role: int) -> HostSection:
-        node = self._region.groups[group_id]
-        shared = self._full.get((node.key, role))
-        if shared is None:
-            change = sections.group_in_full(
-                self._region, node, rules=bool(role & RULES), members=bool(role & MEMBERS)
-            )
-            shared = self._full[node.key, role] = SharedPart(change)
-            self._work.full_entries_built += len(change.set_rules) + len(change.set_members)
+            change = sections.group_in_full(node)
+            shared = self._full[node.key] = SharedPart(change)
+            self._work.full_entries_built += len(change.set_rules)
         return HostSection(node.key, shared, is_full=True)
 
     def _give_groups(self) -> None:
@@ -289,31 +270,10 @@ class _Pass:
             node = self._region.groups.get(group_id)
             if node is None:
                 continue
-            flag = self._changes.is_stateful_changed(group_id)
-            rules = GroupChange(change.stateful, change.set_rules, change.gone_rules)
-            members = GroupChange(
-                change.stateful, set_members=change.set_members, gone_members=change.gone_members
-            )
-            concerns_rules = flag or bool(rules.set_rules or rules.gone_rules)
-            concerns_members = flag or bool(members.set_members or members.gone_members)
-            shared = {
-                RULES: SharedPart(rules),
-                MEMBERS: SharedPart(members),
-                RULES | MEMBERS: SharedPart(change),
-            }
-            if concerns_rules:
-                for host_id in self._interest.rules_holders(group_id):
-                    self._give_group(host_id, group_id, node.key, shared)
-            if concerns_members:
-                for host_id in self._interest.members_holders(group_id):
-                    self._give_group(host_id, group_id, node.key, shared)
-
-    def _give_group(
-        self, host_id: HostId, group_id: GroupId, key: SectionKey, shared: dict[int, SharedPart]
-    ) -> None:
-        if not self._gives(host_id, key):
-            role = self._interest.roles[host_id][group_id]
-            self._give(host_id, HostSection(key, shared[role], is_full=False))
+            shared = SharedPart(change)
+            for host_id in node.hosts:
+                if not self._gives(host_id, node.key):
+                    self._give(host_id, HostSection(node.key, shared, is_full=False))
 
 
 _NO_OWN: tuple[list[LocalPort], list[PortId]] = ([], [])

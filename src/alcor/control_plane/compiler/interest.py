@@ -1,14 +1,13 @@
 """Which host wants which section since which revision, kept change by change. Pure.
 
     a port on host H in network N     -> H wants networks in domain(N) and routers of N
-    a secured port on H in group G    -> H wants G's rules, and the members of groups that those name remote
+    a secured port on H in group G    -> H wants G
 
-Only these can change what a host wants: the first or last port of a host in a network or group, a network
-joining or leaving a router, the first or last rule that names a group. Each gives *suspects*, and only
-suspects are looked at.
+Only these can change what a host wants: the first or last port of a host in a network or group, and a network
+joining or leaving a router. Each gives *suspects*, and only suspects are looked at.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from alcor.control_plane.compiler.learned import Learned
 from alcor.control_plane.compiler.touched import Touched
@@ -16,9 +15,6 @@ from alcor.control_plane.region import Region
 from alcor.model import goal_state
 from alcor.model.goal_state import SectionKey
 from alcor.model.ids import GroupId, HostId, NetworkId, RouterId
-
-RULES = 1  # the host holds the group's rules
-MEMBERS = 2  # the host holds the group's members
 
 
 class Suspects:
@@ -45,14 +41,12 @@ class Interest:
     """Owner of what each host wants.
 
     `wanted`: host -> section key -> revision that last touched the section there.
-    `roles`: host -> group -> RULES | MEMBERS.
     `learned`: the placements of on-demand networks that hosts asked for.
     """
 
     def __init__(self, region: Region) -> None:
         self._region = region
         self.wanted: dict[HostId, dict[SectionKey, int]] = {}
-        self.roles: dict[HostId, dict[GroupId, int]] = {}
         self.learned = Learned()
 
     def load(self) -> None:
@@ -61,17 +55,11 @@ class Interest:
         for host in region.hosts.values():
             networks = {member for id_ in host.networks for member in region.domain(id_)}
             routers = {router_id for id_ in host.networks for router_id in region.networks[id_].routers}
-            roles = dict.fromkeys(host.groups, RULES)
-            for group_id in host.groups:
-                for remote_id in region.groups[group_id].names:
-                    roles[remote_id] = roles.get(remote_id, 0) | MEMBERS
             keys = [region.networks[id_].key for id_ in sorted(networks)]
             keys += [region.routers[id_].key for id_ in sorted(routers)]
-            keys += [region.groups[id_].key for id_ in sorted(roles)]
+            keys += [region.groups[id_].key for id_ in sorted(host.groups)]
             if keys:
                 self.wanted[host.id] = dict.fromkeys(keys, region.revision)
-            if roles:
-                self.roles[host.id] = roles
 
     def wants_network(self, host_id: HostId, network_id: NetworkId) -> bool:
         """Has the host a port in the network or one router away from it?"""
@@ -90,14 +78,10 @@ class Interest:
             return False
         return not host.networks.keys().isdisjoint(router.networks)
 
-    def role_of_group(self, host_id: HostId, group_id: GroupId) -> int:
-        """Tell which parts of the group the host wants: RULES, MEMBERS, both or 0."""
-        host = self._region.hosts.get(host_id)
+    def wants_group(self, host_id: HostId, group_id: GroupId) -> bool:
+        """Has the host a port that the group filters?"""
         group = self._region.groups.get(group_id)
-        if host is None or group is None:
-            return 0
-        role = RULES if group_id in host.groups else 0
-        return role if host.groups.keys().isdisjoint(group.named_by) else role | MEMBERS
+        return group is not None and host_id in group.hosts
 
     def suspects(self, before: Touched) -> Suspects:
         """Name what may have changed hands, after the change was folded."""
@@ -135,21 +119,9 @@ class Interest:
                 found.suspect_networks(host_id, moved)
 
     def _suspect_by_groups(self, before: Touched, found: Suspects) -> None:
-        groups = self._region.groups
-        renamed: dict[GroupId, list[GroupId]] = {}
-        for (group_id, remote_id), named in before.named.items():
-            group = groups.get(group_id)
-            if named != (group is not None and remote_id in group.names):
-                renamed.setdefault(group_id, []).append(remote_id)
-        for group_id, remotes in renamed.items():
-            group = groups.get(group_id)
-            for host_id in group.hosts if group is not None else ():
-                found.suspect_groups(host_id, remotes)
         for (host_id, group_id), had in before.in_group.items():
-            group = groups.get(group_id)
-            if had != (group is not None and host_id in group.hosts):
-                names = group.names if group is not None else ()
-                found.suspect_groups(host_id, (group_id, *names, *renamed.get(group_id, ())))
+            if had != self.wants_group(host_id, group_id):
+                found.suspect_groups(host_id, (group_id,))
 
     def network_holders(self, network_id: NetworkId) -> Iterable[HostId]:
         """Name the hosts that want the network. O(those hosts x networks around)."""
@@ -159,21 +131,6 @@ class Interest:
         """Name the hosts that want the router."""
         router = self._region.routers.get(router_id)
         return self._region.holders(router.networks) if router is not None else ()
-
-    def rules_holders(self, group_id: GroupId) -> Iterable[HostId]:
-        """Name the hosts that want the group's rules."""
-        group = self._region.groups.get(group_id)
-        return group.hosts if group is not None else ()
-
-    def members_holders(self, group_id: GroupId) -> Iterator[HostId]:
-        """Name the hosts that want the group's members, each once."""
-        group = self._region.groups.get(group_id)
-        seen: set[HostId] = set()
-        for naming_id in group.named_by if group is not None else ():
-            for host_id in self._region.groups[naming_id].hosts:
-                if host_id not in seen:
-                    seen.add(host_id)
-                    yield host_id
 
     def touch(self, host_id: HostId, key: SectionKey, revision: int) -> None:
         """Note that the section changed on the host."""
@@ -194,16 +151,6 @@ class Interest:
     def has(self, host_id: HostId, key: SectionKey) -> bool:
         """Did the host want it, as far as noted?"""
         return key in self.wanted.get(host_id, ())
-
-    def set_role(self, host_id: HostId, group_id: GroupId, role: int) -> int:
-        """Note a role and give the one before."""
-        roles = self.roles.setdefault(host_id, {})
-        old = roles.pop(group_id, 0)
-        if role:
-            roles[group_id] = role
-        elif not roles:
-            del self.roles[host_id]
-        return old
 
 
 def keys_of(host_sections: Iterable[SectionKey]) -> list[SectionKey]:

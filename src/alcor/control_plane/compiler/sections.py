@@ -171,17 +171,9 @@ def router_in_full(node: RouterNode) -> RouterChange:
     return RouterChange(admin_state_up=node.admin_state_up, set_interfaces=tuple(interfaces))
 
 
-def group_in_full(region: Region, node: GroupNode, *, rules: bool, members: bool) -> GroupChange:
-    """Give the rules, the members or both, sorted. O(ports of the group) with members."""
-    found = set()
-    if members:
-        for row in node.ports.values():
-            found.update(entries.members(row, region.networks[row.network_id].vni))
-    return GroupChange(
-        stateful=node.stateful,
-        set_rules=tuple(rule for _, rule in sorted(node.rules.items())) if rules else (),
-        set_members=tuple(sorted(found)),
-    )
+def group_in_full(node: GroupNode) -> GroupChange:
+    """Give the rules, sorted."""
+    return GroupChange(node.stateful, tuple(rule for _, rule in sorted(node.rules.items())))
 
 
 def _field(value: object) -> msgspec.Raw:

@@ -26,7 +26,6 @@ class Touched:
         self.interfaces: dict[tuple[RouterId, PortId], tuple[RouterInterface, ...]] = {}
         self.stateful: dict[GroupId, bool] = {}
         self.rules: dict[RuleId, tuple[GroupId, Rule] | None] = {}
-        self.named: dict[tuple[GroupId, GroupId], bool] = {}  # (group, remote): did a rule name it?
         self.on_host: dict[tuple[HostId, NetworkId], bool] = {}  # had the host a port in it?
         self.in_group: dict[tuple[HostId, GroupId], bool] = {}  # had the host a secured port in it?
         puts, deletes = change.puts, change.deletes
@@ -68,14 +67,7 @@ class Touched:
             before: tuple[GroupId, Rule] | None = None
             if group_id is not None:
                 before = (group_id, self._region.groups[group_id].rules[rule.id])
-                self._note_named(group_id, before[1].remote_group)
             self.rules[rule.id] = before
-            self._note_named(rule.security_group_id, rule.remote_group_id)
-
-    def _note_named(self, group_id: GroupId, remote_id: GroupId | None) -> None:
-        if remote_id is not None:
-            node = self._region.groups.get(group_id)
-            self.named.setdefault((group_id, remote_id), node is not None and remote_id in node.names)
 
     def _note_ports(self, ports: Iterable[Port], *, are_put: bool) -> None:
         for port in ports:

@@ -112,7 +112,7 @@ class Admission:
         if kind == "network":
             node = self._region.networks[NetworkId(id_)]
             return 0 if node.on_demand else len(node.bound)
-        return len(self._region.groups[GroupId(id_)].ports) if kind == "group" else 1
+        return len(self._region.groups[GroupId(id_)].rules) if kind == "group" else 1
 
 
 def priority_of(region: Region, host: HostId) -> int:

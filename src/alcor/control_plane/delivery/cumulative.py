@@ -56,9 +56,6 @@ def _group(changes: Sequence[GroupChange]) -> GroupChange:
     return GroupChange(
         changes[-1].stateful,
         *_last_fates([({rule.id: rule for rule in each.set_rules}, each.gone_rules) for each in changes]),
-        *_last_fates(
-            [({member: member for member in each.set_members}, each.gone_members) for each in changes]
-        ),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from alcor.control_plane.compiler import sections
-from alcor.control_plane.compiler.interest import MEMBERS, RULES, Interest
+from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.compiler.sections import HostSection, SharedPart
 from alcor.control_plane.region import Region
 from alcor.model import goal_state
@@ -14,7 +14,6 @@ from alcor.model.ids import GroupId, HostId, NetworkId, RouterId
 
 KEPT_ENTRIES_MAX = 500_000  # of sections, about 100 MiB; what was made first is dropped for the next
 DIGESTS_MAX = 1_000_000
-_Kept = tuple[SectionKey, int]  # with the role, for groups
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -25,17 +24,16 @@ class FullSections:
     def __init__(self, region: Region, interest: Interest) -> None:
         self._region = region
         self._interest = interest
-        self._kept: dict[_Kept, SharedPart] = {}
+        self._kept: dict[SectionKey, SharedPart] = {}
         self._kept_entries = 0
-        self._digests: dict[_Kept, bytes] = {}  # 8 bytes each: of all sections that hosts asked about
+        self._digests: dict[SectionKey, bytes] = {}  # 8 bytes each: of all sections that hosts asked about
         self.digests_made = 0  # of what hosts share, for the tests of law 4
 
     def forget(self, keys: Iterable[SectionKey]) -> None:
         """Drop what is kept of sections that changed."""
         for key in keys:
-            for role in (0, RULES, MEMBERS, RULES | MEMBERS):
-                self._drop((key, role))
-                self._digests.pop((key, role), None)
+            self._drop(key)
+            self._digests.pop(key, None)
 
     def section(self, host_id: HostId, key: SectionKey) -> HostSection | None:
         """Give a section as the host must hold it; None when it must not."""
@@ -48,13 +46,12 @@ class FullSections:
             learned = self._interest.learned.of(host_id, node.id)
             return HostSection(
                 key,
-                self._shared(key, id_, 0),
+                self._shared(key),
                 is_full=True,
                 set_ports=own,
                 set_placements=sections.host_placements(self._region, host_id, node, learned),
             )
-        role = self._interest.roles[host_id][GroupId(id_)] if kind == "group" else 0
-        return HostSection(key, self._shared(key, id_, role), is_full=True)
+        return HostSection(key, self._shared(key), is_full=True)
 
     def digest(self, host_id: HostId, key: SectionKey) -> bytes | None:
         """Give the digest of a section as the host must hold it: equal to `goal_state.digest` of its value.
@@ -65,8 +62,7 @@ class FullSections:
             return None
         kind, _, id_ = key.partition(":")
         if kind != "network":
-            role = self._interest.roles[host_id][GroupId(id_)] if kind == "group" else 0
-            return self._shared_digest(key, id_, role)
+            return self._shared_digest(key)
         node = self._region.networks[NetworkId(id_)]
         own = NetworkChange(node.entry, sections.subnets(node), set_ports=sections.local_ports(host_id, node))
         if node.on_demand:
@@ -74,7 +70,7 @@ class FullSections:
             placements = sections.host_placements(self._region, host_id, node, learned)
             shared = goal_state.digest_of(_encoder.encode(placements))
         else:
-            shared = self._shared_digest(key, id_, 0)
+            shared = self._shared_digest(key)
         return goal_state.network_digest(shared, _encoder.encode(own))
 
     def confirmation(self, key: SectionKey) -> HostSection:
@@ -90,43 +86,41 @@ class FullSections:
                 shared = SharedPart(GroupChange(stateful=self._region.groups[GroupId(id_)].stateful))
         return HostSection(key, shared, is_full=False)
 
-    def _shared_digest(self, key: SectionKey, id_: str, role: int) -> bytes:
-        found = self._digests.get((key, role))
+    def _shared_digest(self, key: SectionKey) -> bytes:
+        found = self._digests.get(key)
         if found is None:
             self.digests_made += 1
-            change = self._shared(key, id_, role).change
+            change = self._shared(key).change
             shared = change.set_placements if isinstance(change, NetworkChange) else change
             if len(self._digests) >= DIGESTS_MAX:
                 self._digests.clear()
-            found = self._digests[key, role] = goal_state.digest_of(_encoder.encode(shared))
+            found = self._digests[key] = goal_state.digest_of(_encoder.encode(shared))
         return found
 
-    def _shared(self, key: SectionKey, id_: str, role: int) -> SharedPart:
-        kept = self._kept.get((key, role))
+    def _shared(self, key: SectionKey) -> SharedPart:
+        kept = self._kept.get(key)
         if kept is None:
-            kept = SharedPart(self._make(key, id_, role))
+            kept = SharedPart(self._make(key))
             self._kept_entries += _entries(kept)
             while self._kept and self._kept_entries > KEPT_ENTRIES_MAX:
                 self._drop(next(iter(self._kept)))
-            self._kept[key, role] = kept
+            self._kept[key] = kept
         return kept
 
-    def _drop(self, name: _Kept) -> None:
-        kept = self._kept.pop(name, None)
+    def _drop(self, key: SectionKey) -> None:
+        kept = self._kept.pop(key, None)
         if kept is not None:
             self._kept_entries -= _entries(kept)
 
-    def _make(self, key: SectionKey, id_: str, role: int) -> SectionChange:
-        if key.startswith("network:"):
-            return sections.network_in_full(self._region.networks[NetworkId(id_)])
-        if key.startswith("router:"):
-            return sections.router_in_full(self._region.routers[RouterId(id_)])
-        return sections.group_in_full(
-            self._region,
-            self._region.groups[GroupId(id_)],
-            rules=bool(role & RULES),
-            members=bool(role & MEMBERS),
-        )
+    def _make(self, key: SectionKey) -> SectionChange:
+        kind, _, id_ = key.partition(":")
+        match kind:
+            case "network":
+                return sections.network_in_full(self._region.networks[NetworkId(id_)])
+            case "router":
+                return sections.router_in_full(self._region.routers[RouterId(id_)])
+            case _:
+                return sections.group_in_full(self._region.groups[GroupId(id_)])
 
 
 def _entries(kept: SharedPart) -> int:
@@ -136,4 +130,4 @@ def _entries(kept: SharedPart) -> int:
         case RouterChange() as change:
             return 1 + len(change.set_interfaces)
         case GroupChange() as change:
-            return 1 + len(change.set_rules) + len(change.set_members)
+            return 1 + len(change.set_rules)

@@ -23,10 +23,10 @@ from alcor.data_plane.ovs.session import Session
 from alcor.data_plane.ovs.setup import Exposure
 from alcor.data_plane.ovs.turns import Turns
 from alcor.data_plane.pipeline import refusal
-from alcor.data_plane.pipeline.flow import Action, Field, Flow, FlowChange, FlowKey, SetField
+from alcor.data_plane.pipeline.flow import Action, Flow, FlowChange, FlowKey, SetField
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.data_plane.pipeline.tables import Table
-from alcor.data_plane.pipeline.unknown import ASKING_TABLES
+from alcor.data_plane.pipeline.unknown import ASKING, RESUMED_FIELDS
 from alcor.model.errors import AlcorError, Unavailable
 from alcor.model.goal_state import HostState, NetworkChange, SectionUpdate
 from alcor.model.ids import PortId
@@ -334,15 +334,16 @@ class OvsDataPlane:
             self._events.lost(reason)
 
     def _handed_over(self, packet: PacketIn) -> None:
-        ip = frames.asked_address(packet.data) if packet.table in ASKING_TABLES else None
-        if ip is None:
+        way = ASKING.get(packet.table)
+        ip = None if way is None else frames.asked_address(packet.data, of_source=way.asks_source)
+        if way is None or ip is None:
             self._answers.put(packet)
             return
         self._asking.handed_over(
             packet,
-            vni=packet.fields.get(Field.REG0, 0),
+            vni=packet.fields.get(way.vni, 0),
             ip=ip,
-            key=packet.fields.get(Field.REG1, 0),
+            key=packet.fields.get(way.port, 0),
             to_mac=int.from_bytes(packet.data[:6], "big") if packet.table == Table.REMOTE else None,
             now_s=self._clock.monotonic_s(),
         )
@@ -352,9 +353,8 @@ class OvsDataPlane:
 
     def _resume(self, packet: PacketIn) -> None:
         if self._session is not None:
-            registers = (Field.REG0, Field.REG1)
-            actions = tuple(SetField(field, packet.fields.get(field, 0)) for field in registers)
-            self._session.switch.resume_packet(packet, actions)
+            actions = tuple(SetField(field, packet.fields.get(field, 0)) for field in RESUMED_FIELDS)
+            self._session.switch.resume_packet(packet, actions, ASKING[packet.table].resume)
 
     def _answer(self, vni: int, key: int, frame: bytes) -> bytes | None:
         if self._program is None:

@@ -158,10 +158,10 @@ class OpenFlowConnection(asyncio.Protocol):
         if self._writable.is_set():
             self._send(messages.packet_out(self._take_numbers(1), actions, data))
 
-    def resume_packet(self, packet: PacketIn, actions: tuple[Action, ...]) -> None:
-        """Send a packet on that was handed over, from the table that did so. Dropped like `packet_out`."""
+    def resume_packet(self, packet: PacketIn, actions: tuple[Action, ...], table: int) -> None:
+        """Send a packet on that was handed over, from a table on. Dropped like `packet_out`."""
         if self._writable.is_set():
-            self._send(messages.resume_packet(self._take_numbers(1), packet, actions, packet.table))
+            self._send(messages.resume_packet(self._take_numbers(1), packet, actions, table))
 
     def close(self) -> None:
         """Let go of the connection; `on_lost` is not called."""

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from alcor.data_plane.pipeline import security
 from alcor.data_plane.pipeline.clauses import ClauseIndex
@@ -11,8 +11,8 @@ from alcor.data_plane.pipeline.numbers import StableNumbers
 from alcor.data_plane.pipeline.sections import merge
 from alcor.data_plane.pipeline.security import Clause, ConjunctionName
 from alcor.data_plane.pipeline.units import Unit
-from alcor.model.goal_state import GroupChange, GroupSection, LocalPort, Member
-from alcor.model.ids import RuleId
+from alcor.model.goal_state import GroupChange, GroupSection, LocalPort, Placement
+from alcor.model.ids import NetworkId, PortId, RuleId
 
 _CONJUNCTION_ID_MAX = 0xFFFFFFFF
 
@@ -30,10 +30,20 @@ class ActivePort(NamedTuple):
         return self.port.groups if self.port.port_security else ()
 
 
-class _Group:
-    """What is known here of one group, by its section and by the ports that name it."""
+MemberKey: TypeAlias = tuple[NetworkId, PortId]
 
-    __slots__ = ("names", "networks", "ports", "section", "users")
+
+class Member(NamedTuple):
+    """A placement in the network with this VNI: its addresses are members of its groups."""
+
+    placement: Placement
+    vni: int
+
+
+class _Group:
+    """What is known here of one group: its section, the ports that it filters and its members."""
+
+    __slots__ = ("members", "names", "networks", "ports", "section", "users")
 
     def __init__(self) -> None:
         self.section = GroupSection()
@@ -41,11 +51,12 @@ class _Group:
         self.ports: set[str] = set()
         self.networks: Counter[int] = Counter()  # VNIs of these ports
         self.users: set[ConjunctionName] = set()  # conjunctions whose remote group this is
+        self.members: set[MemberKey] = set()
 
     @property
     def is_unused(self) -> bool:
         section = self.section
-        return not (self.ports or self.users or section.rules or section.members)
+        return not (self.ports or self.users or section.rules or self.members)
 
 
 class SecurityGroups:
@@ -55,11 +66,12 @@ class SecurityGroups:
         self._domain = domain
         self._groups: dict[str, _Group] = {}
         self._ports: dict[str, ActivePort] = {}
+        self._members: dict[MemberKey, Member] = {}
         self._numbers: StableNumbers[ConjunctionName] = StableNumbers(_CONJUNCTION_ID_MAX)
         self._clauses = ClauseIndex()
         self._dirty_ports: set[str] = set()
         self._dirty_rules: set[tuple[str, RuleId]] = set()
-        self._dirty_members: set[tuple[str, Member]] = set()
+        self._dirty_members: set[MemberKey] = set()
         self._dirty_names: set[ConjunctionName] = set()
 
     def set_port(self, port_id: str, active: ActivePort | None) -> None:
@@ -86,6 +98,24 @@ class SecurityGroups:
         for group_id, _ in before - after:
             self._forget_if_unused(group_id)
 
+    def set_member(self, key: MemberKey, member: Member | None) -> None:
+        """Take note of a placement that came, changed or (None) went."""
+        held = self._members.pop(key, None)
+        if member is not None:
+            self._members[key] = member
+        if held == member:
+            return
+        before = held.placement.groups if held is not None else ()
+        after = member.placement.groups if member is not None else ()
+        for group_id in after:
+            self._group(group_id).members.add(key)
+        for group_id in before:
+            if group_id not in after:
+                self._groups[group_id].members.discard(key)
+                self._forget_if_unused(group_id)
+        if before or after:
+            self._dirty_members.add(key)
+
     def change_group(self, group_id: str, change: GroupChange, *, is_full: bool) -> None:
         """Apply a change of the group's section."""
         group = self._group(group_id)
@@ -104,13 +134,6 @@ class SecurityGroups:
         self._dirty_rules.update((group_id, rule_id) for rule_id in rules)
         if rules:
             self._rules_changed(group_id, group)
-        gone = section.members.difference(change.set_members) if is_full else set(change.gone_members)
-        gone.difference_update(change.set_members)
-        came = set(change.set_members) - section.members
-        section.members.difference_update(gone)
-        section.members.update(came)
-        self._dirty_members.update((group_id, member) for member in gone)
-        self._dirty_members.update((group_id, member) for member in came)
         self._forget_if_unused(group_id)
 
     def domains_changed(self, vnis: Iterable[int]) -> None:
@@ -130,8 +153,8 @@ class SecurityGroups:
             self._clauses.replace(("port", port_id), self._port_clauses(port_id))
         for group_id, rule_id in self._dirty_rules:
             self._clauses.replace(("rule", group_id, rule_id), self._rule_clauses(group_id, rule_id))
-        for group_id, member in self._dirty_members:
-            self._clauses.replace(("member", group_id, member), self._member_clauses(group_id, member))
+        for key in self._dirty_members:
+            self._clauses.replace(("member", *key), self._member_clauses(key))
         self._dirty_ports.clear()
         self._dirty_rules.clear()
         self._dirty_members.clear()
@@ -164,7 +187,7 @@ class SecurityGroups:
             if name.remote:
                 remote = self._groups[name.remote]
                 remote.users.discard(name)
-                self._members_changed(name.remote, remote)
+                self._dirty_members.update(remote.members)
                 if name.remote != group_id:
                     self._forget_if_unused(name.remote)
         for name in came:
@@ -172,7 +195,7 @@ class SecurityGroups:
             if name.remote:
                 remote = self._group(name.remote)
                 remote.users.add(name)
-                self._members_changed(name.remote, remote)
+                self._dirty_members.update(remote.members)
         if came or gone:
             self._dirty_names.update(came, gone)
             self._dirty_ports.update(group.ports)
@@ -180,10 +203,7 @@ class SecurityGroups:
     def _remotes_changed(self, group: _Group) -> None:
         for name in group.names:
             if name.remote:
-                self._members_changed(name.remote, self._groups[name.remote])
-
-    def _members_changed(self, group_id: str, group: _Group) -> None:
-        self._dirty_members.update((group_id, member) for member in group.section.members)
+                self._dirty_members.update(self._groups[name.remote].members)
 
     def _number(self, name: ConjunctionName) -> int | None:
         group = self._groups.get(name.group)
@@ -207,14 +227,17 @@ class SecurityGroups:
         name = security.conjunction_of(group_id, rule)
         return security.rule_clauses(group_id, rule, self._numbers.number_of(name))
 
-    def _member_clauses(self, group_id: str, member: Member) -> list[Clause]:
-        """Give the member's address to each network that sees it and has ports whose rules name the group."""
-        group = self._groups.get(group_id)
-        if group is None or member not in group.section.members or len(member.ip) != 4:
+    def _member_clauses(self, key: MemberKey) -> list[Clause]:
+        """Give a member's addresses to each network that sees it and has ports whose rules name its group."""
+        member = self._members.get(key)
+        if member is None:
             return []
         return [
-            security.member_clause(name, self._numbers.number_of(name), vni, member.ip)
-            for name in sorted(group.users)
+            security.member_clause(name, self._numbers.number_of(name), vni, ip)
+            for group_id in member.placement.groups
+            for name in sorted(self._groups[group_id].users)
             for vni in sorted(self._groups[name.group].networks)
             if member.vni in self._domain(vni)
+            for ip in member.placement.ips
+            if len(ip) == 4
         ]

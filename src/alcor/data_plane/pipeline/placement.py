@@ -1,5 +1,7 @@
 """Flows for who is where: ARP answers, tunnels and next hops. One placement is one unit."""
 
+from collections.abc import Iterable
+
 from alcor.data_plane.pipeline import tables
 from alcor.data_plane.pipeline.flow import Field, Flow, FlowKey, Goto, Output, SetField, Term
 from alcor.data_plane.pipeline.matching import IS_ARP, IS_ARP_REQUEST, IS_IPV4
@@ -8,7 +10,7 @@ from alcor.model.goal_state import Placement
 
 # Bound here because looking up a member of an enumeration costs as much as making a flow.
 _ARP_TPA, _ARP_THA, _REG0 = Field.ARP_TPA, Field.ARP_THA, Field.REG0
-_ETH_DST, _IP_DST = Field.ETH_DST, Field.IP_DST
+_ETH_DST, _IP_SRC, _IP_DST = Field.ETH_DST, Field.IP_SRC, Field.IP_DST
 _ARP, _NEXT_HOP, _REMOTE = int(Table.ARP), int(Table.NEXT_HOP), int(Table.REMOTE)
 _NORMAL = tables.NORMAL
 _TO_ARP_REPLY = Goto(Table.ARP_REPLY)
@@ -21,9 +23,18 @@ def answer_key(vni: int, ip: int) -> FlowKey:
 
 
 def placement_flows(
-    placement: Placement, vni: int, *, is_remote: bool, is_routed: bool, tunnel_port: int
+    placement: Placement,
+    vni: int,
+    *,
+    is_remote: bool,
+    is_routed: bool,
+    tunnel_port: int,
+    viewers: Iterable[int] = (),
 ) -> list[Flow]:
-    """Make all flows of one placement. On the path of every port of a network, so kept plain and quick."""
+    """Make all flows of one placement. On the path of every port of a network, so kept plain and quick.
+
+    `viewers`: VNIs of local ports that would else ask for the address's groups.
+    """
     in_network = Term(_REG0, vni)
     mac = placement.mac
     origin = f"placement of port {placement.port_id}"
@@ -35,6 +46,8 @@ def placement_flows(
         number = int.from_bytes(ip, "big")
         match = (IS_ARP, IS_ARP_REQUEST, Term(_ARP_TPA, number), in_network)
         flows.append(Flow(FlowKey(_ARP, _NORMAL, match), answer, origin))
+        for viewer in viewers:
+            flows.extend(_known(number, viewer, origin))
         if is_routed:
             hop = FlowKey(_NEXT_HOP, _NORMAL, (IS_IPV4, Term(_IP_DST, number), in_network))
             flows.append(Flow(hop, (SetField(_ETH_DST, mac), _TO_LOCAL), origin))
@@ -46,3 +59,19 @@ def placement_flows(
         )
         flows.append(Flow(FlowKey(_REMOTE, _NORMAL, (Term(_ETH_DST, mac), in_network)), tunnel, origin))
     return flows
+
+
+def _known(ip: int, viewer: int, origin: str) -> list[Flow]:
+    """Let rules refuse what they do not allow: the address's groups are known."""
+    sides = (
+        (Table.EGRESS_RULES, Table.EGRESS_REFUSED, _IP_DST),
+        (Table.INGRESS_RULES, Table.INGRESS_REFUSED, _IP_SRC),
+    )
+    return [
+        Flow(
+            FlowKey(rules, tables.RULES_KNOWN, (IS_IPV4, Term(field, ip), Term(_REG0, viewer))),
+            (Goto(refused),),
+            origin,
+        )
+        for rules, refused, field in sides
+    ]

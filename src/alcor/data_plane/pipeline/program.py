@@ -1,12 +1,13 @@
 """A host's flows, kept in step with its goal state: O(what an update says), whatever the host holds."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, assert_never
 
 from alcor.contracts.data_plane import HostFacts
 from alcor.data_plane.pipeline import local_port, placement, routing
 from alcor.data_plane.pipeline.flow import Flow, FlowChange, FlowKey, SetField
-from alcor.data_plane.pipeline.groups import ActivePort, SecurityGroups
+from alcor.data_plane.pipeline.groups import ActivePort, Member, SecurityGroups
 from alcor.data_plane.pipeline.numbers import StableNumbers
 from alcor.data_plane.pipeline.routers import InterfaceKey, Routers
 from alcor.data_plane.pipeline.sections import merge
@@ -57,6 +58,8 @@ class FlowProgram:
         self._networks: dict[NetworkId, NetworkSection] = {}
         self._networks_of_vni: dict[int, set[NetworkId]] = {}
         self._home: dict[PortId, NetworkId] = {}  # network of each local port
+        self._vni_of_local: dict[PortId, int] = {}  # VNI of each local port that is up
+        self._local_vnis: Counter[int] = Counter()
         self._ofports: dict[PortId, int] = {}
         self._routers = Routers()
         self._groups = SecurityGroups(self._routers.domain)
@@ -227,6 +230,7 @@ class FlowProgram:
         after = None if entry is None else (entry.vni, entry.admin_state_up)
         if before != after or (held is not None and entry is not None and held.on_demand != entry.on_demand):
             self._dirty_subnets.update((network_id, subnet_id) for subnet_id in section.subnets)
+            self._dirty_placements.update((network_id, port_id) for port_id in section.placements)
         if before == after:
             return
         if held is not None:
@@ -247,12 +251,15 @@ class FlowProgram:
                 self._dirty_placements.update((network_id, port_id) for port_id in placements)
         if outcome.domains:
             self._groups.domains_changed(outcome.domains)
+            self._viewers_changed(outcome.domains)
 
     def _render(self) -> FlowChange:
         rendered: dict[Unit, list[Flow]] = {}
-        for network_id, port_id in self._dirty_placements:
-            rendered["placement", network_id, port_id] = self._placement_flows(network_id, port_id)
         actives = {port_id: self._active(port_id) for port_id in sorted(self._dirty_ports)}
+        self._count_local(actives)
+        for placed in self._dirty_placements:
+            self._groups.set_member(placed, self._member(*placed))
+            rendered["placement", *placed] = self._placement_flows(*placed)
         for port_id, active in actives.items():
             self._groups.set_port(port_id, active)
             rendered["port", port_id] = (
@@ -282,7 +289,15 @@ class FlowProgram:
             is_remote=entry.vtep != self._facts.vtep,
             is_routed=self._routers.is_routed(vni),
             tunnel_port=self._tunnel_port,
+            viewers=self._viewers(vni) if section.network.on_demand else (),
         )
+
+    def _member(self, network_id: NetworkId, port_id: PortId) -> Member | None:
+        section = self._networks.get(network_id)
+        entry = section.placements.get(port_id) if section is not None else None
+        if section is None or entry is None or section.network is None:
+            return None
+        return Member(entry, section.network.vni)
 
     def _unknown_flows(self, network_id: NetworkId, subnet_id: SubnetId) -> list[Flow]:
         section = self._networks.get(network_id)
@@ -290,7 +305,34 @@ class FlowProgram:
         network = section.network if section is not None else None
         if subnet is None or network is None or not (network.on_demand and network.admin_state_up):
             return []
-        return unknown_flows(subnet, network.vni)
+        return unknown_flows(subnet, network.vni, self._viewers(network.vni))
+
+    def _viewers(self, vni: int) -> Sequence[int]:
+        """Name the VNIs of local ports that exchange packets with a network, sorted."""
+        return sorted(viewer for viewer in self._routers.domain(vni) if viewer in self._local_vnis)
+
+    def _count_local(self, actives: Mapping[PortId, ActivePort | None]) -> None:
+        """Note which networks local ports are in: a network's first and last change who sees others."""
+        before = self._local_vnis.copy()
+        for port_id, active in actives.items():
+            vni = self._vni_of_local.pop(port_id, None)
+            if vni is not None:
+                self._local_vnis[vni] -= 1
+            if active is not None:
+                self._vni_of_local[port_id] = active.vni
+                self._local_vnis[active.vni] += 1
+        self._local_vnis = +self._local_vnis
+        for vni in before.keys() ^ self._local_vnis.keys():
+            self._viewers_changed(self._routers.domain(vni))
+
+    def _viewers_changed(self, vnis: Iterable[int]) -> None:
+        """Render again what asks for groups in these networks. O(what was learned of them)."""
+        for vni in vnis:
+            for network_id in self._networks_of_vni.get(vni, ()):
+                section = self._networks[network_id]
+                if section.network is not None and section.network.on_demand:
+                    self._dirty_subnets.update((network_id, subnet_id) for subnet_id in section.subnets)
+                    self._dirty_placements.update((network_id, port_id) for port_id in section.placements)
 
     def _active(self, port_id: PortId) -> ActivePort | None:
         """Give the port as it is rendered, and its key; the key of a port that is gone rests."""

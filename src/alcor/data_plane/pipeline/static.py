@@ -18,7 +18,7 @@ from alcor.data_plane.pipeline.flow import (
     Track,
 )
 from alcor.data_plane.pipeline.matching import ARP_REPLY, IS_ARP, IS_IPV4
-from alcor.data_plane.pipeline.tables import Table
+from alcor.data_plane.pipeline.tables import EGRESS, INGRESS, Direction, Table
 
 _EVERYTHING: Match = ()
 
@@ -28,12 +28,12 @@ _UNMATCHED = {
     Table.ARP: "nobody in this network has the address asked for",
     Table.ARP_REPLY: "not ARP",
     Table.EGRESS_TRACK: "not IPv4",
-    Table.EGRESS_RULES: "no egress rule of the security groups allows it",
+    Table.EGRESS_REFUSED: "no egress rule of the security groups allows it",
     Table.ROUTE: "the router has no interface towards the destination",
     Table.NEXT_HOP: "nobody has the destination address",
     Table.REMOTE: "nobody in this network has the destination MAC address",
     Table.INGRESS_TRACK: "not IPv4",
-    Table.INGRESS_RULES: "no ingress rule of the security groups allows it",
+    Table.INGRESS_REFUSED: "no ingress rule of the security groups allows it",
     Table.DELIVER: "the workload of the port is not plugged",
 }
 
@@ -50,7 +50,7 @@ def static_flows(tunnel_port: int) -> list[Flow]:
             "from the tunnel",
         ),
         _arp_reply(),
-        *_rules(Table.EGRESS_TRACK, Table.EGRESS_RULES, Table.EGRESS_ACCEPT, Table.FORWARD, Field.REG1),
+        *_rules(EGRESS, Table.FORWARD, Field.REG1),
         *_expired(),
         _flow(Table.FORWARD, tables.DEFAULT, _EVERYTHING, (Goto(Table.LOCAL),), "not for a router"),
         _flow(Table.LOCAL, tables.DEFAULT, _EVERYTHING, (Goto(Table.REMOTE),), "not on this host"),
@@ -61,7 +61,7 @@ def static_flows(tunnel_port: int) -> list[Flow]:
             (),
             "from the tunnel only to ports of this host",
         ),
-        *_rules(Table.INGRESS_TRACK, Table.INGRESS_RULES, Table.INGRESS_ACCEPT, Table.DELIVER, Field.REG2),
+        *_rules(INGRESS, Table.DELIVER, Field.REG2),
         *(_flow(table, tables.DEFAULT, _EVERYTHING, (), why) for table, why in _UNMATCHED.items()),
     ]
 
@@ -101,11 +101,12 @@ def _expired() -> list[Flow]:
     ]
 
 
-def _rules(track: Table, rules: Table, accept: Table, onward: Table, zone: Field) -> list[Flow]:
+def _rules(direction: Direction, onward: Table, zone: Field) -> list[Flow]:
     """Make the fixed part of connection tracking in one direction.
 
-    Conjunctions decide about new packets and the original direction, between replies and revocation.
+    Conjunctions decide about new packets and the original direction, between replies and what is not allowed.
     """
+    track, rules, accept, refused = direction
     trk, est, rpl, rel = CtState.TRK, CtState.EST, CtState.RPL, CtState.REL
     unmarked = Term(Field.CT_MARK, 0)
     forth = (Goto(onward),)
@@ -124,9 +125,10 @@ def _rules(track: Table, rules: Table, accept: Table, onward: Table, zone: Field
             )
             for state in (trk | est | rpl, trk | rel)
         ),
+        _flow(rules, tables.DEFAULT, _EVERYTHING, (Goto(refused),), "no rule allows it"),
         _flow(
-            rules,
-            tables.RULES_REVOKE,
+            refused,
+            tables.NORMAL,
             (IS_IPV4, Term(Field.CT_STATE, trk | est, trk | est | rpl), unmarked),
             (Commit(zone, 1),),
             f"no {rules.title.split('_')[0]} rule of the security groups allows it any longer",

@@ -4,12 +4,13 @@
     reg1  key of the sending local port, also its conntrack zone
     reg2  key of the receiving local port, also its conntrack zone
     reg3  number of the router that the packet goes through
-    reg4  scratch while an ARP request becomes its reply
+    reg4  scratch while an ARP request becomes its reply; VNI of the unknown address that rules ask about
 
 The tunnel identifier is 64 bits wide on a switch; a Move between it and a register concerns the low 32.
 """
 
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class Table(IntEnum):
@@ -22,6 +23,7 @@ class Table(IntEnum):
     EGRESS_TRACK = 20
     EGRESS_RULES = 25
     EGRESS_ACCEPT = 26
+    EGRESS_REFUSED = 27
     FORWARD = 40
     ROUTE = 45
     NEXT_HOP = 47
@@ -30,6 +32,7 @@ class Table(IntEnum):
     INGRESS_TRACK = 70
     INGRESS_RULES = 72
     INGRESS_ACCEPT = 73
+    INGRESS_REFUSED = 74
     DELIVER = 75
 
     @property
@@ -37,6 +40,18 @@ class Table(IntEnum):
         """The name that people read."""
         return self.name.lower()
 
+
+class Direction(NamedTuple):
+    """The tables by which security groups decide in one direction, in the order of a packet's visits."""
+
+    track: Table
+    rules: Table
+    accept: Table
+    refused: Table
+
+
+EGRESS = Direction(Table.EGRESS_TRACK, Table.EGRESS_RULES, Table.EGRESS_ACCEPT, Table.EGRESS_REFUSED)
+INGRESS = Direction(Table.INGRESS_TRACK, Table.INGRESS_RULES, Table.INGRESS_ACCEPT, Table.INGRESS_REFUSED)
 
 # Priorities. Within a table a larger number wins; everything that has one reason has one number.
 DEFAULT = 0
@@ -52,7 +67,8 @@ RULES_INVALID = 100
 RULES_REPLY = 90
 RULES_MARKED_REPLY = 80
 RULES_CONJUNCTION = 50  # clauses and conj_id flows: Open vSwitch wants one priority for a conjunction
-RULES_REVOKE = 10
+RULES_KNOWN = 30  # whose groups are known and not allowed: below what allows, above asking
+RULES_UNKNOWN = 20
 
 ROUTE_PING = 200
 ROUTE_TO_SELF = 190

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from alcor.data_plane.pipeline.program import PortScope
-from alcor.data_plane.pipeline.unknown import ASKING_TABLES
+from alcor.data_plane.pipeline.unknown import ASKING
 from alcor.data_plane.simulated.host import TUNNEL_PORT, SimulatedHost
 from alcor.data_plane.simulated.packet import Packet
 from alcor.data_plane.simulated.switch import Passage, Step
@@ -35,7 +35,7 @@ class Verdict:
 
     delivered: tuple[Delivery, ...]
     returned: tuple[Packet, ...]  # to the sender: ARP and ping answered on the host
-    handed_over: bool  # to the agent of the sender's host
+    handed_over: bool  # to the agent of the sender's host, or of the receiver's to ask for the sender
     answers: tuple[bytes, ...]  # frames that the agent sent back
     visits: tuple[Visit, ...]
 
@@ -49,9 +49,9 @@ class Verdict:
 
 
 class Late(NamedTuple):
-    """A packet that had to wait, by its sender."""
+    """A packet that had to wait, by its sender; None: it came from another host."""
 
-    port_id: PortId
+    port_id: PortId | None
     verdict: Verdict
 
 
@@ -101,7 +101,7 @@ class Fabric:
     def follow_late(self, host: SimulatedHost, passage: Passage, in_port: int) -> None:
         """Follow a packet that goes on after it has waited for its address; `late` keeps what became of it."""
         port_id = host.port_at(in_port)
-        if port_id is not None:
+        if port_id is not None or in_port == TUNNEL_PORT:
             self.late.append(Late(port_id, self._follow(host, passage, in_port)))
 
     def _follow(self, host: SimulatedHost, passage: Passage, in_port: int | None) -> Verdict:
@@ -111,7 +111,7 @@ class Fabric:
         visits = [Visit(host.facts.host, step) for step in passage.steps]
         handed_over = False
         for emission in passage.emissions:
-            if emission.port is None and emission.table in ASKING_TABLES:
+            if emission.port is None and emission.table in ASKING:
                 handed_over = True
                 host.ask(emission, in_port or 0)
             elif emission.port is None:
@@ -126,7 +126,10 @@ class Fabric:
                 arrival = far.receive(emission.packet, emission.tunnel_id)
                 visits.extend(Visit(far.facts.host, step) for step in arrival.steps)
                 for last in arrival.emissions:
-                    if last.port is not None:
+                    if last.port is None and last.table in ASKING:
+                        handed_over = True
+                        far.ask(last, TUNNEL_PORT)
+                    elif last.port is not None:
                         delivered.extend(_delivery(far, last.port, last.packet))
         return Verdict(tuple(delivered), tuple(returned), handed_over, tuple(answers), tuple(visits))
 

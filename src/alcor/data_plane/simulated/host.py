@@ -10,6 +10,7 @@ from alcor.data_plane.asking import Asking
 from alcor.data_plane.pipeline.flow import Field
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.data_plane.pipeline.tables import Table
+from alcor.data_plane.pipeline.unknown import ASKING
 from alcor.data_plane.simulated.packet import Packet
 from alcor.data_plane.simulated.switch import Emission, Passage, Switch
 from alcor.model.goal_state import HostState, SectionUpdate
@@ -130,14 +131,15 @@ class SimulatedHost:
 
     def ask(self, emission: Emission, in_port: int) -> None:
         """Let a packet wait whose address is not held. Without an agent it is dropped."""
-        fields = emission.packet.fields
-        asked = fields.get(Field.ARP_TPA, fields.get(Field.IP_DST, 0))
+        fields, way = emission.packet.fields, ASKING[emission.table]
+        target = fields.get(Field.ARP_TPA, fields.get(Field.IP_DST, 0))
+        asked = fields[Field.IP_SRC] if way.asks_source else target
         if self._asking is not None:
             self._asking.handed_over(
                 _HandedOver(emission, in_port),
-                vni=emission.vni,
+                vni=emission.registers[way.vni],
                 ip=asked.to_bytes(4, "big"),
-                key=emission.key,
+                key=emission.registers[way.port],
                 to_mac=fields[Field.ETH_DST] if emission.table == Table.REMOTE else None,
                 now_s=asyncio.get_running_loop().time(),
             )
@@ -156,8 +158,8 @@ class SimulatedHost:
         return answering.answer(
             self.engine().program,
             self.facts,
-            vni=emission.vni,
-            key=emission.key,
+            vni=emission.registers[Field.REG0],
+            key=emission.registers[Field.REG1],
             frame=emission.packet.frame,
         )
 

@@ -1,5 +1,7 @@
 """Runs packets through flows the way an OpenFlow switch does, and says what each table decided."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple, assert_never
 
 from alcor.data_plane.pipeline.flow import (
@@ -18,11 +20,14 @@ from alcor.data_plane.pipeline.flow import (
     ToAgent,
     Track,
 )
+from alcor.data_plane.pipeline.unknown import ASKING, RESUMED_FIELDS
 from alcor.data_plane.simulated.classifier import Classifier, Decision
 from alcor.data_plane.simulated.conntrack import Conntrack
 from alcor.data_plane.simulated.packet import Packet, Working
 
 _LOW_32 = 0xFFFFFFFF
+_REGISTERS = (Field.REG0, Field.REG1, Field.REG2, Field.REG4)
+_NO_REGISTERS: Mapping[Field, int] = MappingProxyType({})
 
 
 class Emission(NamedTuple):
@@ -32,9 +37,8 @@ class Emission(NamedTuple):
     packet: Packet
     tunnel_id: int = 0
     tunnel_destination: int = 0
-    vni: int = 0  # reg0 and reg1, which the agent is told
-    key: int = 0
     table: int = 0  # that it left from
+    registers: Mapping[Field, int] = _NO_REGISTERS  # which the agent is told
 
 
 class Step(NamedTuple):
@@ -83,10 +87,11 @@ class Switch:
         return self._run(working)
 
     def resume(self, emission: Emission, in_port: int) -> Passage:
-        """Run a packet on that was handed to the agent, from the table that handed it over."""
+        """Run a packet on that was handed to the agent, where the table that handed it over says."""
         working = Working.enter(emission.packet, in_port)
-        working.values[Field.REG0], working.values[Field.REG1] = emission.vni, emission.key
-        return self._run(working, emission.table)
+        for field in RESUMED_FIELDS:
+            working.values[field] = emission.registers[field]
+        return self._run(working, ASKING[emission.table].resume)
 
     def _run(self, working: Working, first: int = 0) -> Passage:
         emissions: list[Emission] = []
@@ -153,7 +158,6 @@ def _emission(working: Working, port: int | None, table: int) -> Emission:
         working.leave(),
         values[Field.TUN_ID],
         values[Field.TUN_DST],
-        values[Field.REG0],
-        values[Field.REG1],
         table,
+        {field: values[field] for field in _REGISTERS} if port is None else _NO_REGISTERS,
     )

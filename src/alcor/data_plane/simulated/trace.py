@@ -34,7 +34,8 @@ from alcor.model.goal_state import HostState, NetworkSection
 from alcor.model.ids import HostId, PortId
 
 _SOURCE_PORT = 49_152  # first of the dynamic range (RFC 6335)
-_RULES = {int(Table.EGRESS_RULES): ("egress", "to"), int(Table.INGRESS_RULES): ("ingress", "from")}
+_RULES = {int(Table.EGRESS_RULES), int(Table.INGRESS_RULES)}
+_REFUSED = {int(Table.EGRESS_REFUSED): ("egress", "to"), int(Table.INGRESS_REFUSED): ("ingress", "from")}
 
 
 def trace(
@@ -128,9 +129,9 @@ def _decision(fabric: Fabric, sender: Workload, target: int, what: str, verdict:
 
 
 def _drop(fabric: Fabric, sender: Workload, target: int, what: str, last: Visit) -> str:
-    if last.step.table not in _RULES or _is_fixed(last.step.decision):
+    if last.step.table not in _REFUSED or _is_fixed(last.step.decision):
         return f"dropped in {Table(last.step.table).title}: {_rule(last.step.decision)}"
-    direction, preposition = _RULES[last.step.table]
+    direction, preposition = _REFUSED[last.step.table]
     if direction == "egress":
         port_id, peer = sender.port_id, _address(target)
     else:
