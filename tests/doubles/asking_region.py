@@ -1,6 +1,7 @@
 """A region where hosts ask: a real controller and real agents in this process, on any data planes."""
 
 import asyncio
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +18,8 @@ from alcor.control_plane.region import OnDemandBounds
 from alcor.host_agent.agent import Agent
 from alcor.host_agent.journal import NoJournal
 from alcor.model.goal_state import HostState
-from alcor.model.ids import HostId, PortId, RouterId
-from alcor.model.records import ROUTER_INTERFACE, FixedIp, Port, RecordSet, Router, Subnet
+from alcor.model.ids import GroupId, HostId, PortId, RouterId
+from alcor.model.records import ROUTER_INTERFACE, FixedIp, Port, RecordSet, Router, SecurityGroupRule, Subnet
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
 
@@ -30,7 +31,11 @@ BOUNDS = OnDemandBounds(above=3, below=2)
 
 
 class AskingRegion:
-    """A network, `net-1` with 10.16.0.0/16, and hosts. Owner of the agents, not of the data planes."""
+    """A network, `net-1` with 10.16.0.0/16, and hosts. Owner of the agents, not of the data planes.
+
+    Groups: `web` lets everything in and out, `guarded` everything out and only members of `web` in, `alone`
+    only out, to anybody, and `bound` in from anybody and out to members of `web`.
+    """
 
     def __init__(self, bounds: OnDemandBounds = BOUNDS) -> None:
         self.store = MemoryStore()
@@ -38,17 +43,24 @@ class AskingRegion:
         self.agents: dict[str, Agent] = {}
         self.ports: dict[str, Port] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._numbers = itertools.count(10)
 
     async def start(self, hosts: Sequence[tuple[HostFacts, DataPlane]]) -> None:
         """Start the controller and an agent for each data plane; wait until all are alive."""
         await self.controller.start()
-        everything = (rule("in", "web"), msgspec.structs.replace(rule("out", "web"), direction="egress"))
+        rules = (
+            rule("in", "web"),
+            rule("guarded-in", "guarded", "web"),
+            rule("bound-in", "bound"),
+            *(_out(f"{name}-out", name) for name in ("web", "guarded", "alone")),
+            _out("bound-out", "bound", "web"),
+        )
         await commit(
             self.store,
             networks=(network(),),
             subnets=(_subnet(1),),
-            security_groups=(group("web"),),
-            security_group_rules=everything,
+            security_groups=tuple(group(name) for name in ("web", "guarded", "alone", "bound")),
+            security_group_rules=rules,
         )
         for facts, plane in hosts:
             agent = Agent(
@@ -106,12 +118,9 @@ class AskingRegion:
         assert session is not None
         session.send(Release((Learned(self.ports[name].network_id, (self.ports[name].id,)),)))
 
-    async def create(self, *, net: int = 1, **where: str) -> None:
+    async def create(self, *, net: int = 1, groups: tuple[str, ...] = ("web",), **where: str) -> None:
         """Create ports: name -> host; wait until every host concerned has them."""
-        made = {
-            name: port(len(self.ports) + number + 10, host, net=net, groups=("web",))
-            for number, (name, host) in enumerate(where.items())
-        }
+        made = {name: port(next(self._numbers), host, net=net, groups=groups) for name, host in where.items()}
         self.ports |= made
         await self.in_force(await commit(self.store, ports=tuple(made.values())), *where)
 
@@ -122,6 +131,14 @@ class AskingRegion:
         updates = RecordSet(ports=(self.ports[name],))
         await self.in_force(await commit(self.store, updates=updates), name)
         return before
+
+    async def regroup(self, name: str, *groups: str) -> None:
+        """Put a port into other groups."""
+        self.ports[name] = msgspec.structs.replace(
+            self.ports[name], security_groups=tuple(map(GroupId, groups))
+        )
+        updates = RecordSet(ports=(self.ports[name],))
+        await self.in_force(await commit(self.store, updates=updates), name)
 
     async def delete(self, name: str) -> None:
         gone = self.ports.pop(name)
@@ -151,6 +168,10 @@ class AskingRegion:
         async with asyncio.timeout(timeout_s):
             while not question():  # noqa: ASYNC110 - the answer comes from another part
                 await asyncio.sleep(0.001)
+
+
+def _out(rule_id: str, group_id: str, remote: str | None = None) -> SecurityGroupRule:
+    return msgspec.structs.replace(rule(rule_id, group_id, remote), direction="egress")
 
 
 def gateway(number: int) -> bytes:

@@ -177,6 +177,27 @@ async def test_the_first_routed_ping_is_answered(scene: Scene) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_a_rule_about_members_lets_in_a_sender_that_was_not_known(scene: Scene) -> None:
+    one, two = scene.hosts
+    await scene.create(groups=("guarded",), server=two)
+    await scene.create(member=one)
+    await scene.create(groups=("alone",), stranger=one)
+    await scene.plug("server", "member", "stranger")
+    await asyncio.to_thread(packets.serve, [scene.plugged["server"]], 80)
+    assert not scene.knows(two, "member")
+    await scene.inside(
+        "member", "timeout", FIRST_TRY_S, "bash", "-c", f"exec 3<>/dev/tcp/{scene.ip('server')}/80"
+    )
+    assert scene.knows(two, "member")
+    assert not await scene.ping("stranger", scene.ip("server"))
+    assert scene.knows(two, "stranger"), "asked for, and no member"
+    scene.release(two, "member")
+    await scene.until(lambda: not scene.knows(two, "member"))
+    assert await scene.ping("member", scene.ip("server"))
+    scene.check()
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_scan_is_limited_and_delays_no_other_tenant(scene: Scene) -> None:
     one = next(iter(scene.hosts))
     port = scene.ports["scanner"]

@@ -10,7 +10,7 @@ from alcor.contracts.data_plane import HostFacts
 from alcor.data_plane.pipeline.flow import Field
 from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated.driver import SimulatedDataPlane
-from alcor.data_plane.simulated.exchange import Exchange
+from alcor.data_plane.simulated.exchange import Exchange, TcpConnection
 from alcor.data_plane.simulated.fabric import Fabric
 from alcor.model.ids import HostId
 from alcor.processes.tracing import RegionTracer
@@ -33,9 +33,9 @@ class Cloud(AskingRegion):
             self.planes[name] = SimulatedDataPlane(facts, self.fabric)
         await self.start([(plane.host.facts, plane) for plane in self.planes.values()])
 
-    async def add(self, **where: str) -> None:
+    async def add(self, *, groups: tuple[str, ...] = ("web",), **where: str) -> None:
         """Create and plug ports: name -> host."""
-        await self.create(**where)
+        await self.create(groups=groups, **where)
         for name, host in where.items():
             self.planes[host].plug(self.ports[name].id)
 
@@ -220,3 +220,77 @@ async def test_a_trace_tells_what_the_first_packet_will_do() -> None:
         assert tracer.trace(to_ip=to_ip, **asked).to_port == region.ports["b"].id
         assert not tracer.trace(to_ip=bytes([10, 16, 9, 9]), **asked).delivered
         assert region.controller.look_ups.found == 0, "to look is not to ask"
+
+
+async def test_a_rule_about_members_asks_for_a_sender_that_is_not_known() -> None:
+    async with cloud(**LARGE) as region:
+        await region.add(groups=("guarded",), server="h3")
+        await region.resolves("a", "server")
+        assert region.ports["a"].id not in region.placements("h3")
+        sent = region.ping("a", "server")
+        assert [verdict.handed_over for verdict in sent.verdicts] == [True], "h3 asks who it is from"
+        await region.until(lambda: region.ports["a"].id in region.placements("h3"))
+        [late] = [late for late in region.fabric.late if late.port_id is None]
+        assert [one.port_id for one in late.verdict.delivered] == [region.ports["server"].id]
+        assert region.ping("a", "server").succeeded
+        region.check()
+
+
+async def test_a_sender_that_is_no_member_is_asked_for_once_and_refused() -> None:
+    async with cloud(**LARGE) as region:
+        await region.add(groups=("guarded",), server="h3")
+        await region.add(groups=("alone",), stranger="h2")
+        await region.resolves("stranger", "server")
+        assert [verdict.handed_over for verdict in region.ping("stranger", "server").verdicts] == [True]
+        await region.until(lambda: region.ports["stranger"].id in region.placements("h3"))
+        asked = region.controller.look_ups.found
+        for _ in range(10):
+            [verdict] = region.ping("stranger", "server").verdicts
+            assert not verdict.handed_over, "known, and refused without the agent"
+            assert verdict.dropped_by == "no ingress rule of the security groups allows it"
+        assert region.controller.look_ups.found == asked
+        region.check()
+
+
+async def test_a_learned_member_that_leaves_the_group_is_refused_and_one_that_joins_is_let_in() -> None:
+    async with cloud(**LARGE) as region:
+        await region.add(groups=("guarded",), server="h3")
+        assert await region.reaches("a", "server") or await region.reaches("a", "server")
+        asked = region.controller.look_ups.found
+        await region.regroup("a", "alone")
+        assert not region.ping("a", "server").succeeded
+        await region.regroup("a", "alone", "web")
+        assert region.ping("a", "server").succeeded
+        assert region.controller.look_ups.found == asked, "who had asked was told"
+        region.check()
+
+
+async def test_a_rule_about_members_asks_for_a_receiver_behind_a_router() -> None:
+    async with cloud(**LARGE) as region:
+        await region.add_network(2)
+        await region.join(1, 2)
+        await region.create(net=2, w="h2", x="h3", y="h3", z="h1")
+        await region.add(groups=("bound",), bound="h1")
+        region.planes["h3"].plug(region.ports["x"].id)
+        assert [verdict.handed_over for verdict in region.ping("bound", "x").verdicts] == [True]
+        await region.until(lambda: bool(region.fabric.late))
+        assert [one.port_id for one in region.fabric.late[-1].verdict.delivered] == [region.ports["x"].id]
+        await region.regroup("x", "alone")
+        [verdict] = region.ping("bound", "x").verdicts
+        assert verdict.dropped_by == "no egress rule of the security groups allows it"
+        region.check()
+
+
+async def test_a_connection_outlives_the_placement_of_its_sender() -> None:
+    async with cloud(**LARGE) as region:
+        await region.add(groups=("guarded",), server="h3")
+        assert await region.reaches("a", "server") or await region.reaches("a", "server")
+        connection = TcpConnection(region.fabric, region.ports["a"].id, region.address("server"), 80, 5000)
+        assert connection.open().succeeded
+        region.release("h3", "a")
+        await region.until(lambda: region.ports["a"].id not in region.placements("h3"))
+        waiting = connection.send()
+        assert [verdict.handed_over for verdict in waiting.verdicts] == [True], "asked for, not revoked"
+        await region.until(lambda: region.ports["a"].id in region.placements("h3"))
+        assert connection.send().succeeded
+        assert connection.answer().succeeded

@@ -38,7 +38,6 @@ class AskingNetwork:
     def __init__(self, api: Connection) -> None:
         self._api = api
         group = self._new("security_group", {"name": "open"})
-        # By prefix: members of a remote group are told whole, and would count here.
         rule = {"security_group_id": group, "direction": "ingress", "remote_ip_prefix": "0.0.0.0/0"}
         self._new("security_group_rule", {**rule, "ethertype": "IPv4"})
         self._open = group

@@ -32,6 +32,7 @@ from alcor.processes.agent import facts_of
 OBSERVER, OBSERVER_VTEP = "observer", bytes([10, 254, 0, 1])
 IN_FORCE_TIMEOUT_S = 60
 MADE_AT_ONCE = 5_000
+TOLD_WHOLE = 10**6  # ports; above it a member is told to nobody who does not ask
 FAR_HOSTS = 1_000  # hosts without agents, that the members are on
 Say = Callable[[str], None]
 
@@ -64,7 +65,7 @@ async def run(size: str, say: Say) -> Group:
     where, plan = environment(), PLANS[size]
     directory = Path(tempfile.mkdtemp(prefix="alcor-bench-"))
     directory.chmod(0o755)  # the embedded database runs as another user
-    region, fleet = RegionProcess(directory), EmulatedFleet(plan.hosts)
+    region, fleet = RegionProcess(directory, on_demand_above=TOLD_WHOLE), EmulatedFleet(plan.hosts)
     try:
         await region.start()
         await fleet.start(region)

@@ -8,8 +8,8 @@
     one port in force, emulated / Open vSwitch       p50 3 ms / 10 ms, p99 50 ms
 
 Batches of up to 1,000 ports go into one network that every host takes part in. Single ports go into a network
-of ten hosts, 10,000 into a hundred such networks: a VPC's neighbourhood is told to each of its hosts. Each
-network has a tenant of its own. Floors are taken in the same run: a raw COPY of the same rows into empty tables
+of ten hosts, 10,000 into a hundred such networks: a VPC's neighbourhood is told to each of its hosts. All
+ports are one tenant's, in its `default` group, whose members may talk. Floors are taken in the same run: a raw COPY of the same rows into empty tables
 of the same shape, and a raw bundle of the same flows.
 """
 
@@ -38,6 +38,7 @@ IN_FORCE_TIMEOUT_S = 60
 CLIENTS = 16
 SPREAD_PORTS = 10_000  # from here on ports are spread over networks of a few hosts each
 SPREAD_NETWORK_PORTS = 100
+TENANT = "tenant"
 FEW_HOSTS = 10  # that share the network of single ports, and each of the spread ones
 
 Say = Callable[[str], None]
@@ -150,7 +151,6 @@ class _Bench:
         self._bundle_floor = bundle_floor  # None: these hosts have no switch
         self._say = say
         self._api = Connection(url)
-        self._tenants: dict[str, str] = {}  # network -> its project
 
     async def run(self) -> Measured:
         plan = self._plan
@@ -215,7 +215,7 @@ class _Bench:
         """Create ports in one call. Give ms until answered and until in force, the ids, and the revision."""
         each = ports // len(networks)
         bodies = [
-            {"network_id": network, "project_id": self._tenants[network], "binding:host_id": host}
+            {"network_id": network, "project_id": TENANT, "binding:host_id": host}
             for index, network in enumerate(networks)
             for host in self._hosts_of(index, each, spread=len(networks) > 1)
         ]
@@ -249,8 +249,8 @@ class _Bench:
     def _one(self, network: str, number: int) -> dict[str, Any]:
         """Ask for one port, on the next of the few hosts that share the network."""
         names = self._hosts.names[:FEW_HOSTS]
-        tenant, host = self._tenants[network], names[number % len(names)]
-        return {"port": {"network_id": network, "project_id": tenant, "binding:host_id": host}}
+        host = names[number % len(names)]
+        return {"port": {"network_id": network, "project_id": TENANT, "binding:host_id": host}}
 
     def _hosts_of(self, network: int, ports: int, *, spread: bool) -> list[str]:
         """Give the host of each port: all hosts in turn, or for each network the next few of them."""
@@ -259,12 +259,10 @@ class _Bench:
         return [names[(first + number % count) % len(names)] for number in range(ports)]
 
     def _new_network(self, name: str) -> str:
-        """Make a network with a subnet, of a tenant of its own: regions have many, each with default groups."""
-        tenant = f"tenant-{len(self._tenants)}"
-        body = {"network": {"name": name, "project_id": tenant}}
+        """Make a network with a subnet. All are one tenant's, and so are all ports members of one group."""
+        body = {"network": {"name": name, "project_id": TENANT}}
         network: str = self._api.call("POST", "/v2.0/networks", body)[0]["network"]["id"]
-        subnet = {"network_id": network, "project_id": tenant, "ip_version": 4, "cidr": "10.0.0.0/16"}
+        subnet = {"network_id": network, "project_id": TENANT, "ip_version": 4, "cidr": "10.0.0.0/16"}
         self._api.call("POST", "/v2.0/subnets", {"subnet": subnet})
-        self._api.call("GET", "/v2.0/security-groups", project=tenant)  # its first use makes the default group
-        self._tenants[network] = tenant
+        self._api.call("GET", "/v2.0/security-groups", project=TENANT)  # its first use makes the default group
         return network

@@ -5,8 +5,7 @@
     the same from 10 to 10^6                                    within +10 %
 
 The region is a real one behind its API, filled through it; from 2,000 ports on hosts ask for their neighbours.
-The ports that fill it are on hosts without agents, and in no group: who is in a group is told to every host
-that a rule of it concerns, which is another measurement (`alcor bench group`).
+The ports that fill it are on hosts without agents.
 """
 
 import asyncio
