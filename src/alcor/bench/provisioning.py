@@ -9,8 +9,8 @@
 
 Batches of up to 1,000 ports go into one network that every host takes part in. Single ports go into a network
 of ten hosts, 10,000 into a hundred such networks: a VPC's neighbourhood is told to each of its hosts. All ports
-are one tenant's, in its `default` group, whose members may talk. Floors are taken in the same run: a raw COPY of
-the same rows into empty tables of the same shape, and a raw bundle of the same flows.
+are one tenant's, in its `default` group, whose members may talk. Floors are taken in the same run: a raw COPY
+of the same rows into empty tables of the same shape, and a raw bundle of the same flows.
 """
 
 import asyncio
