@@ -4,10 +4,14 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from starlette.applications import Starlette
 
 from alcor.management_plane.api.gate import GuardedRoute
+from alcor.management_plane.identity import tokens
+from alcor.management_plane.identity.tokens import TokenTable
+from alcor.runtime.clock import SystemClock
 from api_scene import Scene, error_of, scene
 
 PUBLIC = {"/", "/healthz"}
@@ -54,6 +58,7 @@ CHANGES: dict[str, Any] = {
 READING = ("GET", "HEAD")
 CHANGING = ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
 
+Callers = dict[str, dict[str, str]]  # what each kind of caller shows
 NOBODY = {"X-Project-Id": ""}
 WITHOUT_ROLE = {"X-Project-Id": "blue", "X-Roles": "auditor"}
 READER = {"X-Project-Id": "blue", "X-Roles": "reader"}
@@ -115,24 +120,53 @@ async def blue_objects(s: Scene) -> dict[str, str]:
     }
 
 
-async def test_nobody_comes_past_any_route_and_roles_say_how_far_the_others_come(s: Scene) -> None:
+@pytest.fixture(params=["headers that are believed", "tokens"])
+async def guarded(request: pytest.FixtureRequest, s: Scene) -> AsyncIterator[tuple[Scene, Callers]]:
+    """Open a second entrance to the same store; give it with what each kind of caller shows there."""
+    if request.param == "tokens":
+        callers, table = _with_tokens()
+        async with scene(store=s.store, tracer=_NoTrace(), identities=table) as opened:
+            yield opened, callers
+    else:
+        yield s, {"nobody": NOBODY, "without a role": WITHOUT_ROLE, "reader": READER, "member": MEMBER}
+
+
+def _with_tokens() -> tuple[Callers, TokenTable]:
+    clock = SystemClock()
+    callers: Callers = {"nobody": {"X-Auth-Token": "alcor_0_0", "X-Project-Id": "blue", "X-Roles": "admin"}}
+    records = []
+    for name, role in (("without a role", "auditor"), ("reader", "reader"), ("member", "member")):
+        token, record = tokens.issue(
+            project_id="blue", user_id=name, roles=["reader"], now_us=clock.now_us(), lifetime_s=600
+        )
+        callers[name] = {"X-Auth-Token": token, "X-Project-Id": "green", "X-Roles": "admin"}
+        records.append(msgspec.structs.replace(record, roles=(role,)))
+    table = TokenTable(clock, lambda: records)
+    table.reload()
+    return callers, table
+
+
+async def test_nobody_comes_past_any_route_and_roles_say_how_far_the_others_come(
+    s: Scene, guarded: tuple[Scene, Callers]
+) -> None:
     ids = await blue_objects(s)
+    entrance, callers = guarded
     before = await s.store.revision()
-    for template in routes(s.application):
+    for template in routes(entrance.application):
         path = filled(template, ids)
         for method in (*READING, *CHANGING):
             reads = method in READING
             is_public = reads and template in PUBLIC
             expected = {
-                "nobody": (NOBODY, None if is_public else 401),
-                "somebody without a role": (WITHOUT_ROLE, None if is_public else 403),
-                "a reader": (READER, None if reads and template not in OPERATOR else 403),
-                "a member": (MEMBER, 403 if template in (OPERATOR if reads else OPERATOR | GRANTED) else None),
+                "nobody": None if is_public else 401,
+                "without a role": None if is_public else 403,
+                "reader": None if reads and template not in OPERATOR else 403,
+                "member": 403 if template in (OPERATOR if reads else OPERATOR | GRANTED) else None,
             }
-            for name, (who, status) in expected.items():
-                if name == "a member" and not reads and status is None:
+            for name, status in expected.items():
+                if name == "member" and not reads and status is None:
                     continue  # the rest of the suite is about what members do
-                answer = await ask(s, method, path, who)
+                answer = await ask(entrance, method, path, callers[name])
                 where = f"{method} {template} by {name}: {answer.status_code} {answer.text}"
                 if status is None:
                     assert answer.status_code not in (401, 403), where

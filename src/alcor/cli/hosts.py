@@ -9,19 +9,19 @@ from rich.console import Console
 from rich.table import Table
 
 from alcor.cli import options
-from alcor.client.api import ApiClient
+from alcor.client.api import ApiClient, Endpoint
 
 
 @click.group("hosts", invoke_without_command=True)
-@options.url
+@options.region
 @options.as_json
 @click.pass_context
-def command(context: click.Context, url: str, as_json: bool) -> None:
+def command(context: click.Context, region: Endpoint, as_json: bool) -> None:
     """List the hosts, or `alcor hosts show NAME` one of them."""
     if context.invoked_subcommand is not None:
-        context.obj = (url, as_json)
+        context.obj = (region, as_json)
         return
-    hosts = asyncio.run(_read(url, "/v2.0/hosts"))["hosts"]
+    hosts = asyncio.run(_read(region, "/v2.0/hosts"))["hosts"]
     if as_json:
         click.echo(msgspec.json.encode(hosts))
         return
@@ -46,8 +46,8 @@ def command(context: click.Context, url: str, as_json: bool) -> None:
 @click.pass_context
 def show(context: click.Context, name: str) -> None:
     """Show one host."""
-    url, as_json = context.obj
-    host = asyncio.run(_read(url, f"/v2.0/hosts/{name}"))["host"]
+    region, as_json = context.obj
+    host = asyncio.run(_read(region, f"/v2.0/hosts/{name}"))["host"]
     if as_json:
         click.echo(msgspec.json.encode(host))
         return
@@ -63,7 +63,7 @@ def _alive(host: dict[str, Any]) -> str:
     return "yes" if host["alive"] else "NO"
 
 
-async def _read(url: str, path: str) -> dict[str, Any]:
-    async with ApiClient(url) as api:
+async def _read(region: Endpoint, path: str) -> dict[str, Any]:
+    async with ApiClient(region) as api:
         answer: dict[str, Any] = await api.get(path)
         return answer

@@ -18,6 +18,7 @@ COMMANDS = {
     "trace": "alcor.cli.trace",
     "bench": "alcor.cli.bench",
     "certificate": "alcor.cli.certificate",
+    "token": "alcor.cli.token",
     "demo": "alcor.cli.demo",
 }
 EXIT_FAILED = 1

@@ -1,8 +1,9 @@
 """Options that several commands share."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -11,14 +12,37 @@ from alcor.client import api
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def url(command: F) -> F:
-    """Where the region answers."""
-    return click.option(
-        "--url",
-        default=api.url_from_environment,
-        show_default=f"${api.URL_VARIABLE} or {api.DEFAULT_URL}",
-        help="Address of the region's API.",
-    )(command)
+def region(command: F) -> F:
+    """Where the region answers, and what opens it: one `region` instead of three options."""
+
+    @functools.wraps(command)
+    def with_region(url: str, token: str | None, ca_file: Path | None, **others: Any) -> Any:
+        return command(region=api.Endpoint(url, token or None, ca_file), **others)
+
+    for option in (
+        click.option(
+            "--cacert",
+            "ca_file",
+            envvar=api.CA_VARIABLE,
+            type=click.Path(dir_okay=False, path_type=Path),
+            show_default=f"${api.CA_VARIABLE}",
+            help="Authority of the API's certificate, when the machine does not trust it by itself.",
+        ),
+        click.option(
+            "--token",
+            envvar=api.TOKEN_VARIABLE,
+            show_default=f"${api.TOKEN_VARIABLE}",
+            help="Access token, if the region asks for one. Others see it here: the variable is safer.",
+        ),
+        click.option(
+            "--url",
+            default=api.url_from_environment,
+            show_default=f"${api.URL_VARIABLE} or {api.DEFAULT_URL}",
+            help="Address of the region's API.",
+        ),
+    ):
+        with_region = option(with_region)
+    return cast(F, with_region)  # the same command, seen from click: wraps keeps its parameters
 
 
 def controllers(command: F) -> F:

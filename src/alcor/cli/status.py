@@ -9,17 +9,17 @@ from rich.console import Console
 from rich.table import Table
 
 from alcor.cli import options, restart
-from alcor.client.api import ApiClient
+from alcor.client.api import ApiClient, Endpoint
 
 
 @click.command("status")
-@options.url
+@options.region
 @options.as_json
 @click.option("--watch", is_flag=True, help="Follow a restart until every host is synchronised.")
-def command(url: str, as_json: bool, watch: bool) -> None:
+def command(region: Endpoint, as_json: bool, watch: bool) -> None:
     """Show the region's state; exit status 1 when a host is not alive or not in force."""
     console = Console()
-    hosts, resync = asyncio.run(_read(url, console if watch and not as_json else None))
+    hosts, resync = asyncio.run(_read(region, console if watch and not as_json else None))
     summary = summarise(hosts)
     if as_json:
         click.echo(msgspec.json.encode({**summary, "resync": resync}))
@@ -46,8 +46,8 @@ def summarise(hosts: list[dict[str, Any]]) -> dict[str, int]:
     }
 
 
-async def _read(url: str, watch_on: Console | None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    async with ApiClient(url) as api:
+async def _read(region: Endpoint, watch_on: Console | None) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    async with ApiClient(region) as api:
         if watch_on is not None:
             await restart.watch(watch_on, api)
         resync: dict[str, Any] = (await api.get("/v2.0/resync"))["resync"]

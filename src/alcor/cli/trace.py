@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alcor.cli import options
-from alcor.client.api import ApiClient
+from alcor.client.api import ApiClient, Endpoint
 
 
 @click.command("trace")
@@ -17,12 +17,12 @@ from alcor.client.api import ApiClient
 @click.option("--to", "to_ip", required=True, metavar="IP", help="Destination address.")
 @click.option("--proto", type=click.Choice(["icmp", "tcp", "udp"]), default="icmp", show_default=True)
 @click.option("--dport", type=click.IntRange(0, 65535), default=0, help="Destination port for tcp and udp.")
-@options.url
+@options.region
 @options.as_json
-def command(port: str, to_ip: str, proto: str, dport: int, url: str, as_json: bool) -> None:
+def command(port: str, to_ip: str, proto: str, dport: int, region: Endpoint, as_json: bool) -> None:
     """Print the steps of a new packet and the rule that decided; exit status 1 when it is dropped."""
     request = {"port_id": port, "to_ip": to_ip, "protocol": proto, "dst_port": dport}
-    result = asyncio.run(_trace(url, request))
+    result = asyncio.run(_trace(region, request))
     if as_json:
         click.echo(msgspec.json.encode(result))
     else:
@@ -35,8 +35,8 @@ def command(port: str, to_ip: str, proto: str, dport: int, url: str, as_json: bo
         raise click.exceptions.Exit(1)
 
 
-async def _trace(url: str, request: dict[str, Any]) -> dict[str, Any]:
-    async with ApiClient(url) as api:
+async def _trace(region: Endpoint, request: dict[str, Any]) -> dict[str, Any]:
+    async with ApiClient(region) as api:
         named = (await api.get("/v2.0/ports", name=request["port_id"], fields="id"))["ports"]
         if len(named) > 1:
             raise click.ClickException(f"{len(named)} ports are named '{request['port_id']}'; use the id")

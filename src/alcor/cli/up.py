@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 import uvloop
 
-from alcor.cli import options
+from alcor.cli import identity_options, options
 from alcor.control_plane.region import OnDemandBounds
 from alcor.model import quota
+from alcor.processes.identity import IdentitySettings, Kind
 from alcor.processes.region import EMBEDDED, NO_QUEUE, Region, RegionSettings
 from alcor.runtime.event_log import EventLog, Level
 
@@ -40,8 +41,12 @@ def default_data_dir() -> Path:
 )
 @options.queue_credentials
 @click.option(
-    "--listen", default="127.0.0.1:9696", show_default=True, help="Address of the API; loopback only."
+    "--listen",
+    default="127.0.0.1:9696",
+    show_default=True,
+    help="Address of the API; another than loopback needs --identity and TLS.",
 )
+@identity_options.all_of_them
 @click.option(
     "--agents",
     "agent_urls",
@@ -77,6 +82,7 @@ def command(
     agent_urls: tuple[str, ...],
     on_demand_above: int,
     quotas: Mapping[str, int],
+    identity: IdentitySettings,
     verbose: bool,
 ) -> None:
     """Start a region: store, API and controller, until Ctrl-C.
@@ -85,6 +91,7 @@ def command(
     alcor up                          everything embedded, API on http://127.0.0.1:9696
     alcor up --data-dir ./region      data under ./region
     alcor up --database URL           another PostgreSQL (16 or newer)
+    alcor up --identity tokens --listen 0.0.0.0:9696 --tls-cert api.pem --tls-key api.key
     """
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit():
@@ -99,6 +106,7 @@ def command(
         api_host=host.strip("[]"),
         api_port=int(port),
         agent_urls=agent_urls,
+        identity=identity,
         on_demand=OnDemandBounds(above=on_demand_above, below=on_demand_above * 3 // 4),
         quotas=quotas,
     )
@@ -129,13 +137,21 @@ async def _run(settings: RegionSettings, log: EventLog) -> None:
     await region.start()
     try:
         click.echo(f"Alcor is up. API: {region.api_url}   agents: {' '.join(region.agent_urls)}")
-        click.echo(f"Try: openstack --os-auth-type none --os-endpoint {region.api_url} network list")
+        click.echo(f"Try: {_first_command(region.api_url, settings.identity.kind)}")
         await _first(told_to_stop, region.failed)
         if region.failed.is_set():
             raise click.ClickException("a part of the region failed; see the event log above")
     finally:
         click.echo("Stopping.", err=True)
         await region.stop()
+
+
+def _first_command(url: str, kind: Kind) -> str:
+    match kind:
+        case Kind.NONE:
+            return f"openstack --os-auth-type none --os-endpoint {url} network list"
+        case Kind.TOKENS:
+            return "alcor token create --project PROJECT --user NAME"
 
 
 async def _first(*events: asyncio.Event) -> None:

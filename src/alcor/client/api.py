@@ -1,6 +1,8 @@
 """One region's API over HTTP, with its errors as the six kinds."""
 
 import os
+import ssl
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -11,6 +13,8 @@ from alcor.model import errors
 
 DEFAULT_URL = "http://127.0.0.1:9696"
 URL_VARIABLE = "ALCOR_URL"
+TOKEN_VARIABLE = "ALCOR_TOKEN"
+CA_VARIABLE = "ALCOR_CACERT"
 
 
 def url_from_environment() -> str:
@@ -18,14 +22,26 @@ def url_from_environment() -> str:
     return os.environ.get(URL_VARIABLE, DEFAULT_URL)
 
 
-class ApiClient:
-    """Speaks to the API as one project, or as the operator when `project` is None."""
+class Endpoint(msgspec.Struct, frozen=True):
+    """A region's API: where, whose token opens it, and who vouches for its certificate."""
 
-    def __init__(self, url: str, *, project: str | None = None, timeout_s: float = 60.0) -> None:
-        headers = {"X-Project-Id": project} if project else {"X-Project-Id": "admin", "X-Roles": "admin"}
-        self.url = url
+    url: str
+    token: str | None = None  # None: a region without authentication
+    ca_file: Path | None = None  # None: the authorities that the machine trusts
+
+
+class ApiClient:
+    """Speaks to the API as who the token names; without one as a project, or as the operator."""
+
+    def __init__(self, region: Endpoint | str, *, project: str | None = None, timeout_s: float = 60.0) -> None:
+        endpoint = Endpoint(region) if isinstance(region, str) else region
+        self.url = endpoint.url
         self._client = httpx.AsyncClient(
-            base_url=url, headers=headers, timeout=timeout_s, limits=httpx.Limits(max_connections=64)
+            base_url=endpoint.url,
+            headers=_headers(endpoint.token, project),
+            verify=_trust(endpoint.ca_file),
+            timeout=timeout_s,
+            limits=httpx.Limits(max_connections=64),
         )
 
     async def get(self, path: str, **params: Any) -> Any:
@@ -55,7 +71,7 @@ class ApiClient:
             )
         except httpx.HTTPError as error:
             raise errors.Unavailable(
-                f"no answer from {self.url} ({type(error).__name__}); start a region with `alcor up`",
+                f"no answer from {self.url} ({error or type(error).__name__}); start a region with `alcor up`",
                 retry_after_s=1,
             ) from error
         if response.status_code >= 400:
@@ -72,6 +88,21 @@ class ApiClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+def _headers(token: str | None, project: str | None) -> dict[str, str]:
+    if token:
+        return {"X-Auth-Token": token}
+    return {"X-Project-Id": project} if project else {"X-Project-Id": "admin", "X-Roles": "admin"}
+
+
+def _trust(ca_file: Path | None) -> ssl.SSLContext | bool:
+    if ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=str(ca_file))
+    except OSError as error:  # ssl.SSLError is one
+        raise errors.Invalid(f"{ca_file} names no authority: {error}") from error
 
 
 def _error_of(response: httpx.Response) -> errors.AlcorError:

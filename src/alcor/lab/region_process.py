@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alcor.client.api import ApiClient
+from alcor.client.api import ApiClient, Endpoint
 from alcor.lab.children import Child, alcor_command
 from alcor.model import errors
 
@@ -27,10 +27,14 @@ class RegionProcess:
         on_demand_above: int | None = None,
         queue: str | None = None,
         options: Sequence[str] = (),
+        token: str | None = None,
+        ca_file: Path | None = None,
     ) -> None:
+        """`options`: more for `alcor up`; `token`, `ca_file`: what a region needs that these lock."""
         self.directory = directory
         port = api_port or free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"{'http' if ca_file is None else 'https'}://127.0.0.1:{port}"
+        self.endpoint = Endpoint(self.url, token, ca_file)
         # Agents in their hosts' namespaces do not see our loopback; a Unix socket they do.
         self.agent_url = f"unix://{directory / 'agents.sock'}"
         self.authority = directory / "authority"
@@ -42,9 +46,9 @@ class RegionProcess:
         self._queue = queue
         if queue:
             command += ["--queue", queue]
-        command += options
         if database:
             command += ["--database", database]
+        command += options
         self.child = Child("the region", command, directory / "region.log")
 
     async def start(self) -> None:
@@ -52,7 +56,7 @@ class RegionProcess:
         self.directory.mkdir(parents=True, exist_ok=True)
         await self.child.start()
         deadline = time.monotonic() + START_TIMEOUT_S
-        async with ApiClient(self.url, timeout_s=2.0) as api:
+        async with ApiClient(self.endpoint, timeout_s=2.0) as api:
             while True:
                 try:
                     await api.get("/v2.0/hosts")

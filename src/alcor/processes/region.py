@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import gc
-import ipaddress
 import socket
-from collections.abc import Iterator, Mapping
+import ssl
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -23,8 +23,10 @@ from alcor.control_plane.controller import Controller
 from alcor.control_plane.region import OnDemandBounds
 from alcor.management_plane.addressing.allocator import LeasedAllocator
 from alcor.management_plane.api.application import create_application
-from alcor.management_plane.identity.believed_headers import BelievedHeaders
+from alcor.management_plane.api.limits import Limits
 from alcor.model import errors, quota
+from alcor.processes import listening
+from alcor.processes.identity import Identities, IdentitySettings, Kind
 from alcor.processes.tracing import RegionTracer
 from alcor.runtime import tls
 from alcor.runtime.clock import SystemClock
@@ -52,6 +54,7 @@ class RegionSettings(msgspec.Struct, frozen=True, kw_only=True):
     api_host: str = "127.0.0.1"
     api_port: int = 9696
     agent_urls: tuple[str, ...] = ("tcp://127.0.0.1:9697",)
+    identity: IdentitySettings = IdentitySettings()
     on_demand: OnDemandBounds = OnDemandBounds()  # ports in a network, from which on hosts ask for neighbours
     quotas: Mapping[str, int] = quota.DEFAULT_LIMITS  # by kind, of projects of which nothing else was said
 
@@ -86,7 +89,13 @@ class Region:
 
     async def _start(self) -> None:
         settings = self._settings
-        listener = loopback_socket(settings.api_host, settings.api_port)
+        identities = Identities(settings.identity, settings.data_dir, self._clock, self._log)
+        listener = listening.api_socket(
+            settings.api_host,
+            settings.api_port,
+            is_authenticated=settings.identity.kind is not Kind.NONE,
+            is_encrypted=identities.certificate is not None or settings.identity.allow_plain_http,
+        )
         self._stack.callback(listener.close)
         dsn = settings.database or await self._start_database()
         store = await PostgresStore.open(dsn, self._clock, self._log, limits=settings.quotas)
@@ -106,11 +115,16 @@ class Region:
             controller,
             self._clock,
             self._log,
-            identities=BelievedHeaders(),
+            identities=identities.source,
+            limits=Limits(
+                self._clock,
+                projects=settings.identity.project_rate,
+                attempts=settings.identity.attempt_rate,
+            ),
             follow=controller.follow,
             tracer=RegionTracer(controller),
         )
-        await self._serve_api(application, listener)
+        await self._serve_api(application, listener, identities)
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 50, 50)
@@ -160,7 +174,8 @@ class Region:
         watch.start(f"{name}_watch", _keep_running(name, server, self._log))
         self._stack.push_async_callback(watch.close)
 
-    async def _serve_api(self, application: object, listener: socket.socket) -> None:
+    async def _serve_api(self, application: object, listener: socket.socket, identities: Identities) -> None:
+        certificate = identities.certificate
         config = uvicorn.Config(
             application,  # type: ignore[arg-type]
             log_level="warning",
@@ -169,9 +184,11 @@ class Region:
             timeout_graceful_shutdown=2,
             timeout_keep_alive=KEEP_ALIVE_S,
             server_header=False,
+            ssl_context_factory=None if certificate is None else _always(certificate.context),
         )
         server = _QuietServer(config)
         task = self._supervisor.start("api", server.serve(sockets=[listener]))
+        self._supervisor.start("identities", identities.follow())
         self._stack.push_async_callback(self._supervisor.close)
         self._stack.callback(setattr, server, "should_exit", True)
         while not server.started:
@@ -179,7 +196,12 @@ class Region:
                 raise errors.Unavailable("the API could not start; see the event log", retry_after_s=1)
             await asyncio.sleep(0.005)
         host, port = listener.getsockname()[:2]
-        self.api_url = f"http://{host}:{port}"
+        shown = f"[{host}]" if ":" in host else host
+        self.api_url = f"{'http' if certificate is None else 'https'}://{shown}:{port}"
+
+
+def _always(context: ssl.SSLContext) -> Callable[..., ssl.SSLContext]:
+    return lambda *_: context
 
 
 async def _keep_running(name: str, server: EmbeddedPostgres | EmbeddedNats, log: EventLog) -> None:
@@ -204,28 +226,3 @@ class _QuietServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-def loopback_socket(host: str, port: int) -> socket.socket:
-    """Bind the API's socket. Raises Invalid for anything but loopback: there is no authentication yet."""
-    address = "127.0.0.1" if host == "localhost" else host
-    try:
-        loopback = ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        raise errors.Invalid(
-            f"'{host}' is not a loopback address: without authentication the API binds to loopback only"
-        )
-    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((address, port))
-    except OSError as error:
-        listener.close()
-        raise errors.Unavailable(
-            f"cannot listen on {address}:{port} ({error.strerror}); is another region running? "
-            "Choose another port with --listen",
-            retry_after_s=1,
-        ) from error
-    return listener

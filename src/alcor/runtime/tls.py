@@ -28,6 +28,49 @@ def controller_context(directory: Path) -> ssl.SSLContext:
     return context
 
 
+class ServerCertificate:
+    """The API's certificate and key, in files that are replaced when they are renewed. Owner of its context."""
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        """Raises Invalid when they cannot be used."""
+        self._files = (certificate, key)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._mark = self._look()
+        self._load(self.context)
+
+    def reload(self) -> bool:
+        """Show new clients the files' content if it changed; was it so? Raises Invalid, and keeps the old."""
+        mark = self._look()
+        if mark == self._mark:
+            return False
+        # Loading half a pair into a context in use would break it: tried on another one first.
+        self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+        self._load(self.context)
+        self._mark = mark
+        return True
+
+    def _load(self, context: ssl.SSLContext) -> None:
+        certificate, key = self._files
+        try:
+            context.load_cert_chain(certificate, key, password=_no_password)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            raise errors.Invalid(f"TLS with {certificate} and {key} is not possible: {error}") from error
+
+    def _look(self) -> tuple[int, ...]:
+        try:
+            return tuple(
+                number for path in self._files for number in (path.stat().st_mtime_ns, path.stat().st_ino)
+            )
+        except OSError as error:
+            raise errors.Invalid(f"{error.filename}: {error.strerror}") from error
+
+
+def _no_password() -> str:
+    # Without this, OpenSSL asks the terminal and the region hangs.
+    raise ValueError("the key must not be protected by a password")
+
+
 def common_name(certificate: object) -> str | None:
     """Give whom a peer's certificate names, as `SSLSocket.getpeercert` describes it; None when nobody."""
     subject = certificate.get("subject") if isinstance(certificate, dict) else None

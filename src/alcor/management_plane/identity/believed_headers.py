@@ -10,6 +10,7 @@
 forgot to fill it in must not make an operator.
 """
 
+import functools
 from collections.abc import Mapping
 
 from alcor.contracts.identity import Identity, unauthorized
@@ -29,24 +30,22 @@ class BelievedHeaders:
 
     def known(self, headers: Mapping[str, str]) -> Identity | None:
         """Give the caller that the headers name. Raises Invalid (401)."""
-        if not any(name in headers for name in _IDENTITY):
+        project, roles, user = (headers.get(name) for name in _IDENTITY)
+        if project is None and roles is None and user is None:
             return _OPERATOR
-        user = headers.get("x-user-id", "")[:_LENGTH_MAX]
-        roles = _roles(headers.get("x-roles"))
-        level = level_of(roles)
-        project = headers.get("x-project-id")
-        if project is None and level is Level.ADMIN:
-            project = OPERATOR_PROJECT
-        if not project or len(project) > _LENGTH_MAX or not project.isprintable():
-            raise unauthorized("X-Project-Id must name the project.")
-        return Identity(ProjectId(project), user, roles, level)
+        return _identity(project, roles, user)
 
     async def identify(self, headers: Mapping[str, str]) -> Identity:
         """Refuse: what is not known from the headers never will be."""
         raise unauthorized("X-Project-Id must name the project.")
 
 
-def _roles(named: str | None) -> tuple[str, ...]:
-    if named is None:
-        return ("member",)
-    return tuple(role.strip().lower() for role in named.split(","))
+@functools.lru_cache(maxsize=1024)  # the same few callers come again and again
+def _identity(project: str | None, named: str | None, user: str | None) -> Identity:
+    roles = ("member",) if named is None else tuple(role.strip().lower() for role in named.split(","))
+    level = level_of(roles)
+    if project is None and level is Level.ADMIN:
+        project = OPERATOR_PROJECT
+    if not project or len(project) > _LENGTH_MAX or not project.isprintable():
+        raise unauthorized("X-Project-Id must name the project.")
+    return Identity(ProjectId(project), (user or "")[:_LENGTH_MAX], roles, level)
