@@ -115,7 +115,7 @@ async def rescue_scene(directory: Path, *, hosts: int) -> AsyncIterator[RescueSc
         agents: LabAgents | None = None
         try:
             await region.start()
-            agents = LabAgents(lab, region.agent_url, region.authority)
+            agents = LabAgents(lab, region.agent_url, region.authority, region.queue_url)
             await agents.start()
             async with ApiClient(region.url) as api:
                 await hosts_alive(api, hosts)

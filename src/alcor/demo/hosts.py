@@ -15,11 +15,16 @@ class DemoHosts(Protocol):
     data_plane: str
     names: list[str]
 
-    async def start(self, agent_url: str, authority: Path) -> None:
+    async def start(self, agent_url: str, authority: Path, queue_url: str) -> None:
         """Bring the hosts and their agents up; they connect by themselves.
 
-        `authority`: the directory of the region's authority, which names hosts that can help each other.
+        `authority`: the directory of the region's authority, which names hosts that can help each other and
+        lets them into the queue.
         """
+        ...
+
+    async def start_agent_again(self, host: str, *, with_stream: bool) -> None:
+        """Have a host's agent start anew, with both its paths or with the queue alone."""
         ...
 
     async def plug(self, api: ApiClient, sample: Sequence[Endpoint]) -> Plug:

@@ -25,6 +25,7 @@ from alcor.model.addressing import mac_from_text
 
 FIRST_PING_TIMEOUT_S = 20.0
 HOLD_TRIES = 3
+MANY_ATTEMPTS = 1000
 GUESTS_AT_ONCE = 8
 T = TypeVar("T")
 
@@ -44,10 +45,13 @@ class OvsHosts:
         self._guests = ThreadPoolExecutor(GUESTS_AT_ONCE)
         self.names = [host.name for host in self._lab.hosts]
 
-    async def start(self, agent_url: str, authority: Path) -> None:
+    async def start(self, agent_url: str, authority: Path, queue_url: str) -> None:
         await self._in_lab(self._lab.start)
-        self._agents = LabAgents(self._lab, agent_url, authority)
+        self._agents = LabAgents(self._lab, agent_url, authority, queue_url)
         await self._agents.start()
+
+    async def start_agent_again(self, host: str, *, with_stream: bool) -> None:
+        await self._running.start_again(host, with_stream=with_stream)
 
     async def plug(self, api: ApiClient, sample: Sequence[Endpoint], *, since: float | None = None) -> Plug:
         hosts = {host.name: host for host in self._lab.hosts}
@@ -77,7 +81,10 @@ class OvsHosts:
 
     async def attempt(self, attempts: Sequence[Attempt]) -> list[bool]:
         probes = [self._probe(each) for each in attempts]
-        return await self._in_lab(packets.probe_matrix, probes)
+        outcomes = await self._in_lab(packets.probe_matrix, probes)
+        if len(attempts) >= MANY_ATTEMPTS:
+            await self._in_lab(packets.forget_neighbours, list(self._workloads.values()))
+        return outcomes
 
     async def kill_agent(self, host: str) -> None:
         """End a host's agent as a crash would."""

@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from alcor.adapters import identity
+from alcor.adapters.nats import access
 from alcor.client.api import ApiClient
 from alcor.data_plane.simulated import exchange
 from alcor.demo import scenario, tenants
@@ -30,9 +32,15 @@ class SimulatedHosts:
         self.names = [emulated_name(number) for number in range(count)]
         self._hosts: EmulatedHosts | None = None
 
-    async def start(self, agent_url: str, authority: Path) -> None:
-        self._hosts = EmulatedHosts(len(self.names), agent_url, EventLog(level=Level.WARNING))
+    async def start(self, agent_url: str, authority: Path, queue_url: str) -> None:
+        directory = authority.parent / "fleet"
+        identity.issue_fleet(authority, directory)
+        queue = access.choose(queue_url, certificates=directory, credentials=None)
+        self._hosts = EmulatedHosts(len(self.names), agent_url, EventLog(level=Level.WARNING), queue=queue)
         self._hosts.start()
+
+    async def start_agent_again(self, host: str, *, with_stream: bool) -> None:
+        await self._running.start_again(HostId(host), with_stream=with_stream)
 
     async def plug(self, api: ApiClient, sample: Sequence[Endpoint]) -> Plug:
         active, first_ping = [], []

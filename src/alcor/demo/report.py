@@ -48,7 +48,8 @@ def show(results: Results, console: Console) -> None:
     for name, shown in results.paths.items():
         table = Table(f"{name} path", "", show_header=True)
         for field, value in msgspec.to_builtins(shown).items():
-            table.add_row(field, str(value))
+            if value is not None:
+                table.add_row(field, str(value))
         console.print(table)
     for words in packets.wrong:
         console.print(f"[bold red]wrong:[/] {words}")

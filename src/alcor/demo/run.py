@@ -12,9 +12,6 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from alcor.adapters import identity
-from alcor.adapters.nats import access
-from alcor.adapters.nats.access import Access
 from alcor.client.api import ApiClient
 from alcor.demo import packet_check, provisioning, report, scenario, shows, tenants
 from alcor.demo.hosts import DemoHosts
@@ -54,7 +51,8 @@ class Demo:
         settings, names = self._settings, self._hosts.names
         with self._console.status("starting the region and its hosts"):
             await self.region.start()
-            await self._hosts.start(self.region.agent_url, self.region.authority)
+            region = self.region
+            await self._hosts.start(region.agent_url, region.authority, region.queue_url)
             async with ApiClient(self.region.url) as api:
                 await hosts_alive(api, len(names))
             vpcs = await tenants.build(self.region.url)
@@ -90,7 +88,6 @@ class Demo:
                 vpcs=vpcs,
                 sample=sample,
                 ports=settings.serial_ports + settings.batched_ports,
-                queue=self._fleet_access(),
                 console=self._console,
             )
             paths = {name: await shows.SHOWS[name](stage) for name in settings.shows}
@@ -112,11 +109,6 @@ class Demo:
             await self._hosts.stop()
         await self.region.stop()
         await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
-
-    def _fleet_access(self) -> Access:
-        """Let emulated hosts into the queue."""
-        identity.issue_fleet(self.region.authority, directory := self._directory / "fleet")
-        return access.choose(self.region.queue_url, certificates=directory, credentials=None)
 
     def _progress(self) -> Progress:
         return Progress(

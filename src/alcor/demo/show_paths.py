@@ -1,31 +1,29 @@
 """The fast show and the queue show: ports by each path, one at a time, from the call until in force.
 
 fast    ports that ask for the fast path, on the demonstration's hosts
-queue   two more hosts whose agents have no stream: ports on them, workloads plugged, pings between them
+queue   two of the hosts get agents without streams: ports on them, workloads plugged, every packet tried
 """
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from alcor.data_plane.simulated import exchange
-from alcor.demo import provisioning, scenario, tenants
+from alcor.client.api import ApiClient
+from alcor.demo import packet_check, provisioning, scenario
+from alcor.demo.results import Packets
 from alcor.demo.scenario import Endpoint, Placing
 from alcor.demo.stage import Stage
 from alcor.lab.percentiles import percentile
-from alcor.lab.region_process import hosts_alive
 from alcor.model import errors
-from alcor.model.addressing import ip_from_text, ip_to_int
-from alcor.model.ids import HostId, PortId
-from alcor.processes.agent import EmulatedHosts, emulated_name
-from alcor.runtime.event_log import EventLog, Level
 
 FAST_PORTS = 30
-QUEUE_PORTS = 20
-FIRST_EXTRA = 5000  # far from the names and tunnel addresses of the demonstration's own hosts
-ZONE = "without-streams"
+QUEUE_PORTS = 12
+ROUNDS = 2
+CHANGE_TIMEOUT_S = 20.0
+POLL_S = 0.02
 
 
 class PathShow(msgspec.Struct, frozen=True):
@@ -37,7 +35,7 @@ class PathShow(msgspec.Struct, frozen=True):
     acknowledged_p50_ms: float
     acknowledged_p99_ms: float
     reason: str
-    pings: int = 0  # that were answered, of as many that must be
+    packets: Packets | None = None  # between the new ports, where they were tried
 
 
 async def show_fast(stage: Stage) -> PathShow:
@@ -50,40 +48,41 @@ async def show_fast(stage: Stage) -> PathShow:
 
 
 async def show_queue(stage: Stage) -> PathShow:
-    """Start two hosts without streams, and prove their ports. Raises Broken when one is not in force."""
-    names = [emulated_name(FIRST_EXTRA + number) for number in range(2)]
-    stage.console.print(f"queue: {' and '.join(names)} have no stream to the controller")
-    log = EventLog(level=Level.ERROR)
-    hosts = EmulatedHosts(2, "", log, first=FIRST_EXTRA, zone=ZONE, queue=stage.queue)
-    hosts.start()
+    """Take two hosts' streams away, and prove their ports. Raises Invalid, or Broken when one is not."""
+    names = stage.hosts.names[:2]
+    if len(names) < 2:
+        raise errors.Invalid("the queue show needs two hosts")
+    stage.console.print(f"queue: the agents of {' and '.join(names)} start again, without streams")
     try:
-        await hosts_alive(stage.api, len(stage.hosts.names) + 2)
+        for name in names:
+            await stage.hosts.start_agent_again(name, with_stream=False)
+        await _until_by(stage.api, names, "queue")
         measured = [
             await _one_port(stage, number, names[number % 2], path="queue") for number in range(QUEUE_PORTS)
         ]
         endpoints = [endpoint for endpoint, _ in measured]
-        for endpoint in endpoints:
-            hosts.data_planes[HostId(endpoint.host)].plug(PortId(endpoint.port_id))
-            await tenants.until_active(stage.api, endpoint.port_id)
-        pings = _pings(hosts, endpoints)
+        await stage.hosts.plug(stage.api, endpoints)
         path = await _path(stage, names[0], [times for _, times in measured])
-        for endpoint in endpoints:  # or every later change of the VPC would wait for hosts that are gone
+        packets = await packet_check.attempt_all(stage.hosts, endpoints, rounds=ROUNDS)
+        for endpoint in endpoints:  # whose addresses nobody else is to have in what is tried later
             await stage.api.delete(f"/v2.0/ports/{endpoint.port_id}")
-        return msgspec.structs.replace(path, pings=pings)
     finally:
-        await hosts.stop()
+        for name in names:
+            await stage.hosts.start_agent_again(name, with_stream=True)
+    await _until_by(stage.api, names, "fast")
+    if packets.wrong:
+        raise errors.Broken(packets.wrong[0])
+    return msgspec.structs.replace(path, packets=packets)
 
 
-def _pings(hosts: EmulatedHosts, endpoints: Sequence[Endpoint]) -> int:
-    """Ping from every port on the first host to every one on the second; give how many were answered."""
-    answered = 0
-    for source in endpoints[::2]:
-        for target in (each for each in endpoints[1::2] if each.tenant == source.tenant):
-            found = exchange.ping(hosts.fabric, PortId(source.port_id), ip_to_int(ip_from_text(target.ip)))
-            if not found.succeeded:
-                raise errors.Broken(f"{source.ip} on {source.host} does not reach {target.ip} on {target.host}")
-            answered += 1
-    return answered
+async def _until_by(api: ApiClient, names: Sequence[str], path: str) -> None:
+    """Wait until changes go to hosts by a path. Raises Broken."""
+    deadline = time.perf_counter() + CHANGE_TIMEOUT_S
+    for name in names:
+        while (host := (await api.get(f"/v2.0/hosts/{name}"))["host"])["path"] != path or not host["alive"]:
+            if time.perf_counter() > deadline:
+                raise errors.Broken(f"changes for {name} do not go by the {path} path: {host['path_reason']}")
+            await asyncio.sleep(POLL_S)
 
 
 async def _one_port(stage: Stage, number: int, host: str, *, path: str) -> tuple[Endpoint, tuple[float, float]]:

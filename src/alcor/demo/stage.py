@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from rich.console import Console
 
-from alcor.adapters.nats.access import Access
 from alcor.client.api import ApiClient
 from alcor.demo.hosts import DemoHosts
 from alcor.demo.scenario import Endpoint
@@ -20,5 +19,4 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     vpcs: Mapping[str, Vpc]
     sample: Sequence[Endpoint]
     ports: int  # that exist
-    queue: Access
     console: Console

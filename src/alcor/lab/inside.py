@@ -116,7 +116,7 @@ class Inside:
         for name in names:
             enter(name)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                _checksums_off(sock, "eth0")
+                checksums_off(sock, "eth0")
                 for device in ("lo", "eth0"):
                     _set_up(sock, device)
         return True
@@ -341,7 +341,8 @@ def _set_up(sock: socket.socket, device: str) -> None:
     fcntl.ioctl(sock, _SIOCSIFFLAGS, struct.pack("16sH14x", name, flags | _IFF_UP))
 
 
-def _checksums_off(sock: socket.socket, device: str) -> None:
+def checksums_off(sock: socket.socket, device: str) -> None:
+    """Leave no checksum of a device of this namespace to hardware."""
     value = ctypes.create_string_buffer(struct.pack("II", _ETHTOOL_STXCSUM, 0))
     request = struct.pack("16sP", device.encode(), ctypes.addressof(value))
     fcntl.ioctl(sock, _SIOCETHTOOL, request + bytes(40 - len(request)))

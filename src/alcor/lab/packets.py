@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from alcor.lab import namespaces
 from alcor.lab.inside_client import InsideClient
 from alcor.lab.workload import Workload
 
@@ -40,6 +41,16 @@ def serve(workloads: Sequence[Workload], port: int) -> None:
     """Listen on a TCP port in every workload, for TCP probes to greet."""
     for inside, of_inside in _by_inside(workloads):
         inside.listen([workload.namespace for workload in of_inside], port)
+
+
+def forget_neighbours(workloads: Sequence[Workload]) -> None:
+    """Have workloads forget who answered their ARP requests.
+
+    A kernel has room for 1,024 neighbours in all its namespaces together, and a matrix of fifty workloads fills
+    it: whoever tries the next one at once is told that there is none.
+    """
+    for workload in workloads:
+        namespaces.run(["ip", "-n", workload.namespace, "neigh", "flush", "all"])
 
 
 def probe_matrix(probes: Sequence[Probe]) -> list[bool]:

@@ -4,10 +4,14 @@ from alcor.lab import namespaces
 
 # Room for the 50 bytes of VXLAN around a workload's 1450, and to spare.
 UNDERLAY_MTU = 1600
+BRIDGE = "br0"
+ADDRESS, PREFIX_LEN = "172.31.255.254", 16  # among the hosts' tunnel addresses, far from those that are given
 
 
 class Underlay:
-    """A bridge in a namespace of its own. Owner of the namespace."""
+    """A bridge in a namespace of its own. Owner of the namespace. What runs there is reached at `address`."""
+
+    address = ADDRESS
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
@@ -16,7 +20,12 @@ class Underlay:
         """Make the namespace and its bridge."""
         namespaces.batch([f"netns add {self.namespace}"])
         namespaces.batch(
-            [f"link add br0 mtu {UNDERLAY_MTU} type bridge", "link set br0 up", "link set lo up"],
+            [
+                f"link add {BRIDGE} mtu {UNDERLAY_MTU} type bridge",
+                f"link set {BRIDGE} up",
+                "link set lo up",
+                f"addr add {ADDRESS}/{PREFIX_LEN} dev {BRIDGE}",
+            ],
             namespace=self.namespace,
         )
 
@@ -26,5 +35,5 @@ class Underlay:
         lines = []
         for host, end in hosts:
             lines.append(pair.format(end=end, mtu=UNDERLAY_MTU, host=host))
-            lines.append(f"link set {end} master br0 up")
+            lines.append(f"link set {end} master {BRIDGE} up")
         namespaces.batch(lines, namespace=self.namespace)

@@ -149,6 +149,7 @@ class EmulatedHosts:
         self._facts: dict[HostId, HostFacts] = {}
         self._agents: dict[HostId, Agent] = {}
         self._running: dict[HostId, asyncio.Task[None]] = {}
+        self._without_stream: set[HostId] = set()
         self.crashes = 0
         self.failed = self._supervisor.failed
         self.queue = _queue(queue, FLEET_NAME, log)
@@ -174,7 +175,7 @@ class EmulatedHosts:
             stream.connect if self._faults == NO_FAULTS else self._streams.connect,
             SystemClock(),
             self._log,
-            urls=self._urls,
+            urls=() if facts.host in self._without_stream else self._urls,
             timing=self._timing,
             agent_queue=self.queue,
         )
@@ -187,11 +188,22 @@ class EmulatedHosts:
 
     async def crash(self, hosts: Sequence[HostId]) -> None:
         """End the agents of these hosts, and start them anew."""
+        self.crashes += len(hosts)
+        await self._start_again(hosts)
+
+    async def start_again(self, host: HostId, *, with_stream: bool) -> None:
+        """End an agent and start it anew, with both its paths or with the queue alone."""
+        if with_stream:
+            self._without_stream.discard(host)
+        else:
+            self._without_stream.add(host)
+        await self._start_again([host])
+
+    async def _start_again(self, hosts: Sequence[HostId]) -> None:
         for host in hosts:
             self._running[host].cancel()
         await asyncio.gather(*(self._running[host] for host in hosts), return_exceptions=True)
         for host in hosts:
-            self.crashes += 1
             self._agents[host] = self._new_agent(self._facts[host])
             self._running[host] = self._supervisor.start(f"agent {host}", self._agents[host].run())
         await asyncio.sleep(0)  # they have begun
