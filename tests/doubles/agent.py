@@ -132,7 +132,7 @@ class Conversation:
     async def _beat(self) -> None:
         while self._beat_s:
             await asyncio.sleep(self._beat_s)
-            self.send(Beat(0))
+            self.send(Beat())
 
 
 class FailingDataPlane:

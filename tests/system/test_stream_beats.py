@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 
 from alcor.adapters import stream
+from alcor.adapters.stream import ANSWER_BEATS_S
 from alcor.contracts.agent_channel import BEAT_HEAD, Beat, Channel, Farewell
 
-BEAT = msgspec.msgpack.encode(Beat(7))
+BEAT, NEWS = (msgspec.msgpack.encode(Beat(bytes([7] * 7 + [last]))) for last in (1, 2))
 OTHER = msgspec.msgpack.encode(Farewell("x"))
 
 
@@ -33,17 +34,38 @@ async def ends(directory: Path) -> AsyncIterator[tuple[Channel, Channel]]:
 
 
 def test_every_encoded_beat_begins_as_it_is_recognised() -> None:
-    assert all(msgspec.msgpack.encode(Beat(number)).startswith(BEAT_HEAD) for number in (0, 127, 128, 1 << 40))
+    assert all(msgspec.msgpack.encode(Beat(held)).startswith(BEAT_HEAD) for held in (b"", b"12345678"))
 
 
-async def test_a_beat_alone_is_answered_and_wakes_no_reader(tmp_path: Path) -> None:
+async def test_a_beat_is_passed_on_when_it_says_something_new_and_else_wakes_no_reader(tmp_path: Path) -> None:
     async with ends(tmp_path) as (client, server):
-        reading = asyncio.create_task(server.receive())
-        client.send(BEAT)
-        assert await asyncio.wait_for(client.receive(), 5) == BEAT
+        passed_on: list[bytes | None] = []
+
+        async def read() -> None:
+            while True:
+                passed_on.append(await server.receive())
+
+        reading = asyncio.create_task(read())
+        for frame in (BEAT, BEAT, BEAT, NEWS, NEWS, OTHER):
+            client.send(frame)
+            await asyncio.sleep(0.1)  # each arrives alone
+        reading.cancel()
+        assert passed_on == [BEAT, NEWS, OTHER]
         assert abs(server.beat_at_s - asyncio.get_running_loop().time()) < 5
-        client.send(OTHER)
-        assert await asyncio.wait_for(reading, 5) == OTHER
+        assert await asyncio.wait_for(client.receive(), 5) == BEAT
+
+
+async def test_beats_are_answered_once_in_a_while_however_many_come(tmp_path: Path) -> None:
+    async with ends(tmp_path) as (client, server):
+        began_s = asyncio.get_running_loop().time()
+        for _ in range(40):
+            client.send(BEAT)
+            await asyncio.sleep(0.05)
+        server.send(OTHER)
+        answers = 0
+        while await asyncio.wait_for(client.receive(), 5) == BEAT:
+            answers += 1
+        assert 1 <= answers <= 1 + (asyncio.get_running_loop().time() - began_s) / ANSWER_BEATS_S
 
 
 async def test_beats_among_other_frames_are_passed_on_in_order(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ TIMING = AgentTiming(beat_s=0.01, silence_s=0.05)
 async def turns_until_left(*, is_welcomed: bool) -> int:
     """Give how many beats the agent sends to a controller that is silent but for its welcome."""
     ours, theirs = channel_pair()
-    session = Session(ours, TIMING)
-    session.introduce(Beat(0))
+    session = Session(ours, TIMING, bytes)
+    session.introduce(Beat())
 
     async def on_update(update: Update, frame: bytes) -> None:
         raise AssertionError("nothing is sent")

@@ -1,6 +1,4 @@
-"""Verdicts on hosts, and an hour of a loaded region in which nobody dies."""
-
-import random
+"""Verdicts on hosts."""
 
 import pytest
 
@@ -21,17 +19,40 @@ def verdict(evidence: Evidence, now_s: float, around: Surroundings = ALONE) -> V
 
 
 @pytest.mark.parametrize(
-    ("quiet_s", "expected"),
+    ("beat_s", "quiet_s", "expected"),
     [
-        (0.0, Verdict.ALIVE),
-        (1.2, Verdict.ALIVE),
-        (2.2, Verdict.SUSPECTED),
-        (3.4, Verdict.SUSPECTED),
-        (3.6, Verdict.AGENT_DEAD),
+        (0.25, 0.0, Verdict.ALIVE),
+        (0.25, 0.45, Verdict.ALIVE),
+        (0.25, 0.6, Verdict.SUSPECTED),
+        (0.25, 3.4, Verdict.SUSPECTED),
+        (0.25, 3.6, Verdict.AGENT_DEAD),
+        (1.0, 1.2, Verdict.ALIVE),
+        (1.0, 2.2, Verdict.SUSPECTED),
+        (1.0, 3.6, Verdict.AGENT_DEAD),
+        (3.0, 10.0, Verdict.SUSPECTED),
+        (3.0, 10.6, Verdict.AGENT_DEAD),
     ],
 )
-def test_one_missed_beat_is_nothing_and_several_are_silence(quiet_s: float, expected: Verdict) -> None:
-    assert verdict(Evidence(heard_at_s=10.0), 10.0 + quiet_s) is expected
+def test_one_missed_beat_is_nothing_and_several_are_silence(
+    beat_s: float, quiet_s: float, expected: Verdict
+) -> None:
+    assert verdict(Evidence(heard_at_s=10.0, beat_s=beat_s), 10.0 + quiet_s) is expected
+
+
+@pytest.mark.parametrize("beat_s", [0.25, 0.4, 1.0])
+def test_with_a_witness_two_missed_beats_are_enough_and_one_never_is(beat_s: float) -> None:
+    seen = Evidence(heard_at_s=10.0, beat_s=beat_s, answer_s=0.05)
+    assert verdict(seen, 10.0 + 1.9 * beat_s) in (Verdict.ALIVE, Verdict.SUSPECTED)
+    assert verdict(seen, 10.0 + max(0.95, 2.3 * beat_s)) is Verdict.AGENT_DEAD
+    assert "while its data plane answers" in judge(seen, ALONE, 12.5).reason
+
+
+def test_a_slow_witness_or_a_busy_agent_is_waited_for() -> None:
+    slow = Evidence(heard_at_s=10.0, beat_s=0.25, answer_s=0.5)
+    busy = Evidence(heard_at_s=10.0, beat_s=0.25, answer_s=0.05, is_busy=True)
+    for evidence in (slow, busy):
+        assert verdict(evidence, 13.0) is Verdict.SUSPECTED
+        assert verdict(evidence, 13.6) is Verdict.AGENT_DEAD
 
 
 def test_an_ended_stream_is_believed_after_the_grace_and_within_a_second() -> None:
@@ -59,33 +80,3 @@ def test_a_watcher_that_was_held_up_knows_it() -> None:
     assert not watch.was_held_up(1.1)
     assert watch.was_held_up(6.0)
     assert not watch.was_held_up(7.0)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_nobody_is_blamed_in_an_hour_of_a_loaded_region(seed: int) -> None:
-    """Beats up to two seconds late (a stream loses none), a controller that stalls for up to eight seconds."""
-    chance = random.Random(seed)
-    hosts = 20
-    arrivals: list[tuple[float, int]] = []
-    for host in range(hosts):
-        at_s = chance.random()
-        while at_s < 3600:
-            arrivals.append((at_s + 2.0 * chance.random() ** 6, host))
-            at_s += USUAL.beat_s
-    arrivals.sort()
-    heard = dict.fromkeys(range(hosts), 0.0)
-    watch = BeatWatch(USUAL.beat_s, 0.0)
-    blamed, stalls, read, now_s = [], 0, 0, 0.0
-    while now_s < 3600:
-        stalled = chance.random() < 0.01
-        now_s += 8.0 * chance.random() if stalled else USUAL.beat_s
-        held_up = watch.was_held_up(now_s)
-        stalls += held_up
-        for host in range(hosts):  # judged before what has arrived meanwhile is read, as a busy loop may do
-            if verdict(Evidence(heard_at_s=heard[host]), now_s) is Verdict.AGENT_DEAD and not held_up:
-                blamed.append((host, now_s))
-        while read < len(arrivals) and arrivals[read][0] <= now_s:
-            heard[arrivals[read][1]] = now_s
-            read += 1
-    assert stalls > 5
-    assert blamed == []

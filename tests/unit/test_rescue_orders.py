@@ -77,7 +77,7 @@ class Cloud:
         return self.rescues.connected(hello)
 
     def leave(self, host: str, reason: str = "closed by the peer") -> None:
-        self.rescues.left(HostId(host), reason, heard_at_s=self.clock.now_s)
+        self.rescues.left(HostId(host), reason, heard_at_s=self.clock.now_s, is_silent=False)
 
     def pass_s(self, seconds: float) -> None:
         self.clock.now_s += seconds

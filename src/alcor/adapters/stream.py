@@ -13,7 +13,7 @@ from ssl import SSLContext
 from typing import cast
 from urllib.parse import urlsplit
 
-from alcor.contracts.agent_channel import BEAT_HEAD, FRAME_MAX, Channel
+from alcor.contracts.agent_channel import BEAT_HEAD, BEAT_S, FRAME_MAX, Channel
 from alcor.model import errors
 from alcor.runtime import tls
 from alcor.runtime.event_log import SILENT, EventLog
@@ -22,6 +22,7 @@ from alcor.runtime.supervision import Supervisor
 CONNECT_TIMEOUT_S = 5.0
 BACKLOG_MAX = 2 * FRAME_MAX  # one frame under way and the largest one behind it
 UNREAD_MAX = 4 * 1024 * 1024  # above it the peer is made to wait: its own backlog grows, not our memory
+ANSWER_BEATS_S = 0.9 * BEAT_S  # as often as peers expect to hear a word, however often they speak
 LISTEN_QUEUE = 4096  # a controller that comes back meets all its agents at once
 _HEADER = struct.Struct(">I")
 
@@ -32,8 +33,10 @@ class FrameChannel(asyncio.Protocol):
     """One connection. Owner of its transport and of the frames not yet read or sent."""
 
     __slots__ = (
+        "_answered_at_s",
         "_answers_beats",
         "_backlog_max",
+        "_beat",
         "_beat_at_s",
         "_close_reason",
         "_flush_due",
@@ -61,7 +64,9 @@ class FrameChannel(asyncio.Protocol):
         self._on_open = on_open
         self._backlog_max = backlog_max
         self._answers_beats = answers_beats
+        self._beat = b""  # the last one that came
         self._beat_at_s = 0.0
+        self._answered_at_s = 0.0
         self._transport: asyncio.Transport | None = None
         self._frames: deque[bytes] = deque()
         self._unread_bytes = 0
@@ -166,13 +171,21 @@ class FrameChannel(asyncio.Protocol):
         self._pending_bytes = 0
 
     def _answer_beat(self, data: bytes) -> bool:
-        """Answer a beat that came alone by itself: no reader wakes for it, ten thousand times a second."""
+        """Take a beat that came alone: no reader wakes for it, tens of thousands of times a second.
+
+        The peer hears one now and then, not one for each. False: it is to be passed on, it says something new.
+        """
         if self._partial or self._frames or self._transport is None or len(data) != _HEADER.size + data[3]:
             return False
-        self._beat_at_s = self._loop.time()
-        if not self.backlog_bytes:  # else a word is on its way already
-            self._transport.write(data)
-        return True
+        now_s = self._beat_at_s = self._loop.time()
+        if now_s - self._answered_at_s > ANSWER_BEATS_S:
+            self._answered_at_s = now_s
+            if not self.backlog_bytes:  # else a word is on its way already
+                self._transport.write(data)
+        if data == self._beat:
+            return True
+        self._beat = data
+        return False
 
     def _expected_bytes(self) -> int:
         """Length of the frame that the partial pieces begin, header included. Joins tiny pieces first."""

@@ -1,6 +1,6 @@
 """What the agents' beats cost a controller: `python -m alcor.bench.beats --hosts 10000 --seconds 10`.
 
-    this process, many sockets --Hello, then a Beat a second each--> a real controller in a process of its own
+    this process, many sockets --Hello, then beats at their pace---> a real controller in a process of its own
                                                                      (store in memory), whose time is taken
 
 The floor is a process that reads the same frames from as many sockets and answers each with one, without Alcor.
@@ -24,6 +24,7 @@ from alcor.adapters import stream
 from alcor.contracts.agent_channel import BEAT_S, PROTOCOL, Beat, Hello
 from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.controller import Controller
+from alcor.control_plane.health import pace
 from alcor.model.ids import HostId
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
@@ -75,16 +76,17 @@ async def _beat(path: str, pid: int, hosts: int, seconds: float) -> tuple[float,
     """Give the share of a core that the process took, and the beats sent a second."""
     sockets: list[asyncio.Transport] = []
     connecting = asyncio.create_task(_connect(path, hosts, sockets))  # who is connected beats meanwhile
-    beat = msgspec.msgpack.encode(Beat(1))
+    beat = msgspec.msgpack.encode(Beat())
     frame = _HEAD.pack(len(beat)) + beat
     step, began, taken, sent, settled = 0, 0.0, 0.0, 0, 0.0
+    beat_s = pace.beat_s(BEAT_S, hosts=hosts, helpers=hosts)
     started = time.monotonic()
     while not began or time.monotonic() - began < seconds:
         for transport in sockets[step % STEPS :: STEPS]:
             transport.write(frame)
             sent += 1
         step += 1
-        await asyncio.sleep(max(0.0, started + step * BEAT_S / STEPS - time.monotonic()))
+        await asyncio.sleep(max(0.0, started + step * beat_s / STEPS - time.monotonic()))
         if not connecting.done():
             settled = time.monotonic() + SETTLE_S
         elif not began and time.monotonic() > settled:
@@ -95,22 +97,29 @@ async def _beat(path: str, pid: int, hosts: int, seconds: float) -> tuple[float,
 
 
 async def _connect(path: str, hosts: int, made: list[asyncio.Transport]) -> None:
-    loop = asyncio.get_running_loop()
     deadline = time.monotonic() + START_S
     while not Path(path).exists() and time.monotonic() < deadline:  # noqa: ASYNC110 - by another process
         await asyncio.sleep(0.01)
     for first in range(0, hosts, CONNECTS_AT_ONCE):
         numbers = range(first, min(first + CONNECTS_AT_ONCE, hosts))
         await asyncio.sleep(CONNECT_PAUSE_S)  # the listening queue of a Unix socket is short
-        some = await asyncio.gather(*(loop.create_unix_connection(asyncio.Protocol, path) for _ in numbers))
+        some = await asyncio.gather(*(_open(path) for _ in numbers))
         for number, (transport, _) in zip(numbers, some, strict=True):
             transport.write(_hello(number))
             made.append(transport)
 
 
+async def _open(path: str) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+    while True:
+        try:
+            return await asyncio.get_running_loop().create_unix_connection(asyncio.Protocol, path)
+        except BlockingIOError:  # the listening queue is full
+            await asyncio.sleep(CONNECT_PAUSE_S)
+
+
 def _hello(number: int) -> bytes:
     vtep = (10 << 24 | number).to_bytes(4, "big")
-    hello = Hello(PROTOCOL, HostId(f"host-{number}"), vtep, "", "bench", __name__, 0)
+    hello = Hello(PROTOCOL, HostId(f"host-{number}"), vtep, "", "bench", __name__, 0, helps=True)
     body = msgspec.msgpack.encode(hello)
     return _HEAD.pack(len(body)) + body
 

@@ -44,7 +44,6 @@ class RawAgent:
         self.sections: list[SectionUpdate] = []  # of the last update
         self._channel = channel
         self._asks = 0
-        self._beats = 0
         self._timer = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
     @classmethod
@@ -93,8 +92,7 @@ class RawAgent:
 
     def _beat(self) -> None:
         """Be heard, also while nobody reads here: a silent agent is taken for gone."""
-        self._beats += 1
-        self._send(Beat(self._beats))
+        self._send(Beat())
         self._timer = asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
     def _answer(self, number: int, sections: Sequence[SectionUpdate]) -> None:

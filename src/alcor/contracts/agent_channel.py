@@ -6,11 +6,14 @@
       <------- Update(number, sections)       deltas; full only where asked or differing
       Acknowledgement(number, results) ---->  ledger: in force
       Plugs(plugged, unplugged) ----------->  ACTIVE
-      Beat <------------------------------->  silence is noticed
+      Beat(what is held) <----------------->  silence is noticed, and what is held otherwise than thought
+      <------- Pace                           how often to beat
       Ask(addresses) --------------------->  where are they? (on-demand networks)
       <------- Update | Unknown               found ones are goal state from now on
       <------- Rescue, RescueEnd              write for a neighbour
       RescueReport ----------------------->
+      <------- Probe                          does a neighbour's data plane answer?
+      Probed ----------------------------->
 
 On a stream each message is one frame: 4 bytes length (big endian, at most FRAME_MAX) and msgpack.
 """
@@ -26,7 +29,7 @@ from alcor.model.version import Version
 
 PROTOCOL = 1
 FRAME_MAX = 64 * 1024 * 1024  # a full section of 500,000 placements fits; more is a broken peer
-BEAT_S = 1.0
+BEAT_S = 1.0  # of the controller always, of agents until a Pace tells them otherwise
 WANTS_MAX = 256  # addresses in one Ask
 SILENCE_S = 3.5  # three beats may be lost before a peer is taken for gone
 
@@ -140,13 +143,40 @@ class Unknown(msgspec.Struct, frozen=True, array_like=True, tag="unknown"):
 
 
 class Beat(msgspec.Struct, frozen=True, array_like=True, tag="beat"):
-    """I am alive. Sent by both ends every BEAT_S."""
+    """I am alive. Sent by both ends.
 
-    number: int
+    `held`, of an agent: 8 bytes for which sections it holds in which versions (`model.held_mark`). It is the
+    same from beat to beat as long as nothing changes, and so is the whole frame.
+    """
+
+    held: bytes = b""
 
 
 # How each encoded beat begins: who meets ten thousand of them a second does not decode them.
 BEAT_HEAD = b"\x92\xa4beat"
+
+
+class Pace(msgspec.Struct, frozen=True, array_like=True, tag="pace"):
+    """Beat so often from now on, and once at once."""
+
+    beat_s: float
+
+
+class Probe(msgspec.Struct, frozen=True, array_like=True, tag="probe"):
+    """Ask a neighbour's data plane whether it answers, without changing anything there."""
+
+    target: HostId
+    vtep: bytes
+    number: int
+
+
+class Probed(msgspec.Struct, frozen=True, array_like=True, tag="probed"):
+    """Whether it does. `reason` empty: it does, after `took_us`."""
+
+    target: HostId
+    number: int
+    took_us: int
+    reason: str = ""
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
@@ -212,8 +242,8 @@ class RescueReport(msgspec.Struct, frozen=True, array_like=True, tag="rescue_rep
     reason: str
 
 
-FromAgent: TypeAlias = Hello | Acknowledgement | Plugs | Beat | Ask | Release | RescueReport | Farewell
-FromController: TypeAlias = Welcome | Update | Beat | Farewell | Unknown | Rescue | RescueEnd
+FromAgent: TypeAlias = Hello | Acknowledgement | Plugs | Beat | Ask | Release | RescueReport | Probed | Farewell
+FromController: TypeAlias = Welcome | Update | Beat | Pace | Farewell | Unknown | Rescue | RescueEnd | Probe
 
 
 class Channel(Protocol):
@@ -236,7 +266,10 @@ class Channel(Protocol):
 
     @property
     def beat_at_s(self) -> float:
-        """When the channel itself last answered a beat, by the loop's clock; 0: it passes them on."""
+        """When the channel itself last took a beat, by the loop's clock; 0: it passes all of them on.
+
+        It passes on a beat that says something else than the one before.
+        """
         ...
 
     @property

@@ -23,7 +23,10 @@ from alcor.contracts.agent_channel import (
     Farewell,
     FromAgent,
     Hello,
+    Pace,
     Plugs,
+    Probe,
+    Probed,
     Release,
     Rescue,
     RescueEnd,
@@ -49,8 +52,9 @@ from alcor.control_plane.delivery.queue_lines import Line, Writer
 from alcor.control_plane.delivery.queue_path import QueueChannel, QueuePath
 from alcor.control_plane.delivery.resync import ResyncLimits
 from alcor.control_plane.delivery.resync_view import ResyncView
-from alcor.control_plane.health.detector import BeatWatch
+from alcor.control_plane.health.probes import Probes
 from alcor.control_plane.health.rescue import Rescues
+from alcor.control_plane.health.watch import Heard, Watch
 from alcor.control_plane.intake import Intake
 from alcor.control_plane.region import OnDemandBounds, Region
 from alcor.model import errors
@@ -105,6 +109,14 @@ class Controller:
         self.epoch = 0
         self._ledger = Ledger(epoch=0)
         self._rescues = self._new_rescues()
+        self._watch = Watch(self._streams, clock, ask=self._probe, lost=self._silent, tell=self._tell_pace)
+        self._probes = Probes(
+            self.region,
+            clock,
+            send=self._tell_agent,
+            answered=self._watch.answered,
+            is_late=self._watch.is_late,
+        )
         self._convergence = self._new_convergence()
         self._intake: Intake | None = None
 
@@ -124,6 +136,7 @@ class Controller:
         self._supervisor.start("intake", self._intake.run())
         self._supervisor.start("flusher", self._flusher.run())
         self._supervisor.start("beat", self._beat_for_ever())
+        self._supervisor.start("watch", self._watch.run())
         self._supervisor.start("rescues", self._rescues.run())
         self._supervisor.start("missed hosts", self._rescues.open_missed())
         self._log.info(
@@ -264,9 +277,10 @@ class Controller:
         self._paths.choose(hello.host)
         if self._queue_path is not None:
             self._queue_path.came(hello.host)
-        self._heard(stream)
         self._settle_what_neither_holds(hello)
         channel.send(_encoder.encode(Welcome(PROTOCOL, self.epoch, token)))
+        self._probes.came(hello)
+        self._watch.came(stream)
         self._admission.came(stream, hello)
         self._log.info("agent_welcomed", host_id=hello.host, held=len(hello.held), plugged=len(hello.plugged))
         self._convergence.host_moved(hello.host)
@@ -346,8 +360,9 @@ class Controller:
         while (frame := await stream.channel.receive()) is not None:
             if self._streams.get(stream.host) is not stream:
                 return  # replaced: what it says counts no longer
-            self._heard(stream)
-            if frame.startswith(BEAT_HEAD):  # most of all frames, and nothing in them is used
+            is_beat = frame.startswith(BEAT_HEAD)
+            self._watch.heard(stream, is_beat=is_beat)
+            if is_beat:  # most of all frames, and nothing in them is used
                 stream.flush()
                 continue
             match _decode(frame):
@@ -359,6 +374,8 @@ class Controller:
                     self._convergence.host_moved(stream.host)
                 case RescueReport() as report:
                     self._rescues.reported(stream.host, report)
+                case Probed() as probed:
+                    self._probes.heard(stream.host, probed)
                 case Beat():
                     stream.flush()
                 case Ask() as ask:
@@ -401,48 +418,51 @@ class Controller:
         for revision in revisions:
             self._convergence.revision_complete(revision)
 
-    def _heard(self, stream: HostSession, *, ago_s: float = 0.0) -> None:
-        stream.last_heard_s = self._clock.monotonic_s() - ago_s
-        stream.last_heard_at = self._clock.now_us() - int(ago_s * 1_000_000)
+    def _silent(self, stream: Heard, reason: str) -> None:
+        session = self._streams[stream.host]
+        self._forget(session, reason=reason)
+        session.channel.close(reason)
 
     def _forget(self, stream: HostSession, *, is_replaced: bool = False, reason: str = "") -> None:
+        """End a session. `reason` given: it was judged dead; else its channel says why it ended."""
         if self._streams.get(stream.host) is stream:
             del self._streams[stream.host]
+            self._watch.left(stream.host)
+            self._probes.left(stream.host)
             self._admission.left(stream.host)
             if self._queue_path is not None and stream.has_queue:
                 self._queue_path.left(self._away(stream))
             self._ledger.disconnected(stream.host)
             self._paths.choose(stream.host)
-            reason = reason or stream.channel.close_reason or ""
+            is_silent, reason = bool(reason), reason or stream.channel.close_reason or ""
             self._log.info("agent_left", host_id=stream.host, reason=reason)
             if not is_replaced:
-                self._rescues.left(stream.host, reason, heard_at_s=stream.last_heard_s)
+                self._rescues.left(stream.host, reason, heard_at_s=stream.last_heard_s, is_silent=is_silent)
 
     async def _beat_for_ever(self) -> None:
-        number = 0
-        watch = BeatWatch(BEAT_S / BEAT_PARTS, self._clock.monotonic_s())
+        """Let agents hear us, and send what waited for room. Channels that answer beats need no more."""
+        beat = _encoder.encode(Beat())
         while True:
-            number += 1
-            beat = _encoder.encode(Beat(number))
             self._admission.turn()
+            self._watch.set_pace(helpers=self._probes.helpers)
             if self._queue_path is not None:
-                self._queue_path.beat(beat)
+                self._queue_path.beat(_encoder.encode(Pace(self._watch.queue_beat_s)))
             streams = list(self._streams.values())
             for part in range(BEAT_PARTS):  # ten thousand beats at once would hold up everything else
                 await asyncio.sleep(BEAT_S / BEAT_PARTS)
-                now_s = self._clock.monotonic_s()
-                was_held_up = watch.was_held_up(now_s)
                 for stream in streams[part::BEAT_PARTS]:
                     if self._streams.get(stream.host) is not stream:
                         continue  # it ended between two parts
                     if not stream.channel.beat_at_s:
                         stream.beat(beat)
-                    elif stream.channel.beat_at_s > stream.last_heard_s:
-                        self._heard(stream, ago_s=max(0.0, now_s - stream.channel.beat_at_s))
+                    elif stream.has_waiting:
                         stream.flush()
-                    if now_s - stream.last_heard_s > stream.silence_s and not was_held_up:
-                        self._forget(stream, reason="silent")
-                        stream.channel.close("silent")
+
+    def _probe(self, host: HostId) -> None:
+        self._probes.ask(host)
+
+    def _tell_pace(self, stream: Heard, beat_s: float) -> None:
+        stream.channel.send(_encoder.encode(Pace(beat_s)))
 
     # Convergence
 
@@ -507,7 +527,7 @@ class Controller:
     def _new_rescues(self) -> Rescues:
         return Rescues(self.region, self._tell_agent, self._clock, self._log, epoch=self.epoch)
 
-    def _tell_agent(self, host_id: HostId, message: Rescue | RescueEnd) -> None:
+    def _tell_agent(self, host_id: HostId, message: Rescue | RescueEnd | Probe) -> None:
         stream = self._streams.get(host_id)
         if stream is not None:
             stream.channel.send(_encoder.encode(message))

@@ -20,6 +20,8 @@ from alcor.contracts.agent_channel import (
     Acknowledgement,
     Channel,
     Hello,
+    Probe,
+    Probed,
     Rescue,
     RescueEnd,
     RescueOutcome,
@@ -226,7 +228,7 @@ class Agent:
 
     async def _converse(self, channel: Channel, url: str, timing: AgentTiming | None = None) -> bool:
         """Keep one stream until it ends. True when the controller had welcomed us."""
-        current = Session(channel, timing or self._timing)
+        current = Session(channel, timing or self._timing, lambda: self._applier.held_mark)
         self._session = current
         self._no_session.clear()
         self._wake.set()  # Hello is sent from the loop, between two changes of the state
@@ -300,10 +302,15 @@ class Agent:
             case RescueEnd():
                 if self._help is not None:
                     self._help.end(message)
+            case Probe():
+                if self._help is not None:
+                    self._help.probe(message, self._report)
+                else:
+                    self._report(Probed(message.target, message.number, 0, "it has no certificate"))
             case Unknown():
                 self._take_unknown(message)
 
-    def _report(self, report: RescueReport) -> None:
+    def _report(self, report: RescueReport | Probed) -> None:
         if self._session is not None and self._session.introduced:
             self._session.send(report)
 

@@ -15,6 +15,7 @@ from alcor.host_agent.journal import Journal
 from alcor.host_agent.settings import AgentTiming
 from alcor.model import errors
 from alcor.model.goal_state import HostState, SectionKey, SectionUpdate
+from alcor.model.held_mark import HeldMark
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
 
@@ -42,17 +43,20 @@ class Applier:
         self._tried_at_s = -math.inf
         self._knows_all = False  # a synchronisation with the controller was completed in this process
         self._digests = Digests()
+        self._mark = HeldMark()
         self.state = HostState()
 
     def load(self) -> None:
         """Take up the state of the journal. Raises Unavailable."""
         self.state = self._journal.load()
+        self._mark_again(self.state.sections)
         self._log.info("journal_loaded", sections=len(self.state.sections))
 
     def forget(self) -> None:
         """Forget everything: another wrote to the data plane meanwhile, and what we hold may be older."""
         self.state = HostState()
         self._digests.clear()
+        self._mark.clear()
         self._refused = {}
         self._knows_all = False
         try:
@@ -68,6 +72,11 @@ class Applier:
     def knows(self, keys: Iterable[SectionKey]) -> bool:
         """Is known which version of each was held last, even if it was removed?"""
         return all(key in self.state.versions for key in keys)
+
+    @property
+    def held_mark(self) -> bytes:
+        """Which sections are held in which versions, in eight bytes."""
+        return self._mark.value
 
     def held(self) -> tuple[Held, ...]:
         """Name the sections held, with what is in force of them."""
@@ -97,6 +106,12 @@ class Applier:
             for one, made in zip(batch, decisions, strict=True)
             for section, decision in zip(one.update.sections, made, strict=True)
             if decision is Decision.APPLY
+        )
+        self._mark_again(
+            section.key
+            for one, made in zip(batch, decisions, strict=True)
+            for section, decision in zip(one.update.sections, made, strict=True)
+            if decision is Decision.APPLY or decision is Decision.CONFIRM
         )
         self._keep([one.frame for one, made in zip(batch, decisions, strict=True) if _changed(made)])
         if not self._knows_all and any(one.update.complete for one in batch):
@@ -145,6 +160,13 @@ class Applier:
             await asyncio.to_thread(self._journal.compact, self.state)
         except errors.Unavailable as error:
             self._log.warning("journal_not_compacted", reason=error.message)
+
+    def _mark_again(self, keys: Iterable[SectionKey]) -> None:
+        for key in keys:
+            if key in self.state.sections:
+                self._mark.hold(key, self.state.versions[key])
+            else:
+                self._mark.drop(key)
 
     async def _answer(self, call: Awaitable[Sequence[Refusal]]) -> Sequence[Refusal]:
         """Wait for the data plane, but not for ever."""

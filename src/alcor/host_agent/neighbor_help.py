@@ -2,15 +2,16 @@
 
 controller --Rescue--> order --probe--> the target's data plane answers?  no: RescueReport
                               yes: Agent(host=target, rescuer=us, token) over a stream of its own
+controller --Probe--> the target's data plane answers? --Probed--> controller
 ends: RescueEnd, the lease not renewed, or another's newer token in the data plane
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from alcor.contracts.agent_channel import Rescue, RescueEnd, RescueOutcome, RescueReport
+from alcor.contracts.agent_channel import Probe, Probed, Rescue, RescueEnd, RescueOutcome, RescueReport
 from alcor.host_agent.agent import Agent
-from alcor.host_agent.rescue_duty import Report, RescueDuty
+from alcor.host_agent.rescue_duty import Answer, Report, RescueDuty
 from alcor.model import errors
 from alcor.model.ids import HostId
 from alcor.runtime.event_log import EventLog
@@ -18,10 +19,11 @@ from alcor.runtime.supervision import Supervisor
 
 AT_ONCE_MAX = 4  # hosts; what a rescue costs must not hurt the host that gives it
 PROBE_S = 2.0
+PROBES_MAX = 16  # questions to neighbours' data planes at once
 LEASE_CHECKS = 8  # per lease
 
 MakeAgent = Callable[[Rescue, RescueDuty], Agent]
-Probe = Callable[[Rescue], Awaitable[None]]
+AskDataPlane = Callable[[Rescue | Probe], Awaitable[None]]
 
 
 class Neighborhood:
@@ -30,13 +32,14 @@ class Neighborhood:
     `probe` raises Unavailable when the target's data plane does not answer.
     """
 
-    def __init__(self, host: HostId, make_agent: MakeAgent, probe: Probe, log: EventLog) -> None:
+    def __init__(self, host: HostId, make_agent: MakeAgent, probe: AskDataPlane, log: EventLog) -> None:
         self._host = host
         self._make_agent = make_agent
         self._probe = probe
         self._log = log
         self._supervisor = Supervisor(log)
         self._rescues: dict[HostId, _Rescue] = {}
+        self._probes = 0  # under way
 
     def order(self, order: Rescue, report: Report) -> None:
         """Rescue a host; `report` is called when that is over, or cannot be."""
@@ -57,6 +60,14 @@ class Neighborhood:
         if rescue is not None and rescue.order.token == message.token:
             rescue.stop(message.reason)
 
+    def probe(self, message: Probe, answer: Answer) -> None:
+        """Ask a neighbour's data plane whether it answers; `answer` is called once."""
+        if self._probes >= PROBES_MAX:
+            answer(Probed(message.target, message.number, 0, f"{self._probes} neighbours are being asked"))
+            return
+        self._probes += 1
+        self._supervisor.start(f"probe of {message.target}", self._ask(message, answer))
+
     async def close(self) -> None:
         """Stop all. What the neighbours forward goes on (law 6)."""
         await self._supervisor.close()
@@ -71,13 +82,29 @@ class Neighborhood:
         self._log.info("rescue_over", target=order.target, token=order.token, outcome=outcome, reason=reason)
         report(_report(order, outcome, reason))
 
-    async def _rescue(self, rescue: "_Rescue") -> tuple[RescueOutcome, str]:
-        order = rescue.order
+    async def _ask(self, message: Probe, answer: Answer) -> None:
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        try:
+            reason = await self._no_answer(message)
+        finally:
+            self._probes -= 1
+        answer(Probed(message.target, message.number, int((loop.time() - began_s) * 1_000_000), reason))
+
+    async def _no_answer(self, whom: Rescue | Probe) -> str:
+        """Say why the target's data plane does not answer; nothing when it does."""
         try:
             async with asyncio.timeout(PROBE_S):
-                await self._probe(order)
-        except (errors.Unavailable, TimeoutError) as error:
-            reason = error.message if isinstance(error, errors.Unavailable) else f"no answer within {PROBE_S} s"
+                await self._probe(whom)
+        except errors.Unavailable as error:
+            return error.message
+        except TimeoutError:
+            return f"no answer within {PROBE_S} s"
+        return ""
+
+    async def _rescue(self, rescue: "_Rescue") -> tuple[RescueOutcome, str]:
+        order = rescue.order
+        if reason := await self._no_answer(order):
             return RescueOutcome.NO_ANSWER, reason
         self._log.info("rescue_begins", target=order.target, token=order.token, lease_s=order.lease_s)
         agent = self._make_agent(order, RescueDuty(self._host, order.token, rescue.stop))

@@ -5,10 +5,11 @@ from typing import Protocol
 
 import msgspec
 
-from alcor.contracts.agent_channel import Rescue, RescueEnd, RescueReport
+from alcor.contracts.agent_channel import Probe, Probed, Rescue, RescueEnd, RescueReport
 from alcor.model.ids import HostId
 
 Report = Callable[[RescueReport], None]
+Answer = Callable[[Probed], None]
 
 
 class RescueDuty(msgspec.Struct, frozen=True):
@@ -28,6 +29,10 @@ class NeighborHelp(Protocol):
 
     def end(self, message: RescueEnd) -> None:
         """Stop, if that rescue is under way."""
+        ...
+
+    def probe(self, message: Probe, answer: Answer) -> None:
+        """Ask a neighbour's data plane whether it answers; `answer` is called once."""
         ...
 
     async def close(self) -> None:

@@ -14,6 +14,8 @@ from alcor.contracts.agent_channel import (
     Farewell,
     FromAgent,
     FromController,
+    Pace,
+    Probe,
     Rescue,
     RescueEnd,
     Unknown,
@@ -24,8 +26,10 @@ from alcor.host_agent.settings import AgentTiming
 from alcor.model.ids import HostId
 
 UNWELCOMED_PATIENCE = 3  # times the silence that ends a stream
+BEATS_PER_SILENCE = 3  # at least: whatever the controller asks for
+BEAT_MIN_S = 0.01
 
-Other: TypeAlias = Welcome | Unknown | Rescue | RescueEnd  # what the agent acts on at once
+Other: TypeAlias = Welcome | Unknown | Rescue | RescueEnd | Probe  # what the agent acts on at once
 OnUpdate = Callable[[Update, bytes], Awaitable[None]]
 OnOther = Callable[[Other], None]
 _decoder: msgspec.msgpack.Decoder[FromController] = msgspec.msgpack.Decoder(FromController)
@@ -35,16 +39,18 @@ _encoder = msgspec.msgpack.Encoder()
 class Session:
     """Owner of one channel. `introduced`: Hello was sent; nothing else goes before it."""
 
-    def __init__(self, channel: Channel, timing: AgentTiming) -> None:
+    def __init__(self, channel: Channel, timing: AgentTiming, held: Callable[[], bytes]) -> None:
+        """`held` gives what a beat says."""
         self.introduced = False
         self.welcomed = False
         self.heard_at_s = 0.0  # when the controller served us last, by the loop's clock
         self._channel = channel
         self._timing = timing
         self._loop = asyncio.get_running_loop()
-        self._quiet_turns = 0  # turns, not time: when this process was held up, the controller is not to blame
+        self._held = held
+        self._beat_s = timing.beat_s
+        self._quiet_s = 0.0  # by turns, not the clock: when this process was held up, none but it is to blame
         self._busy = False  # what was heard is being passed on, and nothing more is read
-        self._beats = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def send(self, message: FromAgent) -> None:
@@ -66,10 +72,10 @@ class Session:
 
     async def read(self, *, epoch_min: int, on_update: OnUpdate, on_other: OnOther) -> str:
         """Pass on what is heard until the end, and give its reason. `epoch_min`: the newest epoch held."""
-        self._timer = self._loop.call_later(self._timing.beat_s, self._tick)
+        self._timer = self._loop.call_later(self._beat_s, self._tick)
         try:
             while (frame := await self._channel.receive()) is not None:
-                self._quiet_turns = 0
+                self._quiet_s = 0.0
                 try:
                     message = _decoder.decode(frame)
                 except msgspec.DecodeError as error:
@@ -88,7 +94,7 @@ class Session:
             self.close("the agent ends")
         return self._channel.close_reason or ""
 
-    def _hear(self, message: Other | Beat | Farewell, epoch_min: int, on_other: OnOther) -> None:
+    def _hear(self, message: Other | Beat | Pace | Farewell, epoch_min: int, on_other: OnOther) -> None:
         match message:
             case Welcome() if message.protocol != PROTOCOL:
                 self.close(f"the controller speaks protocol {message.protocol}, this agent {PROTOCOL}")
@@ -102,20 +108,29 @@ class Session:
                 self.close(f"the controller says farewell: {message.reason}")
             case Beat():
                 pass
+            case Pace():
+                self._keep(message.beat_s)
             case _:
                 on_other(message)
 
     def _tick(self) -> None:
         if self.introduced:
-            self._quiet_turns += not self._busy
+            self._quiet_s += 0.0 if self._busy else self._beat_s
             # A controller that all come back to at once is slow to welcome: coming again makes it slower.
             patience = 1 if self.welcomed else UNWELCOMED_PATIENCE
-            if self._quiet_turns * self._timing.beat_s > patience * self._timing.silence_s:
+            if self._quiet_s > patience * self._timing.silence_s:
                 self.close("the controller is silent")
                 return
-            self._beats += 1
-            self.send(Beat(self._beats))
-        self._timer = self._loop.call_later(self._timing.beat_s, self._tick)
+            self.send(Beat(self._held()))
+        self._timer = self._loop.call_later(self._beat_s, self._tick)
+
+    def _keep(self, beat_s: float) -> None:
+        beat_s = max(BEAT_MIN_S, min(beat_s, self._timing.silence_s / BEATS_PER_SILENCE))
+        if beat_s == self._beat_s or self._timer is None:
+            return  # over the queue it is told again and again
+        self._beat_s = beat_s
+        self._timer.cancel()
+        self._tick()
 
 
 def next_attempt(attempt: int, *, lasted_s: float, is_welcomed: bool, timing: AgentTiming) -> int:

@@ -18,7 +18,7 @@ from alcor.adapters.certificates import FLEET_NAME
 from alcor.adapters.nats import access
 from alcor.adapters.nats.access import Access
 from alcor.adapters.nats.queue import NatsAgentQueue
-from alcor.contracts.agent_channel import Channel, Rescue
+from alcor.contracts.agent_channel import Channel, Probe, Rescue
 from alcor.contracts.data_plane import DataPlane, HostFacts
 from alcor.host_agent.agent import Agent, Connect
 from alcor.host_agent.journal import FileJournal, NoJournal
@@ -323,8 +323,8 @@ def _neighborhood(settings: AgentSettings, context: SSLContext, log: EventLog) -
             rescue=duty,
         )
 
-    async def ask(order: Rescue) -> None:
-        await probe(endpoint.remote(order.target, order.vtep, context))
+    async def ask(whom: Rescue | Probe) -> None:
+        await probe(endpoint.remote(whom.target, whom.vtep, context))
 
     return Neighborhood(HostId(settings.host), make, ask, log)
 

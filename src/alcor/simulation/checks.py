@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from alcor.contracts.agent_channel import BEAT_S
+from alcor.contracts.agent_channel import BEAT_S, SILENCE_S
 from alcor.contracts.convergence import PortState
 from alcor.contracts.memory_store import MemoryStore
 from alcor.contracts.store import Query
 from alcor.control_plane.compiler.full import compile_full
 from alcor.control_plane.controller import Controller
-from alcor.control_plane.delivery.host_queue import SILENCE_S
+from alcor.control_plane.health.watch import QUEUE_BEAT_S
 from alcor.control_plane.region import Region
 from alcor.data_plane.pipeline.flow import Flow, FlowKey
 from alcor.data_plane.pipeline.program import FlowProgram
@@ -22,7 +22,7 @@ from alcor.simulation.wire import DELAY_MAX_S
 
 # A fact may reach the controller this late: what is said is under way, what falls silent is noticed by beats;
 # over the queue they are rarer.
-NOTICED_S = SILENCE_S + 2 * BEAT_S + 2 * DELAY_MAX_S
+NOTICED_S = QUEUE_BEAT_S * SILENCE_S + 2 * BEAT_S + 2 * DELAY_MAX_S
 
 
 def untruths(cloud: Cloud, ports: Sequence[Port]) -> Iterator[str]:

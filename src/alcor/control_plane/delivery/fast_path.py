@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from alcor.contracts.agent_channel import SILENCE_S, Channel, Held, Hello
+from alcor.contracts.agent_channel import Channel, Held, Hello
 from alcor.contracts.convergence import PathName
 from alcor.control_plane.compiler import interest as interests
 from alcor.control_plane.compiler.interest import Interest
@@ -29,6 +29,7 @@ WINDOW_MAX = 8  # updates under way; what comes meanwhile is merged, so a slow h
 CONGESTED_BYTES = 1024 * 1024  # bytes not yet taken by the network, from which on bulk looks for another way
 BACKLOG_MAX = 8 * 1024 * 1024  # bytes not yet taken by the network
 UPDATE_BYTES = 4 * 1024 * 1024  # an update is closed when it is larger; one section may exceed it
+BUSY_BYTES = 256 * 1024  # an update so large may keep an agent from speaking for a while
 DELTAS_MAX = 4096  # waiting for one host; beyond it sections are sent in full instead
 
 _encoder = msgspec.msgpack.Encoder()
@@ -56,7 +57,6 @@ class HostStream:
     """Owner of what waits for one agent, and of the numbers of its updates."""
 
     path: PathName = "fast"
-    silence_s = SILENCE_S
 
     def __init__(
         self,
@@ -85,6 +85,7 @@ class HostStream:
         self._ledger = ledger
         self._account = ledger.connected(hello.host, self.path)
         self._number = 0
+        self._large = 0  # number of the last large update
         self._frame_bytes = 0  # of the section made last
         self._held: dict[SectionKey, Held] = {held.key: held for held in hello.held}
         wanted = interest.wanted.get(hello.host, {})
@@ -105,6 +106,11 @@ class HostStream:
     def is_settled(self) -> bool:
         """Has everything sent until it was synchronised been answered?"""
         return self._is_complete and all(number > self._completion for number in self._account.outstanding)
+
+    @property
+    def is_busy(self) -> bool:
+        """Was it given much that it has not answered?"""
+        return not self.is_settled or self._large in self._account.outstanding
 
     @property
     def has_waiting(self) -> bool:
@@ -170,6 +176,8 @@ class HostStream:
         self._number += 1
         if complete:
             self._is_complete, self._completion = True, self._number
+        if size >= BUSY_BYTES:
+            self._large = self._number
         self._ledger.sent(self.host, self._number, sent)
         self.channel.send(_encoder.encode(_UpdateFrame(self._number, frames, complete)))
 

@@ -23,7 +23,6 @@ from alcor.model.version import Version
 
 WINDOW_MAX = 64  # sections under way
 RESEND_TURNS = 2  # beats without an answer until a section is sent again
-SILENCE_S = 10.0  # agents beat more slowly over the queue; three of their beats
 
 
 class Sections(Protocol):
@@ -38,7 +37,6 @@ class HostQueue:
     """Owner of what waits for one agent that is heard over the queue. Serves the controller like a stream."""
 
     path: PathName = "queue"
-    silence_s = SILENCE_S
 
     def __init__(
         self,
@@ -81,6 +79,11 @@ class HostQueue:
     def is_synchronised(self) -> bool:
         """Has everything been answered at least once since Hello?"""
         return self._completion != 0
+
+    @property
+    def is_busy(self) -> bool:
+        """Was it given much that it has not answered?"""
+        return not self.is_settled
 
     @property
     def has_waiting(self) -> bool:

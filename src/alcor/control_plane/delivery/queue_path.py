@@ -110,7 +110,7 @@ class QueuePath:
         await self._supervisor.close()
 
     def beat(self, frame: bytes) -> None:
-        """Let all agents hear that the controller is alive: one message."""
+        """Let all agents hear that the controller is alive, and how often to beat: one message."""
         self._queue.tell_all(frame)
 
     def left(self, away: AwayHost) -> None:

@@ -146,12 +146,14 @@ class Rescues:
                 self._log.info("agent_returned", host_id=hello.host)
         return self._next_token()
 
-    def left(self, host_id: HostId, reason: str, *, heard_at_s: float) -> None:
-        """Nobody speaks for a host any longer: neither its own agent nor a neighbour."""
+    def left(self, host_id: HostId, reason: str, *, heard_at_s: float, is_silent: bool) -> None:
+        """Nobody speaks for a host any longer: neither its own agent nor a neighbour.
+
+        `is_silent`: its stream is open, but it was judged dead. Else its stream ended, and may be back.
+        """
         now_s = self._clock.monotonic_s()
         present = self._present.pop(host_id)
         if not present.rescuer:
-            is_silent = now_s - heard_at_s > self._settings.silence_s
             grace_s = 0.0 if is_silent else self._settings.grace_s
             self._open(
                 host_id,
