@@ -29,6 +29,13 @@ class Connection:
     ) -> tuple[Any, float, int]:
         """Make a request; give the answer, the milliseconds until it had arrived whole, and its revision."""
         content = None if body is None else msgspec.json.encode(body)
+        raw, took_ms, revision = self.exchange(method, path, content, project=project)
+        return (msgspec.json.decode(raw) if raw else None), took_ms, revision
+
+    def exchange(
+        self, method: str, path: str, content: bytes | None, *, project: str | None = None
+    ) -> tuple[bytes, float, int]:
+        """Make a request of bytes, and give bytes: a client's own encoding and decoding is not measured."""
         started = time.perf_counter()
         headers = HEADERS if project is None else HEADERS | {"X-Project-Id": project}
         self._http.request(method, path, body=content, headers=headers)
@@ -38,7 +45,7 @@ class Connection:
         if response.status >= 400:
             raise errors.Broken(f"{method} {path}: {response.status} {raw[:300]!r}")
         revision = int(response.headers.get("X-Alcor-Revision") or 0)
-        return (msgspec.json.decode(raw) if raw else None), took_ms, revision
+        return raw, took_ms, revision
 
     def close(self) -> None:
         self._http.close()
