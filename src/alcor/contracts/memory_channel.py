@@ -1,9 +1,11 @@
 """Channels in memory, with the semantics of real ones: for tests, and for parts that share a process."""
 
 import asyncio
-from collections import deque
 
 from alcor.contracts.agent_channel import FRAME_MAX
+from alcor.contracts.frame_buffer import FrameBuffer
+
+UNREAD_MAX = 1 << 20  # frames: a double of a stream, whose reader is held back by other means
 
 
 class MemoryChannel:
@@ -12,20 +14,13 @@ class MemoryChannel:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._peer: MemoryChannel | None = None
-        self._frames: deque[bytes] = deque()
-        self._arrived = asyncio.Event()
-        self._close_reason: str | None = None
+        self._buffer = FrameBuffer(UNREAD_MAX)
 
     async def receive(self) -> bytes | None:
-        while not self._frames:
-            if self._close_reason is not None:
-                return None
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._frames.popleft()
+        return await self._buffer.get()
 
     def send(self, frame_body: bytes) -> None:
-        if self._close_reason is not None or self._peer is None:
+        if self.close_reason is not None or self._peer is None:
             return
         if len(frame_body) > FRAME_MAX or not frame_body:
             self.close(f"a frame of {len(frame_body)} bytes cannot be sent")
@@ -33,11 +28,10 @@ class MemoryChannel:
         self._loop.call_soon(self._peer._arrive, frame_body)
 
     def close(self, reason: str = "") -> None:
-        if self._close_reason is not None:
+        if not self._buffer.end(reason or "closed here"):
             return
-        self._end(reason or "closed here")
         if self._peer is not None:
-            self._loop.call_soon(self._peer._end, "closed by the peer")
+            self._loop.call_soon(self._peer._buffer.end, "closed by the peer")
 
     @property
     def beat_at_s(self) -> float:
@@ -49,17 +43,11 @@ class MemoryChannel:
 
     @property
     def close_reason(self) -> str | None:
-        return self._close_reason
+        return self._buffer.end_reason
 
     def _arrive(self, frame_body: bytes) -> None:
-        if self._close_reason is None:
-            self._frames.append(frame_body)
-            self._arrived.set()
-
-    def _end(self, reason: str) -> None:
-        if self._close_reason is None:
-            self._close_reason = reason
-        self._arrived.set()
+        if not self._buffer.put(frame_body) and self.close_reason is None:
+            self.close("more than is read")
 
 
 def pair() -> tuple[MemoryChannel, MemoryChannel]:

@@ -16,6 +16,7 @@ import msgspec
 
 from alcor.contracts import queue
 from alcor.contracts.agent_channel import Farewell, Update
+from alcor.contracts.frame_buffer import FrameBuffer
 from alcor.contracts.queue import AgentQueue
 from alcor.model import errors
 from alcor.model.ids import HostId
@@ -35,33 +36,24 @@ class QueueChannel:
 
     def __init__(self, link: "QueueLink") -> None:
         self._link = link
-        self._frames: deque[bytes] = deque()
-        self._arrived = asyncio.Event()
-        self._close_reason: str | None = None
+        self._buffer = FrameBuffer(UNREAD_MAX)
 
     async def receive(self) -> bytes | None:
-        while not self._frames:
-            if self._close_reason is not None:
-                return None
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._frames.popleft()
+        return await self._buffer.get()
 
     def send(self, frame_body: bytes) -> None:
-        if self._close_reason is None:
+        if self.close_reason is None:
             self._link.answer(frame_body)
 
     def close(self, reason: str = "") -> None:
-        if self._close_reason is None:
+        if self.close_reason is None:
             self._link.answer(_encoder.encode(Farewell(reason)))
         self.end(reason or "closed here")
 
     def end(self, reason: str) -> None:
         """End it without a word to the controller."""
-        if self._close_reason is None:
-            self._close_reason = reason
+        if self._buffer.end(reason):
             self._link.closed(self)
-        self._arrived.set()
 
     @property
     def beat_at_s(self) -> float:
@@ -73,13 +65,11 @@ class QueueChannel:
 
     @property
     def close_reason(self) -> str | None:
-        return self._close_reason
+        return self._buffer.end_reason
 
     def arrive(self, frame: bytes) -> None:
         """Take a frame of this session."""
-        if self._close_reason is None and len(self._frames) < UNREAD_MAX:
-            self._frames.append(frame)
-            self._arrived.set()
+        self._buffer.put(frame)
 
 
 class QueueLink:

@@ -4,13 +4,12 @@ answers --Hello--> QueueChannel --> the controller serves it as it serves a stre
         --others-> the channel of their session; of an unknown session: Farewell, so that the agent begins anew
 """
 
-import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 
 from alcor.contracts.agent_channel import Channel, Farewell
+from alcor.contracts.frame_buffer import FrameBuffer
 from alcor.contracts.queue import AWAY, GoalQueue, QueueState
 from alcor.control_plane.compiler.sections import HostSection
 from alcor.control_plane.delivery.host_queue import AwayHost
@@ -33,33 +32,24 @@ class QueueChannel:
         self.host = host
         self.session = session
         self._queue = queue
-        self._frames: deque[bytes] = deque()
-        self._arrived = asyncio.Event()
-        self._close_reason: str | None = None
+        self._buffer = FrameBuffer(UNREAD_MAX)
 
     async def receive(self) -> bytes | None:
-        while not self._frames:
-            if self._close_reason is not None:
-                return None
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._frames.popleft()
+        return await self._buffer.get()
 
     def send(self, frame_body: bytes) -> None:
-        if self._close_reason is None:
+        if self.close_reason is None:
             self._queue.tell(self.host, frame_body, session=self.session)
 
     def publish(self, key: SectionKey, frame: bytes) -> bool:
         if len(frame) > self._queue.frame_max:
             return False
-        if self._close_reason is None:
+        if self.close_reason is None:
             self._queue.publish(self.host, key, frame, session=self.session)
         return True
 
     def close(self, reason: str = "") -> None:
-        if self._close_reason is None:
-            self._close_reason = reason or "closed here"
-        self._arrived.set()
+        self._buffer.end(reason or "closed here")
 
     @property
     def beat_at_s(self) -> float:
@@ -71,17 +61,14 @@ class QueueChannel:
 
     @property
     def close_reason(self) -> str | None:
-        return self._close_reason
+        return self._buffer.end_reason
 
     def arrive(self, frame: bytes) -> None:
         """Take what the agent says."""
-        if self._close_reason is not None:
-            return
-        if _is(frame, _FAREWELL) or len(self._frames) >= UNREAD_MAX:
-            self.close("the agent ends it" if _is(frame, _FAREWELL) else "the agent says more than is read")
-            return
-        self._frames.append(frame)
-        self._arrived.set()
+        if _is(frame, _FAREWELL):
+            self.close("the agent ends it")
+        elif not self._buffer.put(frame):
+            self.close("the agent says more than is read")
 
 
 class QueuePath:
