@@ -196,3 +196,27 @@ async def test_after_a_taken_address_the_next_lowest_is_given() -> None:
     assert await allocator.take(region.subnet, 1) == [b"\x0a\0\0\x03"]
     allocator.discard(region.subnet.id, b"\x0a\0\0\x03")
     assert await allocator.take(region.subnet, 1) == [b"\x0a\0\0\x04"]
+
+
+class CountingLeases(MemoryBlockLeases):
+    """Counts how often the store is asked to lease blocks."""
+
+    leased = 0
+
+    async def lease_known(self, *arguments: object, **more: object) -> list[bytes]:
+        self.leased += 1
+        return await super().lease_known(*arguments, **more)  # type: ignore[arg-type]
+
+
+async def test_the_first_ports_of_a_new_subnet_do_not_wait_for_a_lease() -> None:
+    region = Region(200, processes=0)
+    leases = CountingLeases(region.store)
+    allocator = LeasedAllocator(leases, region.clock)
+    region.store.listen(allocator.on_commit)
+    await region.store.commit(region._write(inserts=RecordSet(subnets=(region.subnet,))))
+    await asyncio.sleep(0.01)
+    assert leases.leased == 1
+    assert await allocator.take(region.subnet, 3) == [b"\x0a\0\0\2", b"\x0a\0\0\3", b"\x0a\0\0\4"]
+    assert leases.leased == 1
+    await allocator.close()
+    assert all(block.until <= region.clock.now_us() for block in await leases.blocks(region.subnet.id))

@@ -80,11 +80,17 @@ class LeasedAllocator:
             state.discard(ip)
 
     def on_commit(self, change: Change) -> None:
-        """Learn that addresses given are claimed now, not under way: a listener of the store. O(its ports)."""
+        """Learn that addresses given are claimed now, not under way: a listener of the store. O(its ports).
+
+        Of a new subnet the first block is leased at once: its ports come soon, and need not wait for the store.
+        """
         for port in change.puts.ports:
             for fixed in port.fixed_ips:
                 if (state := self._subnets.get(fixed.subnet_id)) is not None:
                     state.given.pop(fixed.ip, None)
+        for subnet in change.puts.subnets:
+            if subnet.id not in self._subnets:
+                self._state_of(subnet).foresee()
 
     async def close(self) -> None:
         """Return all leases."""
@@ -201,6 +207,10 @@ class _Subnet:
         elif sum(not block.free for block in self._blocks.values()) > self._spent_max:
             self._start(self._settle())
 
+    def foresee(self) -> None:
+        """In the background: lease what the first ports will need."""
+        self._start(self._refill_for(1))
+
     async def refilled(self) -> bool:
         """Look for more addresses, together with all others that wait. False: there are none."""
         task = self._refill_task
@@ -239,6 +249,13 @@ class _Subnet:
             else:
                 del self._blocks[first_ip]  # somebody else has it by now
         return True
+
+    async def _refill_for(self, count: int) -> bool:
+        self.wanted += count
+        try:
+            return await self._refill()
+        finally:
+            self.wanted -= count
 
     async def _refill(self) -> bool:
         found = await self._look_for_more()
