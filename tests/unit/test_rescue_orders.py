@@ -8,7 +8,8 @@ import pytest
 from alcor.contracts.agent_channel import Hello, Rescue, RescueEnd, RescueOutcome, RescueReport
 from alcor.contracts.convergence import HostStatus
 from alcor.control_plane.health.rescue import Rescues
-from alcor.control_plane.region import HostNode, OnDemandBounds, Region
+from alcor.control_plane.nodes import HostNode
+from alcor.control_plane.region import OnDemandBounds, Region
 from alcor.model import errors
 from alcor.model.ids import HostId, ProjectId
 from alcor.model.records import Host

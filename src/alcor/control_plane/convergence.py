@@ -9,7 +9,8 @@ from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.delivery.full_sections import FullSections
 from alcor.control_plane.delivery.ledger import HostLedger, Ledger
 from alcor.control_plane.delivery.paths import HostSession, Paths
-from alcor.control_plane.region import NO_ROUTER, HostNode, PortRow, Region
+from alcor.control_plane.nodes import NO_ROUTER, HostNode, PortRow
+from alcor.control_plane.region import Region
 from alcor.model import errors, goal_state
 from alcor.model.ids import HostId, PortId
 from alcor.model.records import Host, Port

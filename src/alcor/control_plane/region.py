@@ -1,8 +1,4 @@
-"""The region in memory: lean rows by id, and the indexes that compilation needs.
-
-Rows hold only what hosts must know, and share their ids with the index nodes, so that a million ports fit in
-about a gigabyte. A row is immutable: whoever keeps one while a change is folded has the state before it.
-"""
+"""The region in memory: rows and nodes by id, and the indexes that compilation needs."""
 
 import sys
 from collections.abc import Iterable
@@ -11,8 +7,19 @@ from typing import TypeVar
 import msgspec
 
 from alcor.contracts.store import Change, Snapshot
-from alcor.model import addressing, goal_state
-from alcor.model.goal_state import NetworkEntry, RouterInterface, Rule, SectionKey, SubnetEntry
+from alcor.control_plane.nodes import (
+    NO_HOST,
+    NO_ROUTER,
+    GroupNode,
+    HostNode,
+    NetworkNode,
+    PortRow,
+    RouterNode,
+    interfaces_of,
+    rule_entry,
+    subnet_entry,
+)
+from alcor.model.goal_state import NetworkEntry
 from alcor.model.ids import (
     GroupId,
     HostId,
@@ -40,9 +47,6 @@ from alcor.model.records import (
 
 _K = TypeVar("_K", bound=str)
 
-NO_ROUTER = RouterId("")
-NO_HOST = HostId("")
-
 
 class OnDemandBounds(msgspec.Struct, frozen=True, kw_only=True):
     """Ports with hosts above which a network's neighbourhood is asked for, and below which it is told again.
@@ -52,121 +56,6 @@ class OnDemandBounds(msgspec.Struct, frozen=True, kw_only=True):
 
     above: int = 2_000
     below: int = 1_500
-
-
-class PortRow(msgspec.Struct, frozen=True, gc=False):
-    """What hosts must know of a port. `router` is set when it is a router's interface, which has no host.
-
-    `goal`: the revision that last changed what its own host must hold for it.
-    """
-
-    id: PortId
-    network_id: NetworkId
-    mac: int
-    fixed_ips: tuple[FixedIp, ...]
-    groups: tuple[GroupId, ...]
-    host: HostId
-    router: RouterId
-    admin_state_up: bool
-    port_security: bool
-    goal: int
-
-    @property
-    def is_local(self) -> bool:
-        """Does a host hold it as its own?"""
-        return self.host != NO_HOST
-
-    @property
-    def ips(self) -> tuple[bytes, ...]:
-        return tuple(fixed.ip for fixed in self.fixed_ips)
-
-    def describes(self, port: Port) -> bool:
-        """Does the row say of the port what its record says?"""
-        is_interface = port.device_owner == ROUTER_INTERFACE
-        return (
-            self.mac == port.mac
-            and self.host == (NO_HOST if is_interface else port.host)
-            and self.router == (port.device_id if is_interface else NO_ROUTER)
-            and self.fixed_ips == port.fixed_ips
-            and self.groups == port.security_groups
-            and self.admin_state_up is port.admin_state_up
-            and self.port_security is port.port_security_enabled
-        )
-
-
-class HostNode:
-    """A host that has ports or a record."""
-
-    __slots__ = ("groups", "id", "networks", "record")
-
-    def __init__(self, id: HostId) -> None:
-        self.id = id
-        self.record: Host | None = None
-        self.networks: dict[NetworkId, dict[PortId, PortRow]] = {}  # its own ports
-        self.groups: dict[GroupId, int] = {}  # how many of its secured ports are in the group
-
-    @property
-    def vtep(self) -> bytes:
-        return self.record.vtep if self.record is not None else b""
-
-
-class NetworkNode:
-    """A network with its ports and the routers and hosts it touches."""
-
-    __slots__ = (
-        "addresses",
-        "bound",
-        "entry",
-        "hosts",
-        "id",
-        "key",
-        "on_demand",
-        "project",
-        "routers",
-        "subnets",
-    )
-
-    def __init__(self, id: NetworkId) -> None:
-        self.id = id
-        self.key: SectionKey = goal_state.network_key(id)
-        self.entry: NetworkEntry | None = None
-        self.project = ProjectId("")
-        self.subnets: dict[SubnetId, SubnetEntry] = {}
-        self.bound: dict[PortId, PortRow] = {}  # ports of workloads that have a host
-        self.addresses: dict[bytes, PortRow] = {}  # the same ports by address
-        self.on_demand = False  # hosts are told only the placements that they ask for
-        self.hosts: dict[HostId, HostNode] = {}  # hosts that have a port in it
-        self.routers: dict[RouterId, int] = {}  # how many interface ports of the router are in it
-
-    @property
-    def vni(self) -> Vni:
-        return self.entry.vni if self.entry is not None else Vni(0)
-
-
-class RouterNode:
-    """A router with its legs."""
-
-    __slots__ = ("admin_state_up", "id", "interfaces", "key", "networks")
-
-    def __init__(self, id: RouterId) -> None:
-        self.id = id
-        self.key: SectionKey = goal_state.router_key(id)
-        self.admin_state_up = False  # until its record is known
-        self.interfaces: dict[PortId, tuple[RouterInterface, ...]] = {}
-        self.networks: dict[NetworkId, int] = {}
-
-
-class GroupNode:
-    """A security group: its rules and whom it filters. Its members are told with their placements."""
-
-    __slots__ = ("hosts", "id", "key", "rules", "stateful")
-
-    def __init__(self, id: GroupId) -> None:
-        self.id = id
-        self.key: SectionKey = goal_state.group_key(id)
-        self.stateful = True
-        self.rules: dict[RuleId, Rule] = {}
-        self.hosts: dict[HostId, int] = {}  # how many secured ports of the host are in it
 
 
 class Region:
@@ -468,51 +357,6 @@ class Region:
         if node is None:
             node = self.hosts[host_id] = HostNode(host_id)
         return node
-
-
-def subnet_entry(subnet: Subnet) -> SubnetEntry:
-    """Give what hosts must know of a subnet."""
-    return SubnetEntry(
-        subnet.id,
-        subnet.cidr,
-        subnet.gateway_ip,
-        subnet.enable_dhcp,
-        tuple(addressing.ip_from_text(text) for text in subnet.dns_nameservers),
-        tuple(_route(destination, next_hop) for destination, next_hop in subnet.host_routes),
-    )
-
-
-def rule_entry(rule: SecurityGroupRule) -> Rule:
-    """Give what hosts must know of a rule."""
-    return Rule(
-        rule.id,
-        rule.direction == "ingress",
-        6 if rule.ethertype == "IPv6" else 4,
-        rule.protocol,
-        rule.port_min,
-        rule.port_max,
-        rule.remote_group_id,
-        rule.remote_prefix,
-    )
-
-
-def interfaces_of(row: PortRow, network: NetworkNode) -> tuple[RouterInterface, ...]:
-    """Give the legs that an interface port makes: one for each of its addresses, none while it is down.
-
-    A subnet's CIDR and a network's VNI never change, so that legs need not follow them.
-    """
-    return tuple(
-        RouterInterface(
-            row.id, row.network_id, network.vni, network.subnets[fixed.subnet_id].cidr, fixed.ip, row.mac
-        )
-        for fixed in row.fixed_ips
-        if row.admin_state_up and fixed.subnet_id in network.subnets
-    )
-
-
-def _route(destination: str, next_hop: str) -> tuple[bytes, int, bytes]:
-    cidr = addressing.Cidr.from_text(destination)
-    return cidr.network, cidr.prefix_len, addressing.ip_from_text(next_hop)
 
 
 def _count(counts: dict[_K, int], key: _K) -> None:

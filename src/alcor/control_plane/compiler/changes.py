@@ -7,7 +7,8 @@ from functools import cached_property
 
 from alcor.control_plane.compiler import entries
 from alcor.control_plane.compiler.touched import Touched
-from alcor.control_plane.region import PortRow, Region
+from alcor.control_plane.nodes import PortRow
+from alcor.control_plane.region import Region
 from alcor.model.goal_state import (
     GroupChange,
     LocalPort,

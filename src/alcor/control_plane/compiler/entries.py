@@ -1,6 +1,6 @@
 """The entries that hosts hold for one row: shared by the full and the incremental compiler. Pure."""
 
-from alcor.control_plane.region import PortRow
+from alcor.control_plane.nodes import PortRow
 from alcor.model.goal_state import LocalPort, Placement
 
 

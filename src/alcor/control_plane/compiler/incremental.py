@@ -17,7 +17,8 @@ from alcor.control_plane.compiler.interest import Interest, Suspects
 from alcor.control_plane.compiler.on_demand import HostPlacements
 from alcor.control_plane.compiler.sections import HostSection, SharedPart
 from alcor.control_plane.compiler.touched import Touched
-from alcor.control_plane.region import NetworkNode, Region
+from alcor.control_plane.nodes import NetworkNode
+from alcor.control_plane.region import Region
 from alcor.model.goal_state import LocalPort, NetworkChange, Placement, SectionKey
 from alcor.model.ids import GroupId, HostId, NetworkId, PortId, RouterId
 

@@ -11,7 +11,8 @@ from alcor.control_plane.compiler import entries
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.compiler.sections import NOTHING_OF_NETWORK, HostSection
 from alcor.control_plane.compiler.touched import Touched
-from alcor.control_plane.region import NO_HOST, NetworkNode, PortRow, Region
+from alcor.control_plane.nodes import NO_HOST, NetworkNode, PortRow
+from alcor.control_plane.region import Region
 from alcor.model.goal_state import NetworkChange, Placement
 from alcor.model.ids import HostId, NetworkId, PortId
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 import msgspec
 
 from alcor.control_plane.compiler import entries
-from alcor.control_plane.region import GroupNode, NetworkNode, Region, RouterNode
+from alcor.control_plane.nodes import GroupNode, NetworkNode, RouterNode
+from alcor.control_plane.region import Region
 from alcor.model.goal_state import (
     GroupChange,
     LocalPort,

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from alcor.contracts.store import Change
-from alcor.control_plane.region import NO_HOST, NO_ROUTER, PortRow, Region
+from alcor.control_plane.nodes import NO_HOST, NO_ROUTER, PortRow
+from alcor.control_plane.region import Region
 from alcor.model.goal_state import NetworkEntry, RouterInterface, Rule, SubnetEntry
 from alcor.model.ids import GroupId, HostId, NetworkId, PortId, RouterId, RuleId, SubnetId
 from alcor.model.records import ROUTER_INTERFACE, Host, Port, SecurityGroupRule

@@ -13,7 +13,8 @@ from alcor.contracts.agent_channel import Ask, Hello, Release, Unknown, Want
 from alcor.control_plane.compiler import entries, on_demand
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.compiler.sections import HostSection
-from alcor.control_plane.region import NetworkNode, PortRow, Region
+from alcor.control_plane.nodes import NetworkNode, PortRow
+from alcor.control_plane.region import Region
 from alcor.model.ids import HostId, NetworkId, Vni
 from alcor.model.records import Port
 from alcor.runtime.clock import Clock

@@ -6,7 +6,8 @@ from alcor.contracts.convergence import NetworkProgress, ResyncProgress
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.delivery.admission import Admission
 from alcor.control_plane.delivery.paths import HostSession
-from alcor.control_plane.region import NetworkNode, Region
+from alcor.control_plane.nodes import NetworkNode
+from alcor.control_plane.region import Region
 from alcor.model.ids import HostId, NetworkId
 
 _NETWORK = "network:"

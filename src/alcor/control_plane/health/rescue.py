@@ -22,7 +22,8 @@ from alcor.contracts.convergence import HostStatus, RescueStatus
 from alcor.control_plane.health import detector, rescue_choice
 from alcor.control_plane.health.detector import DetectorSettings, Evidence, Judgement, Surroundings, Verdict
 from alcor.control_plane.health.rescue_choice import Candidate
-from alcor.control_plane.region import HostNode, Region
+from alcor.control_plane.nodes import HostNode
+from alcor.control_plane.region import Region
 from alcor.model import errors
 from alcor.model.ids import HostId
 from alcor.runtime.clock import Clock
