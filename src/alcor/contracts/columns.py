@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from alcor.contracts.store import Query, Value
+from alcor.contracts.store import Query, R, Value
 from alcor.model import errors
 from alcor.model.records import (
+    KINDS,
     AnyRecord,
     Host,
     Network,
@@ -94,6 +95,12 @@ def groups(records: RecordSet) -> Sequence[tuple[AnyRecord, ...]]:
         records.hosts,
         records.projects,
     )
+
+
+def of_kind(records: RecordSet, kind: type[R]) -> tuple[R, ...]:
+    """Give the records of one kind."""
+    found: tuple[R, ...] = groups(records)[tuple(KINDS.values()).index(kind)]  # type: ignore[assignment]  # in their order
+    return found
 
 
 def merged(inserts: RecordSet, updates: RecordSet) -> RecordSet:

@@ -8,9 +8,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 
 from alcor.contracts import columns, quota_use
 from alcor.contracts.store import (
+    ONCE_KEPT_US,
     Change,
+    Done,
     Exists,
     Guard,
+    KeyTaken,
     NoneWhere,
     OverQuota,
     Query,
@@ -39,6 +42,7 @@ class MemoryStore:
         self._clock = clock or SystemClock()
         self._records: dict[type[Record], dict[str, AnyRecord]] = {kind: {} for kind in KIND_OF}
         self._index: dict[tuple[type[Record], str, Value], set[str]] = defaultdict(set)
+        self._done: dict[tuple[str, str], tuple[Done, int]] = {}  # by project and key; until when
         self._claims: dict[Claim, str] = {}
         self._log: list[Change] = []
         self._first_kept = 1
@@ -63,6 +67,9 @@ class MemoryStore:
         return found if query.limit is None else found[: query.limit]
 
     async def commit(self, write: Write) -> int:
+        once, now_us = write.once, self._clock.now_us()
+        if once is not None and await self.done(once.project_id, once.key) is not None:
+            raise KeyTaken
         self._check(write)
         uses = quota_use.of_write(write, self.limits)
         self._check_quotas(uses)
@@ -76,19 +83,33 @@ class MemoryStore:
             self._add(record)
         change = Change(
             await self.revision() + 1,
-            self._clock.now_us(),
+            now_us,
             write.request_id,
             write.project_id,
             columns.merged(write.inserts, write.updates),
             write.deletes,
         )
         self._log.append(change)
+        if once is not None:
+            done = Done(once.fingerprint, change.revision)
+            self._done[once.project_id, once.key] = (done, now_us + ONCE_KEPT_US)
         for on_commit in self._listeners:
             on_commit(change)
         return change.revision
 
     async def usage(self, project_id: str) -> dict[str, int]:
         return {kind: self._used[project_id, kind] for kind in self.limits}
+
+    async def done(self, project_id: str, key: str) -> Done | None:
+        done, until = self._done.get((project_id, key), (None, 0))
+        return done if until > self._clock.now_us() else None
+
+    async def forget_done(self, *, limit: int) -> int:
+        now_us = self._clock.now_us()
+        over = [named for named, (_, until) in self._done.items() if until <= now_us][:limit]
+        for named in over:
+            del self._done[named]
+        return len(over)
 
     async def revision(self) -> int:
         return self._first_kept - 1 + len(self._log)

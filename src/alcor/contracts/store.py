@@ -18,6 +18,7 @@ from alcor.model.records import AnyRecord, RecordSet, Subnet
 
 R = TypeVar("R", bound=AnyRecord)
 Value: TypeAlias = str | int | bool | bytes | None
+ONCE_KEPT_US = 24 * 3600 * 1_000_000  # how long a request that is sent again finds what it has made
 
 
 class Exists(msgspec.Struct, frozen=True):
@@ -46,6 +47,21 @@ class NoneWhere(msgspec.Struct, frozen=True):
 Guard: TypeAlias = Exists | Unchanged | NoneWhere
 
 
+class Once(msgspec.Struct, frozen=True):
+    """The key that a project gave a request, so that it is carried out once however often it is sent."""
+
+    project_id: str
+    key: str
+    fingerprint: bytes  # of what is asked for
+
+
+class Done(msgspec.Struct, frozen=True):
+    """A request with a key that was carried out: what it asked for, and the change that holds what it made."""
+
+    fingerprint: bytes
+    revision: int
+
+
 class Write(msgspec.Struct, frozen=True, kw_only=True):
     """One request's worth of change: all of it is committed, or none.
 
@@ -64,6 +80,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     deletes: RecordSet = RecordSet()
     guards: tuple[Guard, ...] = ()
     within: tuple[str, ...] = ()
+    once: Once | None = None  # KeyTaken if a write of this key was committed in the last ONCE_KEPT_US
 
 
 class Change(msgspec.Struct, frozen=True, array_like=True):
@@ -112,6 +129,15 @@ class OverQuota(errors.Conflict):
         self.kinds = kinds
 
 
+class KeyTaken(errors.Conflict):
+    """The request with this key was carried out already: `Store.done` tells what it made."""
+
+    default_reason = "KeyTaken"
+
+    def __init__(self) -> None:
+        super().__init__("a request with this key was carried out")
+
+
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """Which records of a kind, in what order.
 
@@ -144,7 +170,7 @@ class Snapshot(Protocol):
 
 
 class Store(Protocol):
-    """The contract of every store. Errors: Stale, Taken, OverQuota from `commit`; Unavailable from all."""
+    """The contract of every store. Errors: those above from `commit`; Unavailable from all."""
 
     @property
     def limits(self) -> Mapping[str, int]:
@@ -165,6 +191,14 @@ class Store(Protocol):
 
     async def usage(self, project_id: str) -> dict[str, int]:
         """Give how many records of each counted kind a project has. O(kinds)."""
+        ...
+
+    async def done(self, project_id: str, key: str) -> Done | None:
+        """Give what became of a project's request with a key; None: nothing, as far as is known."""
+        ...
+
+    async def forget_done(self, *, limit: int) -> int:
+        """Forget up to `limit` keys whose time is over, and give how many. O(limit)."""
         ...
 
     async def revision(self) -> int:

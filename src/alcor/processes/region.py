@@ -21,6 +21,7 @@ from alcor.adapters.postgres.store import PostgresStore
 from alcor.contracts.agent_channel import Channel
 from alcor.control_plane.controller import Controller
 from alcor.control_plane.region import OnDemandBounds
+from alcor.management_plane import key_sweeper
 from alcor.management_plane.addressing.allocator import LeasedAllocator
 from alcor.management_plane.api.application import create_application
 from alcor.management_plane.api.limits import Limits
@@ -100,6 +101,9 @@ class Region:
         dsn = settings.database or await self._start_database()
         store = await PostgresStore.open(dsn, self._clock, self._log, limits=settings.quotas)
         self._stack.push_async_callback(store.close)
+        sweeper = Supervisor(self._log)
+        sweeper.start("request_keys", key_sweeper.sweep_for_ever(store, self._log))
+        self._stack.push_async_callback(sweeper.close)
         allocator = LeasedAllocator(store.leases(), self._clock)
         store.listen(allocator.on_commit)
         self._stack.push_async_callback(allocator.close)

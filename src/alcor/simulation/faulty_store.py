@@ -5,7 +5,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from alcor.contracts.store import Change, Query, R, Snapshot, Store, Write
+from alcor.contracts.store import Change, Done, Query, R, Snapshot, Store, Write
 from alcor.model import errors
 
 T = TypeVar("T")
@@ -48,6 +48,12 @@ class StoreSession:
 
     async def usage(self, project_id: str) -> dict[str, int]:
         return await self._answer(self._store.usage(project_id))
+
+    async def done(self, project_id: str, key: str) -> Done | None:
+        return await self._answer(self._store.done(project_id, key))
+
+    async def forget_done(self, *, limit: int) -> int:
+        return await self._answer(self._store.forget_done(limit=limit))
 
     async def revision(self) -> int:
         return await self._answer(self._store.revision())

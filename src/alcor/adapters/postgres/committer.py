@@ -18,7 +18,7 @@ import asyncpg
 from alcor.adapters.postgres import one_statement, rows, sessions, transaction
 from alcor.adapters.postgres.rows import Encoded
 from alcor.adapters.postgres.sessions import Session
-from alcor.contracts.store import Change, OverQuota, Stale, Write
+from alcor.contracts.store import Change, KeyTaken, OverQuota, Stale, Write
 from alcor.model import errors
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
@@ -63,7 +63,7 @@ class Committer:
         self._listeners.append(on_commit)
 
     async def commit(self, write: Write) -> Change:
-        """Commit one write. Raises Stale, Taken, OverQuota, Invalid, Unavailable."""
+        """Commit one write. Raises Stale, Taken, OverQuota, KeyTaken, Invalid, Unavailable."""
         encoded = rows.encode(write, self._limits)
         lane = self._lanes["bulk" if encoded.size >= BULK_FROM else "small"]
         return await lane.submit(encoded)
@@ -193,7 +193,7 @@ class Lane:
             return found
         try:
             return await transaction.run(session, encoded, now_us=self._clock.now_us(), is_repeat=is_repeat)
-        except (Stale, OverQuota, transaction.Repeated, asyncpg.UniqueViolationError) as error:
+        except (Stale, OverQuota, KeyTaken, transaction.Repeated, asyncpg.UniqueViolationError) as error:
             # What stands in the way of a repeated attempt may be the first one.
             if is_repeat and (found := await self._found(session, encoded)) is not None:
                 return found

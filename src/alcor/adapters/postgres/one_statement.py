@@ -3,6 +3,7 @@
     moved      UPDATE partition SET revision + n, if it is still the snapshot's, guards and quotas hold
     part_n     INSERT INTO ports, addresses, ... for each row of moved: all, or nothing
     counted    the projects' quotas
+    kept       the keys of requests
     logged     INSERT INTO changes
 
 Why the guards are exact although the lock is taken after the snapshot: whoever commits moves the revision while
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from alcor.adapters.postgres import quotas, transaction
+from alcor.adapters.postgres import quotas, request_keys, transaction
 from alcor.adapters.postgres.queries import Statement
 from alcor.adapters.postgres.rows import TABLES, Encoded, Row
 from alcor.contracts import quota_use
@@ -72,7 +73,7 @@ async def run(session: asyncpg.Connection, batch: Sequence[Encoded], *, now_us: 
 
 
 def build(batch: Sequence[Encoded], now_us: int) -> Statement:
-    """Build the statement that answers the new revision, or no row. Its text depends on the kinds only."""
+    """Build the statement that answers the new revision, or no row. Its text depends on kinds and keys only."""
     arguments: list[object] = [
         len(batch),
         now_us,
@@ -84,6 +85,8 @@ def build(batch: Sequence[Encoded], now_us: int) -> Statement:
     first = len(arguments) + 1
     arguments += quotas.arrays(quota_use.together(use for one in batch for use in one.uses))
     conditions += f" AND NOT EXISTS (SELECT 1 {quotas.over(first)})"
+    key_condition, kept = request_keys.in_statement(batch, arguments)
+    conditions += key_condition
     parts = [
         f"part_{number} AS ({insert})" for number, insert in enumerate(_inserts(batch, arguments), start=1)
     ]
@@ -93,7 +96,7 @@ def build(batch: Sequence[Encoded], now_us: int) -> Statement:
         f" {', '.join(parts)}, counted AS ("
         "INSERT INTO quotas AS q (project_id, kind, used) SELECT it.project_id, it.kind, it.count"
         f" FROM moved CROSS JOIN unnest(${first}::text[], ${first + 1}::text[], ${first + 2}::int8[])"
-        f" AS it(project_id, kind, count) {quotas.ADD}),"
+        f" AS it(project_id, kind, count) {quotas.ADD}),{kept}"
         " logged AS ("
         "INSERT INTO changes (revision, committed_at, request_id, project_id, payload)"
         " SELECT moved.revision - $1::int8 + it.n, $2::int8, it.request_id, it.project_id, it.payload"

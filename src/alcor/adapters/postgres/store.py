@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import asyncpg
 
-from alcor.adapters.postgres import migrate, queries, rows, sessions
+from alcor.adapters.postgres import migrate, queries, request_keys, rows, sessions
 from alcor.adapters.postgres.committer import Committer
 from alcor.adapters.postgres.leases import PostgresBlockLeases
 from alcor.adapters.postgres.rows import TABLES
 from alcor.contracts import columns
-from alcor.contracts.store import Change, Query, R, Snapshot, Write
+from alcor.contracts.store import Change, Done, Query, R, Snapshot, Write
 from alcor.model import errors, quota
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
@@ -81,6 +81,13 @@ class PostgresStore:
         found = await self._fetch("SELECT kind, used FROM quotas WHERE project_id = $1", project_id)
         used: dict[str, int] = dict(map(tuple, found))  # rows of two columns
         return {kind: used.get(kind, 0) for kind in self.limits}
+
+    async def done(self, project_id: str, key: str) -> Done | None:
+        found = await self._fetch(request_keys.FIND, project_id, key, self._clock.now_us())
+        return request_keys.read(found[0]) if found else None
+
+    async def forget_done(self, *, limit: int) -> int:
+        return len(await self._fetch(request_keys.FORGET, self._clock.now_us(), limit))
 
     async def revision(self) -> int:
         ((revision,),) = await self._fetch("SELECT revision FROM partition WHERE id = 1")

@@ -1,6 +1,7 @@
 """One transaction of the write path: rows, claims, log and revision, guards, commit.
 
     BEGIN
+    keys of requests            whoever repeats a request under way waits for it here
     deletes, updates, inserts   row locks and unique claims; in this order, so that freed claims can be taken
     revision + n, n log rows    one statement; from here on this partition's writers wait for us
     quotas                      counters of records by project and kind
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Sequence
 import asyncpg
 import msgspec
 
-from alcor.adapters.postgres import queries, quotas, rows
+from alcor.adapters.postgres import queries, quotas, request_keys, rows
 from alcor.adapters.postgres.rows import TABLES, Encoded, Table
 from alcor.contracts import columns
 from alcor.contracts.store import Change, Exists, Guard, NoneWhere, Stale, Taken, Unchanged
@@ -58,7 +59,9 @@ class Repeated(Exception):
 async def run(
     session: asyncpg.Connection, batch: Sequence[Encoded], *, now_us: int, is_repeat: bool
 ) -> list[Change]:
-    """Commit writes together, in order. Raises Stale, OverQuota, NotTogether, library errors: nothing is done.
+    """Commit writes together, in order. On an error nothing is done.
+
+    Raises Stale, OverQuota, KeyTaken, NotTogether or library errors.
 
     `is_repeat`: an earlier attempt's outcome is unknown and it may still be under way; raises Repeated when
     it turns out to be committed.
@@ -128,6 +131,7 @@ def taken(error: asyncpg.UniqueViolationError) -> Taken:
 
 async def _write(session: asyncpg.Connection, batch: Sequence[Encoded], now_us: int) -> int:
     freed: list[tuple[str, bytes]] = []
+    await request_keys.claim(session, batch, now_us)
     if sum(one.size for one in batch) >= COPY_FROM:
         await quotas.refuse_early(session, batch)
     for kind in TABLES:
@@ -148,13 +152,15 @@ async def _write(session: asyncpg.Connection, batch: Sequence[Encoded], now_us: 
         [one.write.project_id for one in batch],
         [one.payload for one in batch],
     )
+    revision = max(int(row[0]) for row in revisions)
+    await request_keys.record(session, batch, revision)
     await _check_guards(session, batch)
     await quotas.follow_projects(session, batch)
     await quotas.count(session, batch)
     if freed:
         await session.execute(_REOPEN, [subnet for subnet, _ in freed], [ip for _, ip in freed])
     await _follow_subnets(session, batch)
-    return max(int(row[0]) for row in revisions)
+    return revision
 
 
 async def _follow_subnets(session: asyncpg.Connection, batch: Sequence[Encoded]) -> None:
@@ -385,7 +391,7 @@ def _count(status: str) -> int:
 
 
 class Touched(msgspec.Struct, frozen=True):
-    """What decides whether a write may share a transaction with others."""
+    """What decides whether a write may share a transaction with others: those of the same ids may not."""
 
     ids: frozenset[str]
     shape: str  # delete | update | insert: run together in this order | alone
@@ -396,8 +402,10 @@ def touched(one: Encoded) -> Touched:
 
     Mixed writes and those with NoneWhere run alone: together, a write could see what a later one has done.
     """
-    ids = {record.id for records, _ in one.updates.values() for record in records}
+    ids: set[str] = {record.id for records, _ in one.updates.values() for record in records}
     ids.update(record.id for records in one.deletes.values() for record in records)
+    if (once := one.write.once) is not None:
+        ids.add(f"{once.project_id} {once.key}")  # of two with the same key one must find the other done
     shapes = [
         name
         for name, part in (("delete", one.deletes), ("update", one.updates), ("insert", one.inserts))

@@ -21,6 +21,7 @@ class Call(msgspec.Struct, frozen=True):
     parameters: Sequence[tuple[str, str]]  # of the query, in order
     if_match: str | None
     body: bytes
+    idempotency_key: str | None = None  # as the client wrote it
 
     @property
     def expected_revision(self) -> int | None:
@@ -43,6 +44,7 @@ def from_request(request: Request, body: bytes, caller: Caller) -> Call:
         parameters=request.query_params.multi_items(),
         if_match=request.headers.get("if-match"),
         body=body,
+        idempotency_key=request.headers.get("idempotency-key"),
     )
 
 

@@ -6,13 +6,15 @@ from typing import Any, Generic, Protocol
 import msgspec
 from starlette.responses import Response
 
-from alcor.contracts.store import Store
+from alcor.contracts import columns
+from alcor.contracts.store import Change, Store
 from alcor.management_plane import access
-from alcor.management_plane.api import form, gate, listing, policy
+from alcor.management_plane.api import form, gate, idempotency, listing, policy
 from alcor.management_plane.api.attribute import F, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.caller import Caller
 from alcor.model import errors
+from alcor.model.records import RecordSet
 
 JSON = "application/json"
 
@@ -27,6 +29,7 @@ class Changes(Protocol):
 
 
 Answers = Callable[[Call, Sequence[Any]], Awaitable[Sequence[msgspec.Struct]]]
+MadeAnswers = Callable[[Call, RecordSet], Sequence[msgspec.Struct]]
 Create = Callable[[Caller, Sequence[Any]], Awaitable[tuple[int, list[Any]]]]
 Before = Callable[[Call], Awaitable[None]]
 
@@ -42,14 +45,17 @@ class Collection(Generic[F]):
         answers: Answers,
         *,
         create: Create | None = None,
+        as_made: MadeAnswers | None = None,
         before_list: Before | None = None,
         has_update: bool = True,
     ) -> None:
+        """`as_made`: the answers to a POST from all that it made; None: they show nothing but the records."""
         self.resource = resource
         self._store = store
         self._changes = changes
         self._answers = answers
         self._create = create
+        self._as_made = as_made
         self._before_list = before_list
         self._has_update = has_update
 
@@ -86,9 +92,17 @@ class Collection(Generic[F]):
     async def create(self, call: Call, path: Mapping[str, str]) -> Response:
         """POST one object, or many: all are made, or none."""
         asks, is_bulk = form.created(self.resource, call.body, call.caller)
-        assert self._create is not None, "a collection that makes nothing by itself overrides this"
-        revision, records = await self._create(call.caller, asks)
-        return await self.created(call, records, revision, is_bulk=is_bulk)
+
+        async def make(caller: Caller) -> _Made:
+            assert self._create is not None, "a collection that makes nothing by itself overrides this"
+            return _Made(*await self._create(caller, asks))
+
+        made = await idempotency.once(self._store, call, make, self.made_before)
+        return await self.created(call, made.records, made.revision, is_bulk=is_bulk, before=made.before)
+
+    def made_before(self, change: Change) -> "_Made":
+        """Give what an earlier request has made."""
+        return _Made(change.revision, columns.of_kind(change.puts, self.resource.kind), change.puts)
 
     async def created(
         self,
@@ -97,10 +111,14 @@ class Collection(Generic[F]):
         revision: int,
         *,
         is_bulk: bool,
+        before: RecordSet | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """Answer a POST in the form that was asked."""
-        answers = await self._answers(call, records)
+        """Answer a POST in the form that was asked. `before`: all that it made, if it did so earlier."""
+        if before is not None and self._as_made is not None:
+            answers = self._as_made(call, before)
+        else:
+            answers = await self._answers(call, records)
         document = {self.resource.plural: answers} if is_bulk else {self.resource.singular: answers[0]}
         return written(document, 201, revision=revision, headers=headers)
 
@@ -123,6 +141,14 @@ class Collection(Generic[F]):
         """DELETE one object."""
         revision = await self._changes.delete(call.caller, path["id"], expected=call.expected_revision)
         return Response(status_code=204, headers={"X-Alcor-Revision": str(revision)})
+
+
+class _Made(msgspec.Struct, frozen=True):
+    """What a POST made; `before`: an earlier one, and this is all it made."""
+
+    revision: int
+    records: Sequence[Any]
+    before: RecordSet | None = None
 
 
 class Unchangeable:

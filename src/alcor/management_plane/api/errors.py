@@ -15,6 +15,7 @@ _STATUS_OF_REASON = {
     "RevisionNumberConstraintFailed": 412,
     "HTTPRequestEntityTooLarge": 413,
     "HTTPUnsupportedMediaType": 415,
+    "IdempotencyKeyReused": 422,
 }
 _INTERNAL = "Request Failed: internal server error while processing your request."
 

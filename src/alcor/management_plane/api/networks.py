@@ -12,7 +12,7 @@ from alcor.management_plane.api.collection import Collection
 from alcor.management_plane.api.standard import STANDARD, Answer, standard
 from alcor.management_plane.network.decisions import VNI_MAX, NetworkFields
 from alcor.management_plane.network.service import NetworkService
-from alcor.model.records import Network
+from alcor.model.records import Network, RecordSet
 
 _NOT_SHARED = validation.only(False, "networks cannot be shared between projects yet.")
 _NOT_EXTERNAL = validation.only(False, "external networks are not supported yet.")
@@ -93,7 +93,10 @@ def collection(store: Store, service: NetworkService) -> Collection[NetworkField
         subnets = await service.subnet_ids(networks)
         return [_answer(network, subnets[network.id], is_admin=call.caller.is_admin) for network in networks]
 
-    return Collection(RESOURCE, store, service, answers, create=service.create)
+    def as_made(call: Call, made: RecordSet) -> list[NetworkAnswer]:
+        return [_answer(network, [], is_admin=call.caller.is_admin) for network in made.networks]
+
+    return Collection(RESOURCE, store, service, answers, create=service.create, as_made=as_made)
 
 
 def _answer(network: Network, subnets: list[str], *, is_admin: bool) -> NetworkAnswer:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from alcor.contracts.convergence import Convergence
 from alcor.contracts.store import Store
-from alcor.management_plane.api import form, gate, policy, validation, waiting
+from alcor.management_plane.api import form, gate, idempotency, policy, validation, waiting
 from alcor.management_plane.api import ports as port_form
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
@@ -114,7 +114,12 @@ class PortGroupCollection(Collection[PortGroupFields]):
         fields = _asked_group(call)
         hosts = self._convergence.host_records()
         live_hosts = [host.id for host in hosts if self._convergence.is_alive(host.id)]
-        revision, group, ports = await self._groups.create(call.caller, fields, live_hosts=live_hosts)
+        revision, group, ports = await idempotency.once(
+            self._store,
+            call,
+            lambda caller: self._groups.create(caller, fields, live_hosts=live_hosts),
+            lambda change: (change.revision, change.puts.port_groups[0], list(change.puts.ports)),
+        )
         headers = await waiting.fulfil(wish, self._convergence, [port.id for port in ports], revision)
         return written({"port_group": self._answer(group, ports)}, 201, revision=revision, headers=headers)
 

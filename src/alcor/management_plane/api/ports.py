@@ -9,7 +9,7 @@ from starlette.responses import Response
 from alcor.contracts.convergence import Convergence, PortState
 from alcor.contracts.store import Store
 from alcor.management_plane import access
-from alcor.management_plane.api import form, gate, moments, policy, validation, waiting
+from alcor.management_plane.api import form, gate, idempotency, moments, policy, validation, waiting
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
@@ -210,7 +210,12 @@ class PortCollection(Collection[PortFields]):
     async def create(self, call: Call, path: Mapping[str, str]) -> Response:
         wish = waiting.wish_of(call)
         asks, is_bulk = asked_ports(call)
-        revision, ports = await self._ports.create(call.caller, asks)
+        revision, ports = await idempotency.once(
+            self._store,
+            call,
+            lambda caller: self._ports.create(caller, asks),
+            lambda change: (change.revision, list(change.puts.ports)),
+        )
         headers = await waiting.fulfil(wish, self._convergence, [port.id for port in ports], revision)
         return await self.created(call, ports, revision, is_bulk=is_bulk, headers=headers)
 

@@ -12,7 +12,7 @@ from alcor.management_plane.caller import Caller
 from alcor.management_plane.security_group.decisions import GroupFields, RuleFields
 from alcor.management_plane.security_group.service import SecurityGroupService
 from alcor.model.addressing import Cidr
-from alcor.model.records import SecurityGroup, SecurityGroupRule
+from alcor.model.records import RecordSet, SecurityGroup, SecurityGroupRule
 
 _STATEFUL = validation.only(True, "stateless security groups are not supported yet.")
 
@@ -148,10 +148,24 @@ def group_collection(store: Store, service: SecurityGroupService) -> Collection[
         rules = await service.rules_of(groups)
         return [_group_answer(group, rules[group.id]) for group in groups]
 
+    def as_made(call: Call, made: RecordSet) -> list[GroupAnswer]:
+        rules: dict[str, list[SecurityGroupRule]] = {group.id: [] for group in made.security_groups}
+        for rule in made.security_group_rules:
+            rules[rule.security_group_id].append(rule)
+        return [_group_answer(group, rules[group.id]) for group in made.security_groups]
+
     async def before_list(call: Call) -> None:
         await service.ensure_default(call.caller)
 
-    return Collection(GROUPS, store, service, answers, create=service.create, before_list=before_list)
+    return Collection(
+        GROUPS,
+        store,
+        service,
+        answers,
+        create=service.create,
+        as_made=as_made,
+        before_list=before_list,
+    )
 
 
 def rule_collection(store: Store, service: SecurityGroupService) -> Collection[RuleFields]:

@@ -42,6 +42,7 @@ class NetworkService:
                 project_id=caller.project_id,
                 inserts=RecordSet(networks=tuple(networks)),
                 within=("network",),
+                once=caller.once,
             )
             try:
                 return await self._store.commit(write), networks

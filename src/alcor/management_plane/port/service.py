@@ -13,6 +13,7 @@ from alcor.contracts.store import (
     Change,
     Exists,
     Guard,
+    KeyTaken,
     OverQuota,
     Query,
     Store,
@@ -73,8 +74,8 @@ class PortService:
             afresh = True
             try:
                 return await self._create(caller, asks, ids, read, port_group)
-            except OverQuota:
-                raise  # does not rest on what was read
+            except (OverQuota, KeyTaken):
+                raise  # rests on nothing that was read
             except (errors.Invalid, errors.Missing, errors.Conflict) as refusal:
                 if not (read.kept.networks or read.kept.groups):
                     raise
@@ -297,6 +298,7 @@ class PortService:
             ),
             guards=tuple(guards),
             within=("port", "port_group", *group_decisions.DEFAULT_WITHIN),
+            once=caller.once,
         )
 
     async def _group_guards(self, caller: Caller, port: Port, fields: PortFields) -> tuple[Guard, ...]:

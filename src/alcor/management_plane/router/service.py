@@ -45,6 +45,7 @@ class RouterService:
             project_id=caller.project_id,
             inserts=RecordSet(routers=tuple(routers)),
             within=("router",),
+            once=caller.once,
         )
         return await self._store.commit(write), routers
 

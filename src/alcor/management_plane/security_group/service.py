@@ -57,6 +57,7 @@ class SecurityGroupService:
             project_id=caller.project_id,
             inserts=RecordSet(security_groups=tuple(groups), security_group_rules=tuple(rules)),
             within=("security_group", "security_group_rule"),
+            once=caller.once,
         )
         return await self._store.commit(write), groups
 
@@ -148,6 +149,7 @@ class SecurityGroupService:
                 project_id=caller.project_id,
                 inserts=RecordSet(security_group_rules=tuple(made)),
                 within=("security_group_rule",),
+                once=caller.once,
                 updates=RecordSet(security_groups=tuple(settlement.revised(group, now_us) for group in owners)),
                 guards=(
                     *(Unchanged("security_group", group.id, group.revision_number) for group in owners),

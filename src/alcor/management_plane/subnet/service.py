@@ -54,6 +54,7 @@ class SubnetService:
                 project_id=caller.project_id,
                 inserts=RecordSet(subnets=tuple(made)),
                 within=("subnet",),
+                once=caller.once,
                 updates=RecordSet(
                     networks=tuple(settlement.revised(network, now_us) for network in networks.values())
                 ),
