@@ -28,6 +28,12 @@ EXTENSIONS = tuple(
         ("agent_sort_key", "Agents Sort Key", "2013-02-03", ""),
         ("alcor-convergence", "Alcor convergence", "2026-01-01", "What is in force, waiting for it, receipts."),
         ("alcor-hosts", "Alcor hosts", "2026-01-01", "The hosts, and what each holds."),
+        (
+            "alcor-idempotency",
+            "Alcor idempotency",
+            "2026-01-01",
+            "Idempotency-Key: creates that may be sent again.",
+        ),
         ("alcor-projects", "Alcor projects", "2026-01-01", "Which tenants' hosts are synchronised first."),
         ("alcor-port-groups", "Alcor port groups", "2026-01-01", "Many ports from one template in one call."),
         ("alcor-resync", "Alcor resync", "2026-01-01", "How far the restart of a region is."),
