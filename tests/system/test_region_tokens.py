@@ -4,10 +4,7 @@ import asyncio
 import datetime
 import ipaddress
 import json
-import os
 import ssl
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,25 +19,11 @@ from cryptography.x509.oid import NameOID
 from region_scene import eventually
 
 from alcor.lab.region_process import RegionProcess
+from alcor.model import errors
+from alcor.processes import listening
+from commands import ALCOR, OPENSTACK, run, run_python
 
-ALCOR = Path(sys.executable).with_name("alcor")
-OPENSTACK = Path(sys.executable).with_name("openstack")
-COMMAND_TIMEOUT_S = 60.0
 TAKEN_UP_S = 20.0  # a look takes place twice a second; the rest is for a busy machine
-
-
-def run(*command: str | Path, status: int = 0, **environment: str) -> str:
-    """Run a command that must end with a status; give what it prints."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("OS_", "ALCOR_"))}
-    done = subprocess.run(
-        [str(part) for part in command],
-        capture_output=True,
-        text=True,
-        timeout=COMMAND_TIMEOUT_S,
-        env=clean | environment,
-    )
-    assert done.returncode == status, f"{command}: {done.returncode} {done.stdout}{done.stderr}"
-    return done.stdout if status == 0 else done.stderr
 
 
 def new_token(directory: Path, project: str, *more: str) -> dict[str, Any]:
@@ -192,9 +175,7 @@ async def test_openstacks_command_and_sdk_come_in_with_tokens_in_both_styles(gua
             "auth": {"endpoint": guarded.process.url, "username": "alice", "password": made["token"]},
         },
     ):
-        found = run(
-            *(sys.executable, "-c", _BY_SDK, json.dumps({**options, "verify": str(guarded.ca_file)})),
-        )
+        found = run_python(_BY_SDK, json.dumps({**options, "verify": str(guarded.ca_file)}))
         assert json.loads(found) == ["blue"]
 
 
@@ -261,6 +242,18 @@ def test_a_region_that_would_lie_open_does_not_start(tmp_path: Path) -> None:
     for wrong in (("--expires-in", "never"), ("--role", "root"), ("--expires-in", "0d")):
         run(ALCOR, "token", "--data-dir", tmp_path, "create", "--project", "p", "--user", "u", *wrong, status=2)
     assert not tokens.exists()
+
+
+def test_off_loopback_the_api_binds_with_authentication_and_tls_and_not_otherwise() -> None:
+    for is_authenticated, is_encrypted in ((False, False), (True, False), (False, True)):
+        with pytest.raises(errors.Invalid):
+            listening.api_socket("0.0.0.0", 0, is_authenticated=is_authenticated, is_encrypted=is_encrypted)
+    with listening.api_socket("0.0.0.0", 0, is_authenticated=True, is_encrypted=True) as bound:
+        assert bound.getsockname()[0] == "0.0.0.0"
+    for host in ("127.0.0.1", "localhost", "::1"):
+        listening.api_socket(host, 0, is_authenticated=False, is_encrypted=False).close()
+    with pytest.raises(errors.Invalid):
+        listening.api_socket("localhost.example", 0, is_authenticated=False, is_encrypted=False)
 
 
 def test_two_commands_at_the_same_time_lose_no_token(tmp_path: Path) -> None:

@@ -20,9 +20,11 @@ _OPTIONS = (
         type=click.Choice([kind.value for kind in Kind]),
         default=Kind.NONE.value,
         show_default=True,
-        help="Who knows the callers: nobody (loopback only), or a file of tokens (`alcor token`).",
+        help="Who knows the callers: nobody (loopback only), a file of tokens (`alcor token`), or Keystone.",
     ),
     click.option("--tokens", type=_FILE, show_default="DATA_DIR/tokens.json", help="The file of tokens."),
+    click.option("--keystone-url", metavar="URL", default="", help="Keystone, for example https://HOST:5000."),
+    click.option("--keystone-cacert", "keystone_ca", type=_FILE, help="Authority of Keystone's certificate."),
     click.option("--tls-cert", "certificate", type=_FILE, help="Certificate of the API with its chain, PEM."),
     click.option("--tls-key", "key", type=_FILE, help="Its key, PEM, without a password."),
     click.option(
@@ -56,6 +58,8 @@ def all_of_them(command: F) -> F:
     def with_identity(
         kind: str,
         tokens: Path | None,
+        keystone_url: str,
+        keystone_ca: Path | None,
         certificate: Path | None,
         key: Path | None,
         allow_plain_http: bool,
@@ -65,9 +69,15 @@ def all_of_them(command: F) -> F:
     ) -> Any:
         if (certificate is None) != (key is None):
             raise click.UsageError("--tls-cert and --tls-key belong together")
+        if (kind == Kind.KEYSTONE) != bool(keystone_url):
+            raise click.UsageError("--identity keystone and --keystone-url belong together")
+        if keystone_url and not keystone_url.startswith(("http://", "https://")):
+            raise click.UsageError(f"--keystone-url wants http:// or https://, not '{keystone_url}'")
         settings = IdentitySettings(
             kind=Kind(kind),
             tokens=tokens,
+            keystone_url=keystone_url,
+            keystone_ca=keystone_ca,
             certificate=certificate,
             key=key,
             allow_plain_http=allow_plain_http,

@@ -152,6 +152,8 @@ def _first_command(url: str, kind: Kind) -> str:
             return f"openstack --os-auth-type none --os-endpoint {url} network list"
         case Kind.TOKENS:
             return "alcor token create --project PROJECT --user NAME"
+        case Kind.KEYSTONE:
+            return f"openstack endpoint create network public {url}"
 
 
 async def _first(*events: asyncio.Event) -> None:

@@ -91,6 +91,7 @@ class Region:
     async def _start(self) -> None:
         settings = self._settings
         identities = Identities(settings.identity, settings.data_dir, self._clock, self._log)
+        self._stack.push_async_callback(identities.close)
         listener = listening.api_socket(
             settings.api_host,
             settings.api_port,

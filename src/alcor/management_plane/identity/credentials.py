@@ -18,10 +18,13 @@ class Credentials(msgspec.Struct, frozen=True):
 
 
 def shown(headers: Mapping[str, str]) -> Credentials | None:
-    """Give what the headers show: `X-Auth-Token: TOKEN`, or `Authorization: Basic USER:TOKEN` (RFC 7617)."""
+    """Give what the headers show, `X-Auth-Token: TOKEN` or `Authorization: Basic USER:TOKEN` (RFC 7617).
+
+    Tokens of whatever kind are ASCII; what is not is none.
+    """
     token = headers.get("x-auth-token")
     if token is not None:
-        return Credentials(token, None) if 0 < len(token) <= TOKEN_LENGTH_MAX else None
+        return Credentials(token, None) if 0 < len(token) <= TOKEN_LENGTH_MAX and token.isascii() else None
     header = headers.get("authorization")
     if header is None or len(header) > 2 * TOKEN_LENGTH_MAX or header[: len(_BASIC)].lower() != _BASIC:
         return None
@@ -30,4 +33,4 @@ def shown(headers: Mapping[str, str]) -> Credentials | None:
     except (binascii.Error, UnicodeDecodeError):
         return None
     user, colon, token = text.partition(":")
-    return Credentials(token, user) if colon and token else None
+    return Credentials(token, user) if colon and token and token.isascii() else None
