@@ -70,12 +70,31 @@ def test_a_newer_full_section_replaces_the_whole() -> None:
     assert names(state) == ["c"]
 
 
-@pytest.mark.parametrize("late", [full(2, "z"), full(3, "z"), delta(1, 2, "z"), delta(1, 3, "z"), removal(3)])
+@pytest.mark.parametrize("late", [full(2, "z"), full(3, "a"), delta(1, 2, "z"), delta(1, 3, "z"), removal(2)])
 def test_what_is_not_newer_changes_nothing_and_counts_as_held(late: SectionUpdate) -> None:
     state = holding(full(3, "a"))
     assert inbox.receive(state, late) is Decision.HELD
     assert names(state) == ["a"]
     assert state.versions[KEY] == version(3)
+
+
+@pytest.mark.parametrize(("whole", "left"), [(full(3, "z"), ["z"]), (removal(3), [])])
+def test_the_whole_of_what_is_held_otherwise_at_that_version_mends_it(
+    whole: SectionUpdate, left: list[str]
+) -> None:
+    """A version means one content: what differs was damaged, and whoever compared digests sends it whole."""
+    state = holding(full(3, "a"))
+    assert inbox.receive(state, whole) is Decision.APPLY
+    assert (names(state) if left else list(state.sections)) == left
+    assert state.versions[KEY] == version(3)
+    assert inbox.receive(state, whole) is Decision.HELD
+
+
+def test_a_removed_section_is_not_brought_back_at_the_version_of_its_removal() -> None:
+    state = holding(full(3, "a"))
+    inbox.receive(state, removal(4))
+    assert inbox.receive(state, full(4, "a")) is Decision.HELD
+    assert not state.sections
 
 
 def test_a_higher_epoch_is_newer_whatever_its_revision() -> None:

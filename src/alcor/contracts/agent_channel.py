@@ -8,6 +8,8 @@
       Plugs(plugged, unplugged) ----------->  ACTIVE
       Beat(what is held) <----------------->  silence is noticed, and what is held otherwise than thought
       <------- Pace                           how often to beat
+      <------- Compare                        it differs
+      Holds(held digests) ---------------->   what differs?
       Ask(addresses) --------------------->  where are they? (on-demand networks)
       <------- Update | Unknown               found ones are goal state from now on
       <------- Rescue, RescueEnd              write for a neighbour
@@ -156,6 +158,17 @@ class Beat(msgspec.Struct, frozen=True, array_like=True, tag="beat"):
 BEAT_HEAD = b"\x92\xa4beat"
 
 
+class Compare(msgspec.Struct, frozen=True, array_like=True, tag="compare"):
+    """Tell all that you hold: your beats say that it is not what you acknowledged."""
+
+
+class Holds(msgspec.Struct, frozen=True, array_like=True, tag="holds"):
+    """What an agent holds: all of it as an answer to Compare, or one section by turns, unasked."""
+
+    held: tuple[Held, ...]
+    is_all: bool
+
+
 class Pace(msgspec.Struct, frozen=True, array_like=True, tag="pace"):
     """Beat so often from now on, and once at once."""
 
@@ -242,8 +255,12 @@ class RescueReport(msgspec.Struct, frozen=True, array_like=True, tag="rescue_rep
     reason: str
 
 
-FromAgent: TypeAlias = Hello | Acknowledgement | Plugs | Beat | Ask | Release | RescueReport | Probed | Farewell
-FromController: TypeAlias = Welcome | Update | Beat | Pace | Farewell | Unknown | Rescue | RescueEnd | Probe
+FromAgent: TypeAlias = (
+    Hello | Acknowledgement | Plugs | Beat | Holds | Ask | Release | RescueReport | Probed | Farewell
+)
+FromController: TypeAlias = (
+    Welcome | Update | Beat | Pace | Compare | Farewell | Unknown | Rescue | RescueEnd | Probe
+)
 
 
 class Channel(Protocol):

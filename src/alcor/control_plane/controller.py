@@ -20,9 +20,11 @@ from alcor.contracts.agent_channel import (
     Ask,
     Beat,
     Channel,
+    Compare,
     Farewell,
     FromAgent,
     Hello,
+    Holds,
     Pace,
     Plugs,
     Probe,
@@ -40,6 +42,7 @@ from alcor.control_plane import convergence
 from alcor.control_plane.compiler.incremental import Compiled, IncrementalCompiler
 from alcor.control_plane.convergence import RegionConvergence
 from alcor.control_plane.delivery.admission import Admission
+from alcor.control_plane.delivery.agreement import Agreement
 from alcor.control_plane.delivery.fast_path import HostStream
 from alcor.control_plane.delivery.flusher import Flusher
 from alcor.control_plane.delivery.full_sections import FullSections
@@ -110,6 +113,14 @@ class Controller:
         self._ledger = Ledger(epoch=0)
         self._rescues = self._new_rescues()
         self._watch = Watch(self._streams, clock, ask=self._probe, lost=self._silent, tell=self._tell_pace)
+        self._agreement = Agreement(
+            self._streams,
+            self._compiler.interest,
+            self._full,
+            clock,
+            log,
+            ask=lambda session: session.channel.send(_encoder.encode(Compare())),
+        )
         self._probes = Probes(
             self.region,
             clock,
@@ -362,7 +373,10 @@ class Controller:
                 return  # replaced: what it says counts no longer
             is_beat = frame.startswith(BEAT_HEAD)
             self._watch.heard(stream, is_beat=is_beat)
-            if is_beat:  # most of all frames, and nothing in them is used
+            if is_beat:  # most of all frames
+                beat = _decode(frame)
+                if isinstance(beat, Beat):
+                    self._agreement.told(stream, beat.held, self._ledger)
                 stream.flush()
                 continue
             match _decode(frame):
@@ -376,8 +390,8 @@ class Controller:
                     self._rescues.reported(stream.host, report)
                 case Probed() as probed:
                     self._probes.heard(stream.host, probed)
-                case Beat():
-                    stream.flush()
+                case Holds() as holds:
+                    self._agreement.heard(stream, holds, self._ledger)
                 case Ask() as ask:
                     self._answer(stream, ask)
                 case Release() as message:
@@ -411,6 +425,7 @@ class Controller:
             stream.send_all(progress.send_all)
         stream.flush()
         self._admission.answered(stream)
+        self._agreement.acknowledged(stream, self._ledger)
         self._complete(progress.completed)
         self._convergence.host_moved(stream.host)
 
@@ -429,6 +444,7 @@ class Controller:
             del self._streams[stream.host]
             self._watch.left(stream.host)
             self._probes.left(stream.host)
+            self._agreement.left(stream.host)
             self._admission.left(stream.host)
             if self._queue_path is not None and stream.has_queue:
                 self._queue_path.left(self._away(stream))
@@ -444,6 +460,7 @@ class Controller:
         beat = _encoder.encode(Beat())
         while True:
             self._admission.turn()
+            self._agreement.turn(self._ledger)
             self._watch.set_pace(helpers=self._probes.helpers)
             if self._queue_path is not None:
                 self._queue_path.beat(_encoder.encode(Pace(self._watch.queue_beat_s)))

@@ -19,7 +19,9 @@ from alcor.contracts.agent_channel import (
     PROTOCOL,
     Acknowledgement,
     Channel,
+    Compare,
     Hello,
+    Holds,
     Probe,
     Probed,
     Rescue,
@@ -109,6 +111,9 @@ class Agent:
         self._disturbances = 0  # how often it was lost or asked to be synchronised
         self._retry_timer: asyncio.TimerHandle | None = None
         self._retry_due = False
+        self._is_asked = False  # what it holds
+        self._audit_due = False
+        self._audited = ""  # the section whose digest was told last
 
     async def run(self) -> None:
         """Work until cancelled; then let go of everything and leave forwarding as it is.
@@ -121,6 +126,7 @@ class Agent:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._apply_for_ever(), name="agent_apply")
                 tasks.create_task(self._stay_connected(), name="agent_connect")
+                tasks.create_task(self._audit_for_ever(), name="agent_audit")
                 if self._agent_queue is not None:
                     link = QueueLink(self._facts.host, self._agent_queue, self._take_beside, self._clock)
                     self._link = link
@@ -309,6 +315,9 @@ class Agent:
                     self._report(Probed(message.target, message.number, 0, "it has no certificate"))
             case Unknown():
                 self._take_unknown(message)
+            case Compare():
+                self._is_asked = True
+                self._wake.set()
 
     def _report(self, report: RescueReport | Probed) -> None:
         if self._session is not None and self._session.introduced:
@@ -347,6 +356,25 @@ class Agent:
         elif self._retry_due:
             self._send([await self._applier.retry_refused()])
         self._retry_due = False
+        self._tell_held()
+
+    def _tell_held(self) -> None:
+        """Name all that is held if asked, or one section by turns: from the loop, between two changes."""
+        is_asked, is_due = self._is_asked, self._audit_due
+        self._is_asked = self._audit_due = False
+        if self._session is None or not self._session.introduced or not self._in_force.is_set():
+            return
+        if is_asked:
+            self._session.send(Holds(self._applier.held(), is_all=True))
+        elif is_due and (one := self._applier.held_next(self._audited)) is not None:
+            self._audited = one.key
+            self._session.send(Holds((one,), is_all=False))
+
+    async def _audit_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._timing.audit_s)
+            self._audit_due = True
+            self._wake.set()
 
     async def _synchronise(self) -> None:
         disturbances = self._disturbances

@@ -82,6 +82,15 @@ class Applier:
         """Name the sections held, with what is in force of them."""
         return reporter.held(self.state, self._refused, self._digests)
 
+    def held_next(self, after: str) -> Held | None:
+        """Name the section that follows a key, from the first one again at the end. O(sections held)."""
+        sections = self.state.sections
+        key = min((key for key in sections if key > after), default=None) or min(sections, default=None)
+        if key is None:
+            return None
+        digest = b"" if key in self._refused else self._digests.of(key, sections[key])
+        return Held(key, self.state.versions[key], digest)
+
     async def synchronise(self) -> Acknowledgement | None:
         """Make the data plane hold the state, removing only when the state is known to be complete (law 6).
 

@@ -1,7 +1,8 @@
 """What an agent makes of a section update: put it in force, it is held already, or send all. Pure.
 
 Newer wins (law 2): whatever is delivered late, twice or out of order, the state never goes back, and ends as
-the last version sent once "send all" was answered.
+the last version sent once "send all" was answered. One version means one content: where the whole of a section
+comes at the version that is held and differs, what is held was damaged, and is replaced.
 """
 
 from enum import Enum
@@ -37,7 +38,7 @@ class Decision(Enum):
 def decide(held: Version | None, section: Section | None, update: SectionUpdate) -> Decision:
     """Judge an update against the version and section held. `section` None with a version is a tombstone."""
     if held is not None and update.version <= held:
-        return Decision.HELD
+        return Decision.APPLY if update.version == held and _mends(section, update) else Decision.HELD
     if update.change is None:
         if update.base is not None:
             return Decision.SEND_ALL
@@ -81,6 +82,17 @@ def forget_tombstones(state: HostState, *, keep: int = TOMBSTONES_MAX) -> None:
 def newest(state: HostState) -> Version:
     """Give the highest version held, tombstones included; NEVER when there is none."""
     return max(state.versions.values(), default=NEVER)
+
+
+def _mends(section: Section | None, update: SectionUpdate) -> bool:
+    """Is it the whole of a section that is held otherwise? O(its entries)."""
+    if section is None or update.base is not None:
+        return False
+    if update.change is None:
+        return True
+    whole = empty_section_for(update.change)
+    apply_change(whole, update.change)
+    return whole.full() != section.full()
 
 
 def _fits(section: Section, change: SectionChange) -> bool:

@@ -11,6 +11,7 @@ from alcor.contracts.agent_channel import (
     PROTOCOL,
     Beat,
     Channel,
+    Compare,
     Farewell,
     FromAgent,
     FromController,
@@ -29,7 +30,7 @@ UNWELCOMED_PATIENCE = 3  # times the silence that ends a stream
 BEATS_PER_SILENCE = 3  # at least: whatever the controller asks for
 BEAT_MIN_S = 0.01
 
-Other: TypeAlias = Welcome | Unknown | Rescue | RescueEnd | Probe  # what the agent acts on at once
+Other: TypeAlias = Welcome | Unknown | Rescue | RescueEnd | Probe | Compare  # what the agent acts on at once
 OnUpdate = Callable[[Update, bytes], Awaitable[None]]
 OnOther = Callable[[Other], None]
 _decoder: msgspec.msgpack.Decoder[FromController] = msgspec.msgpack.Decoder(FromController)

@@ -18,6 +18,7 @@ class AgentTiming(msgspec.Struct, frozen=True, kw_only=True):
     data_plane_answer_s: float = 60.0  # forty times what 100,000 flows take; more is a data plane that hangs
 
     steady_s: float = 5.0  # a stream that lasts so long is trusted
+    audit_s: float = 60.0  # between two sections whose digest is told unasked: a digest costs O(section)
     queue_retry_s: float = 0.5  # between attempts to speak over the queue
 
     def over_queue(self) -> "AgentTiming":

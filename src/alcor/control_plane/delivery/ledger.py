@@ -12,6 +12,7 @@ import msgspec
 from alcor.contracts.agent_channel import Acknowledgement, Outcome, SectionResult
 from alcor.contracts.convergence import HostProgress, HostReceipt, PathName, Receipt
 from alcor.model.goal_state import SectionKey
+from alcor.model.held_mark import HeldMark
 from alcor.model.ids import HostId
 from alcor.model.version import Version
 
@@ -56,7 +57,17 @@ class _ReceiptState(msgspec.Struct):
 class HostLedger:
     """One host's account. What was sent and acknowledged counts for one stream only."""
 
-    __slots__ = ("acknowledged", "alive", "outstanding", "path", "refused", "sent", "sent_in_full", "waiting")
+    __slots__ = (
+        "acknowledged",
+        "alive",
+        "mark",
+        "outstanding",
+        "path",
+        "refused",
+        "sent",
+        "sent_in_full",
+        "waiting",
+    )
 
     def __init__(self) -> None:
         self.alive = False
@@ -66,6 +77,7 @@ class HostLedger:
         self.acknowledged: dict[SectionKey, int] = {}  # revision in force
         self.refused: dict[SectionKey, tuple[int, str]] = {}  # revision, reason
         self.outstanding: dict[int, tuple[Sent, ...]] = {}
+        self.mark = HeldMark()  # of what the agent said that it holds
         self.waiting: dict[SectionKey, deque[int]] = {}  # revisions not acknowledged, ascending
 
     def reset(self, *, alive: bool, path: PathName = "none") -> None:
@@ -74,6 +86,7 @@ class HostLedger:
         self.path = path
         for held in (self.sent, self.sent_in_full, self.acknowledged, self.refused, self.outstanding):
             held.clear()
+        self.mark.clear()
 
     @property
     def sections_pending(self) -> int:
@@ -152,6 +165,11 @@ class Ledger:
                 continue
             if result.version > account.sent[result.key]:
                 continue  # nobody sent that: a peer that invents versions is not believed
+            if result.outcome is not Outcome.SEND_ALL and result.version == account.sent[result.key]:
+                if (result.key, result.version) in removals:
+                    account.mark.drop(result.key)
+                else:
+                    account.mark.hold(result.key, result.version)
             match result.outcome:
                 case Outcome.IN_FORCE:
                     self._in_force(host_id, account, result, progress, now_us=now_us)

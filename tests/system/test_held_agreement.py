@@ -1,0 +1,170 @@
+"""What an agent holds otherwise than its controller thinks is found and mended, while the stream stays."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+import pytest_asyncio
+
+from alcor.contracts.agent_channel import Channel
+from alcor.contracts.data_plane import HostFacts
+from alcor.contracts.memory_channel import pair
+from alcor.contracts.memory_store import MemoryStore
+from alcor.contracts.store import Write
+from alcor.control_plane.controller import Controller
+from alcor.data_plane.simulated.driver import SimulatedDataPlane
+from alcor.data_plane.simulated.fabric import Fabric
+from alcor.host_agent.agent import Agent
+from alcor.host_agent.journal import NoJournal
+from alcor.host_agent.settings import AgentTiming
+from alcor.model.goal_state import NetworkSection, RouterSection, SectionKey
+from alcor.model.ids import HostId, NetworkId, PortId, ProjectId, RequestId, SubnetId, Vni
+from alcor.model.records import FixedIp, Network, Port, RecordSet, Subnet
+from alcor.model.version import Version
+from alcor.runtime.clock import SystemClock
+from alcor.runtime.event_log import SILENT, EventLog
+
+NETWORK = SectionKey("network:net-1")
+PROJECT = ProjectId("p")
+
+
+class Scene:
+    """A controller and one agent with a simulated data plane."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.events = io.StringIO()
+        self.controller = Controller(self.store, SystemClock(), EventLog(stream=self.events))
+        self.connections = 0
+        self.tasks: list[asyncio.Task[None]] = []
+        facts = HostFacts(HostId("h1"), b"\x0a\0\0\1", 0x020000000001)
+        self.agent = Agent(
+            facts,
+            "z",
+            SimulatedDataPlane(facts, Fabric()),
+            NoJournal(),
+            self._connect,
+            SystemClock(),
+            SILENT,
+            urls=("memory",),
+            timing=AgentTiming(beat_s=0.1, audit_s=0.3),
+        )
+
+    async def begin(self) -> None:
+        await self.controller.start()
+        await self.commit(
+            networks=(Network(id=NetworkId("net-1"), project_id=PROJECT, vni=Vni(7)),),
+            subnets=(
+                Subnet(
+                    id=SubnetId("s"),
+                    project_id=PROJECT,
+                    network_id=NetworkId("net-1"),
+                    cidr=(b"\x0a\x01\0\0", 16),
+                ),
+            ),
+        )
+        await self.port(1)
+        self.tasks.append(asyncio.create_task(self.agent.run()))
+        await self.until(lambda: "net-1" in str(list(self.state.sections)))
+
+    async def port(self, number: int) -> None:
+        ip = FixedIp(SubnetId("s"), bytes([10, 1, 0, number]))
+        await self.commit(
+            ports=(
+                Port(
+                    id=PortId(f"p{number}"),
+                    project_id=PROJECT,
+                    network_id=NetworkId("net-1"),
+                    mac=number,
+                    fixed_ips=(ip,),
+                    host=HostId("h1"),
+                ),
+            )
+        )
+
+    async def commit(self, **inserts: tuple[object, ...]) -> None:
+        await self.store.commit(
+            Write(request_id=RequestId("r"), project_id=PROJECT, inserts=RecordSet(**inserts))  # type: ignore[arg-type]
+        )
+
+    async def end(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.controller.stop()
+
+    @property
+    def state(self):  # type: ignore[no-untyped-def]
+        return self.agent._applier.state
+
+    @property
+    def section(self) -> NetworkSection:
+        section = self.state.sections[NETWORK]
+        assert isinstance(section, NetworkSection)
+        return section
+
+    def named(self, event: str) -> int:
+        return sum(msgspec.json.decode(line)["event"] == event for line in self.events.getvalue().splitlines())
+
+    async def until(self, holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
+        async with asyncio.timeout(timeout_s):
+            while not holds():  # noqa: ASYNC110 - of parts that do not tell
+                await asyncio.sleep(0.02)
+
+    async def _connect(self, url: str) -> Channel:
+        self.connections += 1
+        ours, theirs = pair()
+        self.tasks.append(asyncio.create_task(self.controller.serve_channel(theirs)))
+        return ours
+
+
+@pytest_asyncio.fixture
+async def scene() -> AsyncIterator[Scene]:
+    made = Scene()
+    await made.begin()
+    yield made
+    await made.end()
+
+
+async def test_a_section_that_was_lost_and_one_too_many_are_mended_without_a_new_stream(scene: Scene) -> None:
+    applier = scene.agent._applier
+    del scene.state.sections[NETWORK], scene.state.versions[NETWORK]
+    stray = SectionKey("router:stray")
+    scene.state.sections[stray], scene.state.versions[stray] = RouterSection(), Version(1, 1)
+    applier._mark.drop(NETWORK)
+    applier._mark.hold(stray, Version(1, 1))
+    await scene.until(lambda: NETWORK in scene.state.sections and stray not in scene.state.sections)
+    assert list(scene.section.ports) == ["p1"]
+    assert scene.connections == 1
+    await scene.port(2)  # and deltas go on from there
+    await scene.until(lambda: sorted(scene.section.ports) == ["p1", "p2"])
+
+
+async def test_content_damaged_at_the_wanted_version_is_found_by_turns_and_sent_whole(scene: Scene) -> None:
+    version = scene.state.versions[NETWORK]
+    scene.section.placements.clear()
+    scene.agent._applier._digests.changed([NETWORK])
+    await scene.until(lambda: list(scene.section.placements) == ["p1"])
+    assert scene.state.versions[NETWORK] == version
+    assert scene.connections == 1
+
+
+async def test_content_damaged_at_the_wanted_version_is_mended_by_a_new_hello(scene: Scene) -> None:
+    scene.agent._timing = AgentTiming(audit_s=1000.0)
+    await asyncio.sleep(0.4)
+    scene.section.placements.clear()
+    scene.agent._applier._digests.changed([NETWORK])
+    assert scene.agent._session is not None
+    scene.agent._session.close("once more")
+    await scene.until(lambda: list(scene.section.placements) == ["p1"])
+
+
+async def test_where_nothing_differs_nothing_is_asked_however_much_changes(scene: Scene) -> None:
+    for number in range(2, 50):
+        await scene.port(number)
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(5.0)
+    assert len(scene.section.ports) == 49
+    assert scene.agent._applier.held_mark == scene.controller._ledger.account(HostId("h1")).mark.value
+    assert scene.named("held_otherwise") == scene.named("held_mended") == 0
