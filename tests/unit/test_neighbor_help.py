@@ -132,6 +132,8 @@ async def test_a_rescue_ends_by_itself_when_the_lease_is_not_renewed(helper: Hel
     conversation.channel.close("the controller starts anew")
     await eventually(lambda: helper.reports)
     assert "lease" in helper.reports[0].reason
+    assert helper.help.helped() == ("target",)  # named in the next Hello, and forgotten
+    assert helper.help.helped() == ()
     assert helper.planes[0].is_closed
 
 

@@ -32,7 +32,7 @@ class HandClock:
 class Cloud:
     """Rescues with hosts `h0` ... that are all connected. Keeps what is sent."""
 
-    def __init__(self, hosts: int, *, epoch: int = 1, helps: bool = True) -> None:
+    def __init__(self, hosts: int, *, epoch: int = 1, helps: bool = True, come: bool = True) -> None:
         self.clock = HandClock()
         self.region = Region(OnDemandBounds())
         self.sent: list[tuple[str, Rescue | RescueEnd]] = []
@@ -59,9 +59,10 @@ class Cloud:
                 zone="z",
                 data_plane="ovs",
             )
-            self.come(name)
+            if come:
+                self.come(name)
 
-    def come(self, host: str, *, rescuer: str = "", token: int = 0) -> int:
+    def come(self, host: str, *, rescuer: str = "", token: int = 0, helped: tuple[str, ...] = ()) -> int:
         hello = Hello(
             1,
             HostId(host),
@@ -73,6 +74,7 @@ class Cloud:
             rescuer=HostId(rescuer),
             token=token,
             helps=self.helps and not rescuer,
+            helped=tuple(map(HostId, helped)),
         )
         self.rescues.admit(hello)
         return self.rescues.connected(hello)
@@ -166,6 +168,71 @@ def test_the_own_agent_s_return_ends_the_rescue() -> None:
     assert cloud.described("h0").rescue is None
     with pytest.raises(errors.Conflict):  # and it stays ended
         cloud.come("h0", rescuer=neighbour, token=order.token)
+
+
+def restarted(*, hosts: int = 3) -> tuple[Cloud, str, Rescue]:
+    """Give a second controller to which nobody has come, and the order that the first one gave for `h0`."""
+    before = Cloud(hosts)
+    before.leave("h0")
+    before.pass_s(1.0)
+    neighbour, order = before.order()
+    before.come("h0", rescuer=neighbour, token=order.token)
+    return Cloud(hosts, epoch=2, come=False), neighbour, order
+
+
+def test_a_rescue_goes_on_under_the_next_controller_by_the_order_of_the_former() -> None:
+    cloud, neighbour, order = restarted()
+    assert cloud.come("h0", rescuer=neighbour, token=order.token) == order.token
+    status = cloud.described("h0").rescue
+    assert status is not None
+    assert status.by == neighbour
+    cloud.pass_s(20.0)
+    assert cloud.sent == []
+    assert cloud.come("h0") > order.token  # until its own agent is back
+    with pytest.raises(errors.Conflict):
+        cloud.come("h0", rescuer=neighbour, token=order.token)
+
+
+def test_an_inherited_rescue_that_ends_is_followed_by_an_order_of_the_new_controller() -> None:
+    cloud, neighbour, order = restarted()
+    for host in ("h1", "h2"):
+        cloud.come(host)
+    cloud.come("h0", rescuer=neighbour, token=order.token)
+    cloud.leave("h0")
+    cloud.pass_s(0.1)
+    second, newer = cloud.order()
+    assert second != neighbour
+    assert newer.token > order.token
+
+
+def test_an_order_of_a_former_controller_counts_no_longer_where_somebody_speaks_for_the_host() -> None:
+    cloud, neighbour, order = restarted()
+    cloud.come("h0")
+    with pytest.raises(errors.Conflict):
+        cloud.come("h0", rescuer=neighbour, token=order.token)
+    cloud.leave("h0")
+    cloud.come("h1")
+    cloud.pass_s(1.0)
+    assert cloud.orders == 1  # given anew: the former one is void
+    with pytest.raises(errors.Conflict):
+        cloud.come("h0", rescuer="h2", token=order.token)
+
+
+def test_a_host_that_was_helped_until_no_controller_was_there_waits_a_second_not_ten() -> None:
+    cloud, neighbour, _ = restarted()
+    cloud.come(neighbour, helped=("h0", "nobody"))
+    cloud.pass_s(0.5)
+    assert cloud.orders == 0
+    cloud.pass_s(0.7)
+    assert cloud.order()[1].target == "h0"
+
+
+def test_a_helped_host_whose_agent_is_back_is_left_alone() -> None:
+    cloud, neighbour, _ = restarted()
+    cloud.come(neighbour, helped=("h0",))
+    cloud.come("h0")
+    cloud.pass_s(5.0)
+    assert cloud.sent == []
 
 
 def test_a_rescuer_that_dies_is_followed_by_another_with_a_newer_token() -> None:

@@ -79,6 +79,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     helps: bool = False  # it can rescue neighbours
     session: int = 0  # grows with each Hello of an agent; the queue's messages name it
     queue: bool = False  # it has a place at the queue
+    helped: tuple[HostId, ...] = ()  # hosts it wrote for until no controller renewed the lease
 
 
 class SectionResult(msgspec.Struct, frozen=True, array_like=True):

@@ -418,6 +418,7 @@ class Agent:
                 rescuer=self._rescue.rescuer if self._rescue is not None else HostId(""),
                 token=self._rescue.token if self._rescue is not None else 0,
                 helps=self._help is not None,
+                helped=self._help.helped() if self._help is not None else (),
                 session=self._link.begin() if self._link is not None else 0,
                 queue=self._link is not None,
             )

@@ -40,6 +40,7 @@ class Neighborhood:
         self._supervisor = Supervisor(log)
         self._rescues: dict[HostId, _Rescue] = {}
         self._probes = 0  # under way
+        self._helped: dict[HostId, None] = {}  # until the lease ended; at most so many as were helped at once
 
     def order(self, order: Rescue, report: Report) -> None:
         """Rescue a host; `report` is called when that is over, or cannot be."""
@@ -51,6 +52,7 @@ class Neighborhood:
         elif len(self._rescues) >= AT_ONCE_MAX or order.target == self._host:
             report(_report(order, RescueOutcome.REFUSED, f"it already rescues {len(self._rescues)} hosts"))
             return
+        self._helped.pop(order.target, None)
         rescue = self._rescues[order.target] = _Rescue(order)
         self._supervisor.start(f"rescue of {order.target}", self._carry_out(rescue, report))
 
@@ -67,6 +69,11 @@ class Neighborhood:
             return
         self._probes += 1
         self._supervisor.start(f"probe of {message.target}", self._ask(message, answer))
+
+    def helped(self) -> tuple[HostId, ...]:
+        """Name the hosts written for until no controller renewed the lease, and forget them."""
+        helped, self._helped = tuple(self._helped), {}
+        return helped
 
     async def close(self) -> None:
         """Stop all. What the neighbours forward goes on (law 6)."""
@@ -123,6 +130,7 @@ class Neighborhood:
             if work.done():
                 return "the rescue failed; see this host's event log"
             if loop.time() - max(agent.heard_at_s, began_s) > lease_s:
+                self._helped[rescue.order.target] = None
                 return "the lease was not renewed"
             try:
                 async with asyncio.timeout(lease_s / LEASE_CHECKS):

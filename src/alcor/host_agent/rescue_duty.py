@@ -35,6 +35,10 @@ class NeighborHelp(Protocol):
         """Ask a neighbour's data plane whether it answers; `answer` is called once."""
         ...
 
+    def helped(self) -> tuple[HostId, ...]:
+        """Name the hosts written for until no controller renewed the lease, and forget them."""
+        ...
+
     async def close(self) -> None:
         """Stop all."""
         ...

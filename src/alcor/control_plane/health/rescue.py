@@ -31,6 +31,7 @@ from alcor.runtime.event_log import EventLog
 
 TICK_S = 0.05
 LEASE_S = 5.0  # a neighbour cut off from us stops on its own after it; controllers beat every second
+HELPED_GRACE_S = 1.0  # an agent that is back connects within it
 ORDER_S = 6.0  # from an order until the neighbour's Hello in the host's name
 AGAIN_MIN_S, AGAIN_MAX_S = 1.0, 30.0  # between orders for a host whose data plane does not answer
 COUNTER_BITS = 32
@@ -118,8 +119,12 @@ class Rescues:
     # What is heard
 
     def admit(self, hello: Hello) -> None:
-        """Refuse a neighbour that was not ordered, or no longer. Raises Conflict."""
-        if not hello.rescuer:
+        """Refuse a neighbour that was not ordered, or no longer. Raises Conflict.
+
+        One that writes by order of a former controller goes on, if nobody else speaks for the host: its switch
+        knows its token, and whoever is newer there has ended it already.
+        """
+        if not hello.rescuer or self._is_inherited(hello):
             return
         case = self._cases.get(hello.host)
         order = case.order if case is not None else None
@@ -128,6 +133,8 @@ class Rescues:
 
     def connected(self, hello: Hello) -> int:
         """Take note of who speaks for a host from now on, and give the token to write under."""
+        if self._is_inherited(hello):
+            self._inherit(hello)
         self._present[hello.host] = _Present(hello.rescuer, hello.helps)
         case = self._cases.get(hello.host)
         if hello.rescuer:
@@ -145,7 +152,39 @@ class Rescues:
             self._call_off(hello.host, case, "its own agent is back")
             if case.judgement.verdict is not Verdict.SUSPECTED:
                 self._log.info("agent_returned", host_id=hello.host)
+        self._take_up(hello)
         return self._next_token()
+
+    def _is_inherited(self, hello: Hello) -> bool:
+        case = self._cases.get(hello.host)
+        return (
+            bool(hello.rescuer)
+            and hello.token >> COUNTER_BITS < self._epoch
+            and hello.host not in self._present
+            and (case is None or case.order is None)
+        )
+
+    def _inherit(self, hello: Hello) -> None:
+        """Make a former controller's order our own, as old as it is: it says nothing of our connections."""
+        now_s = self._clock.monotonic_s()
+        why = "its agent was dead before this controller started"
+        if hello.host not in self._cases:
+            lost_s = now_s - self._settings.cut_off_s
+            self._open(hello.host, Evidence(heard_at_s=lost_s, left_at_s=lost_s, left_reason=why))
+        self._cases[hello.host].order = _Order(hello.rescuer, hello.token, now_s, why)
+
+    def _take_up(self, hello: Hello) -> None:
+        """Take up hosts that the neighbour wrote for until no controller was there."""
+        now_s = self._clock.monotonic_s()
+        for target in hello.helped:
+            node = self._region.hosts.get(target)
+            if node is None or node.record is None or target in self._present or target in self._cases:
+                continue
+            why = f"'{hello.host}' wrote for it until no controller was there"
+            self._open(
+                target,
+                Evidence(heard_at_s=now_s, left_at_s=now_s, left_reason=why, grace_s=HELPED_GRACE_S),
+            )
 
     def left(self, host_id: HostId, reason: str, *, heard_at_s: float, is_silent: bool) -> None:
         """Nobody speaks for a host any longer: neither its own agent nor a neighbour.
