@@ -92,6 +92,25 @@ async def test_workloads_come_up_while_an_agent_hangs_and_stay_when_it_goes_on(s
     assert await talks()
 
 
+async def test_a_rescue_goes_on_when_the_controller_starts_anew(scene: RescueScene) -> None:
+    talks = await scene.hold("far", "old")
+    await scene.agent("h1").kill()
+    await scene.until("h1", is_rescued)
+    await scene.region.stop()
+    await scene.region.start()
+    up = time.monotonic()
+    host = await scene.until("h1", is_rescued)
+    took_s = time.monotonic() - up
+    assert took_s < 8.0, f"{took_s:.1f} s\n{scene.log('h1')}"  # a second or two, not the ten of a new order
+    assert host["rescue"]["by"] in ("h2", "h3", "h4")
+    await scene.plug("after-restart", "h1")
+    assert await scene.reaches("after-restart", "far")
+    assert await talks()
+    await scene.agent("h1").start()
+    await scene.until("h1", has_its_agent)
+    assert await scene.reaches("far", "after-restart")
+
+
 async def test_a_rescuer_that_dies_is_followed_by_another(scene: RescueScene) -> None:
     talks = await scene.hold("far", "old")
     await scene.agent("h1").kill()
