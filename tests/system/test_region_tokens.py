@@ -274,3 +274,15 @@ async def test_a_file_that_is_damaged_meanwhile_changes_nothing(guarded: Guarded
     operator = {"X-Auth-Token": guarded.operator["token"]}
     assert (await guarded.get("/v2.0/hosts", **operator)).status_code == 200
     assert log.read_text().count("token_file_refused") == 1
+
+
+async def test_the_rate_of_projects_is_an_option_of_the_region(tmp_path: Path) -> None:
+    process = RegionProcess(tmp_path, queue="none", options=("--rate-limit", "0.01"))
+    await process.start()
+    try:
+        async with httpx.AsyncClient(base_url=process.url, headers={"X-Project-Id": "blue"}) as client:
+            answers = [await client.get("/v2.0/networks") for _ in range(2)]
+        assert [each.status_code for each in answers] == [200, 429]
+        assert 1 <= int(answers[1].headers["retry-after"]) <= 100
+    finally:
+        await process.stop()
