@@ -36,15 +36,18 @@ class Writer:
         self.step: Callable[[], None] = self.read
         self.read_record = Recorded(0, "")
         self.token = 0
+        self.fenced_by: Recorded | None = None
+        self.lapsed: Recorded | None = None  # it waited for longer than the lease, whatever its clock says
         self.is_fenced = False
 
     def read(self) -> None:
         """Read the database and judge: the first step of a session."""
         self.read_record = self.switch.record
         try:
-            self.token = fence.judge(self.read_record, self.bid)
-        except Fenced:
+            self.token = fence.judge(self.read_record, self.bid, lapsed=self.lapsed)
+        except Fenced as error:
             self.is_fenced = True
+            self.fenced_by = error.recorded
             return
         self.is_fenced = False
         self.step = self.claim
@@ -54,7 +57,8 @@ class Writer:
         if self.switch.record != self.read_record:
             self.step = self.read
             return
-        self.switch.record = Recorded(self.token, self.bid.writer)
+        lease_ms = 0 if self.bid.writer == "own" else 1000
+        self.switch.record = Recorded(self.token, self.bid.writer, lease_ms)
         self.step = self.become_master
 
     def become_master(self) -> None:
@@ -85,6 +89,8 @@ STEPS = st.lists(
         st.tuples(st.just("step"), st.integers(0, 2)),
         st.tuples(st.just("grant"), st.integers(0, 2)),
         st.tuples(st.just("lose"), st.integers(0, 2)),
+        st.tuples(st.just("wait"), st.integers(0, 2)),
+        st.tuples(st.just("renew"), st.integers(0, 2)),
         st.tuples(st.just("restart"), st.just(0)),
     ),
     max_size=120,
@@ -110,6 +116,10 @@ def test_whoever_writes_is_the_master_and_the_newest_claim_wins_in_the_end(
                 writer.bid = Bid(counter, writer.bid.writer)
                 if writer.step == writer.write:
                     writer.step = writer.read  # it claims anew, in the session it has
+            case "wait":
+                writer.lapsed = writer.fenced_by
+            case "renew" if switch.record[:2] == (writer.token, writer.bid.writer):
+                switch.record = switch.record._replace(renewal=switch.record.renewal + 1)
             case "lose":
                 writer.lose()
             case "restart":
@@ -126,6 +136,10 @@ def test_whoever_writes_is_the_master_and_the_newest_claim_wins_in_the_end(
     assert written == sorted(written)
     if counter:  # once the faults stop, the last one who was granted a token writes, and nobody else can
         newest = max(writers, key=lambda each: each.bid.token)
+        newest.bid = Bid(max(counter, switch.record.token) + 1, newest.bid.writer)
+        newest.step = newest.read
+        for each in writers:
+            each.lapsed = None
         for _ in range(30):
             for each in writers:
                 if each.bid.token or each.bid.writer == "own":
@@ -135,6 +149,22 @@ def test_whoever_writes_is_the_master_and_the_newest_claim_wins_in_the_end(
             if each.bid.token or each.bid.writer == "own":
                 each.step()
         assert {name for name, _ in switch.writes} == {newest.bid.writer}
+
+
+def test_only_a_record_with_a_lease_lapses_and_only_while_nobody_renews_it() -> None:
+    own, mine = Recorded(7, "own"), Bid(3, "me")
+    lent = Recorded(7, "other", 5000, renewal=4)
+    assert fence.judge(lent, mine, lapsed=lent) == 8
+    for recorded, lapsed in (
+        (own, own),
+        (lent._replace(renewal=5), lent),
+        (lent._replace(token=8), lent),
+        (lent, None),
+    ):
+        with pytest.raises(Fenced):
+            fence.judge(recorded, mine, lapsed=lapsed)
+    assert fence.lapses_after_s(own) is None
+    assert fence.lapses_after_s(lent) == 7.5
 
 
 @given(st.integers(0, 2**63), st.integers(0, 2**63))

@@ -56,13 +56,14 @@ class Writer:
         token: int,
         *,
         exposure: Exposure | None = None,
+        lease_ms: int = 0,
     ) -> None:
         self.events = Events()
         self.fenced = asyncio.Event()
         self.events.fenced = lambda _: self.fenced.set()  # type: ignore[method-assign]
         facts = HostFacts(host.name, host.vtep, 0x0E0000000001)
         log = EventLog(stream=io.StringIO())
-        self.driver = OvsDataPlane(facts, place, log, bid=Bid(token, name), exposure=exposure)
+        self.driver = OvsDataPlane(facts, place, log, bid=Bid(token, name, lease_ms), exposure=exposure)
         self.state = HostState()
 
     async def until_ready(self) -> None:
@@ -112,8 +113,8 @@ class Pair:
             Writer(self.host, self.host.run_dir, self.host.name, token, exposure=self.exposure)
         )
 
-    async def rescuer(self, token: int, name: str = "neighbour") -> Writer:
-        return await self._add(Writer(self.host, self.remote, name, token))
+    async def rescuer(self, token: int, name: str = "neighbour", *, lease_ms: int = 0) -> Writer:
+        return await self._add(Writer(self.host, self.remote, name, token, lease_ms=lease_ms))
 
     async def close(self) -> None:
         await asyncio.gather(*(writer.driver.close() for writer in self.writers))
@@ -191,6 +192,25 @@ async def test_the_switch_refuses_a_stale_master_and_a_stale_transaction_by_itse
     finally:
         switch.close()
         database.close()
+
+
+async def test_a_lease_that_is_renewed_keeps_others_away_and_one_that_is_not_lets_them_in(pair: Pair) -> None:
+    own = await pair.own()
+    await own.until_ready()
+    rescuer = await pair.rescuer(token=6, lease_ms=1000)
+    await rescuer.until_ready()
+    await asyncio.wait_for(own.fenced.wait(), 5)
+    await asyncio.sleep(4.0)  # more than twice the time after which it would lapse
+    await rescuer.write(101)
+    with pytest.raises(Unavailable):
+        await own.write(102)
+    own.events.is_ready.clear()
+    await rescuer.driver.close()  # as one that died: the record stays
+    await own.until_ready()  # nobody granted anything
+    await own.write(103)
+    recorded = await asyncio.to_thread(pair.host.vsctl, ["get", "bridge", "br-int", "external_ids"])
+    assert f'{fence.TOKEN}="7"' in recorded
+    assert fence.LEASE not in recorded
 
 
 async def test_two_that_write_without_pause_never_write_at_the_same_time(pair: Pair) -> None:

@@ -313,7 +313,7 @@ def _neighborhood(settings: AgentSettings, context: SSLContext, log: EventLog) -
         return Agent(
             facts,
             order.zone,
-            OvsDataPlane(facts, place, log, bid=Bid(order.token, duty.rescuer)),
+            OvsDataPlane(facts, place, log, bid=Bid(order.token, duty.rescuer, int(order.lease_s * 1000))),
             NoJournal(),
             _connect(context),
             SystemClock(),

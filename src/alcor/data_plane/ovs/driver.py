@@ -13,10 +13,10 @@ from pathlib import Path
 from alcor.contracts.data_plane import DataPlaneEvents, HostFacts, Refusal
 from alcor.data_plane import answering, frames
 from alcor.data_plane.asking import Asking
-from alcor.data_plane.ovs import blame, endpoint
+from alcor.data_plane.ovs import blame, endpoint, fence
 from alcor.data_plane.ovs.answers import Answers
 from alcor.data_plane.ovs.endpoint import SwitchEndpoints
-from alcor.data_plane.ovs.fence import Bid, Fenced
+from alcor.data_plane.ovs.fence import Bid, Fenced, Recorded
 from alcor.data_plane.ovs.flow_table import RefusedByBridge
 from alcor.data_plane.ovs.messages import PacketIn
 from alcor.data_plane.ovs.session import Session
@@ -103,6 +103,8 @@ class OvsDataPlane:
         self._supervisor.start("ovs zones", self._empty_zones())
         self._supervisor.start("ovs drift", self._watch_drift())
         self._supervisor.start("ovs session", self._keep_session())
+        if self._bid.lease_ms:
+            self._supervisor.start("ovs lease", self._renew_lease())
 
     async def synchronise(self, state: HostState, *, remove: bool) -> Sequence[Refusal]:
         """Read back, compare by cookie, change only what differs; established connections go on."""
@@ -115,7 +117,7 @@ class OvsDataPlane:
     def grant(self, token: int) -> None:
         """Claim the switch under this token, or under the newest one granted."""
         if token > self._bid.token:
-            self._bid = Bid(token, self._bid.writer)
+            self._bid = self._bid._replace(token=token)
             self._granted.set()
             if self._session is not None:
                 self._supervisor.start("ovs claim", self._claim())
@@ -213,6 +215,8 @@ class OvsDataPlane:
 
     async def _keep_session(self) -> None:
         backoff_s = BACKOFF_FIRST_S
+        lapsed: Recorded | None = None
+        is_fenced = False
         while True:
             self._ended.clear()
             self._granted.clear()
@@ -225,12 +229,15 @@ class OvsDataPlane:
                 on_lost=self._lose,
             )
             try:
-                await session.open(self._endpoints)
+                await session.open(self._endpoints, lapsed=lapsed)
             except Fenced as error:
                 session.close()
-                self._log.warning("switch_fenced", host=self._facts.host, writer=error.writer)
-                self._events.fenced(error.writer)
-                await self._granted.wait()
+                if not is_fenced:
+                    self._log.warning("switch_fenced", host=self._facts.host, writer=error.writer)
+                    self._events.fenced(error.writer)
+                is_fenced = True
+                is_granted = await self._granted_within(fence.lapses_after_s(error.recorded))
+                lapsed = None if is_granted else error.recorded
                 continue
             except AlcorError as error:
                 session.close()
@@ -238,13 +245,34 @@ class OvsDataPlane:
                 await asyncio.sleep(backoff_s)
                 backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
                 continue
-            backoff_s = BACKOFF_FIRST_S
+            backoff_s, is_fenced, lapsed = BACKOFF_FIRST_S, False, None
             if not self._ended.is_set():
                 self._take(session)
                 self._events.ready()
                 if session.token < self._bid.token:  # granted while the session was opened
                     await self._claim()
             await self._ended.wait()
+
+    async def _granted_within(self, seconds: float | None) -> bool:
+        """Wait for a newer token, so long at most. None: for as long as it takes."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._granted.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _renew_lease(self) -> None:
+        """Show that we are at work, for as long as we are: a record of ours that stays the same lapses."""
+        while True:
+            await asyncio.sleep(self._bid.lease_ms / 1000 / fence.RENEWALS)
+            session = self._session
+            if session is None:
+                continue
+            try:
+                await session.renew()
+            except AlcorError as error:
+                self._log.info("lease_not_renewed", reason=error.message)
 
     def _take(self, session: Session) -> None:
         if self._program is None or self._tunnel_port != session.tunnel_port:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from alcor.data_plane.ovs import attachments, fence, setup
 from alcor.data_plane.ovs.attachments import AttachmentView
 from alcor.data_plane.ovs.endpoint import Endpoint, SwitchEndpoints
-from alcor.data_plane.ovs.fence import Bid, Fenced
+from alcor.data_plane.ovs.fence import Bid, Fenced, Recorded
 from alcor.data_plane.ovs.flow_table import FlowTable
 from alcor.data_plane.ovs.messages import PacketIn
 from alcor.data_plane.ovs.openflow import OpenFlowConnection, Stale
@@ -43,12 +43,18 @@ class Session:
         self._switch: OpenFlowConnection | None = None
         self._changed = asyncio.Event()
         self._ended = False
+        self._lapsed: Recorded | None = None
+        self._renewal = 0
         self.view = AttachmentView(bridge)
         self.tunnel_port = 0
         self.table: FlowTable
 
-    async def open(self, endpoints: SwitchEndpoints) -> None:
-        """Connect, claim the switch, see to bridge and tunnel. Raises Fenced, Unavailable, Broken."""
+    async def open(self, endpoints: SwitchEndpoints, *, lapsed: Recorded | None = None) -> None:
+        """Connect, claim the switch, see to bridge and tunnel. Raises Fenced, Unavailable, Broken.
+
+        `lapsed`: another's record that was not renewed, see `fence`.
+        """
+        self._lapsed = lapsed
         try:
             async with asyncio.timeout(READY_S):
                 await self._open(endpoints)
@@ -75,7 +81,12 @@ class Session:
         try:
             await self.switch.become_master(self._bid.token)
         except Stale as error:
-            raise Fenced("a newer master") from error
+            raise Fenced(Recorded(self._bid.token + 1, "a newer master")) from error
+
+    async def renew(self) -> None:
+        """Renew the lease of our record. Raises Fenced, Unavailable, Broken."""
+        self._renewal += 1
+        await self._guarded([fence.renew(self._bridge, self._renewal)])
 
     def close(self) -> None:
         """Let go of both connections; `on_lost` is not called."""
@@ -105,13 +116,15 @@ class Session:
         for _ in range(CLAIM_TRIES):
             before = await self._external_ids() or {}
             recorded = fence.read(before)
-            token = fence.judge(recorded, bid)
-            if recorded != (token, bid.writer):
+            made = bid._replace(token=fence.judge(recorded, bid, lapsed=self._lapsed))
+            if recorded[:3] != made:
                 try:
-                    await self._database.transact(fence.claim(self._bridge, before, token, bid.writer))
+                    await self._database.transact(fence.claim(self._bridge, before, made))
                 except WaitFailed:
                     continue
-            self._bid = Bid(token, bid.writer)
+            else:
+                self._renewal = recorded.renewal  # ours of before: it goes on, so that it never looks unchanged
+            self._bid = made
             return
         raise Unavailable("the bridge's record is being changed by others", retry_after_s=0.2)
 
@@ -120,11 +133,13 @@ class Session:
             return
         assert self._database is not None
         try:
-            await self._database.transact([fence.guard(self._bridge, *self._bid), *operations])
+            await self._database.transact(
+                [fence.guard(self._bridge, self._bid.token, self._bid.writer), *operations]
+            )
         except WaitFailed as error:
-            writer = fence.read(await self._external_ids() or {}).writer
-            self._lose(f"'{writer}' took the switch over")
-            raise Fenced(writer) from error
+            recorded = fence.read(await self._external_ids() or {})
+            self._lose(f"'{recorded.writer}' took the switch over")
+            raise Fenced(recorded) from error
 
     async def _external_ids(self) -> dict[str, str] | None:
         assert self._database is not None
