@@ -203,7 +203,7 @@ async def test_the_controller_may_do_all(scene: Scene) -> None:
     scene.places[OTHER].answer(b"2", session=7)
     scene.controller.tell_all(b"3")
     mine = {subjects.goal(PARTITION, ONE, WEB), subjects.answer(PARTITION, OTHER, 7), subjects.beat(PARTITION)}
-    await eventually(lambda: mine <= set(heard))
+    await eventually(lambda: mine <= set(heard), timeout_s=20)
     await client.jetstream().purge_stream(subjects.STREAM)
     await client.jetstream().delete_stream(subjects.STREAM)
 

@@ -1,18 +1,20 @@
 """The queue path with a real NATS server, real agents and a real controller; whatever happens to the server."""
 
 import asyncio
+import os
 import shutil
+import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from alcor.adapters import identity, stream
-from alcor.adapters.nats import access
+from alcor.adapters.nats import access, subjects
 from alcor.adapters.nats.access import Access
-from alcor.adapters.nats.embedded import EmbeddedNats
+from alcor.adapters.nats.embedded import STORE_MAX_BYTES, EmbeddedNats
 from alcor.adapters.nats.queue import NatsAgentQueue, NatsGoalQueue
 from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.compiler.full import compile_full
@@ -38,10 +40,10 @@ WAIT_S = 15.0
 class Scene:
     """A region in this process. Owner of its server, controller and hosts."""
 
-    def __init__(self, directory: Path, kept_max_bytes: int) -> None:
+    def __init__(self, directory: Path, kept_max_bytes: int, store_max_bytes: int) -> None:
         self.store = MemoryStore()
         self.authority = directory / "authority"
-        self.nats = EmbeddedNats(directory / "nats", self.authority)
+        self.nats = EmbeddedNats(directory / "nats", self.authority, store_max_bytes=store_max_bytes)
         self.directory = directory
         self._kept_max_bytes = kept_max_bytes
         self.ports = 0
@@ -108,8 +110,10 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene_in(directory: Path, *, kept_max_bytes: int = 64 * 1024 * 1024) -> AsyncIterator[Scene]:
-    scene = Scene(directory, kept_max_bytes)
+async def scene_in(
+    directory: Path, *, kept_max_bytes: int = 64 * 1024 * 1024, store_max_bytes: int = STORE_MAX_BYTES
+) -> AsyncIterator[Scene]:
+    scene = Scene(directory, kept_max_bytes, store_max_bytes)
     await scene.start()
     try:
         yield scene
@@ -203,6 +207,54 @@ async def test_a_full_queue_is_said_in_words_and_loses_nothing(tmp_path: Path) -
         await eventually(lambda: scene.path(NAMES[0]) in ("queue", "none"))
         async with scene.hosts(with_stream=False) as hosts:
             await scene.all_hold_the_full_compilation(hosts)
+
+
+async def test_a_server_with_less_room_keeps_what_it_can(tmp_path: Path) -> None:
+    async with scene_in(tmp_path, store_max_bytes=3 * 1024 * 1024) as scene:
+        await eventually(lambda: scene.queue.state.is_up)
+        stream_info = await scene.queue.client.jetstream().stream_info(subjects.STREAM)
+        assert stream_info.config.max_bytes == 2 * 1024 * 1024
+        async with scene.hosts(with_stream=False) as hosts:
+            assert await scene.controller.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
+            await scene.all_hold_the_full_compilation(hosts)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a disk of its own")
+async def test_a_full_disk_is_said_in_words_and_loses_nothing(tmp_path: Path) -> None:
+    with _full_disk(tmp_path / "nats" / "store") as fill:
+        async with scene_in(tmp_path) as scene, scene.hosts(with_stream=False) as hosts:
+            assert await scene.controller.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
+            fill()
+            async with asyncio.timeout(WAIT_S):
+                while "confirms nothing" not in scene.queue.state.reason:
+                    revision = await scene.add_ports(4)
+                    assert await scene.controller.wait_revision(revision, timeout_s=WAIT_S)
+                    await asyncio.sleep(0.2)
+            assert scene.queue.state.is_full
+            await scene.all_hold_the_full_compilation(hosts)
+            _kill(scene.nats)
+            (tmp_path / "nats" / "store" / "filler").unlink()
+            await scene.nats.ensure_running()
+            assert await scene.controller.wait_revision(await scene.add_ports(4), timeout_s=WAIT_S)
+            await eventually(lambda: not scene.queue.state.is_full and scene.queue.state.unconfirmed == 0)
+            await scene.all_hold_the_full_compilation(hosts)
+
+
+@contextmanager
+def _full_disk(directory: Path) -> Iterator[Callable[[], None]]:
+    """Mount a disk of three MiB; what is given fills it."""
+    directory.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(directory)], check=True)
+
+    def fill() -> None:
+        with (directory / "filler").open("wb", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+
+    try:
+        yield fill
+    finally:
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
 async def test_the_queue_keeps_the_last_value_of_each_section_only(tmp_path: Path) -> None:

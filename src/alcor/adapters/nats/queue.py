@@ -32,14 +32,18 @@ from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
 
 KEPT_MAX_BYTES = 1024 * 1024 * 1024
+KEPT_MIN_BYTES = 1024 * 1024
 KEPT_MAX_AGE_S = 900.0  # who is away longer learns what differs from the controller
 OUTBOX_MAX_BYTES = 128 * 1024 * 1024
 FULL_S = 2.0  # so long a refusal to keep is believed, then it is tried again
+SILENT_S = 5.0  # without a confirmation, after which nothing is taken for kept: so a server with a full disk is
+SILENCE_BELIEVED_S = 30.0
 RECONNECT_S = 0.2
 REQUEST_S = 5.0
 PAGE = 256  # kept frames asked for at once
 INDEX_MAX = 4096  # sections named to a returning host; of more, those published last
 TO_ALL = -1
+_NO_ROOM = (10023, 10028, 10047)  # of JetStream: insufficient resources, of the account, of the server
 _NOT_FOUND = "404"
 CONTROLLER_INBOX = "alcor.confirmed"
 
@@ -195,6 +199,7 @@ class NatsGoalQueue(NatsConnection):
         self._on_lost: OnLost | None = None
         self._inbox = ""
         self._unconfirmed = 0
+        self._confirmed_s = 0.0
         self._full_until_s = 0.0
         self._full_reason = ""
         self._index: dict[HostId, dict[SectionKey, None]] = {}
@@ -212,9 +217,18 @@ class NatsGoalQueue(NatsConnection):
 
     def publish(self, host: HostId, key: SectionKey, frame: bytes, *, session: int) -> None:
         subject = subjects.goal(self.partition, host, key)
+        self._notice_silence()
         if self.send(subject, frame, f"{self._inbox}.{session}"):
             self._unconfirmed += 1
             self._note(host, key)
+
+    def _notice_silence(self) -> None:
+        now_s = time.monotonic()
+        if not self._unconfirmed:
+            self._confirmed_s = now_s
+        elif now_s > self._confirmed_s + SILENT_S:
+            self._full("the queue confirms nothing: what it is given may not be kept", for_s=SILENCE_BELIEVED_S)
+            self._unconfirmed, self._confirmed_s = 0, now_s
 
     def tell(self, host: HostId, frame: bytes, *, session: int) -> None:
         self.send(subjects.tell(self.partition, host), frame, f"{self._inbox}.told.{session}")
@@ -256,13 +270,26 @@ class NatsGoalQueue(NatsConnection):
         self._index_due.clear()
 
     async def _ensure_stream(self) -> None:
-        """Make the stream, or make it as it must be: its server's store may have been wiped."""
+        """Make the stream, or make it as it must be: its server's store may have been wiped.
+
+        A server with less room than is wished for is asked for half of it, and so on.
+        """
+        max_bytes = self._kept_max_bytes
+        while True:
+            try:
+                return await self._make_stream(max_bytes)
+            except APIError as error:
+                if error.err_code not in _NO_ROOM or max_bytes <= KEPT_MIN_BYTES:
+                    raise
+                max_bytes //= 2
+
+    async def _make_stream(self, max_bytes: int) -> None:
         jetstream = self.client.jetstream(timeout=REQUEST_S)
         wanted = StreamConfig(
             name=subjects.STREAM,
             subjects=[subjects.KEPT],
             max_msgs_per_subject=1,
-            max_bytes=self._kept_max_bytes,
+            max_bytes=max_bytes,
             max_age=KEPT_MAX_AGE_S,
             discard=DiscardPolicy.NEW,  # full is said, and not found out by who misses something
             duplicate_window=1,
@@ -275,6 +302,7 @@ class NatsGoalQueue(NatsConnection):
 
     async def _on_confirmation(self, message: Msg) -> None:
         self._unconfirmed = max(0, self._unconfirmed - 1)
+        self._confirmed_s = time.monotonic()
         if message.headers and message.headers.get("Status") == "503":
             self._full("the queue keeps nothing: its stream is gone")
             self._supervisor.start("queue_stream", self._stream_again())
@@ -294,11 +322,11 @@ class NatsGoalQueue(NatsConnection):
         except (NatsError, APIError, TimeoutError) as error:
             self._log.warning("queue_not_ready", reason=str(error))
 
-    def _full(self, reason: str) -> None:
+    def _full(self, reason: str, *, for_s: float = FULL_S) -> None:
         now_s = time.monotonic()
         if now_s >= self._full_until_s:
             self._log.warning("queue_full", reason=reason)
-        self._full_until_s, self._full_reason = now_s + FULL_S, reason
+        self._full_until_s, self._full_reason = now_s + for_s, reason
 
     async def _on_message(self, message: Msg) -> None:
         speaker = subjects.speaker(message.subject)
