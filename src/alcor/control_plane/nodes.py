@@ -56,7 +56,7 @@ class PortRow(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def ips(self) -> tuple[bytes, ...]:
-        return tuple(fixed.ip for fixed in self.fixed_ips)
+        return tuple([fixed.ip for fixed in self.fixed_ips])  # of a list: half the time of a generator
 
     def describes(self, port: Port) -> bool:
         """Does the row say of the port what its record says?"""

@@ -239,7 +239,7 @@ class Region:
         return held == legs and (not legs or (old is not None and old.router == row.router))
 
     def _fixed_ips(self, fixed_ips: tuple[FixedIp, ...]) -> tuple[FixedIp, ...]:
-        return tuple(FixedIp(SubnetId(sys.intern(fixed.subnet_id)), fixed.ip) for fixed in fixed_ips)
+        return tuple([FixedIp(SubnetId(sys.intern(fixed.subnet_id)), fixed.ip) for fixed in fixed_ips])
 
     def _share(self, groups: tuple[GroupId, ...]) -> tuple[GroupId, ...]:
         shared = self._shared.get(groups)
