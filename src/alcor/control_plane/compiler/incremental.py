@@ -8,19 +8,24 @@ Work grows with the change and the hosts concerned, never with the size of a net
 section gets it in full, made once per change for all such hosts.
 """
 
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
 import msgspec
 
 from alcor.contracts.store import Change
 from alcor.control_plane.compiler import interest, on_demand, sections
 from alcor.control_plane.compiler.changes import Changes, OwnPorts
-from alcor.control_plane.compiler.interest import Interest, Suspects
+from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.compiler.on_demand import HostPlacements
 from alcor.control_plane.compiler.sections import HostSection, SharedPart
 from alcor.control_plane.compiler.touched import Touched
 from alcor.control_plane.nodes import NetworkNode
 from alcor.control_plane.region import Region
-from alcor.model.goal_state import LocalPort, NetworkChange, Placement, SectionKey
+from alcor.model.goal_state import LocalPort, NetworkChange, Placement, SectionChange, SectionKey
 from alcor.model.ids import GroupId, HostId, NetworkId, PortId, RouterId
+
+_Id = TypeVar("_Id", bound=str)
 
 
 class WorkCount(msgspec.Struct):
@@ -77,12 +82,15 @@ class _Pass:
 
     def run(self) -> Compiled:
         suspects = self._interest.suspects(self._before)
-        self._hand_over_groups(suspects)
-        self._give_groups()
-        self._hand_over_routers(suspects)
-        self._give_routers()
+        held = self._interest
+        self._hand_over(suspects.groups, interest.group_key, held.wants_group, self._group_in_full)
+        for group_id, group_change in self._changes.groups().items():
+            self._give_all(interest.group_key(group_id), group_change, held.group_holders(group_id))
+        self._hand_over(suspects.routers, interest.router_key, held.wants_router, self._router_in_full)
+        for router_id, router_change in self._changes.routers().items():
+            self._give_all(interest.router_key(router_id), router_change, held.router_holders(router_id))
         self._placed = on_demand.settle(self._region, self._interest, self._before, self._changes.networks())
-        self._hand_over_networks(suspects)
+        self._hand_over(suspects.networks, interest.network_key, held.wants_network, self._network_in_full)
         self._give_networks()
         self._work.entries_built = self._changes.entries_built
         hosts = {host_id: list(given.values()) for host_id, given in self._given.items()}
@@ -115,27 +123,54 @@ class _Pass:
     def _gives(self, host_id: HostId, key: SectionKey) -> bool:
         return key in self._given.get(host_id, ())
 
-    # Networks
-
-    def _hand_over_networks(self, suspects: Suspects) -> None:
-        for host_id, network_ids in suspects.networks.items():
-            for network_id in sorted(network_ids):
+    def _hand_over(
+        self,
+        suspects: Mapping[HostId, set[_Id]],
+        key_of: Callable[[str], SectionKey],
+        wants: Callable[[HostId, _Id], bool],
+        in_full: Callable[[HostId, _Id], HostSection],
+    ) -> None:
+        """Give sections to hosts that want them now, and take them from those that no longer do."""
+        for host_id, ids in suspects.items():
+            for id_ in sorted(ids):
                 self._work.suspects_checked += 1
-                key = interest.network_key(network_id)
-                had = self._interest.has(host_id, key)
-                wants = self._interest.wants_network(host_id, network_id)
-                if wants and not had:
-                    self._give(host_id, self._network_in_full(host_id, network_id))
-                elif had and not wants:
+                key = key_of(id_)
+                had, wanted = self._interest.has(host_id, key), wants(host_id, id_)
+                if wanted and not had:
+                    self._give(host_id, in_full(host_id, id_))
+                elif had and not wanted:
                     self._give(host_id, HostSection(key, None, is_full=True))
+
+    def _give_all(self, key: SectionKey, change: SectionChange, hosts: Iterable[HostId]) -> None:
+        """Give one change to all who hold the section already."""
+        shared = SharedPart(change)
+        for host_id in hosts:
+            if not self._gives(host_id, key):
+                self._give(host_id, HostSection(key, shared, is_full=False))
+
+    def _router_in_full(self, host_id: HostId, router_id: RouterId) -> HostSection:
+        node = self._region.routers[router_id]
+        return HostSection(
+            node.key, self._in_full(node.key, lambda: sections.router_in_full(node)), is_full=True
+        )
+
+    def _group_in_full(self, host_id: HostId, group_id: GroupId) -> HostSection:
+        node = self._region.groups[group_id]
+        return HostSection(
+            node.key, self._in_full(node.key, lambda: sections.group_in_full(node)), is_full=True
+        )
+
+    def _in_full(self, key: SectionKey, make: Callable[[], SectionChange]) -> SharedPart:
+        """Make what all hosts share of a section once for all that are new to it."""
+        shared = self._full.get(key)
+        if shared is None:
+            shared = self._full[key] = SharedPart(make())
+            self._work.full_entries_built += sections.entries_in(shared.change)
+        return shared
 
     def _network_in_full(self, host_id: HostId, network_id: NetworkId) -> HostSection:
         node = self._region.networks[network_id]
-        shared = self._full.get(node.key)
-        if shared is None:
-            change = sections.network_in_full(node)
-            shared = self._full[node.key] = SharedPart(change)
-            self._work.full_entries_built += len(change.set_placements) + len(change.set_subnets)
+        shared = self._in_full(node.key, lambda: sections.network_in_full(node))
         own = sections.local_ports(host_id, node)
         learned = self._interest.learned.of(host_id, network_id)
         placements = sections.host_placements(self._region, host_id, node, learned)
@@ -209,72 +244,6 @@ class _Pass:
                     gone_placements=tuple(gone_placements),
                 ),
             )
-
-    # Routers
-
-    def _hand_over_routers(self, suspects: Suspects) -> None:
-        for host_id, router_ids in suspects.routers.items():
-            for router_id in sorted(router_ids):
-                self._work.suspects_checked += 1
-                key = interest.router_key(router_id)
-                had = self._interest.has(host_id, key)
-                wants = self._interest.wants_router(host_id, router_id)
-                if wants and not had:
-                    self._give(host_id, self._router_in_full(router_id))
-                elif had and not wants:
-                    self._give(host_id, HostSection(key, None, is_full=True))
-
-    def _router_in_full(self, router_id: RouterId) -> HostSection:
-        node = self._region.routers[router_id]
-        shared = self._full.get(node.key)
-        if shared is None:
-            change = sections.router_in_full(node)
-            shared = self._full[node.key] = SharedPart(change)
-            self._work.full_entries_built += len(change.set_interfaces)
-        return HostSection(node.key, shared, is_full=True)
-
-    def _give_routers(self) -> None:
-        for router_id, change in self._changes.routers().items():
-            node = self._region.routers.get(router_id)
-            if node is None:
-                continue
-            shared = SharedPart(change)
-            for host_id in self._interest.router_holders(router_id):
-                if not self._gives(host_id, node.key):
-                    self._give(host_id, HostSection(node.key, shared, is_full=False))
-
-    # Security groups
-
-    def _hand_over_groups(self, suspects: Suspects) -> None:
-        for host_id, group_ids in suspects.groups.items():
-            for group_id in sorted(group_ids):
-                self._work.suspects_checked += 1
-                key = interest.group_key(group_id)
-                had = self._interest.has(host_id, key)
-                wants = self._interest.wants_group(host_id, group_id)
-                if wants and not had:
-                    self._give(host_id, self._group_in_full(group_id))
-                elif had and not wants:
-                    self._give(host_id, HostSection(key, None, is_full=True))
-
-    def _group_in_full(self, group_id: GroupId) -> HostSection:
-        node = self._region.groups[group_id]
-        shared = self._full.get(node.key)
-        if shared is None:
-            change = sections.group_in_full(node)
-            shared = self._full[node.key] = SharedPart(change)
-            self._work.full_entries_built += len(change.set_rules)
-        return HostSection(node.key, shared, is_full=True)
-
-    def _give_groups(self) -> None:
-        for group_id, change in self._changes.groups().items():
-            node = self._region.groups.get(group_id)
-            if node is None:
-                continue
-            shared = SharedPart(change)
-            for host_id in node.hosts:
-                if not self._gives(host_id, node.key):
-                    self._give(host_id, HostSection(node.key, shared, is_full=False))
 
 
 _NO_OWN: tuple[list[LocalPort], list[PortId]] = ([], [])

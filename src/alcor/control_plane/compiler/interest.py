@@ -132,6 +132,11 @@ class Interest:
         router = self._region.routers.get(router_id)
         return self._region.holders(router.networks) if router is not None else ()
 
+    def group_holders(self, group_id: GroupId) -> Iterable[HostId]:
+        """Name the hosts that want the group."""
+        group = self._region.groups.get(group_id)
+        return group.hosts if group is not None else ()
+
     def touch(self, host_id: HostId, key: SectionKey, revision: int) -> None:
         """Note that the section changed on the host."""
         self.wanted.setdefault(host_id, {})[key] = revision

@@ -177,5 +177,16 @@ def group_in_full(node: GroupNode) -> GroupChange:
     return GroupChange(node.stateful, tuple(rule for _, rule in sorted(node.rules.items())))
 
 
+def entries_in(change: SectionChange) -> int:
+    """Count the entries that a full section sets, a host's own ports aside."""
+    match change:
+        case NetworkChange():
+            return len(change.set_placements) + len(change.set_subnets)
+        case RouterChange():
+            return len(change.set_interfaces)
+        case GroupChange():
+            return len(change.set_rules)
+
+
 def _field(value: object) -> msgspec.Raw:
     return _EMPTY if value == () else msgspec.Raw(_encoder.encode(value))

@@ -124,10 +124,4 @@ class FullSections:
 
 
 def _entries(kept: SharedPart) -> int:
-    match kept.change:
-        case NetworkChange() as change:
-            return 1 + len(change.set_placements) + len(change.set_subnets)
-        case RouterChange() as change:
-            return 1 + len(change.set_interfaces)
-        case GroupChange() as change:
-            return 1 + len(change.set_rules)
+    return 1 + sections.entries_in(kept.change)
