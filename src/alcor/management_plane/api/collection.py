@@ -37,6 +37,8 @@ Before = Callable[[Call], Awaitable[None]]
 class Collection(Generic[F]):
     """Serves one resource."""
 
+    body_max = gate.BODY_MAX  # bytes of a POST
+
     def __init__(
         self,
         resource: Resource[F],
@@ -63,7 +65,7 @@ class Collection(Generic[F]):
         """Give the routes of the collection and of one object."""
         path = f"/v2.0/{self.resource.plural.replace('_', '-')}"
         return [
-            entrance.route(path, policy=policy.TENANT, get=self.list, post=self.create),
+            entrance.route(path, policy=policy.TENANT, body_max=self.body_max, get=self.list, post=self.create),
             entrance.route(
                 path + "/{id}",
                 policy=policy.TENANT,

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from alcor.contracts.convergence import Convergence
 from alcor.contracts.store import Store
-from alcor.management_plane.api import form, gate, idempotency, policy, validation, waiting
+from alcor.management_plane.api import form, gate, idempotency, validation, waiting
 from alcor.management_plane.api import ports as port_form
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
@@ -86,28 +86,12 @@ class PortGroupAnswer(Answer, kw_only=True, rename={"alcor_fast_path": "alcor:fa
 class PortGroupCollection(Collection[PortGroupFields]):
     """Serves port groups."""
 
+    body_max = gate.BATCH_BODY_MAX
+
     def __init__(self, store: Store, service: PortGroupService, convergence: Convergence) -> None:
         super().__init__(RESOURCE, store, service, self._shown)
         self._groups = service
         self._convergence = convergence
-
-    def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
-        return [
-            entrance.route(
-                "/v2.0/port-groups",
-                policy=policy.TENANT,
-                body_max=gate.BATCH_BODY_MAX,
-                get=self.list,
-                post=self.create,
-            ),
-            entrance.route(
-                "/v2.0/port-groups/{id}",
-                policy=policy.TENANT,
-                get=self.show,
-                put=self.update,
-                delete=self.delete,
-            ),
-        ]
 
     async def create(self, call: Call, path: Mapping[str, str]) -> Response:
         wish = waiting.wish_of(call)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from alcor.contracts.convergence import Convergence, PortState
 from alcor.contracts.store import Store
 from alcor.management_plane import access
-from alcor.management_plane.api import form, gate, idempotency, moments, policy, validation, waiting
+from alcor.management_plane.api import form, gate, idempotency, moments, validation, waiting
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
@@ -188,24 +188,12 @@ _NO_DETAILS: dict[str, object] = {}
 class PortCollection(Collection[PortFields]):
     """Serves ports: as every resource, with a quick way through for batches, and with waiting."""
 
+    body_max = gate.BATCH_BODY_MAX
+
     def __init__(self, store: Store, service: PortService, convergence: Convergence) -> None:
         super().__init__(RESOURCE, store, service, self._shown)
         self._ports = service
         self._convergence = convergence
-
-    def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
-        return [
-            entrance.route(
-                "/v2.0/ports",
-                policy=policy.TENANT,
-                body_max=gate.BATCH_BODY_MAX,
-                get=self.list,
-                post=self.create,
-            ),
-            entrance.route(
-                "/v2.0/ports/{id}", policy=policy.TENANT, get=self.show, put=self.update, delete=self.delete
-            ),
-        ]
 
     async def create(self, call: Call, path: Mapping[str, str]) -> Response:
         wish = waiting.wish_of(call)
