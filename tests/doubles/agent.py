@@ -190,6 +190,10 @@ class FailingDataPlane:
     def grant(self, token: int) -> None:
         self.tokens.append(token)
 
+    @property
+    def token(self) -> int:
+        return max(self.tokens, default=0)
+
     def plugged_ports(self) -> Sequence[PortId]:
         return sorted(self.plugged)
 

@@ -27,7 +27,7 @@ async def turns_until_left(*, is_welcomed: bool) -> int:
     if is_welcomed:
         theirs.send(msgspec.msgpack.encode(Welcome(PROTOCOL, 1)))
     async with asyncio.timeout(5):
-        reason = await session.read(epoch_min=0, on_update=on_update, on_other=on_other)
+        reason = await session.read(on_update=on_update, on_other=on_other)
     assert reason == "the controller is silent"
     return len(ours.frames_sent) - 1
 

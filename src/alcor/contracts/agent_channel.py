@@ -35,6 +35,18 @@ BEAT_S = 1.0  # of the controller always, of agents until a Pace tells them othe
 WANTS_MAX = 256  # addresses in one Ask
 SILENCE_S = 3.5  # three beats may be lost before a peer is taken for gone
 
+TOKEN_COUNTER_BITS = 32
+
+
+def token_of(epoch: int, counter: int) -> int:
+    """Make the token of a controller's change of writer: they grow over controllers, too."""
+    return epoch << TOKEN_COUNTER_BITS | counter
+
+
+def epoch_of(token: int) -> int:
+    """Tell the term of the controller that granted a token; 0: none did."""
+    return token >> TOKEN_COUNTER_BITS
+
 
 class Outcome(IntEnum):
     """What became of one section update at the agent. Zero is unspecified: never success."""
@@ -80,6 +92,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     session: int = 0  # grows with each Hello of an agent; the queue's messages name it
     queue: bool = False  # it has a place at the queue
     helped: tuple[HostId, ...] = ()  # hosts it wrote for until no controller renewed the lease
+    epoch: int = 0  # of the newest controller that it has heard; older ones do not serve it
 
 
 class SectionResult(msgspec.Struct, frozen=True, array_like=True):
@@ -204,9 +217,13 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
 
 
 class Farewell(msgspec.Struct, frozen=True, array_like=True, tag="farewell"):
-    """The controller refuses or ends the stream, and why. From an agent: it ends its session on the queue."""
+    """The controller refuses or ends the stream, and why. From an agent: it ends its session on the queue.
+
+    `epoch`: of the controller. Over the queue an agent hears all of them, and listens to the newest.
+    """
 
     reason: str
+    epoch: int = 0
 
 
 class Update(msgspec.Struct, frozen=True, array_like=True, tag="update"):
@@ -217,6 +234,7 @@ class Update(msgspec.Struct, frozen=True, array_like=True, tag="update"):
     # Last of a synchronisation. By now every section that Hello named and that the host should not hold was
     # removed by name, and every one that differs was sent; what was not named stays as Hello told it.
     complete: bool = False
+    epoch: int = 0  # of the controller; over the queue, where several may be heard
 
 
 class Rescue(msgspec.Struct, frozen=True, array_like=True, tag="rescue"):

@@ -81,6 +81,11 @@ class DataPlane(Protocol):
         """Write under this token from now on; older ones are refused by the data plane itself."""
         ...
 
+    @property
+    def token(self) -> int:
+        """The token that the data plane itself holds for this writer; 0: none, or it is not known now."""
+        ...
+
     def plugged_ports(self) -> Sequence[PortId]:
         """Name the ports known here whose workload is attached, sorted."""
         ...

@@ -107,7 +107,7 @@ class Controller:
         self._paths = Paths(self._streams, self._queue_state, self._is_away)
         self._admission = Admission(self.region, self._compiler.interest, clock, resync)
         self._resync_view = ResyncView(self.region, self._compiler.interest, self._streams, self._admission)
-        self._channels: set[Channel] = set()  # all that are served, welcomed or not
+        self._channels: dict[Channel, None] = {}  # in the order of coming: all that are served, welcomed or not
         self._introductions = asyncio.Semaphore(64)  # commits of host records under way
         self.epoch = 0
         self._ledger = Ledger(epoch=0)
@@ -143,7 +143,7 @@ class Controller:
         self._intake = Intake(self._store, self._take, self._log, after=self.region.revision)
         self._store.listen(self.offer)
         if self._queue_path is not None:
-            self._queue_path.start()
+            self._queue_path.start(self.epoch)
         self._supervisor.start("intake", self._intake.run())
         self._supervisor.start("flusher", self._flusher.run())
         self._supervisor.start("beat", self._beat_for_ever())
@@ -159,7 +159,7 @@ class Controller:
         await self._supervisor.close()
         self._intake = None
         self._convergence.stop()
-        farewell = _encoder.encode(Farewell("the controller stops"))
+        farewell = _encoder.encode(Farewell("the controller stops", self.epoch))
         for channel in list(self._channels):
             channel.send(farewell)
             channel.close("the controller stops")
@@ -225,7 +225,7 @@ class Controller:
     async def serve_channel(self, channel: Channel, *, certified: str | None = None) -> None:
         """Serve one agent's stream until it ends. `certified`: whom its certificate names, if it has one."""
         stream: HostSession | None = None
-        self._channels.add(channel)
+        self._channels[channel] = None
         try:
             hello = await self._hello(channel)
             speaker = hello.rescuer or hello.host
@@ -239,9 +239,9 @@ class Controller:
             self._log.warning(
                 "agent_refused", host_id=stream.host if stream is not None else "", reason=error.message
             )
-            channel.send(_encoder.encode(Farewell(error.message)))
+            channel.send(_encoder.encode(Farewell(error.message, self.epoch)))
         finally:
-            self._channels.discard(channel)
+            self._channels.pop(channel, None)
             channel.close()
             if stream is not None:
                 self._forget(stream)
@@ -261,10 +261,10 @@ class Controller:
             raise errors.Invalid(f"protocol {hello.protocol} is not spoken here, {PROTOCOL} is")
         if not hello.host or len(hello.vtep) not in (4, 16):
             raise errors.Invalid("Hello must name the host and its tunnel endpoint")
-        newest = max((held.version.epoch for held in hello.held), default=0)
+        newest = max((hello.epoch, *(held.version.epoch for held in hello.held)))
         if newest > self.epoch:
             raise errors.Conflict(
-                f"host '{hello.host}' holds goal state of epoch {newest}, but this controller is of epoch "
+                f"host '{hello.host}' knows of epoch {newest}, but this controller is of epoch "
                 f"{self.epoch}: another controller has taken over, or the store was replaced"
             )
         return hello
@@ -280,7 +280,7 @@ class Controller:
         token = self._rescues.connected(hello)
         if former is not None:
             self._forget(former, is_replaced=True)
-            former.channel.send(_encoder.encode(Farewell("another stream of this host came")))
+            former.channel.send(_encoder.encode(Farewell("another stream of this host came", self.epoch)))
             former.channel.close("another stream of this host came")
         self.look_ups.restore(hello)
         stream = self._new_session(hello, channel)

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 import alcor
+from alcor.contracts import agent_channel
 from alcor.contracts.agent_channel import (
     PROTOCOL,
     Acknowledgement,
@@ -99,6 +100,7 @@ class Agent:
         self._plugs = PlugReport()
         self._neighbours = Neighbours()
         self._session: Session | None = None
+        self._newest_epoch = 0  # of the controllers heard by this process
         self._waiting: deque[Received] = deque()
         self._waiting_bytes = 0
         self._heard_at_s = 0.0
@@ -190,12 +192,15 @@ class Agent:
     # Connecting and reading.
 
     async def _stay_connected(self) -> None:
-        attempt = 0
+        attempt = dialled = 0
         if not self._urls:
             self._without_stream.set()
         while self._urls:
             await self._presentable.wait()
-            url = self._urls[attempt % len(self._urls)]
+            url = self._urls[
+                dialled % len(self._urls)
+            ]  # each in its turn: one that welcomes may be the wrong one
+            dialled += 1
             try:
                 channel = await self._connect(url)
             except errors.Unavailable as error:
@@ -223,7 +228,7 @@ class Agent:
             if link.is_up:
                 await link.catch_up()
             if link.is_up and self._without_stream.is_set() and self._presentable.is_set():
-                await self._converse(link.open(), "the queue", timing)
+                await self._converse(link.open(), "the queue", timing, is_shared=True)
             await asyncio.sleep(self._timing.queue_retry_s)
 
     async def _leave_queue(self) -> None:
@@ -232,20 +237,28 @@ class Agent:
             self._session.close("there is a stream")
         await self._no_session.wait()
 
-    async def _converse(self, channel: Channel, url: str, timing: AgentTiming | None = None) -> bool:
+    async def _converse(
+        self, channel: Channel, url: str, timing: AgentTiming | None = None, *, is_shared: bool = False
+    ) -> bool:
         """Keep one stream until it ends. True when the controller had welcomed us."""
-        current = Session(channel, timing or self._timing, lambda: self._applier.held_mark)
+        current = Session(
+            channel,
+            timing or self._timing,
+            lambda: self._applier.held_mark,
+            newest_epoch=self._epoch_known(),
+            is_shared=is_shared,
+        )
         self._session = current
         self._no_session.clear()
         self._wake.set()  # Hello is sent from the loop, between two changes of the state
         try:
             reason = await current.read(
-                epoch_min=inbox.newest(self._applier.state).epoch,
                 on_update=self._take_update,
                 on_other=self._hear,
             )
         finally:
             self._heard_at_s = self.heard_at_s
+            self._newest_epoch = max(self._newest_epoch, current.newest_epoch)
             self._session = None
             self._no_session.set()
             if self._link is not None:
@@ -254,6 +267,15 @@ class Agent:
             self._forget_waiting()  # not acknowledged: the controller finds out by our next Hello
         self._log.info("controller_left", host=self._facts.host, url=url, reason=reason)
         return current.welcomed
+
+    def _epoch_known(self) -> int:
+        """Give the newest term of a controller that is known: heard, held, or recorded in the data plane.
+
+        The last tells an agent without a journal that an old controller is not to be served by.
+        """
+        held = inbox.newest(self._applier.state).epoch
+        heard = self._session.newest_epoch if self._session is not None else 0
+        return max(self._newest_epoch, heard, held, agent_channel.epoch_of(self._data_plane.token))
 
     async def _take_update(self, update: Update, frame: bytes) -> None:
         while len(self._waiting) >= WAITING_UPDATES_MAX or self._waiting_bytes >= WAITING_BYTES_MAX:
@@ -270,6 +292,8 @@ class Agent:
         tell only by the version that it held of that section.
         """
         assert self._link is not None, "frames beside a session come by the queue"
+        if 0 < update.epoch < self._epoch_known():
+            return  # of a controller that another has taken over from
         is_newer = self._is_introduced or self._link.was_kept_since_last_session(update)
         if is_newer or self._applier.knows(section.key for section in update.sections):
             await self._take_update(update, frame)
@@ -387,7 +411,8 @@ class Agent:
         self._send([news])
 
     async def _apply_waiting(self) -> None:
-        batch = list(self._waiting)
+        newest = self._epoch_known()  # what came before a newer controller was heard is not taken any more
+        batch = [one for one in self._waiting if not 0 < one.update.epoch < newest]
         self._waiting.clear()
         self._waiting_bytes = 0
         self._room.set()
@@ -402,6 +427,7 @@ class Agent:
         if current is None or current.introduced or not current.is_open:
             return
         self._plugs.take()
+        current.newest_epoch = self._epoch_known()
         is_known = self._in_force.is_set()  # if not, another writes: we claim nothing (law 1)
         current.introduce(
             Hello(
@@ -421,6 +447,7 @@ class Agent:
                 helped=self._help.helped() if self._help is not None else (),
                 session=self._link.begin() if self._link is not None else 0,
                 queue=self._link is not None,
+                epoch=self._epoch_known(),
             )
         )
 
@@ -434,7 +461,8 @@ class Agent:
     def _data_plane_failed(self, reason: str) -> None:
         """Nothing is known to be in force: end the stream at once."""
         self._in_force.clear()
-        self._presentable.clear()
+        if not self._fenced_by:  # else a call that ends late would keep us from asking for a newer token
+            self._presentable.clear()
         self._log.warning("data_plane_lost", host=self._facts.host, reason=reason)
         if self._session is not None:
             self._session.close(f"the data plane is lost: {reason}")

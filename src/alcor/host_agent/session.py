@@ -29,6 +29,7 @@ from alcor.model.ids import HostId
 UNWELCOMED_PATIENCE = 3  # times the silence that ends a stream
 BEATS_PER_SILENCE = 3  # at least: whatever the controller asks for
 BEAT_MIN_S = 0.01
+WELCOME_S = 1.0  # what the queue delivers so long before its welcome shows that the welcome was lost
 
 Other: TypeAlias = Welcome | Unknown | Rescue | RescueEnd | Probe | Compare  # what the agent acts on at once
 OnUpdate = Callable[[Update, bytes], Awaitable[None]]
@@ -38,10 +39,26 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class Session:
-    """Owner of one channel. `introduced`: Hello was sent; nothing else goes before it."""
+    """Owner of one channel. `introduced`: Hello was sent; nothing else goes before it.
 
-    def __init__(self, channel: Channel, timing: AgentTiming, held: Callable[[], bytes]) -> None:
+    `is_shared`: every controller that is alive hears and is heard, as over the queue. The session is with the
+    newest one; `newest_epoch` is its epoch, or the newest known before.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        timing: AgentTiming,
+        held: Callable[[], bytes],
+        *,
+        newest_epoch: int = 0,
+        is_shared: bool = False,
+    ) -> None:
         """`held` gives what a beat says."""
+        self.newest_epoch = newest_epoch
+        self._is_shared = is_shared
+        self._ended_here = False
+        self._introduced_at_s = 0.0
         self.introduced = False
         self.welcomed = False
         self.heard_at_s = 0.0  # when the controller served us last, by the loop's clock
@@ -62,26 +79,30 @@ class Session:
         """Send the first message; from now on the others may follow."""
         self.send(hello)
         self.introduced = True
+        self._introduced_at_s = self._loop.time()
 
     @property
     def is_open(self) -> bool:
         return self._channel.close_reason is None
 
     def close(self, reason: str) -> None:
-        """End the stream; `read` returns."""
+        """End the stream; `read` returns, and what has come and was not read counts no longer."""
+        self._ended_here = True
         self._channel.close(reason)
 
-    async def read(self, *, epoch_min: int, on_update: OnUpdate, on_other: OnOther) -> str:
-        """Pass on what is heard until the end, and give its reason. `epoch_min`: the newest epoch held."""
+    async def read(self, *, on_update: OnUpdate, on_other: OnOther) -> str:
+        """Pass on what is heard until the end, and give its reason."""
         self._timer = self._loop.call_later(self._beat_s, self._tick)
         try:
-            while (frame := await self._channel.receive()) is not None:
+            while (frame := await self._channel.receive()) is not None and not self._ended_here:
                 self._quiet_s = 0.0
                 try:
                     message = _decoder.decode(frame)
                 except msgspec.DecodeError as error:
                     self.close(f"malformed message: {error}")
                     break
+                if self._is_shared and not self._is_from_newest(message):
+                    continue
                 if not isinstance(message, Farewell):  # who is sent away is not served
                     self.heard_at_s = self._loop.time()
                 if isinstance(message, Update):
@@ -89,20 +110,38 @@ class Session:
                     await on_update(message, frame)
                     self._busy = False
                 else:
-                    self._hear(message, epoch_min, on_other)
+                    self._hear(message, on_other)
         finally:
             self._timer.cancel()
             self.close("the agent ends")
         return self._channel.close_reason or ""
 
-    def _hear(self, message: Other | Beat | Pace | Farewell, epoch_min: int, on_other: OnOther) -> None:
+    def _is_from_newest(self, message: FromController) -> bool:
+        """Is it said by the controller that the session is with? One that is newer ends it: Hello must tell."""
+        if not isinstance(message, (Welcome, Update, Farewell)) or not message.epoch:
+            return True
+        if message.epoch > self.newest_epoch and self.welcomed:
+            self.close("a newer controller answers")
+        is_newest = message.epoch >= self.newest_epoch
+        self.newest_epoch = max(self.newest_epoch, message.epoch)
+        if isinstance(message, Update) and not self.welcomed:
+            # Nothing is taken before the token to write under.
+            if self._loop.time() - self._introduced_at_s > WELCOME_S:
+                self.close("the welcome was lost")
+            return False
+        return is_newest and self.is_open
+
+    def _hear(self, message: Other | Beat | Pace | Farewell, on_other: OnOther) -> None:
         match message:
             case Welcome() if message.protocol != PROTOCOL:
                 self.close(f"the controller speaks protocol {message.protocol}, this agent {PROTOCOL}")
-            case Welcome() if message.epoch < epoch_min:
+            case Welcome() if message.epoch < self.newest_epoch:
                 # It would take what we hold for newer, and be told that all it sends is in force already.
-                self.close(f"the controller's epoch {message.epoch} is behind {epoch_min}, which is held")
+                self.close(
+                    f"the controller's epoch {message.epoch} is behind {self.newest_epoch}, which is known"
+                )
             case Welcome():
+                self.newest_epoch = message.epoch
                 self.welcomed = True
                 on_other(message)
             case Farewell():

@@ -1,5 +1,6 @@
 """`python -m alcor.simulation`: run regions from seeds; a seed that fails names the command that repeats it."""
 
+import itertools
 import os
 import sys
 import time
@@ -14,29 +15,37 @@ from alcor.simulation import run
 @click.option("--seed", type=int, default=1, show_default=True, help="The first seed.")
 @click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="How many, ascending.")
 @click.option("--operations", type=click.IntRange(1), default=2000, show_default=True)
+@click.option("--until-events", type=click.IntRange(1), help="Go on with further seeds until so many.")
 @click.option("--events", is_flag=True, help="Log every event of the region to standard error.")
 @click.option(
     "--on-demand", is_flag=True, help="Networks are on-demand from a few ports on; workloads resolve."
 )
-def main(seed: int, seeds: int, operations: int, events: bool, on_demand: bool) -> None:
+def main(
+    seed: int, seeds: int, operations: int, until_events: int | None, events: bool, on_demand: bool
+) -> None:
     """Run a region in one thread on virtual time, under faults, and check what must hold."""
     log = EventLog(level=Level.DEBUG) if events else SILENT
-    failed = 0
-    for number in range(seed, seed + seeds):
+    failed = total = 0
+    for number in itertools.count(seed):
+        if number >= seed + seeds and (failed or total >= (until_events or 0)):
+            break
         begun = time.perf_counter()
         report = run.run(number, operations, log, on_demand=on_demand)
         took_s = time.perf_counter() - begun
         click.echo(
-            f"seed {number}: {report.revision} revisions, {report.ports} ports, {report.virtual_s:.0f} s of "
-            f"virtual time in {took_s:.1f} s, converged in {report.converged_s:.1f} s, trace {report.trace}"
+            f"seed {number}: {report.events.total} events, {report.revision} revisions, {report.ports} ports, "
+            f"{report.virtual_s:.0f} s of virtual time in {took_s:.1f} s, converged in "
+            f"{report.converged_s:.1f} s, trace {report.trace}"
         )
-        if seeds == 1:
-            click.echo(f"outcomes: {report.outcomes}\nfaults: {report.faults}")
+        total += report.events.total
+        if seeds == 1 and not until_events:
+            click.echo(f"events: {report.events}\noutcomes: {report.outcomes}\nfaults: {report.faults}")
         for sentence in report.violations:
             click.echo(f"  {sentence}")
         if report.violations:
             failed += 1
             click.echo(f"  again: {run.replay_command(number, operations, on_demand=on_demand)}")
+    click.echo(f"{total} events in all, {failed} seeds failed")
     sys.exit(1 if failed else 0)
 
 

@@ -17,20 +17,26 @@ from alcor.model import goal_state
 from alcor.model.ids import NetworkId, PortId
 from alcor.model.records import ROUTER_INTERFACE, Port
 from alcor.simulation.cloud import GHOST, Cloud
-from alcor.simulation.compute_host import ComputeHost
+from alcor.simulation.compute_host import DRIFT_MAX, ComputeHost
 from alcor.simulation.wire import DELAY_MAX_S
 
 # A fact may reach the controller this late: what is said is under way, what falls silent is noticed by beats;
 # over the queue they are rarer.
-NOTICED_S = QUEUE_BEAT_S * SILENCE_S + 2 * BEAT_S + 2 * DELAY_MAX_S
+NOTICED_S = (QUEUE_BEAT_S * SILENCE_S + 2 * BEAT_S + 2 * DELAY_MAX_S) * (1 + 2 * DRIFT_MAX)
+AWAKE_S = 2.0  # a controller that stood still may answer before it has read what was said meanwhile
 
 
 def untruths(cloud: Cloud, ports: Sequence[Port]) -> Iterator[str]:
-    """Say which of the ports the controller is wrong about, now (law 1)."""
-    if cloud.controller is None:
-        return
-    now_s = cloud.clock.monotonic_s()
-    for port, state in zip(ports, cloud.controller.port_states(ports), strict=True):
+    """Say which of the ports a controller is wrong about, now (law 1): each of those alive, old or new."""
+    now_s = cloud.clock.loop.now_s
+    for term in cloud.terms:
+        if term.part.hung_at is None and now_s - term.part.resumed_at > AWAKE_S:
+            for sentence in _untruths_by(cloud, term.controller, ports, now_s):
+                yield f"epoch {term.controller.epoch}: {sentence}"
+
+
+def _untruths_by(cloud: Cloud, controller: Controller, ports: Sequence[Port], now_s: float) -> Iterator[str]:
+    for port, state in zip(ports, controller.port_states(ports), strict=True):
         if port.device_owner == ROUTER_INTERFACE or not (state.in_force or state.status == "ACTIVE"):
             continue
         host = cloud.hosts.get(port.host)
@@ -44,8 +50,8 @@ def _untruths_of(port: Port, state: PortState, host: ComputeHost, now_s: float) 
     program = host.switch.engine().program
     held = program.local_port(port.id)
     said = f"port {port.id} is reported {state.status}, in force at {state.applied_revision}, on {host.id}"
-    if host.stopped_at is not None and now_s - host.stopped_at > NOTICED_S:
-        yield f"{said}, whose agent is gone since {now_s - host.stopped_at:.1f} s"
+    if host.unattended_s > NOTICED_S:
+        yield f"{said}, to which nobody has written since {host.unattended_s:.1f} s"
     elif now_s - host.emptied_at < NOTICED_S:
         pass  # the controller may still believe what the host held before
     elif held is None:
@@ -79,8 +85,11 @@ async def differences(cloud: Cloud, controller: Controller) -> list[str]:
     found += await _port_differences(cloud, controller)
     found += _receipt_differences(cloud, controller, region.revision)
     for status in controller.hosts():
-        if status.record.id in cloud.hosts and (status.sections_pending or not status.alive):
+        if status.record.id in cloud.hosts and (status.sections_pending or not status.alive or status.rescue):
             found.append(f"host {status.record.id}: {status.reason}")
+    for host in cloud.hosts.values():
+        if host.fence.recorded.writer != host.id or host.fence.master is None:
+            found.append(f"host {host.id} is written to by '{host.fence.recorded.writer}'")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The region under simulation: store, services, the controller of the moment, and the hosts. Wiring only."""
+"""The region under simulation: store, services, the controllers of the moment, and the hosts. Wiring only."""
 
 import asyncio
 import hashlib
@@ -19,37 +19,52 @@ from alcor.management_plane.router.service import RouterService
 from alcor.management_plane.security_group.service import SecurityGroupService
 from alcor.management_plane.subnet.service import SubnetService
 from alcor.model import errors
+from alcor.model.goal_state import SectionKey, SectionUpdate
 from alcor.model.ids import HostId
-from alcor.runtime.clock import Clock
+from alcor.model.version import Version
 from alcor.runtime.event_log import EventLog
-from alcor.simulation.compute_host import ComputeHost
+from alcor.simulation import witness
+from alcor.simulation.compute_host import ComputeHost, Surroundings
 from alcor.simulation.faulty_store import StoreSession
 from alcor.simulation.lossy_queue import LossyQueue
-from alcor.simulation.wire import Network, Wire
+from alcor.simulation.term import Term
+from alcor.simulation.virtual_time import VirtualClock
+from alcor.simulation.wire import Network
+from alcor.simulation.witness import Witness
 
 GHOST = "host-without-agent"  # ports may be bound to a host that no agent ever introduces
+PLACES = ("controller-a", "controller-b")  # addresses of controllers; each takes over at the other one
 
 
 class Cloud:
     """Owner of everything that runs. `violations`: sentences on what must not be and was."""
 
     def __init__(
-        self, clock: Clock, log: EventLog, chance: random.Random, *, hosts: int, on_demand: OnDemandBounds
+        self,
+        clock: VirtualClock,
+        log: EventLog,
+        chance: random.Random,
+        *,
+        hosts: int,
+        on_demand: OnDemandBounds,
     ) -> None:
         self.clock = clock
         self.on_demand = on_demand
         self.violations: list[str] = []
         self.store = MemoryStore(clock)
+        self._witness = Witness(self.violations.append)
+        self.store.listen(self._witness.committed)
         self.network = Network(random.Random(chance.random()))
         self.queue = LossyQueue(random.Random(chance.random()))
-        self.controller: Controller | None = None
-        self.unreachable: set[HostId] = set()
+        self.terms: list[Term] = []  # that are alive, the newest last
+        self.terms_begun = 0
+        self._newest = 0  # number of the newest term that ever served
+        self.unreachable: set[HostId] = set()  # machines off the network
+        self.partitions: set[tuple[HostId, str]] = set()  # machines and places of controllers that do not meet
         self._log = log
         self._chance = random.Random(chance.random())
         self._faulty = True
         self.fabric = Fabric()
-        self._term: StoreSession | None = None  # the controller's session with the store
-        self._served: set[asyncio.Task[None]] = set()
         self._session = StoreSession(self.store, self._chance, commits_here=True)
         allocator = LeasedAllocator(MemoryBlockLeases(self.store), clock)
         self.networks = NetworkService(self._session, clock)
@@ -60,18 +75,20 @@ class Cloud:
         self.routers = RouterService(self._session, allocator, clock)
         self._next_vtep = 0
         self.hosts: dict[HostId, ComputeHost] = {}
+        around = self._surroundings()
         for number in range(hosts):
             facts = _facts(HostId(f"host-{number}"), self.new_vtep())
-            self.hosts[facts.host] = ComputeHost(
-                facts,
-                self.fabric,
-                self._connect,
-                self.queue,
-                clock,
-                log,
-                random.Random(chance.random()),
-                self.violations.append,
-            )
+            self.hosts[facts.host] = ComputeHost(facts, around, random.Random(chance.random()))
+
+    @property
+    def controller(self) -> Controller | None:
+        """The newest controller."""
+        return self.terms[-1].controller if self.terms else None
+
+    @property
+    def newest_is_alive(self) -> bool:
+        """Is the controller alive that took over last? One that it took over from serves nobody any more."""
+        return bool(self.terms) and self.terms[-1].number == self._newest
 
     def new_vtep(self) -> bytes:
         """Give a tunnel endpoint that no host had yet."""
@@ -79,80 +96,103 @@ class Cloud:
         return (0xC0A80000 + self._next_vtep).to_bytes(4, "big")
 
     async def start_controller(self) -> None:
-        """Begin a controller's term. Raises Unavailable when the store did not let it."""
-        assert self.controller is None, "one controller at a time"
-        self._term = StoreSession(self.store, self._chance, commits_here=False)
-        self._term.faulty = self._faulty
-        controller = Controller(
-            self._term,
+        """Begin a controller's term, whether another is alive or not. Raises Unavailable if the store does."""
+        self.terms_begun += 1
+        term = Term(
+            self.store,
+            self.queue,
             self.clock,
             self._log,
-            queue=self.queue.controller_end(),
+            self._chance,
+            number=self.terms_begun,
+            place=PLACES[self.terms_begun % len(PLACES)],
             on_demand=self.on_demand,
+            faulty=self._faulty,
         )
-        try:
-            await controller.start()
-        except errors.Unavailable:
-            await controller.stop()
-            raise
-        self.controller = controller
+        await term.start()
+        for former in [former for former in self.terms if former.place == term.place]:
+            await self.stop_controller(former, crash=False)  # one address, one process
+        self.terms.append(term)
+        self.terms.sort(key=lambda each: each.number)
+        self._newest = max(self._newest, term.number)
 
-    async def stop_controller(self, *, crash: bool) -> None:
-        """End the term: in order, or as a kill does. A crashed machine is not even heard to go."""
-        controller, self.controller = self.controller, None
-        if controller is None:
+    async def stop_controller(self, term: Term, *, crash: bool) -> None:
+        """End a term: in order, or as a kill does."""
+        if term not in self.terms:
             return
-        assert self._term is not None, "a controller has a session"
-        self._term.close()
-        if crash:
-            self.queue.controller_end()  # what it would say no longer leaves
-            for host in self.network.all_hosts():
-                (self.network.silence if self._chance.random() < 0.3 else self.network.cut)(host)
-        if controller.failed.is_set():
+        self.terms.remove(term)
+        if term.controller.failed.is_set():
             self.violations.append("a task of the controller failed")
-        await controller.stop()
-        served = list(self._served)
-        for task in served:
-            task.cancel()
-        if served:
-            await asyncio.wait(served)
+        await (term.crash(self._chance) if crash else term.stop())
 
-    def heal(self) -> None:
-        """End all faults of network, store and hosts."""
+    def reaches(self, one: HostId, other: HostId) -> bool:
+        """Do two machines reach each other?"""
+        return one not in self.unreachable and other not in self.unreachable
+
+    def isolate(self, host_id: HostId) -> None:
+        """Take a machine off the network; what it does to other switches, and others to its own, ends."""
+        self.unreachable.add(host_id)
+        self.network.silence(host_id)
+
+    async def heal(self) -> None:
+        """End all faults of network, store, queue and hosts, and controllers that were taken over from.
+
+        An old controller does not find out by itself; whatever supervises the region's processes ends it.
+        """
+        for former in self.terms[:-1]:
+            await self.stop_controller(former, crash=False)
         self._faulty = self.network.faulty = self.queue.faulty = self._session.faulty = False
         self.queue.come_back()
-        if self._term is not None:
-            self._term.faulty = False
+        for term in self.terms:
+            term.session.faulty = term.session.is_cut = False
+            term.queue_end.join()
+            term.part.resume()
         self.unreachable.clear()
+        self.partitions.clear()
         for host in self.hosts.values():
             host.faulty = False
             host.refuses.clear()
-            if host.is_running and host.data_plane.is_lost:
-                host.data_plane.come_back()
+            host.part.resume()
+            host.fence.is_down = False
 
     async def stop(self) -> None:
         """End everything."""
         for host in self.hosts.values():
             await host.stop_agent()
-        await self.stop_controller(crash=False)
+        for term in list(self.terms):
+            await self.stop_controller(term, crash=False)
 
-    async def _connect(self, host_id: str) -> Channel:
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            fabric=self.fabric,
+            dial=self._dial,
+            forget_old=self.network.forget_old,
+            reaches=self.reaches,
+            hosts=self.hosts,
+            urls=_urls,
+            agent_queue=self.queue,
+            clock=self.clock,
+            log=self._log,
+            violation=self.violations.append,
+            witness=self._given,
+        )
+
+    async def _dial(self, machine: HostId, speaker: str, url: str) -> Channel:
         await asyncio.sleep(self.network.delay_s())
-        host = HostId(host_id)
-        if self.controller is None or host in self.unreachable:
+        term = next((term for term in self.terms if term.place == url), None)
+        if term is None or machine in self.unreachable or (machine, url) in self.partitions:
             raise errors.Unavailable("nobody listens", retry_after_s=1)
-        wire = self.network.open(host)
-        task = asyncio.create_task(self._serve(self.controller, wire), name=f"stream {host_id}")
-        self._served.add(task)
-        task.add_done_callback(self._served.discard)
+        wire = self.network.open(machine, speaker, url)
+        term.serve(wire, self.violations)
         return wire.agent_end
 
-    async def _serve(self, controller: Controller, wire: Wire) -> None:
-        try:
-            await controller.serve_channel(wire.controller_end)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it must not be
-            self.violations.append(f"serving an agent failed: {error!r}")
-            self._log.error("stream_failed", error=repr(error))
+    def _given(self, host: HostId, key: SectionKey, version: Version, update: SectionUpdate | None) -> None:
+        self._witness.given(host, key, version, witness.content(self.hosts[host].state, key, update))
+
+
+def _urls(host: HostId) -> tuple[str, ...]:
+    """Give the controllers' addresses in an order that is not the same on all hosts."""
+    return PLACES if int(host.partition("-")[2]) % 2 else PLACES[::-1]
 
 
 def _facts(host: HostId, vtep: bytes) -> HostFacts:

@@ -1,27 +1,68 @@
-"""One host: a real agent over the simulated data plane, with a disk, workloads, and things that go wrong."""
+"""One host: a real agent over a simulated switch, with a disk, workloads, a neighbour's agent at times, and
+things that go wrong.
+"""
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
-from alcor.contracts.data_plane import DataPlaneEvents, HostFacts, Refusal
+from alcor.contracts.agent_channel import Channel, Probe, Rescue
+from alcor.contracts.data_plane import HostFacts
 from alcor.contracts.queue import AgentQueue
-from alcor.data_plane.simulated.driver import SimulatedDataPlane
+from alcor.data_plane.ovs.fence import Bid
 from alcor.data_plane.simulated.fabric import Fabric
 from alcor.data_plane.simulated.host import SimulatedHost
 from alcor.host_agent import journal
 from alcor.host_agent.agent import Agent, Connect
+from alcor.host_agent.journal import NoJournal
+from alcor.host_agent.neighbor_help import Neighborhood
+from alcor.host_agent.rescue_duty import RescueDuty
 from alcor.model import errors
 from alcor.model.goal_state import HostState, SectionKey, SectionUpdate
 from alcor.model.ids import HostId, PortId
 from alcor.model.version import Version
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
+from alcor.simulation import virtual_time
+from alcor.simulation.fenced_data_plane import FencedDataPlane
+from alcor.simulation.fenced_switch import FencedSwitch
+from alcor.simulation.virtual_time import Part
 
 _COMPACT_BYTES = 16 * 1024  # early, so that a short run compacts often
-_SLOW_S = 0.02
-_UNANSWERED = 0.003  # chance that the data plane does what it is told, and the answer is lost
-Violation = Callable[[str], None]
+AHEAD_MAX_S = 0.5  # wall clocks differ by at most twice as much
+DRIFT_MAX = 0.01  # and run faster or slower by so much, many times what a quartz does
+
+
+class Surroundings:
+    """What a host has around it. Owner of nothing; made once by the region."""
+
+    def __init__(
+        self,
+        *,
+        fabric: Fabric,
+        dial: Callable[[HostId, str, str], Awaitable[Channel]],
+        forget_old: Callable[[str], None],
+        reaches: Callable[[HostId, HostId], bool],
+        hosts: "dict[HostId, ComputeHost]",
+        urls: Callable[[HostId], tuple[str, ...]],
+        agent_queue: AgentQueue,
+        clock: Clock,
+        log: EventLog,
+        violation: Callable[[str], None],
+        witness: Callable[[HostId, SectionKey, Version, SectionUpdate | None], None],
+    ) -> None:
+        """`dial(machine, speaker, url)`; `reaches(a, b)`: do two machines reach each other?"""
+        self.fabric = fabric
+        self.dial = dial
+        self.forget_old = forget_old
+        self.reaches = reaches
+        self.hosts = hosts
+        self.urls = urls
+        self.agent_queue = agent_queue
+        self.clock = clock
+        self.log = log
+        self.violation = violation
+        self.witness = witness
 
 
 class Disk:
@@ -51,183 +92,204 @@ class Disk:
         pass
 
 
-class WatchedDataPlane:
-    """The simulated data plane, slow and fallible, watched for versions that go back (law 2)."""
-
-    name = "simulated"
-
-    def __init__(self, host: "ComputeHost", driver: SimulatedDataPlane, chance: random.Random) -> None:
-        self.driver = driver
-        self.is_lost = False
-        self._host = host
-        self._chance = chance
-        self._events: DataPlaneEvents | None = None
-
-    async def start(self, events: DataPlaneEvents) -> None:
-        self._events = events
-        await self.driver.start(events)
-
-    async def synchronise(self, state: HostState, *, remove: bool) -> Sequence[Refusal]:
-        await self._reach()
-        self._host.state = state
-        for key, version in sorted(state.versions.items()):
-            self._host.note_version(key, version)
-        refused = await self.driver.synchronise(state, remove=remove)
-        return [*refused, *self._refusals(sorted(state.sections))]
-
-    async def apply(self, state: HostState, updates: Sequence[SectionUpdate]) -> Sequence[Refusal]:
-        await self._reach()
-        self._host.state = state
-        for update in updates:
-            self._host.note_version(update.key, update.version)
-        refusals = self._refusals(sorted({update.key for update in updates} & state.sections.keys()))
-        refused = {refusal.key for refusal in refusals}
-        taken = [update for update in updates if update.key not in refused]
-        more = await self.driver.apply(state, taken)
-        if self._host.faulty and self._chance.random() < _UNANSWERED:
-            raise errors.Unavailable("the data plane's answer was lost", retry_after_s=1)
-        return [*more, *refusals]
-
-    def grant(self, token: int) -> None:
-        self.driver.grant(token)
-
-    def plugged_ports(self) -> Sequence[PortId]:
-        return self.driver.plugged_ports()
-
-    async def close(self) -> None:
-        self._events = None
-        await self.driver.close()
-
-    def lose(self) -> None:
-        """Stop answering."""
-        self.is_lost = True
-        if self._events is not None:
-            self._events.lost("the switch has gone")
-
-    def come_back(self) -> None:
-        """Answer again."""
-        self.is_lost = False
-        if self._events is not None:
-            self._events.ready()
-
-    def _refusals(self, keys: Sequence[SectionKey]) -> list[Refusal]:
-        return [Refusal(key, "the switch says no") for key in keys if key in self._host.refuses]
-
-    async def _reach(self) -> None:
-        if self._host.faulty:
-            await asyncio.sleep(self._chance.random() ** 4 * _SLOW_S)
-        if self.is_lost:
-            raise errors.Unavailable("the data plane does not answer", retry_after_s=1)
-
-
 class ComputeHost:
-    """Owner of one host: its switch, its disk and its agent's life."""
+    """Owner of one host: its switch, its disk and its agent's life. Implements `fenced_data_plane.Target`."""
 
-    def __init__(
-        self,
-        facts: HostFacts,
-        fabric: Fabric,
-        connect: Connect,
-        agent_queue: AgentQueue,
-        clock: Clock,
-        log: EventLog,
-        chance: random.Random,
-        violation: Violation,
-    ) -> None:
+    def __init__(self, facts: HostFacts, around: Surroundings, chance: random.Random) -> None:
         self.id: HostId = facts.host
         self.facts = facts
         self.faulty = True
         self.disk = Disk()
-        self.state = HostState()  # as its agent last showed it to the data plane
+        self.state = HostState()  # as its writer last showed it to the switch
         self.refuses: set[SectionKey] = set()
         self.unplugged_at: dict[PortId, float] = {}
-        self.stopped_at: float | None = 0.0  # None while the agent runs
         self.emptied_at = float("-inf")  # when its switch was last started anew, without any flow
-        self._fabric = fabric
-        self._connect = connect
-        self._agent_queue = agent_queue
-        self._clock = clock
-        self._log = log
+        self.rescues_begun = 0
+        self.fabric = around.fabric
+        self._around = around
         self._chance = chance
-        self._violation = violation
+        self._loop = virtual_time.running()
         self._versions: dict[SectionKey, Version] = {}
         self._task: asyncio.Task[None] | None = None
+        self.fence = FencedSwitch(self.id, around.violation, lambda: self._loop.now_s)
+        self._set_clock()
+        self.part = self._new_part()
         self._power_on()
 
     @property
     def is_running(self) -> bool:
         return self._task is not None
 
+    @property
+    def unattended_s(self) -> float:
+        """How long nobody that runs has written to its switch; 0: somebody does."""
+        master = self.fence.master
+        since = self.fence.unattended_at
+        if master is not None:
+            since = self.writer_part(master).hung_at
+        return 0.0 if since is None else self._loop.now_s - since
+
+    @staticmethod
+    def writer_part(master: object) -> Part:
+        """Give the process that a master's connection belongs to."""
+        return master.data_plane.part  # type: ignore[attr-defined, no-any-return]  # made by FencedDataPlane only
+
     def start_agent(self) -> None:
         """Start the agent's process anew, on the same switch and disk."""
         assert self._task is None, "one agent a host"
-        driver = SimulatedDataPlane(self.facts, self._fabric)
-        driver.host = self.switch
-        self.data_plane = WatchedDataPlane(self, driver, self._chance)
-        agent = Agent(
-            self.facts,
-            "zone-1",
-            self.data_plane,
-            self.disk,
-            self._connect,
-            self._clock,
-            self._log,
-            urls=(self.id,),
-            agent_queue=self._agent_queue,
-        )
-        self._task = asyncio.create_task(agent.run(), name=f"agent {self.id}")
+        self.part = self._new_part()
+        agent = self.part.run(self._make_agent)
+        self._task = self._loop.create_task(agent.run(), name=f"agent {self.id}", context=self.part.context)
         self._task.add_done_callback(self._ended)
-        self.stopped_at = None
 
     async def stop_agent(self) -> None:
-        """End the agent's process; the switch forwards on."""
+        """End the agent's process, and all rescues that it carries out; the switches forward on."""
         task = self._kill()
         if task is not None:
             await asyncio.wait((task,))
 
     async def reboot(self, vtep: bytes) -> None:
-        """Lose everything but the disk, of which the end may be torn; come back at another address."""
+        """Lose everything but disk and database, the disk's end torn; come back at another address and time."""
         task = self._kill()
-        now_s = self._clock.monotonic_s()
-        self.unplugged_at.update(dict.fromkeys(self.switch.plugged, now_s))
+        self.unplugged_at.update(dict.fromkeys(self.switch.plugged, self._loop.now_s))
         self.facts = HostFacts(self.id, vtep, self.facts.router_mac)
         self.disk.data = self.disk.data[: self._chance.randrange(len(self.disk.data) + 1)]
-        self._fabric.leave(self.switch)
-        self.emptied_at = now_s
+        self.fabric.leave(self.switch)
+        self.emptied_at = self._loop.now_s
+        self._set_clock()
+        self.fence.is_down = False
+        self.fence.restart()
         self._power_on()
         if task is not None:
             await asyncio.wait((task,))
 
     def plug(self, port_id: PortId) -> None:
         """Attach a workload."""
-        (self.data_plane.driver if self.is_running else self.switch).plug(port_id)
+        self.switch.plug(port_id)
+        self._touched(port_id)
 
     def unplug(self, port_id: PortId) -> None:
         """Take a workload away."""
         if self.switch.ofport(port_id) is not None:
-            self.unplugged_at[port_id] = self._clock.monotonic_s()
-        (self.data_plane.driver if self.is_running else self.switch).unplug(port_id)
+            self.unplugged_at[port_id] = self._loop.now_s
+        self.switch.unplug(port_id)
+        self._touched(port_id)
 
-    def note_version(self, key: SectionKey, version: Version) -> None:
-        """Hold what is put in force against what was before."""
+    def lose_switch(self) -> None:
+        """Let the switch answer nobody."""
+        self.fence.is_down = True
+        self.fence.restart()
+
+    def restart_switch(self) -> None:
+        """Let the switch answer again, or end all connections to it."""
+        self.fence.is_down = False
+        self.fence.restart()
+
+    def shown(self, state: HostState, updates: Sequence[SectionUpdate] | None) -> None:
+        """Hold what is put in force against what was before (law 2), and against what it may hold."""
+        self.state = state
+        if updates is None:
+            for key, version in sorted(state.versions.items()):
+                self._note(key, version, None)
+        else:
+            for update in updates:
+                self._note(update.key, update.version, update)
+
+    def _note(self, key: SectionKey, version: Version, update: SectionUpdate | None) -> None:
         before = self._versions.get(key)
         if before is not None and version < before:
-            self._violation(f"host {self.id}: {key} went back from {before} to {version}")
+            self._around.violation(f"host {self.id}: {key} went back from {before} to {version}")
         self._versions[key] = version
+        is_removal = update is not None and update.change is None
+        if key in self.state.sections and version != before and not is_removal:
+            self._around.witness(self.id, key, version, update)
+
+    def _touched(self, port_id: PortId) -> None:
+        master = self.fence.master
+        if master is not None:
+            self._loop.deliveries += 1
+            master.data_plane.touched(port_id)  # type: ignore[attr-defined]  # made by FencedDataPlane only
+
+    def _set_clock(self) -> None:
+        """Set the machine's clock wrong: it is read by all processes on it, until a reboot."""
+        self._ahead_s = self._chance.uniform(-AHEAD_MAX_S, AHEAD_MAX_S)
+        self._rate = 1.0 + self._chance.uniform(-DRIFT_MAX, DRIFT_MAX)
+
+    def _new_part(self) -> Part:
+        return Part(self._loop, f"agent {self.id}", ahead_s=self._ahead_s, rate=self._rate)
+
+    def _make_agent(self) -> Agent:
+        around = self._around
+        data_plane = FencedDataPlane(
+            self,
+            self.facts,
+            Bid(0, self.id),
+            self._chance,
+            around.log,
+            on_fenced=lambda: around.forget_old(self.id),
+        )
+        return Agent(
+            self.facts,
+            "zone-1",
+            data_plane,
+            self.disk,
+            self._connect_as(self.id),
+            around.clock,
+            around.log,
+            urls=around.urls(self.id),
+            agent_queue=around.agent_queue,
+            help_of=Neighborhood(self.id, self._make_help, self._probe, around.log),
+        )
+
+    def _make_help(self, order: Rescue, duty: RescueDuty) -> Agent:
+        around, target = self._around, self._around.hosts[order.target]
+        target.rescues_begun += 1
+        facts = HostFacts(order.target, order.vtep, target.facts.router_mac)
+        data_plane = FencedDataPlane(
+            target,
+            facts,
+            Bid(order.token, duty.rescuer, int(order.lease_s * 1000)),
+            self._chance,
+            around.log,
+            is_reachable=lambda: around.reaches(self.id, order.target),
+        )
+        speaker = f"{order.target} by {self.id} {order.token}"
+        return Agent(
+            facts,
+            order.zone,
+            data_plane,
+            NoJournal(),
+            self._connect_as(speaker),
+            around.clock,
+            around.log,
+            urls=around.urls(self.id),
+            rescue=duty,
+        )
+
+    async def _probe(self, order: Rescue | Probe) -> None:
+        await asyncio.sleep(self._chance.random() * 0.01)
+        target = self._around.hosts[order.target]
+        is_there = self._around.reaches(self.id, order.target) and target.facts.vtep == order.vtep
+        if not is_there or target.fence.is_down:
+            raise errors.Unavailable("the switch does not answer", retry_after_s=1)
+
+    def _connect_as(self, speaker: str) -> Connect:
+        return lambda url: self._around.dial(self.id, speaker, url)
 
     def _kill(self) -> asyncio.Task[None] | None:
         task, self._task = self._task, None
         if task is not None:
-            self.stopped_at = self._clock.monotonic_s()
+            self.part.resume()
             task.cancel()
         return task
 
     def _power_on(self) -> None:
         self.switch = SimulatedHost(self.facts)
         self.switch.engine()  # from now on flows follow every change
+        self.fabric.join(self.switch)
         self.state = HostState()
         self._versions = {}
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._violation(f"host {self.id}: its agent ended by itself: {error!r}")
+            self._around.violation(f"host {self.id}: its agent ended by itself: {error!r}")

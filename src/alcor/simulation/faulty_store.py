@@ -1,12 +1,14 @@
 """One process's session with the store: slow, sometimes away; a controller does not always hear of commits."""
 
 import asyncio
+import contextvars
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from alcor.contracts.store import Change, Done, Query, R, Snapshot, Store, Write
 from alcor.model import errors
+from alcor.simulation import virtual_time
 
 T = TypeVar("T")
 _AWAY = 0.004  # chance of a call that fails
@@ -20,6 +22,7 @@ class StoreSession:
     def __init__(self, store: Store, chance: random.Random, *, commits_here: bool) -> None:
         """`commits_here`: its own commits are those that its listeners are told, so that none is missed."""
         self.faulty = True
+        self.is_cut = False
         self._commits_here = commits_here
         self._store = store
         self._chance = chance
@@ -62,26 +65,35 @@ class StoreSession:
         return await self._answer(self._store.changes(after=after, limit=limit))
 
     async def begin_epoch(self) -> int:
+        await self._reach()
         return await self._store.begin_epoch()
 
     def snapshot(self) -> Snapshot:
+        if self.is_cut:
+            raise errors.Unavailable("the store does not answer", retry_after_s=0.1)
         return _SlowSnapshot(self._store.snapshot())
 
     def listen(self, on_commit: Callable[[Change], None]) -> None:
-        loop = asyncio.get_running_loop()
+        loop = virtual_time.running()
+        listener = contextvars.copy_context()
+
+        def tell(change: Change) -> None:
+            if self._is_open and not self.is_cut:
+                loop.deliveries += 1
+                loop.call_soon(on_commit, change, context=listener.copy())
 
         def hear(change: Change) -> None:
-            if not self._is_open:
+            if not self._is_open or self.is_cut:
                 return
             draw = self._chance.random() if self.faulty and not self._commits_here else 1.0
             if draw < _UNHEARD:
                 return
             if draw < _UNHEARD + _DELAYED:
-                loop.call_later(draw, on_commit, change)
+                loop.deliver_at(loop.now_s + draw, tell, change)
             else:
-                on_commit(change)
+                tell(change)
                 if draw < _UNHEARD + _DELAYED + _REPEATED:
-                    loop.call_later(draw, on_commit, change)
+                    loop.deliver_at(loop.now_s + draw, tell, change)
 
         self._store.listen(hear)
 
@@ -95,7 +107,7 @@ class StoreSession:
             return
         draw = self._chance.random()
         await asyncio.sleep(draw * _SLOW_S)
-        if draw < _AWAY:
+        if draw < _AWAY or self.is_cut:
             raise errors.Unavailable("the store does not answer", retry_after_s=0.1)
 
 

@@ -1,4 +1,4 @@
-"""Random operations: what tenants ask for, through the real services, and what befalls hosts and controller.
+"""Random operations: what tenants ask for, through the real services, and what workloads do.
 
 An operation chooses among what the store holds now. What the services refuse counts as done: refusing is right
 as often as not. Only `Broken` and exceptions of no kind are wrong.
@@ -42,8 +42,18 @@ Operation = Callable[[], Awaitable[None]]
 class Operations:
     """Draws operations and carries them out."""
 
-    def __init__(self, cloud: Cloud, chance: random.Random, *, asks: bool = False) -> None:
-        """`asks`: workloads resolve each other, so that hosts ask for their neighbours."""
+    def __init__(
+        self,
+        cloud: Cloud,
+        chance: random.Random,
+        befalls: Sequence[tuple[int, Operation]],
+        *,
+        asks: bool = False,
+    ) -> None:
+        """`befalls`: what else may happen, with weights.
+
+        `asks`: workloads resolve each other, so that hosts ask for their neighbours.
+        """
         self._cloud = cloud
         self._chance = chance
         self._table: list[tuple[int, Operation]] = [
@@ -71,16 +81,7 @@ class Operations:
             (3, self.create_port_group),
             (4, self.delete_port_group),
             (4, self.wait_in_force),
-            (12, self.restart_agent),
-            (5, self.reboot_host),
-            (4, self.restart_controller),
-            (5, self.cut_stream),
-            (4, self.silence_stream),
-            (8, self.isolate_host),
-            (4, self.fail_queue),
-            (2, self.lose_queue_of_controller),
-            (4, self.lose_data_plane),
-            (5, self.refuse_section),
+            *befalls,
         ]
         if asks:
             self._table.append((120, self.resolve))
@@ -256,7 +257,7 @@ class Operations:
         ids = [port.id for port in ports]
         await controller.wait(ids, revision=revision, until=until, timeout_s=WAIT_S)  # type: ignore[arg-type]
 
-    # What befalls workloads, hosts and controller
+    # What workloads do
 
     async def plug(self) -> None:
         bound = [port for port in await self._all(Port) if port.host in self._cloud.hosts]
@@ -288,74 +289,9 @@ class Operations:
             (0, 0, 0, 1)
         )
         own = int.from_bytes(scope.port.fixed_ips[0].ip, "big")
-        self._cloud.fabric.inject(scope.port.id, packets.arp_request(scope.port.mac, own, asked))
-
-    async def restart_agent(self) -> None:
-        """Kill an agent, or start one that is gone; its journal may be lost meanwhile."""
-        host = self._cloud.hosts[self._host_id()]
-        if not host.is_running:
-            host.start_agent()
-            return
-        await host.stop_agent()
-        if self._chance.random() < 0.3:
-            host.disk.data = b""
-            self._cloud.network.forget_old(host.id)
-        if self._chance.random() < 0.6 and not host.is_running:
-            host.start_agent()
-
-    async def reboot_host(self) -> None:
-        host = self._cloud.hosts[self._host_id()]
-        self._cloud.network.silence(host.id)
-        self._cloud.network.forget_old(host.id)
-        moved = self._chance.random() < 0.3
-        await host.reboot(self._cloud.new_vtep() if moved else host.facts.vtep)
-        if self._chance.random() < 0.7 and not host.is_running:
-            host.start_agent()
-
-    async def restart_controller(self) -> None:
-        await self._cloud.stop_controller(crash=self._chance.random() < 0.7)
-
-    async def cut_stream(self) -> None:
-        self._cloud.network.cut(self._host_id())
-
-    async def silence_stream(self) -> None:
-        self._cloud.network.silence(self._host_id())
-
-    async def isolate_host(self) -> None:
-        """Take a host off the network, or put it back."""
-        host_id = self._host_id()
-        if host_id in self._cloud.unreachable:
-            self._cloud.unreachable.discard(host_id)
-        else:
-            self._cloud.unreachable.add(host_id)
-            self._cloud.network.silence(host_id)
-
-    async def fail_queue(self) -> None:
-        """End the queue's server, or start it again; what it kept may be wiped."""
-        queue = self._cloud.queue
-        if queue.is_up:
-            queue.fail(wipe=self._chance.random() < 0.5)
-        else:
-            queue.come_back()
-
-    async def lose_queue_of_controller(self) -> None:
-        self._cloud.queue.lose_controller()
-
-    async def lose_data_plane(self) -> None:
-        """Take a host's switch from its agent, or give it back."""
-        host = self._cloud.hosts[self._host_id()]
-        if host.is_running and host.data_plane.is_lost:
-            host.data_plane.come_back()
-        elif host.is_running:
-            host.data_plane.lose()
-
-    async def refuse_section(self) -> None:
-        """Let a switch refuse a section, or take all it refused before."""
-        host = self._cloud.hosts[self._host_id()]
-        if host.refuses or not host.state.sections:
-            host.refuses.clear()
-        else:
-            host.refuses.add(self._chance.choice(sorted(host.state.sections)))
+        request = packets.arp_request(scope.port.mac, own, asked)
+        if host.fence.master is not None:  # whoever writes to the switch is asked, and by its clock
+            host.writer_part(host.fence.master).run(self._cloud.fabric.inject, scope.port.id, request)
 
     # Choosing
 

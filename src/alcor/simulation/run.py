@@ -14,6 +14,7 @@ from alcor.runtime import clock
 from alcor.runtime.event_log import SILENT, EventLog
 from alcor.simulation import checks
 from alcor.simulation.cloud import Cloud
+from alcor.simulation.faults import Faults
 from alcor.simulation.operations import Operation, Operations
 from alcor.simulation.virtual_time import VirtualClock, VirtualLoop
 
@@ -28,11 +29,28 @@ SHOWN = 8
 FEW_PORTS = OnDemandBounds(above=4, below=5)  # without a gap: what a network is does not depend on its past
 
 
+class Events(msgspec.Struct, frozen=True):
+    """What was simulated: frames and calls that arrived, timers that went off, operations and faults.
+
+    `turns`: how often the loop ran something, which is what one event leads to; not counted as events.
+    """
+
+    deliveries: int
+    timers: int
+    operations: int
+    turns: int
+
+    @property
+    def total(self) -> int:
+        return self.deliveries + self.timers + self.operations
+
+
 class Report(msgspec.Struct, frozen=True):
     """What a run did. `trace` names the whole history: equal for equal seeds."""
 
     seed: int
     operations: int
+    events: Events
     outcomes: dict[str, int]
     faults: dict[str, int]
     revision: int
@@ -96,11 +114,11 @@ class _Run:
         self._log = log
         bounds = FEW_PORTS if on_demand else OnDemandBounds()
         self._cloud = Cloud(virtual, log, chance, hosts=HOSTS, on_demand=bounds)
-        self._drawn = Operations(self._cloud, random.Random(chance.random()), asks=on_demand)
+        faults = Faults(self._cloud, random.Random(chance.random()))
+        self._drawn = Operations(self._cloud, random.Random(chance.random()), faults.table, asks=on_demand)
         self._outcomes: Counter[str] = Counter()
         self._trace = hashlib.blake2b(digest_size=8)
         self._in_flight: set[asyncio.Task[None]] = set()
-        self._controller_wanted = True
 
     async def run(self) -> Report:
         keeper = asyncio.create_task(self._keep_a_controller())
@@ -120,12 +138,26 @@ class _Run:
             keeper.cancel()
             await self._cloud.stop()
 
+    def _fault_counts(self) -> dict[str, int]:
+        hosts = self._cloud.hosts.values()
+        return {
+            **self._cloud.network.counts,
+            **self._cloud.queue.counts,
+            "terms": self._cloud.terms_begun,
+            "rescues": sum(host.rescues_begun for host in hosts),
+            "takeovers": sum(host.fence.takeovers for host in hosts),
+            "writes": sum(host.fence.written for host in hosts),
+            "writes_fenced": sum(host.fence.refused for host in hosts),
+        }
+
     async def _report(self, converged_s: float) -> Report:
+        loop = self._virtual.loop
         return Report(
             seed=self._seed,
             operations=self._operations,
+            events=Events(loop.deliveries, loop.timers, self._outcomes.total(), loop.turns),
             outcomes=dict(sorted(self._outcomes.items())),
-            faults=dict(sorted({**self._cloud.network.counts, **self._cloud.queue.counts}.items())),
+            faults=dict(sorted(self._fault_counts().items())),
             revision=await self._cloud.store.revision(),
             ports=len(await checks.all_ports(self._cloud.store)),
             virtual_s=round(self._virtual.monotonic_s(), 3),
@@ -180,26 +212,26 @@ class _Run:
             ports = self._chance.sample(ports, min(len(ports), CHECKED_PORTS))
         for sentence in checks.untruths(self._cloud, ports):
             self._violated(f"at {self._virtual.monotonic_s():.3f} s: {sentence}")
-        if self._cloud.controller is not None:
-            self._cloud.controller.hosts()
+        for term in self._cloud.terms:
+            term.controller.hosts()
         self._note(f"revision {await self._cloud.store.revision()}")
 
     async def _keep_a_controller(self) -> None:
         """Start a controller whenever there is none, as whatever supervises processes does."""
         while True:
-            if self._cloud.controller is None:
+            if not self._cloud.newest_is_alive:
                 try:
                     await self._cloud.start_controller()
                 except errors.Unavailable:
                     self._note("no controller")
-            elif self._cloud.controller.failed.is_set():
+            if any(term.controller.failed.is_set() for term in self._cloud.terms):
                 self._violated("a task of the controller failed")
             await asyncio.sleep(0.3)
 
     async def _converge(self) -> float:
         """End the faults and wait until all is as the final state demands; give how long it took."""
         begun_s = self._virtual.monotonic_s()
-        self._cloud.heal()
+        await self._cloud.heal()
         for host in self._cloud.hosts.values():
             if not host.is_running:
                 host.start_agent()

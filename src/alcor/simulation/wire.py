@@ -11,6 +11,7 @@ import random
 from collections import defaultdict, deque
 
 from alcor.model.ids import HostId
+from alcor.simulation import virtual_time
 
 DELAY_MAX_S = 0.2
 _DUPLICATED, _SWAPPED, _REPLAYED = 0.05, 0.05, 0.02
@@ -29,11 +30,11 @@ class Network:
         self.counts: dict[str, int] = defaultdict(int)
         self._chance = chance
         self._wires: dict[HostId, list[Wire]] = defaultdict(list)
-        self._old: dict[HostId, deque[bytes]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
+        self._old: dict[str, deque[bytes]] = defaultdict(lambda: deque(maxlen=_REMEMBERED))
 
-    def open(self, host: HostId) -> "Wire":
-        """Make a wire of a host's agent to the controller."""
-        wire = Wire(self, host)
+    def open(self, host: HostId, speaker: str, place: str) -> "Wire":
+        """Make a wire from a host to a controller's place. `speaker`: whom old updates come back to."""
+        wire = Wire(self, speaker, place)
         wires = self._wires[host]
         wires[:] = [other for other in wires if other.is_open]
         wires.append(wire)
@@ -44,18 +45,15 @@ class Network:
         for wire in self._wires[host]:
             wire.cut()
 
-    def silence(self, host: HostId) -> None:
-        """Let everything under way and to come vanish; nobody hears of it."""
+    def silence(self, host: HostId, place: str | None = None) -> None:
+        """Let everything under way and to come vanish; nobody hears of it. `place`: only between these two."""
         for wire in self._wires[host]:
-            wire.silence()
+            if place is None or wire.place == place:
+                wire.silence()
 
-    def forget_old(self, host: HostId) -> None:
-        """Drop what could be replayed: the host lost its state, and only state tells old from new."""
-        self._old[host].clear()
-
-    def all_hosts(self) -> list[HostId]:
-        """Name the hosts that ever had a wire, sorted."""
-        return sorted(self._wires)
+    def forget_old(self, speaker: str) -> None:
+        """Drop what could be replayed: the agent lost its state, and only state tells old from new."""
+        self._old[speaker].clear()
 
     def delay_s(self) -> float:
         """Draw how long a frame is under way: mostly short."""
@@ -77,7 +75,7 @@ class Network:
             self.counts["duplicated"] += 1
             lane.put(frame, self.delay_s())
         if kind == b"update":
-            old = self._old[lane.host]
+            old = self._old[lane.speaker]
             if old and 1 - _REPLAYED < draw < 1:
                 self.counts["replayed"] += 1
                 lane.put(old[self._chance.randrange(len(old))], self.delay_s())
@@ -88,11 +86,12 @@ class Network:
 class Wire:
     """One stream: its two ends, and a lane to each."""
 
-    def __init__(self, network: Network, host: HostId) -> None:
+    def __init__(self, network: Network, speaker: str, place: str) -> None:
+        self.place = place
         self.agent_end = WireEnd(network)
         self.controller_end = WireEnd(network)
-        self._up = _Lane(host, self.controller_end)
-        self._down = _Lane(host, self.agent_end)
+        self._up = _Lane(speaker, self.controller_end)
+        self._down = _Lane(speaker, self.agent_end)
         self.agent_end.lane, self.controller_end.lane = self._up, self._down
 
     @property
@@ -168,10 +167,10 @@ class WireEnd:
 class _Lane:
     """Frames under way to one end, each with the moment at which it arrives, ascending."""
 
-    def __init__(self, host: HostId, end: WireEnd) -> None:
-        self.host = host
+    def __init__(self, speaker: str, end: WireEnd) -> None:
+        self.speaker = speaker
         self.bytes_under_way = 0
-        self._loop = asyncio.get_running_loop()
+        self._loop = virtual_time.running()
         self._end = end
         self._under_way: deque[tuple[float, bytes | None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -180,13 +179,13 @@ class _Lane:
     def put(self, frame: bytes | None, delay_s: float) -> None:
         if self._is_silent:
             return
-        due = self._loop.time() + delay_s
+        due = self._loop.now_s + delay_s
         if self._under_way:
             due = max(due, self._under_way[-1][0])
         self._under_way.append((due, frame))
         self.bytes_under_way += len(frame or b"")
         if self._timer is None:
-            self._timer = self._loop.call_at(due, self._arrive)
+            self._timer = self._loop.deliver_at(due, self._arrive)
 
     def put_before_last(self, frame: bytes, delay_s: float) -> bool:
         """Let the frame overtake the one before it, if that one may be overtaken. True when it did."""
@@ -209,13 +208,13 @@ class _Lane:
 
     def _arrive(self) -> None:
         self._timer = None
-        now = self._loop.time() + 1e-9  # the loop may be early by its clock's resolution
-        while self._under_way and self._under_way[0][0] <= now:
+        while self._under_way and self._under_way[0][0] <= self._loop.now_s:
             _, frame = self._under_way.popleft()
+            self._loop.deliveries += 1
             self.bytes_under_way -= len(frame or b"")
             self._end.arrive(frame)
         if self._under_way:
-            self._timer = self._loop.call_at(self._under_way[0][0], self._arrive)
+            self._timer = self._loop.deliver_at(self._under_way[0][0], self._arrive)
 
 
 def _kind(frame: bytes) -> bytes:

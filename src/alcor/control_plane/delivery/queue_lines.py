@@ -41,6 +41,7 @@ class _UpdateFrame(msgspec.Struct, frozen=True, array_like=True, tag="update"):
     number: int
     sections: tuple[_SectionFrame, ...]
     complete: bool
+    epoch: int
 
 
 class Line:
@@ -117,11 +118,11 @@ class Writer:
         change = _NIL if encoded is None else msgspec.Raw(encoded)
         sent = Sent(key, version, base is None, section.shared is None)
         frame = _SectionFrame(key, base, version, change)
-        return _encoder.encode(_UpdateFrame(number, (frame,), complete=False)), sent
+        return _encoder.encode(_UpdateFrame(number, (frame,), complete=False, epoch=self.epoch)), sent
 
     def completion(self, number: int) -> bytes:
         """Give the update that says that everything was sent and answered."""
-        return _encoder.encode(_UpdateFrame(number, (), complete=True))
+        return _encoder.encode(_UpdateFrame(number, (), complete=True, epoch=self.epoch))
 
     def _section(self, key: SectionKey, line: Line) -> tuple[HostSection, Version | None, Version]:
         full = self._full.section(self._host, key)

@@ -81,13 +81,15 @@ class QueuePath:
         self._channels: dict[HostId, QueueChannel] = {}
         self._away: dict[HostId, AwayHost] = {}
         self._listens = False
+        self._epoch = 0
 
     @property
     def state(self) -> QueueState:
         return self._queue.state
 
-    def start(self) -> None:
+    def start(self, epoch: int) -> None:
         """Listen to agents."""
+        self._epoch = epoch
         self._listens = True
         self._queue.listen(self._on_answer, self._on_lost)
 
@@ -132,11 +134,15 @@ class QueuePath:
         if channel is not None and channel.session == session:
             channel.arrive(frame)
         elif _is(frame, _HELLO) and (channel is None or session > channel.session):
+            if channel is not None:  # it is over, whether the new one is welcome here or not
+                channel.close("a newer session began")
             channel = self._channels[host] = QueueChannel(self._queue, host, session)
             channel.arrive(frame)
             self._supervisor.start(f"queue session {host}", self._follow(channel))
         elif not _is(frame, _FAREWELL):
-            self._queue.tell(host, _encoder.encode(Farewell("this session is not known")), session=session)
+            self._queue.tell(
+                host, _encoder.encode(Farewell("this session is not known", self._epoch)), session=session
+            )
 
     def _on_lost(self) -> None:
         """Plugs and acknowledgements may be missing: only a new Hello tells the truth again."""

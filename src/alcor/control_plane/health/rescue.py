@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from alcor.contracts import agent_channel
 from alcor.contracts.agent_channel import Hello, Rescue, RescueEnd, RescueOutcome, RescueReport
 from alcor.contracts.convergence import HostStatus, RescueStatus
 from alcor.control_plane.health import detector, rescue_choice
@@ -34,7 +35,6 @@ LEASE_S = 5.0  # a neighbour cut off from us stops on its own after it; controll
 HELPED_GRACE_S = 1.0  # an agent that is back connects within it
 ORDER_S = 6.0  # from an order until the neighbour's Hello in the host's name
 AGAIN_MIN_S, AGAIN_MAX_S = 1.0, 30.0  # between orders for a host whose data plane does not answer
-COUNTER_BITS = 32
 ZONES_S = 1.0  # between counts of the hosts: O(hosts)
 
 Send = Callable[[HostId, Rescue | RescueEnd], None]
@@ -48,6 +48,9 @@ class _Order(msgspec.Struct):
     at_s: float
     why: str
     taken_at_us: int = 0
+    granted: int = (
+        0  # to write under instead of `token`, by which the neighbour knows a former controller's order
+    )
 
 
 class _Case:
@@ -146,7 +149,7 @@ class Rescues:
                     "rescue_taken", host_id=hello.host, by=hello.rescuer, token=hello.token, why=case.order.why
                 )
             self._succeeded[hello.rescuer] = self._clock.monotonic_s()
-            return hello.token
+            return case.order.granted or hello.token
         if case is not None:
             del self._cases[hello.host]
             self._call_off(hello.host, case, "its own agent is back")
@@ -159,7 +162,7 @@ class Rescues:
         case = self._cases.get(hello.host)
         return (
             bool(hello.rescuer)
-            and hello.token >> COUNTER_BITS < self._epoch
+            and agent_channel.epoch_of(hello.token) < self._epoch
             and hello.host not in self._present
             and (case is None or case.order is None)
         )
@@ -171,7 +174,10 @@ class Rescues:
         if hello.host not in self._cases:
             lost_s = now_s - self._settings.cut_off_s
             self._open(hello.host, Evidence(heard_at_s=lost_s, left_at_s=lost_s, left_reason=why))
-        self._cases[hello.host].order = _Order(hello.rescuer, hello.token, now_s, why)
+        # What this controller sends is written under a token of its own: the former one may yet be alive, and
+        # order another neighbour.
+        granted = self._next_token()
+        self._cases[hello.host].order = _Order(hello.rescuer, hello.token, now_s, why, granted=granted)
 
     def _take_up(self, hello: Hello) -> None:
         """Take up hosts that the neighbour wrote for until no controller was there."""
@@ -342,7 +348,7 @@ class Rescues:
 
     def _next_token(self) -> int:
         self._counter += 1
-        return self._epoch << COUNTER_BITS | self._counter
+        return agent_channel.token_of(self._epoch, self._counter)
 
     def _note(self, host_id: HostId, judgement: Judgement, after_s: float) -> None:
         self._log.warning(

@@ -122,6 +122,11 @@ class OvsDataPlane:
             if self._session is not None:
                 self._supervisor.start("ovs claim", self._claim())
 
+    @property
+    def token(self) -> int:
+        """Give the token that the database records for this writer; 0 while there is no session."""
+        return self._session.token if self._session is not None else 0
+
     def plugged_ports(self) -> Sequence[PortId]:
         """Name the ports known here whose workload is attached, sorted."""
         return sorted(self._plugged)
@@ -136,7 +141,7 @@ class OvsDataPlane:
     # -- turns: one of these at a time
 
     async def _synchronise(self, state: HostState, *, remove: bool) -> Sequence[Refusal]:
-        session, program = self._working()
+        session, program = await self._working_as_granted()
         self._touched.clear()
         attached = session.view.attachments()
         for port_id in sorted(program.attached().keys() - attached.keys()):
@@ -157,7 +162,7 @@ class OvsDataPlane:
         return self._refusals(state, state.full_updates() if repair.refused else named, repair.refused)
 
     async def _apply(self, state: HostState, updates: Sequence[SectionUpdate]) -> Sequence[Refusal]:
-        session, program = self._working()
+        session, program = await self._working_as_granted()
         if not self._in_step:
             raise Unavailable("the switch was not synchronised yet", retry_after_s=0.1)
         change = program.change(state, updates)
@@ -216,7 +221,7 @@ class OvsDataPlane:
     async def _keep_session(self) -> None:
         backoff_s = BACKOFF_FIRST_S
         lapsed: Recorded | None = None
-        is_fenced = False
+        is_fenced = False  # and our agent was told
         while True:
             self._ended.clear()
             self._granted.clear()
@@ -245,9 +250,12 @@ class OvsDataPlane:
                 await asyncio.sleep(backoff_s)
                 backoff_s = min(backoff_s * 2, BACKOFF_MAX_S)
                 continue
-            backoff_s, is_fenced, lapsed = BACKOFF_FIRST_S, False, None
+            backoff_s, is_told, is_fenced, lapsed = BACKOFF_FIRST_S, is_fenced, False, None
             if not self._ended.is_set():
                 self._take(session)
+                if session.taken_from and not is_told and self._bid.writer == self._facts.host:
+                    # An old controller's order has an older token than ours, but may have come later.
+                    self._events.fenced(session.taken_from)
                 self._events.ready()
                 if session.token < self._bid.token:  # granted while the session was opened
                     await self._claim()
@@ -394,6 +402,11 @@ class OvsDataPlane:
             self._session.switch.packet_out(actions, frame)
 
     # -- what became of it
+
+    async def _working_as_granted(self) -> tuple[Session, FlowProgram]:
+        """Claim first what was granted: what a newer controller sent is written under its token only."""
+        await self._claim()
+        return self._working()
 
     def _working(self) -> tuple[Session, FlowProgram]:
         if self._session is None or self._program is None:

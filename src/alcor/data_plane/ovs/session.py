@@ -45,6 +45,7 @@ class Session:
         self._ended = False
         self._lapsed: Recorded | None = None
         self._renewal = 0
+        self.taken_from = ""  # who wrote before, if that was another
         self.view = AttachmentView(bridge)
         self.tunnel_port = 0
         self.table: FlowTable
@@ -76,8 +77,12 @@ class Session:
         await self._guarded(attachments.record_keys(keys))
 
     async def claim(self, bid: Bid) -> None:
-        """Write under a token from now on, in the database first. Raises Fenced, Unavailable, Broken."""
-        await self._record(bid)
+        """Write under a token from now on, in the database first. Raises Fenced, Unavailable, Broken.
+
+        Fenced, too, when another wrote since this session was opened, whatever its token: what is held here may
+        be older than what that one wrote.
+        """
+        await self._record(bid, is_first=False)
         try:
             await self.switch.become_master(self._bid.token)
         except Stale as error:
@@ -103,7 +108,7 @@ class Session:
             if endpoints.is_remote:
                 raise Unavailable(f"there is no {self._bridge} on that host", retry_after_s=1.0)
             await setup.create(self._database, self._bridge)
-        await self._record(self._bid)
+        await self._record(self._bid, is_first=True)
         await self._guarded(await setup.amendments(self._database, self._bridge, self._exposure))
         self._update(await self._database.monitor(attachments.WATCHED))
         self._switch = await self._connect(endpoints.bridge)
@@ -111,12 +116,16 @@ class Session:
         self.tunnel_port = await self._wait_tunnel()
         self.table = FlowTable(self._switch)
 
-    async def _record(self, bid: Bid) -> None:
+    async def _record(self, bid: Bid, *, is_first: bool) -> None:
         assert self._database is not None
         for _ in range(CLAIM_TRIES):
             before = await self._external_ids() or {}
             recorded = fence.read(before)
             made = bid._replace(token=fence.judge(recorded, bid, lapsed=self._lapsed))
+            if recorded.writer not in ("", bid.writer):
+                if not is_first:
+                    raise Fenced(recorded)
+                self.taken_from = recorded.writer
             if recorded[:3] != made:
                 try:
                     await self._database.transact(fence.claim(self._bridge, before, made))

@@ -35,7 +35,7 @@ class SimulatedDataPlane:
         self._state = state
         self.host.hold(state, remove=remove)
         self.host.go_on()
-        self._announce((*self.host.plugged, *sorted(self._announced)))
+        self.announce((*self.host.plugged, *sorted(self._announced)))
         return refusals(state, state.full_updates())
 
     async def apply(self, state: HostState, updates: Sequence[SectionUpdate]) -> Sequence[Refusal]:
@@ -45,11 +45,15 @@ class SimulatedDataPlane:
         self.host.go_on()
         if self.host.plugged:
             for update in updates:
-                self._announce(self._ports_touched(update))
+                self.announce(self._ports_touched(update))
         return refusals(state, updates)
 
     def grant(self, token: int) -> None:
         """Nobody else writes to what is in this process."""
+
+    @property
+    def token(self) -> int:
+        return 0
 
     def plugged_ports(self) -> Sequence[PortId]:
         """Name the ports known here whose workload is attached, sorted."""
@@ -63,17 +67,17 @@ class SimulatedDataPlane:
     def plug(self, port_id: PortId) -> None:
         """Attach a workload, as a hypervisor would."""
         self.host.plug(port_id)
-        self._announce((port_id,))
+        self.announce((port_id,))
 
     def unplug(self, port_id: PortId) -> None:
         """Take a workload away."""
         self.host.unplug(port_id)
-        self._announce((port_id,))
+        self.announce((port_id,))
 
     def _resume(self, passage: Passage, in_port: int) -> None:
         self._fabric.follow_late(self.host, passage, in_port)
 
-    def _announce(self, port_ids: Sequence[PortId]) -> None:
+    def announce(self, port_ids: Sequence[PortId]) -> None:
         """Tell which of the ports are plugged now and were not, and the reverse."""
         for port_id in port_ids:
             is_plugged = self.host.ofport(port_id) is not None and self._is_known(port_id)

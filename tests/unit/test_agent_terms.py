@@ -1,0 +1,92 @@
+"""Which controller an agent listens to, when more than one is alive."""
+
+import asyncio
+
+import msgspec
+from control_plane_doubles import channel_pair
+
+from alcor.contracts.agent_channel import (
+    PROTOCOL,
+    Beat,
+    Farewell,
+    FromController,
+    Update,
+    Welcome,
+    epoch_of,
+    token_of,
+)
+from alcor.host_agent.session import Other, Session
+from alcor.host_agent.settings import AgentTiming
+from doubles.agent import full
+
+TIMING = AgentTiming(beat_s=0.01, silence_s=0.05)
+
+
+class Heard:
+    """What a session over the queue passed on of what controllers sent, and why it ended."""
+
+    def __init__(self) -> None:
+        self.updates: list[int] = []
+        self.welcomes: list[int] = []
+        self.reason = ""
+        self.newest_epoch = 0
+
+
+async def hear(*messages: FromController, newest_epoch: int = 0) -> Heard:
+    """Let a shared session hear messages, then silence."""
+    ours, theirs = channel_pair()
+    session = Session(ours, TIMING, bytes, newest_epoch=newest_epoch, is_shared=True)
+    session.introduce(Beat())
+    heard = Heard()
+
+    async def on_update(update: Update, frame: bytes) -> None:
+        heard.updates.append(update.number)
+
+    def on_other(message: Other) -> None:
+        assert isinstance(message, Welcome)
+        heard.welcomes.append(message.epoch)
+
+    for message in messages:
+        theirs.send(msgspec.msgpack.encode(message))
+    async with asyncio.timeout(5):
+        heard.reason = await session.read(on_update=on_update, on_other=on_other)
+    heard.newest_epoch = session.newest_epoch
+    return heard
+
+
+def update(number: int, epoch: int) -> Update:
+    return Update(number, (full("a", number, epoch=epoch),), epoch=epoch)
+
+
+async def test_over_the_queue_an_older_controller_is_not_listened_to() -> None:
+    heard = await hear(
+        Welcome(PROTOCOL, 6),
+        update(1, 6),
+        Welcome(PROTOCOL, 5),
+        update(2, 5),
+        Farewell("unknown", 5),
+        update(3, 6),
+    )
+    assert (heard.welcomes, heard.updates) == ([6], [1, 3])
+    assert heard.reason == "the controller is silent"
+
+
+async def test_over_the_queue_a_newer_controller_ends_the_session_and_is_remembered() -> None:
+    heard = await hear(Welcome(PROTOCOL, 5), update(1, 5), Welcome(PROTOCOL, 6), update(2, 6), update(3, 5))
+    assert (heard.welcomes, heard.updates) == ([5], [1])
+    assert (heard.reason, heard.newest_epoch) == ("a newer controller answers", 6)
+
+
+async def test_over_the_queue_nothing_is_taken_before_the_welcome() -> None:
+    assert (await hear(update(1, 6), Welcome(PROTOCOL, 6), update(2, 6))).updates == [2]
+
+
+async def test_a_controller_older_than_the_newest_known_is_not_listened_to() -> None:
+    heard = await hear(Welcome(PROTOCOL, 5), update(1, 5), newest_epoch=6)
+    assert (heard.welcomes, heard.updates) == ([], [])
+
+
+def test_a_token_tells_the_term_that_granted_it() -> None:
+    assert epoch_of(token_of(7, 3)) == 7
+    assert epoch_of(0) == 0
+    assert token_of(7, 2**32 - 1) < token_of(8, 1)
