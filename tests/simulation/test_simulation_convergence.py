@@ -1,6 +1,7 @@
 """Two thousand random operations under faults leave every host with exactly the full compilation."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -44,3 +45,11 @@ def test_every_host_holds_that_and_what_it_asked_for_where_networks_are_on_deman
     done = simulate("--seed", str(seed), "--operations", str(OPERATIONS), "--on-demand")
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-4000:]}"
     assert "'ask_sent'" in done.stdout
+
+
+def test_a_run_has_rescues_and_changes_of_writer_and_of_controller() -> None:
+    done = simulate("--seed", "1", "--operations", str(OPERATIONS))
+    counts = {name: int(count) for name, count in re.findall(r"'(\w+)': (\d+)", done.stdout)}
+    assert counts["rescues"] > 5
+    assert counts["takeovers"] > 0
+    assert counts["terms"] > 5

@@ -161,6 +161,28 @@ async def test_the_newer_token_writes_and_the_older_one_is_refused_at_once(pair:
     assert f"{fence.WRITER}={pair.host.name}" in recorded
 
 
+async def test_who_claims_after_another_wrote_is_told_so_even_under_a_token_that_was_newer_all_along(
+    pair: Pair,
+) -> None:
+    former = await pair.own()
+    await former.until_ready()
+    await former.driver.close()
+    rescuer = await pair.rescuer(token=5)
+    await rescuer.until_ready()
+    own = await pair.own(token=9)  # granted before the rescuer came, and claimed only now
+    await own.until_ready()
+    assert own.fenced.is_set()
+    await own.write(101)
+
+
+async def test_what_was_granted_is_claimed_before_the_next_write(pair: Pair) -> None:
+    own = await pair.own(token=3)
+    await own.until_ready()
+    own.driver.grant(7)
+    await own.write(101)
+    assert own.driver.token == 7
+
+
 async def test_an_older_token_is_refused_before_it_writes_and_over_a_restart_of_the_switch(pair: Pair) -> None:
     own = await pair.own(token=9)
     await own.until_ready()

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from alcor.contracts import memory_channel
-from alcor.contracts.agent_channel import Channel, Farewell, Outcome, Update
+from alcor.contracts.agent_channel import Channel, Farewell, Outcome, Update, token_of
 from alcor.contracts.data_plane import HostFacts
 from alcor.host_agent import inbox
 from alcor.host_agent.agent import WAITING_UPDATES_MAX, Agent
@@ -349,6 +349,34 @@ async def test_a_controller_behind_what_is_held_is_not_obeyed() -> None:
         bench.epoch = 3
         await eventually(lambda: bench.conversations[-1].epoch == 3)
         await bench.next(len(bench.conversations))
+
+
+async def test_an_agent_without_a_journal_knows_from_its_data_plane_that_a_controller_is_old() -> None:
+    bench = Bench()
+    bench.data_plane.tokens.append(token_of(3, 1))  # recorded by its former process
+    bench.epoch = 2
+    async with running(bench):
+        assert (await bench.next()).hello.epoch == 3  # type: ignore[union-attr]
+        await bench.next(2)
+        await bench.next(3)
+        assert bench.data_plane.tokens == [token_of(3, 1)]
+
+
+async def test_a_fenced_agent_asks_for_a_token_even_if_a_call_ends_late() -> None:
+    bench = Bench()
+    bench.data_plane.starts_ready = False
+    bench.data_plane.gate.clear()
+    async with running(bench):
+        await eventually(lambda: bench.data_plane.events)
+        assert bench.data_plane.events is not None
+        bench.data_plane.events.ready()  # synchronisation begins, and is not answered
+        await asyncio.sleep(0.01)
+        bench.data_plane.events.lost("demoted")
+        bench.data_plane.events.fenced("a neighbour")
+        bench.data_plane.is_away = True
+        bench.data_plane.gate.set()
+        hello = await eventually(lambda: next((one.hello for one in bench.conversations if one.hello), None))
+        assert hello.held == ()
 
 
 async def test_a_new_controller_confirms_and_goes_on() -> None:

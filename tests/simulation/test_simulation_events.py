@@ -1,0 +1,43 @@
+"""At least a million simulated events, on one core, in about a minute: see `--until-events`."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+EVENTS = 1_000_000
+LIMIT_S = 600.0  # ten times what it takes on an idle core
+BEGIN = 101
+
+
+@pytest.mark.slow
+def test_nothing_goes_wrong_in_a_million_events() -> None:
+    command = [sys.executable, "-m", "alcor.simulation", "--seed", str(BEGIN), "--until-events", str(EVENTS)]
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=LIMIT_S, env=environment, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    counted = re.search(r"^(\d+) events in all, 0 seeds failed$", done.stdout, re.MULTILINE)
+    assert counted is not None, done.stdout[-4000:]
+    assert int(counted.group(1)) >= EVENTS
+
+
+def test_a_fence_that_lets_everybody_write_is_found_out() -> None:
+    """The checks see what they are for: without the fence's judgement there are two writers."""
+    broken = (
+        "import sys\n"
+        "from alcor.data_plane.ovs import fence\n"
+        "from alcor.simulation import run\n"
+        "fence.judge = lambda recorded, bid, lapsed=None: bid.token\n"
+        "for seed in range(1, 6):\n"
+        "    found = run.run(seed, 2000).violations\n"
+        "    if any('wrote after' in each or 'went back' in each for each in found):\n"
+        "        sys.exit(0)\n"
+        "sys.exit(1)\n"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "0"}
+    done = subprocess.run([sys.executable, "-c", broken], env=environment, timeout=LIMIT_S, check=False)
+    assert done.returncode == 0
