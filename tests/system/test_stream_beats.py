@@ -46,11 +46,11 @@ async def test_a_beat_is_passed_on_when_it_says_something_new_and_else_wakes_no_
                 passed_on.append(await server.receive())
 
         reading = asyncio.create_task(read())
-        for frame in (BEAT, BEAT, BEAT, NEWS, NEWS, OTHER):
+        for frame in (BEAT, BEAT, BEAT, NEWS, NEWS, OTHER, NEWS, NEWS):
             client.send(frame)
             await asyncio.sleep(0.1)  # each arrives alone
         reading.cancel()
-        assert passed_on == [BEAT, NEWS, OTHER]
+        assert passed_on == [BEAT, NEWS, OTHER, NEWS]  # after another word, what it says is passed on again
         assert abs(server.beat_at_s - asyncio.get_running_loop().time()) < 5
         assert await asyncio.wait_for(client.receive(), 5) == BEAT
 

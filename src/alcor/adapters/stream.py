@@ -33,7 +33,7 @@ class FrameChannel(asyncio.Protocol):
     """One connection. Owner of its transport and of the frames not yet read or sent."""
 
     __slots__ = (
-        "_answered_at_s",
+        "_answer_due_s",
         "_answers_beats",
         "_backlog_max",
         "_beat",
@@ -64,9 +64,9 @@ class FrameChannel(asyncio.Protocol):
         self._on_open = on_open
         self._backlog_max = backlog_max
         self._answers_beats = answers_beats
-        self._beat = b""  # the last one that came
+        self._beat = b""  # what came last, if it was one beat alone
         self._beat_at_s = 0.0
-        self._answered_at_s = 0.0
+        self._answer_due_s = 0.0
         self._transport: asyncio.Transport | None = None
         self._frames: deque[bytes] = deque()
         self._unread_bytes = 0
@@ -148,8 +148,17 @@ class FrameChannel(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._close_reason is not None:
             return
-        if self._answers_beats and data[4:10] == BEAT_HEAD and self._answer_beat(data):
+        if data == self._beat and not self._partial:  # tens of thousands a second: no reader wakes for them
+            now_s = self._loop.time()
+            if now_s < self._answer_due_s:
+                self._beat_at_s = now_s
+            else:
+                self._answer_beat(data)
             return
+        self._beat = b""
+        if self._answers_beats and self._is_lone_beat(data):
+            self._answer_beat(data)
+            self._beat = data  # what it says is passed on once, and again after anything else was said
         if self._partial:
             self._partial.append(data)
             self._partial_bytes += len(data)
@@ -170,22 +179,16 @@ class FrameChannel(asyncio.Protocol):
         self._pending.clear()
         self._pending_bytes = 0
 
-    def _answer_beat(self, data: bytes) -> bool:
-        """Take a beat that came alone: no reader wakes for it, tens of thousands of times a second.
+    def _is_lone_beat(self, data: bytes) -> bool:
+        return data[4:10] == BEAT_HEAD and not self._partial and len(data) == _HEADER.size + data[3]
 
-        The peer hears one now and then, not one for each. False: it is to be passed on, it says something new.
-        """
-        if self._partial or self._frames or self._transport is None or len(data) != _HEADER.size + data[3]:
-            return False
+    def _answer_beat(self, data: bytes) -> None:
+        """Let the peer hear a word in return, now and then and not for each."""
         now_s = self._beat_at_s = self._loop.time()
-        if now_s - self._answered_at_s > ANSWER_BEATS_S:
-            self._answered_at_s = now_s
+        if now_s >= self._answer_due_s and self._transport is not None:
+            self._answer_due_s = now_s + ANSWER_BEATS_S
             if not self.backlog_bytes:  # else a word is on its way already
                 self._transport.write(data)
-        if data == self._beat:
-            return True
-        self._beat = data
-        return False
 
     def _expected_bytes(self) -> int:
         """Length of the frame that the partial pieces begin, header included. Joins tiny pieces first."""
