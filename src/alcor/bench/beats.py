@@ -29,7 +29,7 @@ from alcor.model.ids import HostId
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
 
-SETTLE_S = 3.0
+SETTLE_S = 9.0  # until what came with the Hellos is done
 START_S = 20.0
 CONNECT_PAUSE_S = 0.03
 STEPS = 50  # in which the beats of one beat's time are sent
