@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from alcor.demo.results import Results
+from alcor.demo.results import Packets, Results
 
 BAR_CELLS = 46  # with its label and value a bar fits 80 columns
 SERIAL_COLOUR, BATCH_COLOUR = "#4c78a8", "#f58518"
@@ -45,16 +45,38 @@ def show(results: Results, console: Console) -> None:
     table.add_row("must reach", str(packets.expected_reach), str(packets.reached))
     table.add_row("must be refused", str(packets.expected_blocked), str(packets.blocked))
     console.print(table)
+    wrong = list(packets.wrong)
     for name, shown in results.paths.items():
         table = Table(f"{name} path", "", show_header=True)
-        for field, value in msgspec.to_builtins(shown).items():
+        for field, value in msgspec.structs.asdict(shown).items():
             if value is not None:
-                table.add_row(field, str(value))
+                table.add_row(_label(field), _in_words(field, value))
         console.print(table)
-    for words in packets.wrong:
+        tried = getattr(shown, "packets", None)
+        wrong += tried.wrong if isinstance(tried, Packets) else ()
+    for words in wrong:
         console.print(f"[bold red]wrong:[/] {words}")
-    if not packets.wrong:
+    if not wrong:
         console.print("[green]every packet went exactly where the tenants' rules say[/]")
+
+
+def _label(field: str) -> str:
+    return field.removesuffix("_ms").replace("_", " ")
+
+
+def _in_words(field: str, value: object) -> str:
+    match value:
+        case Packets():
+            return (
+                f"{value.reached} of {value.expected_reach} that must reach, "
+                f"{value.blocked} of {value.expected_blocked} that must be refused"
+            )
+        case tuple():
+            return ", ".join(_in_words(field, one) for one in value) or "none"
+        case float() if field.endswith("_ms"):
+            return f"{value:.1f} ms"
+        case _:
+            return str(value)
 
 
 def write_chart(results: Results, path: Path) -> None:
