@@ -43,6 +43,7 @@ SHARED = {
     "/v2.0/agents/{id}",
     "/v2.0/availability_zones",
     "/v2.0/changes/{revision}",
+    "/v2.0/events",
     "/v2.0/trace",
 }
 # Kinds of tenants' objects, with the body that makes a change of one. Each has routes by id, and is isolated.
@@ -89,6 +90,8 @@ def routes(application: Starlette) -> list[str]:
 def filled(path: str, ids: Mapping[str, str]) -> str:
     """Put in ids of objects that are there."""
     kind = path.split("/")[2] if path.count("/") > 1 else ""
+    if kind == "events":
+        return f"{path}?follow=false"
     return (
         path.format(id=ids.get(kind, "host-1"), alias="router", revision="1", tag="t") if "{" in path else path
     )

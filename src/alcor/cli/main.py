@@ -15,6 +15,7 @@ COMMANDS = {
     "fleet": "alcor.cli.fleet",
     "status": "alcor.cli.status",
     "hosts": "alcor.cli.hosts",
+    "events": "alcor.cli.events",
     "trace": "alcor.cli.trace",
     "bench": "alcor.cli.bench",
     "certificate": "alcor.cli.certificate",

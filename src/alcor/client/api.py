@@ -2,6 +2,7 @@
 
 import os
 import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,6 +29,14 @@ class Endpoint(msgspec.Struct, frozen=True):
     url: str
     token: str | None = None  # None: a region without authentication
     ca_file: Path | None = None  # None: the authorities that the machine trusts
+
+
+class ServerEvent(msgspec.Struct, frozen=True):
+    """One event of a stream. `last_id`: where to resume after it; without a name it says nothing else."""
+
+    name: str
+    data: Any
+    last_id: int | None
 
 
 class ApiClient:
@@ -77,6 +86,36 @@ class ApiClient:
         if response.status_code >= 400:
             raise _error_of(response)
         return (msgspec.json.decode(response.content) if response.content else None), response.headers
+
+    async def events(self, **params: Any) -> AsyncIterator[ServerEvent]:
+        """Follow `GET /v2.0/events`, or read it to its end with `follow=False`. Ends when the stream ends.
+
+        Raises the six kinds of error; Unavailable when the connection is lost: resume from the last id.
+        """
+        last_id: int | None = None
+        waits = httpx.Timeout(10.0, read=60.0)  # heartbeats come more often than that
+        try:
+            async with self._client.stream("GET", "/v2.0/events", params=params, timeout=waits) as response:
+                if response.status_code >= 400:
+                    await response.aread()
+                    raise _error_of(response)
+                name, data = "", None
+                async for line in response.aiter_lines():
+                    if not line:
+                        yield ServerEvent(name, data, last_id)
+                        name, data = "", None
+                    field, _, value = line.partition(": ")  # a comment has no field
+                    match field:
+                        case "id":
+                            last_id = int(value)
+                        case "event":
+                            name = value
+                        case "data":
+                            data = msgspec.json.decode(value)
+        except httpx.HTTPError as error:
+            raise errors.Unavailable(
+                f"the stream from {self.url} broke ({error or type(error).__name__})", retry_after_s=1
+            ) from error
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -25,6 +25,7 @@ from alcor.management_plane import key_sweeper
 from alcor.management_plane.addressing.allocator import LeasedAllocator
 from alcor.management_plane.api.application import create_application
 from alcor.management_plane.api.limits import Limits
+from alcor.management_plane.events.feed import EventFeed
 from alcor.model import errors, quota
 from alcor.processes import listening
 from alcor.processes.identity import Identities, IdentitySettings, Kind
@@ -114,6 +115,7 @@ class Region:
         await controller.start()
         self._stack.push_async_callback(controller.stop)
         await self._serve_agents(controller)
+        feed = EventFeed(store, self._log)
         application = create_application(
             store,
             allocator,
@@ -128,8 +130,10 @@ class Region:
             ),
             follow=controller.follow,
             tracer=RegionTracer(controller),
+            feed=feed,
         )
         await self._serve_api(application, listener, identities)
+        self._stack.push_async_callback(feed.close)
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 50, 50)

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from alcor.contracts.convergence import Convergence, Tracer
 from alcor.contracts.identity import IdentitySource
 from alcor.contracts.store import AddressAllocator, Change, Store
-from alcor.management_plane.api import extensions, networks, security_groups, subnets
+from alcor.management_plane.api import events, extensions, networks, security_groups, subnets
 from alcor.management_plane.api.gate import Gate, GuardedRoute
 from alcor.management_plane.api.hosts import HostCollection
 from alcor.management_plane.api.limits import UNLIMITED, Limits
@@ -23,6 +23,7 @@ from alcor.management_plane.api.routers import RouterCollection
 from alcor.management_plane.api.tags import TagCollection
 from alcor.management_plane.api.trace import TraceCollection
 from alcor.management_plane.api.versions import Directory
+from alcor.management_plane.events.feed import EventFeed
 from alcor.management_plane.network.service import NetworkService
 from alcor.management_plane.port.service import PortService
 from alcor.management_plane.port_group.service import PortGroupService
@@ -54,12 +55,15 @@ def create_application(
     limits: Limits | None = None,
     follow: Callable[[Callable[[Change], None]], None] | None = None,
     tracer: Tracer | None = None,
+    feed: EventFeed | None = None,
+    stream_bounds: events.Bounds = events.Bounds(),  # noqa: B008 - frozen
 ) -> Starlette:
     """Wire the services to their routes.
 
     `identities`: who callers are. `limits` None: how often they may ask is not limited.
     `follow`: calls back with the changes of all processes; None: no other process writes to the store.
-    `tracer` None: there is no `POST /v2.0/trace`."""
+    `tracer` None: there is no `POST /v2.0/trace`.
+    `feed`: the change log for those who follow it; whoever made it stops it. None: one that nobody stops."""
     unlimited = Limits(clock, projects=UNLIMITED, attempts=UNLIMITED)
     gate = Gate(log, identities, limits or unlimited)
     group_service = SecurityGroupService(store, clock)
@@ -85,6 +89,7 @@ def create_application(
         extensions.ExtensionCollection((extensions.TRACE,) if tracer is not None else ()),
         HostCollection(convergence),
         ReceiptCollection(store, convergence),
+        events.EventCollection(feed or EventFeed(store, log), clock, stream_bounds),
         ProjectCollection(projects),
         QuotaCollection(QuotaService(store, projects)),
         ResyncCollection(convergence),

@@ -1,7 +1,7 @@
 """One request, parsed as far as every resource needs it."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
@@ -9,6 +9,10 @@ from starlette.requests import Request
 
 from alcor.management_plane.caller import Caller
 from alcor.model import errors
+
+
+async def _is_as_before() -> None:
+    """Say that nothing is known against the caller."""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -22,6 +26,9 @@ class Call(msgspec.Struct, frozen=True):
     if_match: str | None
     body: bytes
     idempotency_key: str | None = None  # as the client wrote it
+    last_event_id: str | None = None
+    # Asks again who the caller is, for answers that take long. Raises what the gate raises.
+    admit_again: Callable[[], Awaitable[None]] = _is_as_before
 
     @property
     def expected_revision(self) -> int | None:
@@ -34,7 +41,9 @@ class Call(msgspec.Struct, frozen=True):
         return int(number)
 
 
-def from_request(request: Request, body: bytes, caller: Caller) -> Call:
+def from_request(
+    request: Request, body: bytes, caller: Caller, admit_again: Callable[[], Awaitable[None]]
+) -> Call:
     """Make the call of a request."""
     return Call(
         caller=caller,
@@ -45,6 +54,8 @@ def from_request(request: Request, body: bytes, caller: Caller) -> Call:
         if_match=request.headers.get("if-match"),
         body=body,
         idempotency_key=request.headers.get("idempotency-key"),
+        last_event_id=request.headers.get("last-event-id"),
+        admit_again=admit_again,
     )
 
 

@@ -12,6 +12,7 @@ _STATUS_OF_REASON = {
     "HTTPUnauthorized": 401,
     "PolicyNotAuthorized": 403,
     "HTTPMethodNotAllowed": 405,
+    "ChangesNotRetained": 410,
     "RevisionNumberConstraintFailed": 412,
     "HTTPRequestEntityTooLarge": 413,
     "HTTPUnsupportedMediaType": 415,

@@ -27,6 +27,12 @@ EXTENSIONS = tuple(
         ("agent", "agent", "2013-02-03", "The hosts' agents."),
         ("agent_sort_key", "Agents Sort Key", "2013-02-03", ""),
         ("alcor-convergence", "Alcor convergence", "2026-01-01", "What is in force, waiting for it, receipts."),
+        (
+            "alcor-events",
+            "Alcor events",
+            "2026-01-01",
+            "What changes, as server-sent events from the change log.",
+        ),
         ("alcor-hosts", "Alcor hosts", "2026-01-01", "The hosts, and what each holds."),
         (
             "alcor-idempotency",

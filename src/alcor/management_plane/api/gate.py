@@ -1,5 +1,6 @@
 """The way in for every request: its id, its body within bounds, its caller; and every way out in its form."""
 
+import functools
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -70,7 +71,8 @@ class Gate:
                         "The method is not allowed for this resource.", reason="HTTPMethodNotAllowed"
                     )
                 body = await _body(request, body_max) if request.method in _WITH_BODY else b""
-                response = await endpoint(calls.from_request(request, body, caller), request.path_params)
+                again = functools.partial(self._admit_again, request, policy, caller)
+                response = await endpoint(calls.from_request(request, body, caller, again), request.path_params)
             except errors.AlcorError as error:
                 self._note(error, request, request_id)
                 response = self._refusal(error)
@@ -113,6 +115,13 @@ class Gate:
             user_id=identity.user_id,
             roles=identity.roles,
         )
+
+    async def _admit_again(self, request: Request, policy: Policy, caller: Caller) -> None:
+        """Hold a caller whose request goes on against what is known now. Raises Invalid, Unavailable."""
+        identity = await self._identity(request)
+        require(policy, identity, request.method)
+        if (identity.project_id, identity.level is Level.ADMIN) != (caller.project_id, caller.is_admin):
+            raise errors.Invalid("The caller's rights have changed.", reason="PolicyNotAuthorized")
 
     async def _identity(self, request: Request) -> Identity:
         identity = self._identities.known(request.headers)

@@ -1,0 +1,1 @@
+"""Events: what changed, for whoever follows, from the change log."""

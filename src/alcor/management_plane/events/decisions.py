@@ -1,0 +1,81 @@
+"""What followers are told of a change, and how much of the log is read at once. Pure."""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from alcor.contracts import columns
+from alcor.contracts.store import Change
+from alcor.management_plane.caller import Caller
+from alcor.model.records import KIND_OF, KINDS, AnyRecord, Host, Project, Record
+
+# What the operator says of tenants and machines is not the tenants'.
+OPERATORS_KINDS: tuple[type[Record], ...] = (Host, Project)
+PAGE_MIN = 16  # entries of the log; each may hold ten thousand records
+PAGE_MAX = 512
+_MANY = 2_000  # records in a page, from which on pages become smaller
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One record's part in a change."""
+
+    operation: str  # created | updated | deleted
+    kind: str
+    id: str
+    project_id: str
+    revision_number: int
+
+
+class Interest(msgspec.Struct, frozen=True):
+    """What a follower is told: what the caller may see, of some kinds; no kinds named: of all."""
+
+    caller: Caller
+    kinds: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        assert self.kinds <= KINDS.keys(), "kinds are checked where they are asked for"
+
+
+def events_of(change: Change, interest: Interest) -> list[Event]:
+    """Name the records of a change that the follower may see: puts, then deletes. O(records).
+
+    A record is created with revision number 1, and each update adds to it.
+    """
+    found = [
+        _event("created" if record.revision_number <= 1 else "updated", record)
+        for record in _each(columns.groups(change.puts))
+        if is_visible(record, interest)
+    ]
+    found += [
+        _event("deleted", record)
+        for record in _each(columns.groups(change.deletes))
+        if is_visible(record, interest)
+    ]
+    return found
+
+
+def is_visible(record: AnyRecord, interest: Interest) -> bool:
+    """Is the follower told of this record?"""
+    if interest.kinds and KIND_OF[type(record)] not in interest.kinds:
+        return False
+    return interest.caller.sees(record) and (interest.caller.is_admin or type(record) not in OPERATORS_KINDS)
+
+
+def size_of(changes: Sequence[Change]) -> int:
+    """Count the records of changes."""
+    return sum(len(group) for it in changes for part in (it.puts, it.deletes) for group in columns.groups(part))
+
+
+def next_page(page: int, records: int) -> int:
+    """Choose how many entries to read next, after `page` entries with so many records."""
+    return max(PAGE_MIN, page // 4) if records > _MANY else min(PAGE_MAX, page * 2)
+
+
+def _event(operation: str, record: AnyRecord) -> Event:
+    kind = KIND_OF[type(record)]
+    return Event(operation, kind, record.id, record.project_id, record.revision_number)
+
+
+def _each(groups: Sequence[Sequence[AnyRecord]]) -> Iterator[AnyRecord]:
+    for group in groups:
+        yield from group
