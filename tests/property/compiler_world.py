@@ -24,6 +24,7 @@ from alcor.model.ids import (
 )
 from alcor.model.records import (
     ROUTER_INTERFACE,
+    AddressPair,
     AnyRecord,
     FixedIp,
     Host,
@@ -175,6 +176,21 @@ class World:
     def secure_port(self, op: Operation) -> None:
         if port := self._workload(op.a):
             self.ports[port.id] = replace(port, port_security_enabled=op.flag)
+
+    def pair_port(self, op: Operation) -> None:
+        if port := self._workload(op.a):
+            network = bytes([10, 0, 0, op.b % 4])
+            pairs = (AddressPair(port.mac, network, 32),) if op.flag else ()
+            self.ports[port.id] = replace(port, address_pairs=pairs, announced=())
+
+    def announce(self, op: Operation) -> None:
+        """A port says that an address of its pair is its own; whoever held it, holds it no longer."""
+        if (port := self._workload(op.a)) and port.address_pairs:
+            ip = port.address_pairs[0].network
+            for other in list(self.ports.values()):
+                if ip in other.announced and other.network_id == port.network_id:
+                    self.ports[other.id] = replace(other, announced=())
+            self.ports[port.id] = replace(port, announced=(ip,))
 
     def raise_port(self, op: Operation) -> None:
         if port := _pick(self.ports, op.a):
@@ -355,6 +371,8 @@ WEIGHTS = {
     "move_port": 6,
     "regroup_port": 5,
     "secure_port": 3,
+    "pair_port": 2,
+    "announce": 3,
     "raise_port": 3,
     "rename_port": 1,
     "readdress_port": 3,

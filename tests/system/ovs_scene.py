@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from alcor.contracts.data_plane import HostFacts
@@ -36,7 +37,7 @@ from alcor.model.goal_state import (
     router_key,
 )
 from alcor.model.ids import GroupId, NetworkId, PortId, RuleId, SubnetId, Vni
-from alcor.model.records import FixedIp
+from alcor.model.records import AddressPair, FixedIp
 from alcor.model.version import Version
 from alcor.runtime.event_log import EventLog
 
@@ -53,6 +54,7 @@ class Events:
     def __init__(self) -> None:
         self.plugs: set[PortId] = set()
         self.history: list[str] = []
+        self.announcements: list[tuple[PortId, bytes]] = []
         self.losses = 0
         self.is_ready = asyncio.Event()
         self.changed = asyncio.Event()
@@ -69,6 +71,10 @@ class Events:
 
     def unknown(self, vni: Vni, ip: bytes) -> bool:
         return False
+
+    def announced(self, port_id: PortId, ip: bytes) -> None:
+        self.announcements.append((port_id, ip))
+        self.changed.set()
 
     def lost(self, reason: str) -> None:
         self.losses += 1
@@ -123,6 +129,7 @@ class Scene:
         self._networks: dict[str, int] = {}
         self._where: dict[str, Host] = {}
         self.macs: dict[str, int] = {}
+        self._placed: dict[str, tuple[str, Placement]] = {}
 
     async def start(self) -> None:
         await asyncio.gather(*(host.start() for host in self.hosts))
@@ -144,7 +151,9 @@ class Scene:
         entry = NetworkEntry(NetworkId(name), Vni(vni), 1450, True)
         await self.everywhere(network_key(name), NetworkChange(network=entry, set_subnets=(subnet,)), full=True)
 
-    async def port(self, name: str, network: str, ip: str, on: int, groups: tuple[str, ...] = (OPEN,)) -> None:
+    async def port(
+        self, name: str, network: str, ip: str, on: int, groups: tuple[str, ...] = (OPEN,), pair: str = ""
+    ) -> None:
         """Deliver a port; `on`: number of its host, from 0."""
         number = len(self.macs) + 1
         self.macs[name] = 0x02AA00000000 + number
@@ -152,12 +161,26 @@ class Scene:
         port = LocalPort(
             PortId(name), self.macs[name], (fixed,), tuple(GroupId(group) for group in groups), True, True
         )
+        if pair:
+            port = msgspec.structs.replace(port, pairs=(pair_of(self.macs[name], pair),))
         home = self.hosts[on]
         self._where[name] = home
-        placement = Placement(PortId(name), self.macs[name], (fixed.ip,), home.emulated.vtep, port.groups)
+        placement = Placement(
+            PortId(name), self.macs[name], (fixed.ip,), home.emulated.vtep, port.groups, port.pairs
+        )
+        self._placed[name] = (network, placement)
         for host in self.hosts:
             change = NetworkChange(set_ports=(port,) if host is home else (), set_placements=(placement,))
             await host.apply(self.update(host, network_key(network), change))
+
+    async def hold_address(self, name: str, ip: str) -> None:
+        """Let every host know that a port holds an address of its pairs, and no other port does."""
+        for other, (network, placement) in self._placed.items():
+            announced = (ip_from_text(ip),) if other == name else ()
+            if placement.announced != announced:
+                placement = msgspec.structs.replace(placement, announced=announced)
+                self._placed[other] = (network, placement)
+                await self.everywhere(network_key(network), NetworkChange(set_placements=(placement,)))
 
     async def router(self, name: str, legs: dict[str, tuple[str, str]]) -> None:
         """Join networks: `{network: (cidr, gateway)}`."""
@@ -201,6 +224,11 @@ class Scene:
             await self._where[name].events.until_plugged([name])
         if dhcp:
             await asyncio.to_thread(self.lab.configure_by_dhcp, made)
+
+
+def pair_of(mac: int, text: str) -> AddressPair:
+    address, _, length = text.partition("/")
+    return AddressPair(mac, ip_from_text(address), int(length or 32))
 
 
 def rule(

@@ -70,7 +70,7 @@ async def test_malformed_bodies_are_refused(content: bytes) -> None:
         ),
         ("port", {}, 400),
         ("port", {"network_id": NOBODY}, 404),
-        ("port", {"network_id": NOBODY, "allowed_address_pairs": []}, 400),
+        ("port", {"network_id": NOBODY, "allowed_address_pairs": [{"mac_address": "x"}]}, 400),
         ("port", {"network_id": NOBODY, "status": "ACTIVE"}, 400),
         ("port", {"network_id": NOBODY, "binding:host_id": "host-1"}, 403),
         ("port", {"network_id": NOBODY, "binding:profile": {"a": 1}}, 403),

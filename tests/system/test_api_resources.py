@@ -453,7 +453,7 @@ async def test_discovery_names_only_what_is_in_force() -> None:
         }
         aliases = {each["alias"] for each in (await s.ask("GET", "/extensions")).json()["extensions"]}
         assert "security-group" in aliases
-        assert not aliases & {"qos", "external-net", "allowed-address-pairs", "alcor-trace"}
+        assert not aliases & {"qos", "external-net", "extra_dhcp_opt", "alcor-trace"}
         assert (await s.ask("GET", "/extensions/sorting")).json()["extension"]["alias"] == "sorting"
         assert error_of(await s.ask("GET", "/extensions/qos"))[0] == 404
         assert (await s.client.get("/healthz")).status_code == 200
@@ -500,3 +500,51 @@ async def test_a_packet_is_traced_from_ones_own_port() -> None:
         assert "alcor-trace" in aliases
     async with scene() as s:
         assert error_of(await s.ask("POST", "/trace", body))[0] == 404
+
+
+async def test_address_pairs_are_kept_shown_and_checked() -> None:
+    async with scene() as s:
+        network_id, _ = await s.wired_network()
+        port = await s.make(
+            "port", network_id=network_id, allowed_address_pairs=[{"ip_address": "10.9.9.0/24"}]
+        )
+        mac = port["mac_address"]
+        assert port["allowed_address_pairs"] == [{"ip_address": "10.9.9.0/24", "mac_address": mac}]
+        path = f"/ports/{port['id']}"
+        vrrp = {"ip_address": "10.9.9.9", "mac_address": "00:00:5e:00:01:33"}
+        for asked, expected in (
+            ({"allowed_address_pairs": [vrrp]}, [vrrp]),
+            ({"mac_address": "fa:00:00:00:00:01"}, [vrrp]),
+            ({"name": "n"}, [vrrp]),
+            ({"allowed_address_pairs": None}, []),
+            (
+                {"allowed_address_pairs": [{"ip_address": "10.9.9.1"}]},
+                [{"ip_address": "10.9.9.1", "mac_address": "fa:00:00:00:00:01"}],
+            ),
+            (
+                {"mac_address": "fa:00:00:00:00:02"},
+                [{"ip_address": "10.9.9.1", "mac_address": "fa:00:00:00:00:02"}],
+            ),
+        ):
+            answer = await s.ask("PUT", path, {"port": asked})
+            assert answer.status_code == 200
+            assert answer.json()["port"]["allowed_address_pairs"] == expected
+        own = port["fixed_ips"][0]["ip_address"]
+        many = [{"ip_address": f"10.8.0.{number}"} for number in range(1, 12)]
+        for pairs, status, reason in (
+            ([{"ip_address": own}], 400, "AddressPairMatchesPortFixedIPAndMac"),
+            ([vrrp, vrrp], 400, "DuplicateAddressPairInRequest"),
+            (many, 409, "AllowedAddressPairExhausted"),
+            ([{"ip_address": "fd00::1"}], 400, "HTTPBadRequest"),
+            ([{"ip_address": "10.9.9.1/33"}], 400, "HTTPBadRequest"),
+            ([{"mac_address": "fa:00:00:00:00:01"}], 400, "HTTPBadRequest"),
+            ([{"ip_address": "10.9.9.1", "mac_address": "x"}], 400, "HTTPBadRequest"),
+            ("10.9.9.1", 400, "HTTPBadRequest"),
+        ):
+            found = error_of(await s.ask("PUT", path, {"port": {"allowed_address_pairs": pairs}}))
+            assert found == (status, reason), pairs
+        bare = {"port_security_enabled": False, "security_groups": []}
+        refused = error_of(await s.ask("PUT", path, {"port": bare}))
+        assert refused == (409, "AddressPairAndPortSecurityRequired")
+        both = {"port": {**bare, "allowed_address_pairs": []}}
+        assert (await s.ask("PUT", path, both)).status_code == 200

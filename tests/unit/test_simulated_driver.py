@@ -36,6 +36,9 @@ class Heard:
         self.events.append(f"?{vni}/{ip.hex()}")
         return True
 
+    def announced(self, port_id: str, ip: bytes) -> None:
+        self.events.append(f"!{port_id}/{ip.hex()}")
+
     def lost(self, reason: str) -> None:
         self.events.append("lost")
 

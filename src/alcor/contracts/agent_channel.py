@@ -10,6 +10,7 @@
       <------- Pace                           how often to beat
       <------- Compare                        it differs
       Holds(held digests) ---------------->   what differs?
+      Announce(port, address) ------------>   goal state from now on, by a commit
       Ask(addresses) --------------------->  where are they? (on-demand networks)
       <------- Update | Unknown               found ones are goal state from now on
       <------- Rescue, RescueEnd              write for a neighbour
@@ -120,6 +121,13 @@ class Plugs(msgspec.Struct, frozen=True, array_like=True, tag="plugs"):
 
     plugged: tuple[PortId, ...] = ()
     unplugged: tuple[PortId, ...] = ()
+
+
+class Announce(msgspec.Struct, frozen=True, array_like=True, tag="announce"):
+    """The workload of a port says that an address of its pairs is its own. Lost, it is said again by ARP."""
+
+    port_id: PortId
+    ip: bytes
 
 
 class Want(msgspec.Struct, frozen=True, array_like=True, order=True):
@@ -275,7 +283,7 @@ class RescueReport(msgspec.Struct, frozen=True, array_like=True, tag="rescue_rep
 
 
 FromAgent: TypeAlias = (
-    Hello | Acknowledgement | Plugs | Beat | Holds | Ask | Release | RescueReport | Probed | Farewell
+    Hello | Acknowledgement | Announce | Plugs | Beat | Holds | Ask | Release | RescueReport | Probed | Farewell
 )
 FromController: TypeAlias = (
     Welcome | Update | Beat | Pace | Compare | Farewell | Unknown | Rescue | RescueEnd | Probe

@@ -43,6 +43,10 @@ class DataPlaneEvents(Protocol):
         """A packet is for an address of an on-demand network that is not held. False: it need not wait."""
         ...
 
+    def announced(self, port_id: PortId, ip: bytes) -> None:
+        """A workload says that an address of its port's pairs is its own, which was not known."""
+        ...
+
     def lost(self, reason: str) -> None:
         """The data plane does not answer; nothing is known to be in force until `synchronise` succeeds."""
         ...

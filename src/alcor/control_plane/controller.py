@@ -17,6 +17,7 @@ from alcor.contracts.agent_channel import (
     PROTOCOL,
     WANTS_MAX,
     Acknowledgement,
+    Announce,
     Ask,
     Beat,
     Channel,
@@ -39,6 +40,7 @@ from alcor.contracts.convergence import HostStatus, NetworkProgress, PortState, 
 from alcor.contracts.queue import GoalQueue, QueueState
 from alcor.contracts.store import Change, Stale, Store, Taken, Write
 from alcor.control_plane import convergence
+from alcor.control_plane.announcements import Announcements
 from alcor.control_plane.compiler.incremental import Compiled, IncrementalCompiler
 from alcor.control_plane.convergence import RegionConvergence
 from alcor.control_plane.delivery.admission import Admission
@@ -100,6 +102,7 @@ class Controller:
         self._compiler = IncrementalCompiler(self.region)
         self._full = FullSections(self.region, self._compiler.interest)
         self.look_ups = LookUps(self.region, self._compiler.interest, clock, log)
+        self._announcements = Announcements(self.region, store, clock, log, self._know)
         self._followers: list[Callable[[Change], None]] = []
         self._streams: dict[HostId, HostSession] = {}
         self._queue_path = QueuePath(queue, self.serve_channel, log) if queue is not None else None
@@ -145,6 +148,7 @@ class Controller:
         if self._queue_path is not None:
             self._queue_path.start(self.epoch)
         self._supervisor.start("intake", self._intake.run())
+        self._supervisor.start("announcements", self._announcements.run())
         self._supervisor.start("flusher", self._flusher.run())
         self._supervisor.start("beat", self._beat_for_ever())
         self._supervisor.start("watch", self._watch.run())
@@ -392,6 +396,8 @@ class Controller:
                     self._probes.heard(stream.host, probed)
                 case Holds() as holds:
                     self._agreement.heard(stream, holds, self._ledger)
+                case Announce() as said:
+                    self._announcements.heard(stream.host, said)
                 case Ask() as ask:
                     self._answer(stream, ask)
                 case Release() as message:

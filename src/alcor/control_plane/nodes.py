@@ -21,6 +21,7 @@ from alcor.model.ids import (
 )
 from alcor.model.records import (
     ROUTER_INTERFACE,
+    AddressPair,
     FixedIp,
     Host,
     Port,
@@ -48,6 +49,8 @@ class PortRow(msgspec.Struct, frozen=True, gc=False):
     admin_state_up: bool
     port_security: bool
     goal: int
+    pairs: tuple[AddressPair, ...] = ()
+    announced: tuple[bytes, ...] = ()
 
     @property
     def is_local(self) -> bool:
@@ -69,6 +72,8 @@ class PortRow(msgspec.Struct, frozen=True, gc=False):
             and self.groups == port.security_groups
             and self.admin_state_up is port.admin_state_up
             and self.port_security is port.port_security_enabled
+            and self.pairs == port.address_pairs
+            and self.announced == port.announced
         )
 
 
@@ -93,6 +98,7 @@ class NetworkNode:
 
     __slots__ = (
         "addresses",
+        "announced",
         "bound",
         "entry",
         "hosts",
@@ -112,6 +118,7 @@ class NetworkNode:
         self.subnets: dict[SubnetId, SubnetEntry] = {}
         self.bound: dict[PortId, PortRow] = {}  # ports of workloads that have a host
         self.addresses: dict[bytes, PortRow] = {}  # the same ports by address
+        self.announced: dict[bytes, PortRow] = {}  # and by addresses of their pairs that they announced
         self.on_demand = False  # hosts are told only the placements that they ask for
         self.hosts: dict[HostId, HostNode] = {}  # hosts that have a port in it
         self.routers: dict[RouterId, int] = {}  # how many interface ports of the router are in it

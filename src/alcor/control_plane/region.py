@@ -106,9 +106,12 @@ class Region:
         self._settle_on_demand()
 
     def find(self, vni: Vni, ip: bytes) -> PortRow | None:
-        """Give the port with a host that has an address in the network with this VNI. O(1)."""
+        """Give the port with a host that has or announced an address in the network with this VNI. O(1)."""
         node = self._network_of_vni.get(vni)
-        return node.addresses.get(ip) if node is not None else None
+        if node is None:
+            return None
+        row = node.addresses.get(ip)
+        return row if row is not None else node.announced.get(ip)
 
     def network_of(self, vni: Vni) -> NetworkNode | None:
         """Give the network that has this VNI."""
@@ -217,6 +220,8 @@ class Region:
             port.admin_state_up,
             port.port_security_enabled,
             old.goal if old is not None else 0 if is_interface else revision,
+            port.address_pairs,
+            port.announced,
         )
         if old is None and not is_interface:
             return row
@@ -232,7 +237,8 @@ class Region:
         What no host is told of, none could acknowledge.
         """
         if row.router == NO_ROUTER:
-            return old == row
+            # What it announced is of its placement, which it may have none of.
+            return old is not None and old == msgspec.structs.replace(row, announced=old.announced)
         was_interface = old is not None and old.router != NO_ROUTER
         held = self._router(old.router).interfaces.get(old.id, ()) if old is not None and was_interface else ()
         legs = interfaces_of(row, self._network(row.network_id))
@@ -262,6 +268,8 @@ class Region:
             network.bound[row.id] = row
             for fixed in row.fixed_ips:
                 network.addresses[fixed.ip] = row
+            for ip in row.announced:
+                network.announced[ip] = row
             self._resized.add(network.id)
             own = host.networks.get(row.network_id)
             if own is None:
@@ -287,6 +295,9 @@ class Region:
             for fixed in row.fixed_ips:
                 if network.addresses.get(fixed.ip) is row:  # not another's that has it since this change
                     del network.addresses[fixed.ip]
+            for ip in row.announced:
+                if network.announced.get(ip) is row:
+                    del network.announced[ip]
             self._resized.add(network.id)
             own = host.networks[row.network_id]
             del own[row.id]

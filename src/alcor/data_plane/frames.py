@@ -4,6 +4,7 @@ import struct
 from typing import NamedTuple
 
 _ETHERTYPE_IPV4 = 0x0800
+_ARP_HEAD = b"\x08\x06\x00\x01\x08\x00\x06\x04"  # for IPv4 over Ethernet (RFC 826)
 _UDP = 17
 _TTL = 64
 
@@ -53,6 +54,20 @@ def asked_address(frame: bytes, *, of_source: bool = False) -> bytes | None:
     if frame[12:14] == b"\x08\x06":
         return frame[38:42] if len(frame) >= 42 else None
     return frame[30:34] if len(frame) >= 34 and frame[12:14] == b"\x08\x00" else None
+
+
+def said_by_arp(frame: bytes) -> tuple[int, bytes] | None:
+    """Give the addresses that the sender of ARP says are its own; None of others. Any bytes are fine."""
+    if len(frame) < 42 or frame[12:22] not in (_ARP_HEAD + b"\x00\x01", _ARP_HEAD + b"\x00\x02"):
+        return None
+    return int.from_bytes(frame[22:28], "big"), frame[28:32]
+
+
+def arp_frame(*, mac: int, sender: bytes, target: bytes, is_reply: bool = False) -> bytes:
+    """Make the broadcast ARP packet by which a station asks, or says that an address is its own."""
+    own = mac.to_bytes(6, "big")
+    operation = b"\x00\x02" if is_reply else b"\x00\x01"
+    return b"\xff" * 6 + own + _ARP_HEAD + operation + own + sender + bytes(6) + target
 
 
 def ipv4_frame(

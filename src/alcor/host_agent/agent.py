@@ -19,6 +19,7 @@ from alcor.contracts import agent_channel
 from alcor.contracts.agent_channel import (
     PROTOCOL,
     Acknowledgement,
+    Announce,
     Channel,
     Compare,
     Hello,
@@ -158,6 +159,10 @@ class Agent:
         if is_first and self._neighbours.has_questions:
             asyncio.get_running_loop().call_soon(self._ask)
         return is_worth_waiting
+
+    def announced(self, port_id: PortId, ip: bytes) -> None:
+        if self._session is not None and self._session.introduced:
+            self._session.send(Announce(port_id, ip))
 
     def lost(self, reason: str) -> None:
         self._ready = False

@@ -21,7 +21,7 @@ from typing import Any, NewType, TypeAlias, TypeVar
 import msgspec
 
 from alcor.model.ids import GroupId, NetworkId, PortId, RuleId, SubnetId, Vni
-from alcor.model.records import FixedIp
+from alcor.model.records import AddressPair, FixedIp
 from alcor.model.version import Version
 
 SectionKey = NewType("SectionKey", str)
@@ -79,12 +79,14 @@ class LocalPort(_Entry, frozen=True, array_like=True):
     groups: tuple[GroupId, ...]
     port_security: bool
     admin_state_up: bool
+    pairs: tuple[AddressPair, ...] = ()
 
 
 class Placement(_Entry, frozen=True, array_like=True):
     """Where a port of the network is, this host's own included. Key: port_id.
 
     `groups`: the security groups that its addresses are members of, for rules that name those remote.
+    `pairs`: what else it may send from. `announced`: addresses of these that it holds, as its workload said.
     """
 
     port_id: PortId
@@ -92,6 +94,8 @@ class Placement(_Entry, frozen=True, array_like=True):
     ips: tuple[bytes, ...]
     vtep: bytes
     groups: tuple[GroupId, ...] = ()
+    pairs: tuple[AddressPair, ...] = ()
+    announced: tuple[bytes, ...] = ()
 
 
 class RouterInterface(_Entry, frozen=True, array_like=True):

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from alcor.model.addressing import Cidr
 from alcor.model.ids import (
     GroupId,
     HostId,
@@ -72,6 +73,18 @@ class FixedIp(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False
     ip: bytes
 
 
+class AddressPair(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
+    """Further addresses that a port may send from and receive for, under this MAC address."""
+
+    mac: int
+    network: bytes
+    prefix_len: int
+
+    def covers(self, ip: bytes) -> bool:
+        """Is the address one of the pair's?"""
+        return Cidr(self.network, self.prefix_len).contains(ip)
+
+
 class Port(Record, frozen=True, array_like=True, kw_only=True):
     """An endpoint: of a workload when it has a host, of a router when its owner says so."""
 
@@ -89,6 +102,10 @@ class Port(Record, frozen=True, array_like=True, kw_only=True):
     binding_profile: msgspec.Raw = msgspec.Raw(b"\x80")  # msgpack map, kept as the client sent it
     port_group_id: PortGroupId = PortGroupId("")
     fast_path: bool = False  # its changes go before those of others
+    address_pairs: tuple[AddressPair, ...] = ()  # ascending
+    announced: tuple[
+        bytes, ...
+    ] = ()  # ascending; addresses of its pairs of which its workload said: they are mine
 
 
 class SecurityGroup(Record, frozen=True, array_like=True, kw_only=True):

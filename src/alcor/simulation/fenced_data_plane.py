@@ -321,6 +321,10 @@ class _OfSession:
             return False
         return part.run(self._data_plane._events.unknown, vni, ip)
 
+    def announced(self, port_id: PortId, ip: bytes) -> None:
+        if self._data_plane._session is self._session:
+            self._data_plane._events.announced(port_id, ip)
+
     def lost(self, reason: str) -> None:
         pass
 

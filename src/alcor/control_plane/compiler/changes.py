@@ -171,8 +171,16 @@ class Changes:
             if not stays:
                 self._own_of(old)[1].append(old.id)
                 self.entries_built += 1
-        if new is not None and new.is_local and new != old:
-            self._own_of(new)[0].append(entries.local_port(new))
+        if new is None or not new.is_local:
+            return
+        entry = entries.local_port(new)
+        if (
+            old is None
+            or old.host != new.host
+            or old.network_id != new.network_id
+            or entry != entries.local_port(old)
+        ):
+            self._own_of(new)[0].append(entry)
             self.entries_built += 1
 
     def _compare_placements(self, old: PortRow | None, new: PortRow | None) -> None:

@@ -6,7 +6,9 @@ from alcor.model.goal_state import LocalPort, Placement
 
 def local_port(row: PortRow) -> LocalPort:
     """Give what the port's own host holds of it."""
-    return LocalPort(row.id, row.mac, row.fixed_ips, row.groups, row.port_security, row.admin_state_up)
+    return LocalPort(
+        row.id, row.mac, row.fixed_ips, row.groups, row.port_security, row.admin_state_up, row.pairs
+    )
 
 
 def placement(row: PortRow, vtep: bytes) -> Placement | None:
@@ -17,4 +19,4 @@ def placement(row: PortRow, vtep: bytes) -> Placement | None:
     """
     if not vtep or not row.is_local or not row.admin_state_up:
         return None
-    return Placement(row.id, row.mac, row.ips, vtep, row.groups)
+    return Placement(row.id, row.mac, row.ips, vtep, row.groups, row.pairs, row.announced)

@@ -23,7 +23,7 @@ from alcor.data_plane.ovs.session import Session
 from alcor.data_plane.ovs.setup import Exposure
 from alcor.data_plane.ovs.turns import Turns
 from alcor.data_plane.pipeline import refusal
-from alcor.data_plane.pipeline.flow import Action, Flow, FlowChange, FlowKey, SetField
+from alcor.data_plane.pipeline.flow import Action, Field, Flow, FlowChange, FlowKey, SetField
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.pipeline.unknown import ASKING, RESUMED_FIELDS
@@ -32,12 +32,15 @@ from alcor.model.goal_state import HostState, NetworkChange, SectionUpdate
 from alcor.model.ids import PortId
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
+from alcor.runtime.limits import TokenBuckets
 from alcor.runtime.supervision import Supervisor
 
 BRIDGE = "br-int"
 DRIFT_EVERY_S = 10.0
 KEYS_AT_ONCE = 1000  # interfaces in one transaction
 ZONES_AT_ONCE = 64  # each costs the switch a walk over all its connections
+ANNOUNCED_PER_S = 2.0  # of each port: each that is new is a commit
+ANNOUNCED_BURST = 16.0
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 2.0
 
@@ -75,6 +78,7 @@ class OvsDataPlane:
         self._asking: Asking[PacketIn] = Asking(
             ask=lambda vni, ip: self._events.unknown(vni, ip), mac_of=self._mac_of, resume=self._resume
         )
+        self._announcements: TokenBuckets[int] = TokenBuckets(rate_per_s=ANNOUNCED_PER_S, burst=ANNOUNCED_BURST)
         self._events: DataPlaneEvents
         self._session: Session | None = None
         self._program: FlowProgram | None = None
@@ -373,7 +377,8 @@ class OvsDataPlane:
         way = ASKING.get(packet.table)
         ip = None if way is None else frames.asked_address(packet.data, of_source=way.asks_source)
         if way is None or ip is None:
-            self._answers.put(packet)
+            if packet.table != Table.SPOOF or not self._took_announcement(packet):
+                self._answers.put(packet)
             return
         self._asking.handed_over(
             packet,
@@ -383,6 +388,17 @@ class OvsDataPlane:
             to_mac=int.from_bytes(packet.data[:6], "big") if packet.table == Table.REMOTE else None,
             now_s=self._clock.monotonic_s(),
         )
+
+    def _took_announcement(self, packet: PacketIn) -> bool:
+        """Tell the agent of an address that a workload says is its own. Is the packet ARP?"""
+        said = frames.said_by_arp(packet.data)
+        if said is None or self._program is None:
+            return said is not None
+        key = packet.fields.get(Field.REG1, 0)
+        port_id = self._program.announcer(key, *said)
+        if port_id is not None and self._announcements.take(key, self._clock.monotonic_s()):
+            self._events.announced(port_id, said[1])
+        return True
 
     def _mac_of(self, vni: int, ip: int) -> int | None:
         return None if self._program is None else self._program.mac_of(vni, ip)

@@ -233,11 +233,13 @@ class SecurityGroups:
         if member is None:
             return []
         return [
-            security.member_clause(name, self._numbers.number_of(name), vni, ip)
+            security.member_clause(name, self._numbers.number_of(name), vni, ip, prefix_len)
             for group_id in member.placement.groups
             for name in sorted(self._groups[group_id].users)
             for vni in sorted(self._groups[name.group].networks)
             if member.vni in self._domain(vni)
-            for ip in member.placement.ips
-            if len(ip) == 4
+            for ip, prefix_len in (
+                *((ip, 32) for ip in member.placement.ips if len(ip) == 4),
+                *((pair.network, pair.prefix_len) for pair in member.placement.pairs),
+            )
         ]

@@ -1,6 +1,6 @@
 """Flows for this host's own ports: classification, anti-spoofing, local forwarding, delivery."""
 
-from alcor.data_plane.pipeline import tables
+from alcor.data_plane.pipeline import pairs, tables
 from alcor.data_plane.pipeline.flow import Field, Flow, FlowKey, Goto, Match, Output, SetField, Term, ToAgent
 from alcor.data_plane.pipeline.matching import IS_ARP, IS_ARP_REQUEST, IS_IPV4, UDP
 from alcor.data_plane.pipeline.tables import Table
@@ -46,7 +46,7 @@ def _guarded(port: LocalPort, key: int) -> list[Flow]:
     for ip in ips:
         match = (own_mac, IS_IPV4, Term(Field.IP_SRC, ip), sender)
         flows.append(_spoof(tables.SPOOF_IPV4, match, _TO_TRACK, f"own addresses of port {port.id}"))
-    return flows
+    return [*flows, *pairs.sender_flows(port, key)] if port.pairs else flows
 
 
 def _unguarded(port: LocalPort, key: int) -> list[Flow]:

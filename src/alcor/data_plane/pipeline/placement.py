@@ -47,7 +47,7 @@ def placement_flows(
         match = (IS_ARP, IS_ARP_REQUEST, Term(_ARP_TPA, number), in_network)
         flows.append(Flow(FlowKey(_ARP, _NORMAL, match), answer, origin))
         for viewer in viewers:
-            flows.extend(_known(number, viewer, origin))
+            flows.extend(known_flows(number, viewer, origin))
         if is_routed:
             hop = FlowKey(_NEXT_HOP, _NORMAL, (IS_IPV4, Term(_IP_DST, number), in_network))
             flows.append(Flow(hop, (SetField(_ETH_DST, mac), _TO_LOCAL), origin))
@@ -61,7 +61,7 @@ def placement_flows(
     return flows
 
 
-def _known(ip: int, viewer: int, origin: str) -> list[Flow]:
+def known_flows(ip: int, viewer: int, origin: str) -> list[Flow]:
     """Let rules refuse what they do not allow: the address's groups are known."""
     sides = (
         (Table.EGRESS_RULES, Table.EGRESS_REFUSED, _IP_DST),

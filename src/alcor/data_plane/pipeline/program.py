@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, assert_never
 
 from alcor.contracts.data_plane import HostFacts
-from alcor.data_plane.pipeline import local_port, placement, routing
+from alcor.data_plane.pipeline import local_port, pairs, placement, routing
 from alcor.data_plane.pipeline.flow import Flow, FlowChange, FlowKey, SetField
 from alcor.data_plane.pipeline.groups import ActivePort, Member, SecurityGroups
 from alcor.data_plane.pipeline.numbers import StableNumbers
@@ -64,6 +64,7 @@ class FlowProgram:
         self._routers = Routers()
         self._groups = SecurityGroups(self._routers.domain)
         self._held: set[SectionKey] = set()
+        self._paired: set[tuple[NetworkId, PortId]] = set()  # placements with address pairs
         self._dirty_ports: set[PortId] = set()
         self._dirty_placements: set[tuple[NetworkId, PortId]] = set()
         self._dirty_subnets: set[tuple[NetworkId, SubnetId]] = set()
@@ -156,6 +157,15 @@ class FlowProgram:
         flow = self._units.flows.get(placement.answer_key(vni, ip))
         answer = flow.actions[0] if flow is not None else None
         return answer.value if isinstance(answer, SetField) else None
+
+    def announcer(self, key: int, mac: int, ip: bytes) -> PortId | None:
+        """Name the port with this key if it may say in ARP that it has an address, and that is news."""
+        port_id = self.port_of_key(key)
+        port = self.local_port(port_id) if port_id is not None else None
+        if port is None or not pairs.may_announce(port.pairs, mac, ip):
+            return None
+        placed = self._networks[self._home[port.id]].placements.get(port.id)
+        return None if placed is None or ip in placed.announced else port.id
 
     def interface(self, vni: int, mac: int) -> RouterInterface | None:
         """Give the router interface that has this MAC address in a network."""
@@ -260,6 +270,9 @@ class FlowProgram:
         for placed in self._dirty_placements:
             self._groups.set_member(placed, self._member(*placed))
             rendered["placement", *placed] = self._placement_flows(*placed)
+        for network_id, port_id in self._with_pairs():
+            for rank in (pairs.ANNOUNCED, pairs.ASSUMED):
+                rendered["shared", network_id, rank, port_id] = self._pair_flows(network_id, port_id, rank)
         for port_id, active in actives.items():
             self._groups.set_port(port_id, active)
             rendered["port", port_id] = (
@@ -291,6 +304,44 @@ class FlowProgram:
             tunnel_port=self._tunnel_port,
             viewers=self._viewers(vni) if section.network.on_demand else (),
         )
+
+    def _with_pairs(self) -> Sequence[tuple[NetworkId, PortId]]:
+        """Name the placements with address pairs, now or before, that the changes concern. O(changes)."""
+        dirty = set(self._dirty_placements)
+        for port_id in self._dirty_ports if self._paired else ():
+            home = self._home.get(port_id)
+            if home is not None:
+                dirty.add((home, port_id))
+        found = []
+        for placed in dirty:
+            section = self._networks.get(placed[0])
+            entry = section.placements.get(placed[1]) if section is not None else None
+            if entry is not None and entry.pairs:
+                self._paired.add(placed)
+                found.append(placed)
+            elif placed in self._paired:
+                self._paired.discard(placed)
+                found.append(placed)
+        return found
+
+    def _pair_flows(self, network_id: NetworkId, port_id: PortId, rank: int) -> list[Flow]:
+        section = self._networks.get(network_id)
+        entry = section.placements.get(port_id) if section is not None else None
+        network = section.network if section is not None else None
+        if entry is None or network is None or not network.admin_state_up:
+            return []
+        if rank == pairs.ASSUMED and network.on_demand:
+            return []
+        active = self._active(port_id) if self._home.get(port_id) == network_id else None
+        view = pairs.View(
+            network.vni,
+            is_routed=self._routers.is_routed(network.vni),
+            tunnel_port=self._tunnel_port,
+            own_key=active.key if active is not None else None,
+            is_remote=entry.vtep != self._facts.vtep,
+            viewers=self._viewers(network.vni) if network.on_demand else (),
+        )
+        return (pairs.announced_flows if rank == pairs.ANNOUNCED else pairs.assumed_flows)(entry, view)
 
     def _member(self, network_id: NetworkId, port_id: PortId) -> Member | None:
         section = self._networks.get(network_id)

@@ -95,13 +95,13 @@ def port_clause(name: ConjunctionName, number: int, port_id: str, port_key: int)
     return Clause(key, (number, 1, name.clauses), f"port {port_id} is in the security group")
 
 
-def member_clause(name: ConjunctionName, number: int, vni: int, ip: bytes) -> Clause:
-    """Give the clause by which an address, as seen from the network `vni`, is a member's."""
-    address = Term(_REMOTE_FIELDS[name.is_ingress], int.from_bytes(ip, "big"))
+def member_clause(name: ConjunctionName, number: int, vni: int, ip: bytes, prefix_len: int = 32) -> Clause:
+    """Give the clause by which addresses, as seen from the network `vni`, are a member's."""
+    address = matching.prefix_terms(_REMOTE_FIELDS[name.is_ingress], ip, prefix_len)
     key = FlowKey(
         _RULE_TABLES[name.is_ingress],
         tables.RULES_CONJUNCTION,
-        (matching.IS_IPV4, address, Term(Field.REG0, vni)),
+        (matching.IS_IPV4, *address, Term(Field.REG0, vni)),
     )
     return Clause(key, (number, 2, 3), f"member of security group {name.remote}")
 

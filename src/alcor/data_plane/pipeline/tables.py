@@ -59,7 +59,9 @@ NORMAL = 100
 UNKNOWN = 50  # below every placement, above what drops
 
 SPOOF_OWN_ADDRESS = 110  # an ARP question for the asker's own address is never answered
+SPOOF_HELD_ADDRESS = 105  # nor one for an address of a pair that the asker holds
 SPOOF_ARP = 100
+SPOOF_PAIR_ARP = 95  # below its own addresses: what it says of others is an announcement
 SPOOF_DHCP = 90
 SPOOF_IPV4 = 80
 

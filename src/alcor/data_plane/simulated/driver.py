@@ -28,6 +28,7 @@ class SimulatedDataPlane:
         self._events = events
         self._fabric.join(self.host)
         self.host.asks_by(events.unknown, self._resume)
+        self.host.on_announced = events.announced
         events.ready()
 
     async def synchronise(self, state: HostState, *, remove: bool) -> Sequence[Refusal]:
@@ -62,6 +63,7 @@ class SimulatedDataPlane:
     async def close(self) -> None:
         """Stop telling. The host goes on forwarding."""
         self._events = None
+        self.host.on_announced = None
         self.host.asks_by(None, self._resume)
 
     def plug(self, port_id: PortId) -> None:

@@ -115,7 +115,7 @@ class Fabric:
                 handed_over = True
                 host.ask(emission, in_port or 0)
             elif emission.port is None:
-                handed_over = True
+                handed_over = handed_over or not passage.is_copied(emission)
                 reply = host.answer(emission)
                 answers.extend(() if reply is None else (reply,))
             elif emission.port == in_port:

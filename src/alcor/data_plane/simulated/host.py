@@ -45,6 +45,7 @@ class SimulatedHost:
         self._ports: dict[int, PortId] = {}
         self._next_ofport = _FIRST_OFPORT
         self._asking: Asking[_HandedOver] | None = None
+        self.on_announced: Callable[[PortId, bytes], None] | None = None
 
     @property
     def plugged(self) -> Sequence[PortId]:
@@ -155,6 +156,9 @@ class SimulatedHost:
 
     def answer(self, emission: Emission) -> bytes | None:
         """Say what the agent says to a packet that was handed over."""
+        if emission.table == Table.SPOOF and Field.ARP_SPA in emission.packet.fields:
+            self._hear(emission)
+            return None
         return answering.answer(
             self.engine().program,
             self.facts,
@@ -162,6 +166,14 @@ class SimulatedHost:
             key=emission.registers[Field.REG1],
             frame=emission.packet.frame,
         )
+
+    def _hear(self, emission: Emission) -> None:
+        """Tell the agent of an address of a pair that a workload says is its own."""
+        fields = emission.packet.fields
+        ip = fields[Field.ARP_SPA].to_bytes(4, "big")
+        port_id = self.engine().program.announcer(emission.registers[Field.REG1], fields[Field.ARP_SHA], ip)
+        if port_id is not None and self.on_announced is not None:
+            self.on_announced(port_id, ip)
 
     def _forget_gone(self) -> None:
         """Forget the connections of ports that are gone, so that their keys may be given again."""

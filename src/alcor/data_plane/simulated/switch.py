@@ -55,6 +55,10 @@ class Passage(NamedTuple):
     emissions: tuple[Emission, ...]
     steps: tuple[Step, ...]
 
+    def is_copied(self, emission: Emission) -> bool:
+        """Did the packet go on in later tables after this was emitted?"""
+        return emission.table != self.steps[-1].table
+
 
 class Switch:
     """Owns the tables and connections of one host."""

@@ -43,6 +43,12 @@ EXTENSIONS = tuple(
         ("alcor-projects", "Alcor projects", "2026-01-01", "Which tenants' hosts are synchronised first."),
         ("alcor-port-groups", "Alcor port groups", "2026-01-01", "Many ports from one template in one call."),
         ("alcor-resync", "Alcor resync", "2026-01-01", "How far the restart of a region is."),
+        (
+            "allowed-address-pairs",
+            "Allowed Address Pairs",
+            "2013-07-23",
+            "Ports may send from and receive for further addresses.",
+        ),
         ("availability_zone", "Availability Zone", "2015-01-01", ""),
         ("availability_zone_filter", "Availability Zone Filter Extension", "2018-06-22", ""),
         (

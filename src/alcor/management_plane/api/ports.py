@@ -14,10 +14,11 @@ from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
 from alcor.management_plane.api.standard import STANDARD, Answer
+from alcor.management_plane.port.address_pairs import AddressPairFields
 from alcor.management_plane.port.decisions import EMPTY_PROFILE, FixedIpFields, PortFields
 from alcor.management_plane.port.service import PortService
-from alcor.model.addressing import ip_to_text, mac_from_text, mac_to_text
-from alcor.model.records import Port
+from alcor.model.addressing import Cidr, ip_to_text, mac_from_text, mac_to_text
+from alcor.model.records import AddressPair, Port
 
 
 def _fixed_ips(value: object) -> object:
@@ -25,6 +26,13 @@ def _fixed_ips(value: object) -> object:
         return UNSET
     try:
         return msgspec.convert(value, tuple[FixedIpFields, ...])
+    except msgspec.ValidationError as reason:
+        raise ValueError(f"{reason}.") from None
+
+
+def _address_pairs(value: object) -> object:
+    try:
+        return msgspec.convert([] if value is None else value, tuple[AddressPairFields, ...])
     except msgspec.ValidationError as reason:
         raise ValueError(f"{reason}.") from None
 
@@ -79,6 +87,7 @@ RESOURCE = Resource(
             filterable=True,
             column="security_groups",
         ),
+        Attribute(name="allowed_address_pairs", parse=_address_pairs, post=True, put=True),
         Attribute(name="port_security_enabled", parse=validation.boolean, post=True, put=True, filterable=True),
         Attribute(
             name="device_id",
@@ -131,6 +140,13 @@ class FixedIpAnswer(msgspec.Struct):
     ip_address: str
 
 
+class AddressPairAnswer(msgspec.Struct):
+    """A pair as it is shown."""
+
+    ip_address: str
+    mac_address: str
+
+
 class PortAnswer(
     Answer,
     kw_only=True,
@@ -154,6 +170,7 @@ class PortAnswer(
     mac_address: str
     fixed_ips: list[FixedIpAnswer]
     security_groups: tuple[str, ...]
+    allowed_address_pairs: Sequence[AddressPairAnswer]
     port_security_enabled: bool
     device_id: str
     device_owner: str
@@ -248,6 +265,9 @@ class PortCollection(Collection[PortFields]):
             mac_address=mac_to_text(port.mac),
             fixed_ips=[FixedIpAnswer(fixed.subnet_id, ip_to_text(fixed.ip)) for fixed in port.fixed_ips],
             security_groups=port.security_groups,
+            allowed_address_pairs=[_pair_answer(pair) for pair in port.address_pairs]
+            if port.address_pairs
+            else (),
             port_security_enabled=port.port_security_enabled,
             device_id=port.device_id,
             device_owner=port.device_owner,
@@ -266,6 +286,12 @@ class PortCollection(Collection[PortFields]):
             answer.binding_vif_type = "ovs" if is_live else "binding_failed" if port.host else "unbound"
             answer.binding_vif_details = _VIF_DETAILS if is_live else _NO_DETAILS
         return answer
+
+
+def _pair_answer(pair: AddressPair) -> AddressPairAnswer:
+    is_exact = pair.prefix_len == 8 * len(pair.network)
+    text = ip_to_text(pair.network) if is_exact else str(Cidr(pair.network, pair.prefix_len))
+    return AddressPairAnswer(text, mac_to_text(pair.mac))
 
 
 def asked_ports(call: Call) -> tuple[list[PortFields], bool]:

@@ -6,11 +6,14 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from alcor.management_plane.port import address_pairs
+from alcor.management_plane.port.address_pairs import AddressPairFields
+from alcor.management_plane.port.macs import parsed_mac
 from alcor.management_plane.settlement import revised
 from alcor.model import errors
-from alcor.model.addressing import Cidr, ip_from_text, ip_to_text, mac_from_text
+from alcor.model.addressing import Cidr, ip_from_text, ip_to_text
 from alcor.model.ids import GroupId, HostId, NetworkId, PortGroupId, PortId, ProjectId
-from alcor.model.records import ROUTER_INTERFACE, FixedIp, Network, Port, Subnet
+from alcor.model.records import ROUTER_INTERFACE, AddressPair, FixedIp, Network, Port, Subnet
 
 FIXED_IPS_MAX = 5  # as Neutron's max_fixed_ips_per_port
 PROFILE_BYTES_MAX = 4096
@@ -44,6 +47,7 @@ class PortFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     mac_address: str | UnsetType = UNSET
     fixed_ips: tuple[FixedIpFields, ...] | UnsetType = UNSET
     security_groups: tuple[Uuid, ...] | UnsetType = UNSET
+    allowed_address_pairs: tuple[AddressPairFields, ...] | UnsetType = UNSET
     port_security_enabled: bool | UnsetType = UNSET
     device_id: Text | UnsetType = UNSET
     device_owner: Text | UnsetType = UNSET
@@ -123,6 +127,11 @@ def create(
         _check_groups(groups, secured)
     else:
         groups = (default_group,) if secured and not owner.startswith(_TRUSTED) else ()
+    mac = drawn_mac if fields.mac_address is UNSET else parsed_mac(fields.mac_address)
+    pairs: tuple[AddressPair, ...] = ()
+    if fields.allowed_address_pairs is not UNSET:
+        pairs = address_pairs.parsed(fields.allowed_address_pairs, mac)
+        address_pairs.check(pairs, mac, fixed_ips, secured=secured)
     return Port(
         id=PortId(port_id),
         project_id=ProjectId(project_id),
@@ -133,7 +142,7 @@ def create(
         revision_number=1,
         tags=() if fields.tags is UNSET else fields.tags,
         network_id=NetworkId(network_id),
-        mac=drawn_mac if fields.mac_address is UNSET else parsed_mac(fields.mac_address),
+        mac=mac,
         fixed_ips=fixed_ips,
         security_groups=groups,
         host=HostId("" if fields.host_id is UNSET else fields.host_id),
@@ -145,6 +154,7 @@ def create(
         binding_profile=_packed_profile(fields.profile),
         port_group_id=PortGroupId(port_group_id),
         fast_path=fields.fast_path is True,
+        address_pairs=pairs,
     )
 
 
@@ -184,7 +194,20 @@ def update(
         groups = _group_ids(fields.security_groups)
         changes["security_groups"] = groups
     _check_groups(groups, secured)
+    if port.address_pairs or fields.allowed_address_pairs is not UNSET:
+        return _with_pairs(revised(port, now_us, **changes), port, fields)
     return revised(port, now_us, **changes)
+
+
+def _with_pairs(after: Port, before: Port, fields: PortFields) -> Port:
+    """Settle the pairs: those of the port's own MAC address follow it; what is held must be theirs still."""
+    if fields.allowed_address_pairs is not UNSET:
+        pairs = address_pairs.parsed(fields.allowed_address_pairs, after.mac)
+    else:
+        pairs = address_pairs.moved(before.address_pairs, before.mac, after.mac)
+    address_pairs.check(pairs, after.mac, after.fixed_ips, secured=after.port_security_enabled)
+    announced = tuple(ip for ip in after.announced if any(pair.covers(ip) for pair in pairs))
+    return msgspec.structs.replace(after, address_pairs=pairs, announced=announced)
 
 
 def wanted_after(port: Port, wanted: Sequence[WantedIp]) -> list[WantedIp]:
@@ -213,19 +236,6 @@ def check_owner(device_owner: str) -> None:
             "Invalid input for device_owner. Reason: only add_router_interface sets it.",
             "HTTPBadRequest",
         )
-
-
-def parsed_mac(text: str) -> int:
-    """Parse the MAC address of one station. Raises Invalid."""
-    try:
-        mac = mac_from_text(text)
-    except ValueError:
-        mac = None
-    if not mac or mac >> 40 & 1:
-        raise _invalid(
-            f"Invalid input for mac_address. Reason: '{text}' is not a valid MAC address.", "HTTPBadRequest"
-        )
-    return mac
 
 
 def macs_from(entropy: bytes) -> list[int]:
@@ -324,7 +334,15 @@ def _updated_ips(port: Port, wanted: Sequence[WantedIp], draws: Draws) -> tuple[
 
 
 def _check_router_port(port: Port, fields: PortFields) -> None:
-    for name in ("fixed_ips", "device_id", "device_owner", "host_id", "mac_address", "security_groups"):
+    for name in (
+        "fixed_ips",
+        "device_id",
+        "device_owner",
+        "host_id",
+        "mac_address",
+        "security_groups",
+        "allowed_address_pairs",
+    ):
         if getattr(fields, name) is not UNSET:
             raise errors.Conflict(
                 f"Unable to complete operation on port {port.id} for network {port.network_id}. "

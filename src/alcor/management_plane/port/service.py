@@ -23,7 +23,7 @@ from alcor.contracts.store import (
 )
 from alcor.management_plane import access, settlement
 from alcor.management_plane.caller import Caller
-from alcor.management_plane.port import decisions
+from alcor.management_plane.port import decisions, macs
 from alcor.management_plane.port.addresses import DrawnAddresses
 from alcor.management_plane.port.decisions import PortFields, Surroundings, WantedIp
 from alcor.management_plane.port.read_cache import Kept, ReadCache
@@ -318,7 +318,7 @@ def _explain(taken: Taken, asked_macs: Sequence[str | UnsetType], *, was_drawn: 
     value = taken.value
     if taken.constraint == "mac" and isinstance(value, tuple):
         network_id, mac = value
-        if mac in {decisions.parsed_mac(text) for text in asked_macs if text is not UNSET}:
+        if mac in {macs.parsed_mac(text) for text in asked_macs if text is not UNSET}:
             raise errors.Conflict(
                 f"Unable to complete operation for network {network_id}. "
                 f"The mac address {mac_to_text(mac)} is in use.",
