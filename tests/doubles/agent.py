@@ -142,6 +142,7 @@ class FailingDataPlane:
     """
 
     name = "failing"
+    answers_at_once = False
 
     def __init__(self) -> None:
         self.holds: dict[SectionKey, SectionChange] = {}

@@ -17,6 +17,7 @@ from alcor.contracts.agent_channel import (
 )
 from alcor.host_agent.session import Other, Session
 from alcor.host_agent.settings import AgentTiming
+from alcor.model.ids import HostId
 from doubles.agent import full
 
 TIMING = AgentTiming(beat_s=0.01, silence_s=0.05)
@@ -35,7 +36,7 @@ class Heard:
 async def hear(*messages: FromController, newest_epoch: int = 0) -> Heard:
     """Let a shared session hear messages, then silence."""
     ours, theirs = channel_pair()
-    session = Session(ours, TIMING, bytes, newest_epoch=newest_epoch, is_shared=True)
+    session = Session(HostId("a"), ours, TIMING, bytes, newest_epoch=newest_epoch, is_shared=True)
     session.introduce(Beat())
     heard = Heard()
 

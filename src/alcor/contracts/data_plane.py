@@ -64,6 +64,7 @@ class DataPlane(Protocol):
     """One host's forwarding. All methods run on the agent's loop, one at a time (the agent sees to that)."""
 
     name: str
+    answers_at_once: bool  # its methods never wait for anything, so nobody watches the time for them
 
     async def start(self, events: DataPlaneEvents) -> None:
         """Connect and begin to watch. Returns at once; `events.ready` follows when it answers."""

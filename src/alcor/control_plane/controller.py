@@ -202,7 +202,7 @@ class Controller:
         self._ledger.concern(
             change.revision,
             change.committed_at,
-            {host_id: [section.key for section in given] for host_id, given in compiled.hosts.items()},
+            {host_id: tuple([section.key for section in given]) for host_id, given in compiled.hosts.items()},
         )
         dirty = []
         asked = Asked(_is_urgent(change), len(compiled.hosts))

@@ -247,6 +247,7 @@ class Agent:
     ) -> bool:
         """Keep one stream until it ends. True when the controller had welcomed us."""
         current = Session(
+            self._facts.host,
             channel,
             timing or self._timing,
             lambda: self._applier.held_mark,

@@ -107,35 +107,30 @@ class Applier:
         Raises Unavailable when the data plane does not answer: then nothing is acknowledged.
         """
         before = self._refused
-        decisions = [
-            [inbox.receive(self.state, section) for section in received.update.sections] for received in batch
-        ]
-        self._digests.changed(
-            section.key
-            for one, made in zip(batch, decisions, strict=True)
-            for section, decision in zip(one.update.sections, made, strict=True)
-            if decision is Decision.APPLY
-        )
-        self._mark_again(
-            section.key
-            for one, made in zip(batch, decisions, strict=True)
-            for section, decision in zip(one.update.sections, made, strict=True)
-            if decision is Decision.APPLY or decision is Decision.CONFIRM
-        )
-        self._keep([one.frame for one, made in zip(batch, decisions, strict=True) if _changed(made)])
+        decisions: list[list[Decision]] = []
+        to_apply: list[SectionUpdate] = []
+        to_keep: list[bytes] = []
+        moved: list[SectionKey] = []
+        for one in batch:
+            made = [inbox.receive(self.state, section) for section in one.update.sections]
+            decisions.append(made)
+            if Decision.APPLY in made or Decision.CONFIRM in made:
+                to_keep.append(one.frame)
+            for section, decision in zip(one.update.sections, made, strict=True):
+                if decision is Decision.APPLY:
+                    to_apply.append(section)
+                    moved.append(section.key)
+                elif decision is Decision.CONFIRM:
+                    moved.append(section.key)
+        self._digests.changed(section.key for section in to_apply)
+        self._mark_again(moved)
+        self._keep(to_keep)
         if not self._knows_all and any(one.update.complete for one in batch):
             refusals = await self._answer(self._data_plane.synchronise(self.state, remove=True))
             self._note_refusals(refusals, tried=None)
             self._knows_all = True
         else:
-            await self._apply_sections(
-                [
-                    section
-                    for one, made in zip(batch, decisions, strict=True)
-                    for section, decision in zip(one.update.sections, made, strict=True)
-                    if decision is Decision.APPLY
-                ]
-            )
+            await self._apply_sections(to_apply)
         now_s = self._clock.monotonic_s()
         answers = [
             Acknowledgement(
@@ -179,6 +174,8 @@ class Applier:
 
     async def _answer(self, call: Awaitable[Sequence[Refusal]]) -> Sequence[Refusal]:
         """Wait for the data plane, but not for ever."""
+        if self._data_plane.answers_at_once:
+            return await call
         try:
             async with asyncio.timeout(self._timing.data_plane_answer_s):
                 return await call
@@ -224,10 +221,6 @@ class Applier:
         self._refused = {key: reason for key, reason in self._refused.items() if key in self.state.versions}
         for refusal in refusals:
             self._log.warning("section_refused", section=refusal.key, reason=refusal.reason)
-
-
-def _changed(decisions: Sequence[Decision]) -> bool:
-    return Decision.APPLY in decisions or Decision.CONFIRM in decisions
 
 
 def _without(refused: dict[SectionKey, str], keys: set[SectionKey]) -> dict[SectionKey, str]:

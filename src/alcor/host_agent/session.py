@@ -47,6 +47,7 @@ class Session:
 
     def __init__(
         self,
+        host: HostId,
         channel: Channel,
         timing: AgentTiming,
         held: Callable[[], bytes],
@@ -62,11 +63,13 @@ class Session:
         self.introduced = False
         self.welcomed = False
         self.heard_at_s = 0.0  # when the controller served us last, by the loop's clock
+        self._host = host
         self._channel = channel
         self._timing = timing
         self._loop = asyncio.get_running_loop()
         self._held = held
         self._beat_s = timing.beat_s
+        self._tick_at_s = 0.0
         self._quiet_s = 0.0  # by turns, not the clock: when this process was held up, none but it is to blame
         self._busy = False  # what was heard is being passed on, and nothing more is read
         self._timer: asyncio.TimerHandle | None = None
@@ -92,7 +95,8 @@ class Session:
 
     async def read(self, *, on_update: OnUpdate, on_other: OnOther) -> str:
         """Pass on what is heard until the end, and give its reason."""
-        self._timer = self._loop.call_later(self._beat_s, self._tick)
+        self._begin_rhythm()
+        self._timer = self._next_tick()
         try:
             while (frame := await self._channel.receive()) is not None and not self._ended_here:
                 self._quiet_s = 0.0
@@ -162,15 +166,33 @@ class Session:
                 self.close("the controller is silent")
                 return
             self.send(Beat(self._held()))
-        self._timer = self._loop.call_later(self._beat_s, self._tick)
+        self._timer = self._next_tick()
+
+    def _begin_rhythm(self) -> None:
+        """Begin somewhere in a beat's time: agents that come back all at once do not beat all at once."""
+        self._tick_at_s = self._loop.time() + (_share(self._host) - 1) * self._beat_s
+
+    def _next_tick(self) -> asyncio.TimerHandle:
+        self._tick_at_s = next_tick_s(self._tick_at_s, now_s=self._loop.time(), beat_s=self._beat_s)
+        return self._loop.call_at(self._tick_at_s, self._tick)
 
     def _keep(self, beat_s: float) -> None:
         beat_s = max(BEAT_MIN_S, min(beat_s, self._timing.silence_s / BEATS_PER_SILENCE))
         if beat_s == self._beat_s or self._timer is None:
             return  # over the queue it is told again and again
         self._beat_s = beat_s
+        self._begin_rhythm()
         self._timer.cancel()
         self._tick()
+
+
+def next_tick_s(tick_at_s: float, *, now_s: float, beat_s: float) -> float:
+    """Give the first moment of a rhythm that is after now and after the last tick.
+
+    Sessions of one process that was held up so stay apart, instead of beating together from then on.
+    """
+    late_s = max(0.0, now_s - tick_at_s)  # some loops' timers are a moment early
+    return tick_at_s + (late_s // beat_s + 1) * beat_s
 
 
 def next_attempt(attempt: int, *, lasted_s: float, is_welcomed: bool, timing: AgentTiming) -> int:
@@ -189,5 +211,9 @@ def reconnect_delay_s(host: HostId, attempt: int, timing: AgentTiming) -> float:
     other, and need no randomness for it.
     """
     ceiling_s: float = min(timing.reconnect_max_s, timing.reconnect_min_s * 2 ** min(attempt - 1, 16))
-    spread = hashlib.blake2b(f"{host}/{attempt}".encode(), digest_size=4).digest()
-    return ceiling_s * (0.2 + 0.8 * int.from_bytes(spread, "big") / 0xFFFFFFFF)
+    return ceiling_s * (0.2 + 0.8 * _share(f"{host}/{attempt}"))
+
+
+def _share(name: str) -> float:
+    """Give a number from 0 to 1, evenly spread over names."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), "big") / 0xFFFFFFFF

@@ -53,6 +53,7 @@ class FencedDataPlane:
     """Implements `DataPlane` for one writer. `is_reachable`: may this writer's machine reach the switch now?"""
 
     name = "simulated"
+    answers_at_once = False
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ A host *has* revision R when every section that R touched on it is acknowledged 
 superseded if only a later version was acknowledged.
 """
 
-from collections import deque
+import bisect
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -78,7 +78,7 @@ class HostLedger:
         self.refused: dict[SectionKey, tuple[int, str]] = {}  # revision, reason
         self.outstanding: dict[int, tuple[Sent, ...]] = {}
         self.mark = HeldMark()  # of what the agent said that it holds
-        self.waiting: dict[SectionKey, deque[int]] = {}  # revisions not acknowledged, ascending
+        self.waiting: dict[SectionKey, list[int]] = {}  # revisions not acknowledged, ascending; mostly one
 
     def reset(self, *, alive: bool, path: PathName = "none") -> None:
         """Forget what only a stream can know."""
@@ -133,7 +133,7 @@ class Ledger:
             for key in keys:
                 line = waiting.get(key)
                 if line is None:
-                    waiting[key] = deque((revision,))
+                    waiting[key] = [revision]
                 else:
                     line.append(revision)
             parts[host_id] = Part(tuple(keys), len(keys))
@@ -191,8 +191,10 @@ class Ledger:
         completed: list[int] = []
         account = self.account(host_id)
         line = account.waiting.get(key)
-        while line and line[0] <= revision:
-            waited = line.popleft()
+        if line is None:
+            return completed
+        had = bisect.bisect_right(line, revision)
+        for waited in line[:had]:
             receipt = self._receipts[waited]
             part = receipt.parts[host_id]
             part.remaining -= 1
@@ -203,7 +205,8 @@ class Ledger:
                 receipt.open_parts -= 1
                 if receipt.open_parts == 0:
                     completed.append(waited)
-        if line is not None and not line:
+        del line[:had]
+        if not line:
             del account.waiting[key]
         return completed
 
@@ -270,7 +273,7 @@ class Ledger:
             for key in part.keys:
                 line = account.waiting.get(key)
                 if line and line[0] == revision:
-                    line.popleft()
+                    line.pop(0)
                     if not line:
                         del account.waiting[key]
             if not account.alive and not account.waiting:

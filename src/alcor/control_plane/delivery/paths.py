@@ -31,14 +31,25 @@ class Paths:
         self._queue_state = queue_state
         self._is_away = is_away
         self._choices: dict[HostId, Choice] = {}
+        self._usual = (_NOTHING_ASKED, path_choice.choose(_NOTHING_ASKED, _UP, _IRRELEVANT))
 
     def choose(self, host: HostId, asked: Asked = _NOTHING_ASKED) -> Choice:
         """Choose for what is asked, and keep the choice with its reason. O(1)."""
         session = self._sessions.get(host)
         stream = _stream(session)
-        place = _IRRELEVANT if stream.is_up else self._place(host, session)
-        choice = self._choices[host] = path_choice.choose(asked, stream, place)
+        if stream is _UP:
+            choice = self._choose_usual(asked)
+        else:
+            place = _IRRELEVANT if stream.is_up else self._place(host, session)
+            choice = path_choice.choose(asked, stream, place)
+        self._choices[host] = choice
         return choice
+
+    def _choose_usual(self, asked: Asked) -> Choice:
+        """Choose for a stream that keeps up: once for all the hosts of a change."""
+        if self._usual[0] is not asked:
+            self._usual = (asked, path_choice.choose(asked, _UP, _IRRELEVANT))
+        return self._usual[1]
 
     def choice(self, host: HostId) -> Choice:
         """Give the last choice."""

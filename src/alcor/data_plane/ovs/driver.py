@@ -53,6 +53,7 @@ class OvsDataPlane:
     """
 
     name = "ovs"
+    answers_at_once = False
 
     def __init__(
         self,

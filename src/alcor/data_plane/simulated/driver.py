@@ -15,6 +15,7 @@ class SimulatedDataPlane:
     """Owns one simulated host. Nothing is computed for a host that no packet visits."""
 
     name = "simulated"
+    answers_at_once = True
 
     def __init__(self, facts: HostFacts, fabric: Fabric) -> None:
         self.host = SimulatedHost(facts)
