@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from alcor.bench.load import Connection
+from alcor.bench.raw_agent import RawAgent
 from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated.fabric import Fabric
 from alcor.lab import namespaces
@@ -19,8 +20,21 @@ from alcor.model.ids import PortId
 
 IN_FORCE_TIMEOUT_S = 60
 ANSWER_S = 2.0
+FAR_HOSTS = 50
 PREFIX_LEN = 8  # room for a million ports
 _ROUND_TRIP = re.compile(r"time=([0-9.]+) ms")
+
+
+async def introduce_far_hosts(url: str) -> None:
+    """Let the hosts that fill networks be known: where a host is unknown, nobody is told of its ports."""
+    for number in range(FAR_HOSTS):
+        agent = await RawAgent.connect(url, far_name(number), (0x0AFC0001 + number).to_bytes(4, "big"))
+        agent.close()
+
+
+def far_name(number: int) -> str:
+    """Give the name of a host that has no agent for long."""
+    return f"far-{number}"
 
 
 class MadePort(msgspec.Struct, frozen=True):
@@ -40,16 +54,16 @@ class AskingNetwork:
         group = self._new("security_group", {"name": "open"})
         rule = {"security_group_id": group, "direction": "ingress", "remote_ip_prefix": "0.0.0.0/0"}
         self._new("security_group_rule", {**rule, "ethertype": "IPv4"})
-        self._open = group
+        self.open_group: str = group
         self.id = self._new("network", {"name": "asking"})
         self._new("subnet", {"network_id": self.id, "ip_version": 4, "cidr": f"10.0.0.0/{PREFIX_LEN}"})
 
     def fill(self, ports: int, *, hosts: int) -> None:
-        """Create ports in one call, on so many hosts that have no agent."""
+        """Create ports in one call, on so many far hosts."""
         bodies = [
             {
                 "network_id": self.id,
-                "binding:host_id": f"far-{number % hosts}",
+                "binding:host_id": far_name(number % hosts),
                 "port_security_enabled": False,
                 "security_groups": [],
             }
@@ -60,7 +74,8 @@ class AskingNetwork:
     def add(self, hosts: Sequence[str]) -> list[MadePort]:
         """Create a port on each of the hosts named, and wait until they are in force."""
         bodies = [
-            {"network_id": self.id, "binding:host_id": host, "security_groups": [self._open]} for host in hosts
+            {"network_id": self.id, "binding:host_id": host, "security_groups": [self.open_group]}
+            for host in hosts
         ]
         path = f"/v2.0/ports?wait=in_force&timeout={IN_FORCE_TIMEOUT_S}"
         made = self._api.call("POST", path, {"ports": bodies})[0]["ports"]

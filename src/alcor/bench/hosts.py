@@ -40,6 +40,10 @@ class EmulatedFleet:
             self._children.append(child)
             await child.start()
 
+    @property
+    def pids(self) -> list[int]:
+        return [child.pid for child in self._children]
+
     async def stop(self) -> None:
         await asyncio.gather(*(child.stop() for child in self._children))
 

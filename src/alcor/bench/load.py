@@ -47,6 +47,14 @@ class Connection:
         revision = int(response.headers.get("X-Alcor-Revision") or 0)
         return raw, took_ms, revision
 
+    def post_raw(self, path: str, content: bytes) -> None:
+        """Make a request that is encoded already, and read its answer without decoding it."""
+        self._http.request("POST", path, body=content, headers=HEADERS)
+        response = self._http.getresponse()
+        raw = response.read()
+        if response.status >= 400:
+            raise errors.Broken(f"POST {path}: {response.status} {raw[:300]!r}")
+
     def close(self) -> None:
         self._http.close()
 

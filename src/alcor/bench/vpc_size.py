@@ -4,11 +4,14 @@
     one port into a VPC of 10^6, reachable from any host        100 ms
     the same from 10 to 10^6                                    within +10 %
 
-The region is a real one behind its API, filled through it; from 2,000 ports on hosts ask for their neighbours.
-The ports that fill it are on hosts without agents.
+A region for each size, all alive at the same time: rounds take a port in each of them by turns, in an order
+that changes, so that what the machine does meanwhile strikes all sizes alike. Regions are filled through
+their APIs; from 2,000 ports on hosts ask for their neighbours. The ports that fill them are in no group: who
+is in a group is another measurement (`alcor bench group`).
 """
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
 import time
@@ -17,9 +20,10 @@ from pathlib import Path
 
 import msgspec
 
-from alcor.bench import asking_network, used
+from alcor.bench import asking_network, ratios, used
 from alcor.bench.asking_network import AskingNetwork, MadePort
 from alcor.bench.load import Connection
+from alcor.bench.ratios import Ratio
 from alcor.bench.report import Environment, environment
 from alcor.client.api import ApiClient
 from alcor.lab.percentiles import Milliseconds, milliseconds
@@ -30,21 +34,25 @@ from alcor.runtime.event_log import SILENT
 
 SIZES = {"quick": (10, 1_000, 10_000), "standard": (10, 1_000, 10_000, 100_000)}
 SIZES["full"] = (*SIZES["standard"], 1_000_000)
+ROUNDS = {"quick": 30, "standard": 100, "full": 200}
 HOSTS = 4
-FAR_HOSTS = 1_000
 FILLED_AT_ONCE = 10_000
-ROUNDS = 30
-WARM_ROUNDS = 5
+WARM_ROUNDS = 10
 
 Say = Callable[[str], None]
 
 
 class SizeMeasured(msgspec.Struct, frozen=True):
-    """One size: from the call until in force, and until the first ping from another host was answered."""
+    """One size: from the call until in force, and until the first ping from another host was answered.
+
+    Ratios are to the smallest size.
+    """
 
     ports: int
     in_force: Milliseconds
     reachable: Milliseconds
+    in_force_ratio: Ratio
+    reachable_ratio: Ratio
     region_memory_mib: float
     region_processor_ms_per_port: float
 
@@ -53,87 +61,112 @@ class VpcSize(msgspec.Struct, frozen=True):
     """The file that `alcor bench vpc-size --json` writes. The ratio is of the largest size to the smallest."""
 
     environment: Environment
+    rounds: int
     sizes: tuple[SizeMeasured, ...]
-    reachable_ratio: float
+    reachable_ratio: Ratio
 
 
 async def run(size: str, say: Say) -> VpcSize:
-    """Measure all sizes in one growing VPC; `say` hears of progress."""
+    """Measure all sizes by turns; `say` hears of progress."""
     where = environment()
     directory = Path(tempfile.mkdtemp(prefix="alcor-bench-"))
     directory.chmod(0o755)  # the embedded database runs as another user
-    region = RegionProcess(directory)
-    hosts = EmulatedHosts(HOSTS, region.agent_url, SILENT)
     try:
-        await region.start()
-        hosts.start()
-        async with ApiClient(region.url) as api:
-            await hosts_alive(api, HOSTS)
-        network = await asyncio.to_thread(AskingNetwork, Connection(region.url))
-        bench = _Bench(region, hosts, network)
-        found = []
-        for ports in SIZES[size]:
-            await bench.grow(ports)
-            measured = await bench.measure(ports)
-            found.append(measured)
+        async with contextlib.AsyncExitStack() as stack:
+            vpcs = []
+            for ports in SIZES[size]:
+                vpc = _Vpc(directory / str(ports), ports)
+                stack.push_async_callback(vpc.stop)
+                await vpc.start()
+                vpcs.append(vpc)
+                say(f"{ports} ports are there")
+            await _take_turns(vpcs, ROUNDS[size])
+            found = tuple(vpc.measured(vpcs[0]) for vpc in vpcs)
+        for each in found:
+            ratio = each.reachable_ratio
             say(
-                f"{ports} ports: in force p50 {measured.in_force.p50:.2f} ms, reachable p50 "
-                f"{measured.reachable.p50:.2f} ms (p99 {measured.reachable.p99:.1f})"
+                f"{each.ports} ports: in force p50 {each.in_force.p50:.2f} ms, reachable p50 "
+                f"{each.reachable.p50:.2f} ms: {ratio.value:.2f}x ({ratio.low:.2f} to {ratio.high:.2f})"
             )
-        ratio = round(found[-1].reachable.p50 / found[0].reachable.p50, 2)
-        return VpcSize(where, tuple(found), ratio)
+        return VpcSize(where, ROUNDS[size], found, found[-1].reachable_ratio)
     finally:
-        await hosts.stop()
-        await region.stop()
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
 
-class _Bench:
-    """One VPC. Owner of its growth."""
+async def _take_turns(vpcs: list["_Vpc"], rounds: int) -> None:
+    for number in range(WARM_ROUNDS):
+        for vpc in vpcs:
+            await vpc.round(number)
+    for vpc in vpcs:
+        vpc.begin()
+    for number in range(rounds):
+        first = number % len(vpcs)
+        for vpc in (*vpcs[first:], *vpcs[:first]):
+            await vpc.round(number)
 
-    def __init__(self, region: RegionProcess, hosts: EmulatedHosts, network: AskingNetwork) -> None:
-        self._region = region
-        self._hosts = hosts
-        self._network = network
-        self._ports = 0
+
+class _Vpc:
+    """One region with one VPC of a size, and four hosts that ping. Owner of both, and of the samples."""
+
+    def __init__(self, directory: Path, ports: int) -> None:
+        directory.mkdir(mode=0o755)
+        self.ports = ports
+        self.in_force_ms: list[float] = []
+        self.reachable_ms: list[float] = []
+        self._region = RegionProcess(directory, queue="none")
+        self._hosts = EmulatedHosts(HOSTS, self._region.agent_url, SILENT)
+        self._network: AskingNetwork | None = None
         self._sources: list[MadePort] = []
+        self._worked_s = 0.0
 
-    async def grow(self, ports: int) -> None:
-        """Fill the VPC up to a size, one workload on each host that pings among them."""
-        if not self._sources:
-            self._sources = await self._add([emulated_name(number) for number in range(HOSTS)])
-        while self._ports < ports:
-            some = min(FILLED_AT_ONCE, ports - self._ports)
-            await asyncio.to_thread(self._network.fill, some, hosts=FAR_HOSTS)
-            self._ports += some
+    async def start(self) -> None:
+        """Start everything and fill the VPC."""
+        await self._region.start()
+        self._hosts.start()
+        async with ApiClient(self._region.url) as api:
+            await hosts_alive(api, HOSTS)
+        await asking_network.introduce_far_hosts(self._region.agent_url)
+        network = self._network = await asyncio.to_thread(AskingNetwork, Connection(self._region.url))
+        for first in range(HOSTS, self.ports, FILLED_AT_ONCE):
+            some = min(FILLED_AT_ONCE, self.ports - first)
+            await asyncio.to_thread(network.fill, some, hosts=asking_network.FAR_HOSTS)
+        self._sources = await self._add([emulated_name(number) for number in range(HOSTS)])
 
-    async def measure(self, ports: int) -> SizeMeasured:
-        """Add ports one by one, and ping each from a host that does not know it yet."""
-        for number in range(WARM_ROUNDS):
-            await self._round(number)
-        used_s = used.processor_s(self._region.child.pid)
-        times = [await self._round(number) for number in range(ROUNDS)]
-        used_ms = (used.processor_s(self._region.child.pid) - used_s) * 1000
-        return SizeMeasured(
-            ports=ports,
-            in_force=milliseconds([in_force for in_force, _ in times]),
-            reachable=milliseconds([reachable for _, reachable in times]),
-            region_memory_mib=round(used.memory_mib(self._region.child.pid), 1),
-            region_processor_ms_per_port=round(used_ms / ROUNDS, 2),
-        )
+    async def stop(self) -> None:
+        await self._hosts.stop()
+        await self._region.stop()
 
-    async def _round(self, number: int) -> tuple[float, float]:
+    def begin(self) -> None:
+        """Forget the rounds so far: from now on they count."""
+        self.in_force_ms, self.reachable_ms = [], []
+        self._worked_s = used.processor_s(self._region.child.pid)
+
+    async def round(self, number: int) -> None:
+        """Add one port, and ping it from a host that does not know it yet."""
         host, source = emulated_name(number % HOSTS), self._sources[(number + 1) % HOSTS]
         started = time.perf_counter()
         [made] = await self._add([host])
-        in_force_ms = (time.perf_counter() - started) * 1000
+        self.in_force_ms.append((time.perf_counter() - started) * 1000)
         await asking_network.first_ping(self._hosts.fabric, source, made)
-        return in_force_ms, (time.perf_counter() - started) * 1000
+        self.reachable_ms.append((time.perf_counter() - started) * 1000)
+
+    def measured(self, smallest: "_Vpc") -> SizeMeasured:
+        """Give the figures, against those of the smallest."""
+        pid, rounds = self._region.child.pid, len(self.in_force_ms)
+        worked_ms = (used.processor_s(pid) - self._worked_s) * 1000
+        return SizeMeasured(
+            ports=self.ports,
+            in_force=milliseconds(self.in_force_ms),
+            reachable=milliseconds(self.reachable_ms),
+            in_force_ratio=ratios.of_medians(self.in_force_ms, smallest.in_force_ms),
+            reachable_ratio=ratios.of_medians(self.reachable_ms, smallest.reachable_ms),
+            region_memory_mib=round(used.memory_mib(pid), 1),
+            region_processor_ms_per_port=round(worked_ms / rounds, 2),
+        )
 
     async def _add(self, names: list[str]) -> list[MadePort]:
+        assert self._network is not None, "started"
         made = await asyncio.to_thread(self._network.add, names)
         for port in made:
-            plane = self._hosts.data_planes[HostId(port.host)]
-            plane.plug(PortId(port.id))
-        self._ports += len(made)
+            self._hosts.data_planes[HostId(port.host)].plug(PortId(port.id))
         return made

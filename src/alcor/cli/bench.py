@@ -9,7 +9,19 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from alcor.bench import group, on_demand, paths, provisioning, resync, vpc_size
+from alcor.bench import (
+    big_network,
+    charts,
+    group,
+    neighbours,
+    on_demand,
+    paths,
+    provisioning,
+    resync,
+    sustained,
+    vpc_size,
+)
+from alcor.bench.charts import Results
 from alcor.cli import options
 
 
@@ -21,7 +33,8 @@ def command() -> None:
 @command.command("provisioning")
 @click.option("--quick", is_flag=True, help="Fewer hosts, ports and calls: to see that it works.")
 @options.json_file
-def provisioning_command(quick: bool, json_file: Path | None) -> None:
+@options.chart_file
+def provisioning_command(quick: bool, json_file: Path | None, chart_file: Path | None) -> None:
     """From the call to the answer and to in force: one port, 16 clients, batches of 100 to 10,000."""
     console = Console()
     results = asyncio.run(provisioning.run("quick" if quick else "full", console.print))
@@ -50,13 +63,14 @@ def provisioning_command(quick: bool, json_file: Path | None) -> None:
                 "" if batch.in_force_to_bundle is None else f"{batch.in_force_to_bundle:.1f}",
             )
     console.print(table)
-    _write(results, json_file)
+    _write(results, json_file, chart_file)
 
 
 @command.command("on-demand")
 @click.option("--quick", is_flag=True, help="Smaller networks and fewer packets: to see that it works.")
 @options.json_file
-def on_demand_command(quick: bool, json_file: Path | None) -> None:
+@options.chart_file
+def on_demand_command(quick: bool, json_file: Path | None, chart_file: Path | None) -> None:
     """Look-ups per second from 100 to a million ports per VPC; the first packet to an unknown neighbour."""
     console = Console()
     results = uvloop.run(on_demand.run("quick" if quick else "full", console.print))
@@ -77,36 +91,50 @@ def on_demand_command(quick: bool, json_file: Path | None) -> None:
         times = (first.p50, first.p99, second.p50, second.p99)
         packets.add_row(one.data_plane, *(f"{time_ms:.2f}" for time_ms in times))
     console.print(packets)
-    _write(results, json_file)
+    _write(results, json_file, chart_file)
 
 
 @command.command("vpc-size")
 @click.option("--quick", is_flag=True, help="Up to 10,000 ports.")
 @click.option("--full", is_flag=True, help="Up to 1,000,000 ports: minutes, and gigabytes in the store.")
 @options.json_file
-def vpc_size_command(quick: bool, full: bool, json_file: Path | None) -> None:
+@options.chart_file
+def vpc_size_command(quick: bool, full: bool, json_file: Path | None, chart_file: Path | None) -> None:
     """One port more into a VPC of 10 to 100,000 ports: until in force, and until another host pings it."""
     console = Console()
-    size = "full" if full else "quick" if quick else "standard"
+    size = _size(quick, full)
     results = uvloop.run(vpc_size.run(size, console.print))
-    table = Table("ports", "in force ms", "p99", "reachable ms", "p99", "region MiB", "region CPU ms")
+    table = Table(
+        "ports",
+        "in force ms",
+        "p99",
+        "reachable ms",
+        "p99",
+        "x smallest",
+        "95 %",
+        "region MiB",
+        "region CPU ms",
+    )
     for each in results.sizes:
         force, reach = each.in_force, each.reachable
         table.add_row(
             str(each.ports),
             *(f"{time_ms:.2f}" for time_ms in (force.p50, force.p99, reach.p50, reach.p99)),
+            f"{each.reachable_ratio.value:.2f}",
+            f"{each.reachable_ratio.low:.2f} to {each.reachable_ratio.high:.2f}",
             f"{each.region_memory_mib:.0f}",
             f"{each.region_processor_ms_per_port:.1f}",
         )
     console.print(table)
-    _write(results, json_file)
+    _write(results, json_file, chart_file)
 
 
 @command.command("paths")
 @click.option("--agents", type=click.IntRange(10, 20_000), default=1000, show_default=True)
 @click.option("--ports", type=click.IntRange(10), default=200, show_default=True, help="Created one at a time.")
 @options.json_file
-def paths_command(agents: int, ports: int, json_file: Path | None) -> None:
+@options.chart_file
+def paths_command(agents: int, ports: int, json_file: Path | None, chart_file: Path | None) -> None:
     """From commit to acknowledgement by the fast path and by the queue, with many agents connected."""
     console = Console()
     results = uvloop.run(paths.run(agents, ports, console.print))
@@ -124,13 +152,14 @@ def paths_command(agents: int, ports: int, json_file: Path | None) -> None:
             " + ".join(f"{part.memory_mib:.0f}" for part in each.used),
         )
     console.print(table)
-    _write(results, json_file)
+    _write(results, json_file, chart_file)
 
 
 @command.command("group")
 @click.option("--quick", is_flag=True, help="2,000 members and 20 hosts.")
 @options.json_file
-def group_command(quick: bool, json_file: Path | None) -> None:
+@options.chart_file
+def group_command(quick: bool, json_file: Path | None, chart_file: Path | None) -> None:
     """One member more in a group of 10,000: bytes and flows a host, and the time until all have it."""
     console = Console()
     results = uvloop.run(group.run("quick" if quick else "full", console.print))
@@ -146,17 +175,18 @@ def group_command(quick: bool, json_file: Path | None) -> None:
         f"{results.flows_changed:.1f}",
     )
     console.print(table)
-    _write(results, json_file)
+    _write(results, json_file, chart_file)
 
 
 @command.command("resync")
 @click.option("--quick", is_flag=True, help="40 agents, 2,000 ports: to see that it works.")
 @click.option("--full", is_flag=True, help="3,000 agents, 200,000 ports: minutes, and gigabytes of memory.")
 @options.json_file
-def resync_command(quick: bool, full: bool, json_file: Path | None) -> None:
+@options.chart_file
+def resync_command(quick: bool, full: bool, json_file: Path | None, chart_file: Path | None) -> None:
     """A restart: until all of 300 agents with 20,000 ports are synchronised, cold and warm."""
     console = Console()
-    size = "full" if full else "quick" if quick else "standard"
+    size = _size(quick, full)
     results = uvloop.run(resync.run(size, console.print))
     table = Table(
         "restart", "all in s", "first in s", "API in s", "MiB", "region CPU s", "agents CPU s", "floor s"
@@ -169,10 +199,97 @@ def resync_command(quick: bool, full: bool, json_file: Path | None) -> None:
             *(f"{value:.2f}" for value in (phase.region_processor_s, phase.agents_processor_s, phase.floor_s)),
         )
     console.print(table)
-    _write(results, json_file)
+    _write(results, json_file, chart_file)
 
 
-def _write(results: msgspec.Struct, json_file: Path | None) -> None:
+@command.command("big-network")
+@click.option("--quick", is_flag=True, help="300 hosts, 3,000 ports: half a minute.")
+@click.option("--full", is_flag=True, help="10,000 hosts, 40,000 ports: about two minutes, 4 GB of memory.")
+@click.option("--default-group", is_flag=True, help="Ports in a group whose rule names it, as tenants have it.")
+@options.json_file
+@options.chart_file
+def big_network_command(
+    quick: bool, full: bool, default_group: bool, json_file: Path | None, chart_file: Path | None
+) -> None:
+    """A network of 10,000 ports onto 2,000 emulated hosts, until all are in force: a minute."""
+    console = Console()
+    results = uvloop.run(big_network.run(_size(quick, full), console.print, default_group=default_group))
+    table = Table(
+        "ports", "hosts", "answered s", "in force s", "x floors", "MiB in all", "CPU s", "first ping ms"
+    )
+    table.add_row(
+        str(results.ports),
+        str(results.hosts),
+        f"{results.answered_s:.1f}",
+        f"{results.in_force_s:.1f}",
+        f"{results.in_force_to_floors:.1f}",
+        f"{results.memory_mib:.0f}",
+        " + ".join(f"{part.processor_s:.1f} ({part.name})" for part in results.used),
+        f"{results.first_ping_ms:.1f}",
+    )
+    console.print(table)
+    _write(results, json_file, chart_file)
+
+
+@command.command("sustained")
+@click.option("--quick", is_flag=True, help="50,000 ports stored: a minute.")
+@click.option("--full", is_flag=True, help="1,200,000 ports stored: about five minutes, 3 GB of memory.")
+@options.json_file
+@options.chart_file
+def sustained_command(quick: bool, full: bool, json_file: Path | None, chart_file: Path | None) -> None:
+    """Batches of 10,000 ports with 200,000 stored, by turns with an empty region: two minutes."""
+    console = Console()
+    results = uvloop.run(sustained.run(_size(quick, full), console.print))
+    table = Table("region", "stored", "ports/s", "per processor second", "MiB")
+    for name, side in (("empty", results.empty), ("full", results.full)):
+        rate, worked = side.ports_per_s, side.ports_per_processor_s
+        table.add_row(
+            name,
+            f"{side.ports_before} to {side.ports_after}",
+            f"{rate.median:.0f} ({rate.lower:.0f} to {rate.upper:.0f})",
+            f"{worked.median:.0f} ({worked.lower:.0f} to {worked.upper:.0f})",
+            f"{side.region_memory_mib:.0f}",
+        )
+    console.print(table)
+    slow, pairs, worked_ratio = results.slowdown, results.slowdown_of_pairs, results.processor_slowdown
+    console.print(
+        f"full to empty: {slow.value:.2f}x as long ({slow.low:.2f} to {slow.high:.2f} with 95 %); pairs "
+        f"{pairs.lower:.2f}, {pairs.median:.2f}, {pairs.upper:.2f}; processor {worked_ratio.value:.2f}x"
+    )
+    _write(results, json_file, chart_file)
+
+
+@command.command("neighbours")
+@click.option("--quick", is_flag=True, help="2,000 neighbours, 3 agents.")
+@options.json_file
+@options.chart_file
+def neighbours_command(quick: bool, json_file: Path | None, chart_file: Path | None) -> None:
+    """Ten thousand neighbours into one agent: time, and memory for each; half a minute."""
+    console = Console()
+    results = uvloop.run(neighbours.run("quick" if quick else "full", console.print))
+    table = Table(
+        "neighbours", "in force ms", "highest", "x raw stream", "bytes each", "flows ms", "with flows"
+    )
+    table.add_row(
+        str(results.neighbours),
+        f"{results.in_force.p50:.1f}",
+        f"{results.in_force.highest:.1f}",
+        f"{results.in_force_to_floor:.1f}",
+        f"{results.bytes_per_neighbour:.0f}",
+        f"{results.flows_ms:.0f}",
+        f"{results.bytes_per_neighbour_with_flows:.0f}",
+    )
+    console.print(table)
+    _write(results, json_file, chart_file)
+
+
+def _size(quick: bool, full: bool) -> str:
+    return "full" if full else "quick" if quick else "standard"
+
+
+def _write(results: Results, json_file: Path | None, chart_file: Path | None) -> None:
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
+    if chart_file is not None:
+        charts.write(results, chart_file)

@@ -109,3 +109,13 @@ def json_file(command: F) -> F:
         type=click.Path(dir_okay=False, path_type=Path),
         help="Write the results to this file as JSON.",
     )(command)
+
+
+def chart_file(command: F) -> F:
+    """A file for a picture of the results."""
+    return click.option(
+        "--chart",
+        "chart_file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Draw the results into this file, PNG or SVG.",
+    )(command)

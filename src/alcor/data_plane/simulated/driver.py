@@ -50,6 +50,11 @@ class SimulatedDataPlane:
                 self.announce(self._ports_touched(update))
         return refusals(state, updates)
 
+    def neighbours(self) -> int:
+        """Count the placements held. O(sections)."""
+        sections = self._state.sections.values() if self._state is not None else ()
+        return sum(len(section.placements) for section in sections if isinstance(section, NetworkSection))
+
     def grant(self, token: int) -> None:
         """Nobody else writes to what is in this process."""
 

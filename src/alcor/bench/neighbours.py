@@ -1,0 +1,219 @@
+"""Ten thousand neighbours into one agent, over a real stream: how long, and how much memory.
+
+    promise                                          aim
+    10,000 neighbours in force at an agent           0.2 s from the commit
+    agent memory                                     1 KiB per remote neighbour
+
+The network is told whole (the bound for on-demand networks is raised). Agents are real, with simulated data
+planes, in a process of their own; each gets its first port in the network, and so all neighbours, in its
+turn. A simulated host makes flows for its first packet only: what they cost comes on top, and is told apart.
+The floor is as many bytes in frames over a raw stream.
+"""
+
+import asyncio
+import gc
+import multiprocessing
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from alcor.bench import asking_network, streams_floor, used
+from alcor.bench.asking_network import AskingNetwork
+from alcor.bench.load import Connection
+from alcor.bench.report import Environment, environment
+from alcor.client.api import ApiClient
+from alcor.lab.percentiles import Milliseconds, milliseconds
+from alcor.lab.region_process import RegionProcess, hosts_alive
+from alcor.model import errors
+from alcor.model.ids import HostId
+from alcor.processes.agent import EmulatedHosts, emulated_name
+from alcor.runtime.event_log import SILENT
+
+AGENTS = {"quick": 3, "full": 10}
+NEIGHBOURS = {"quick": 2_000, "full": 10_000}
+FILLED_AT_ONCE = 10_000
+TIMEOUT_S = 60
+KIB = 1024
+
+Say = Callable[[str], None]
+
+
+class Neighbours(msgspec.Struct, frozen=True):
+    """The file that `alcor bench neighbours --json` writes. Memory is resident, per agent and neighbour."""
+
+    environment: Environment
+    neighbours: int
+    agents: int
+    in_force: Milliseconds  # commit of the agent's first port to its acknowledgement
+    bytes_sent: int  # by the region, for one agent
+    floor_ms: float  # as many bytes over a raw stream
+    in_force_to_floor: float
+    agent_processor_ms: float
+    region_processor_ms: float
+    bytes_per_neighbour: float
+    flows_ms: float  # to make one host's flows, for its first packet
+    bytes_per_neighbour_with_flows: float
+
+
+async def run(size: str, say: Say) -> Neighbours:
+    """Measure; `say` hears of progress."""
+    where, neighbours, agents = environment(), NEIGHBOURS[size], AGENTS[size]
+    directory = Path(tempfile.mkdtemp(prefix="alcor-bench-"))
+    directory.chmod(0o755)  # the embedded database runs as another user
+    region = RegionProcess(directory, queue="none", on_demand_above=2 * neighbours + agents)
+    child = _AgentsProcess(agents + 1, region.agent_url)
+    try:
+        await region.start()
+        child.start()
+        async with ApiClient(region.url) as api:
+            await hosts_alive(api, agents + 1)
+        await asking_network.introduce_far_hosts(region.agent_url)
+        bench = _Bench(region, child, neighbours, agents)
+        await asyncio.to_thread(bench.fill)
+        say(f"a network of {neighbours} ports, told whole")
+        found = await asyncio.to_thread(bench.measure)
+        sent = found.bytes_sent
+        floors = [(await streams_floor.measure(directory, streams=1, bytes_each=sent))[0] for _ in range(5)]
+        floor_ms = round(statistics.median(floors) * 1000, 2)
+        ratio = round(found.in_force.p50 / floor_ms, 1)
+        say(
+            f"in force p50 {found.in_force.p50:.1f} ms ({ratio:.1f}x a raw stream), "
+            f"{found.bytes_per_neighbour:.0f} bytes a neighbour, {found.bytes_per_neighbour_with_flows:.0f} "
+            "with flows"
+        )
+        return msgspec.structs.replace(found, environment=where, floor_ms=floor_ms, in_force_to_floor=ratio)
+    finally:
+        await asyncio.to_thread(child.stop)
+        await region.stop()
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+
+class _Bench:
+    """One network, and agents that get their first port in it, one after the other."""
+
+    def __init__(self, region: RegionProcess, child: "_AgentsProcess", neighbours: int, agents: int) -> None:
+        self._region = region
+        self._child = child
+        self._neighbours = neighbours
+        self._agents = agents
+        self._api = Connection(region.url)
+        self._network = AskingNetwork(self._api)
+
+    def fill(self) -> None:
+        """Make the neighbours."""
+        for first in range(0, self._neighbours, FILLED_AT_ONCE):
+            count = min(FILLED_AT_ONCE, self._neighbours - first)
+            self._network.fill(count, hosts=asking_network.FAR_HOSTS)
+
+    def measure(self) -> Neighbours:
+        self._one(self._agents)  # code and the shared part's bytes are met once
+        pid, agent_pid = self._region.child.pid, self._child.pid
+        before = self._child.memory_bytes()
+        sent = used.written_bytes(pid)
+        worked = [used.processor_s(pid), used.processor_s(agent_pid)]
+        times = [self._one(number) for number in range(self._agents)]
+        worked = [used.processor_s(pid) - worked[0], used.processor_s(agent_pid) - worked[1]]
+        sent = (used.written_bytes(pid) - sent) // self._agents
+        held = self._child.memory_bytes()
+        flows_ms = [self._child.make_flows(number) for number in range(self._agents)]
+        rendered = self._child.memory_bytes()
+        entries = self._agents * self._neighbours
+        return Neighbours(
+            environment=environment(),
+            neighbours=self._neighbours,
+            agents=self._agents,
+            in_force=milliseconds(times),
+            bytes_sent=sent,
+            floor_ms=0.0,
+            in_force_to_floor=0.0,
+            agent_processor_ms=round(worked[1] * 1000 / self._agents, 1),
+            region_processor_ms=round(worked[0] * 1000 / self._agents, 1),
+            bytes_per_neighbour=round((held - before) / entries, 1),
+            flows_ms=round(statistics.median(flows_ms), 1),
+            bytes_per_neighbour_with_flows=round((rendered - before) / entries, 1),
+        )
+
+    def _one(self, number: int) -> float:
+        """Give an agent its first port; give ms from the commit until all neighbours are acknowledged."""
+        host = emulated_name(number)
+        body = {"network_id": self._network.id, "binding:host_id": host, "security_groups": []}
+        path = f"/v2.0/ports?wait=in_force&timeout={TIMEOUT_S}"
+        revision = self._api.call("POST", path, {"port": body})[2]
+        change = self._api.call("GET", f"/v2.0/changes/{revision}")[0]["change"]
+        took = {part["host"]: part["took_ms"] for part in change["hosts"]}
+        if took.get(host) is None:
+            raise errors.Broken(f"the neighbours are not in force on {host} after {TIMEOUT_S} s")
+        if (held := self._child.neighbours(number)) < self._neighbours:
+            raise errors.Broken(f"{host} holds {held} neighbours, not {self._neighbours}")
+        return float(took[host])
+
+
+class _AgentsProcess:
+    """Agents in a process of their own, and questions to it. Owner of the process."""
+
+    def __init__(self, agents: int, url: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, agents, url), daemon=True)
+
+    def start(self) -> None:
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None, "started"
+        return self._process.pid
+
+    def memory_bytes(self) -> int:
+        """Collect garbage, and give the resident memory."""
+        return int(self._ask("memory", 0))
+
+    def neighbours(self, number: int) -> int:
+        """Count the neighbours that an agent holds."""
+        return int(self._ask("neighbours", number))
+
+    def make_flows(self, number: int) -> float:
+        """Make one host's flows; give the milliseconds."""
+        return self._ask("flows", number)
+
+    def stop(self) -> None:
+        if self._process.pid is not None:
+            self._process.terminate()
+            self._process.join(10)
+            self._process.kill()
+
+    def _ask(self, what: str, number: int) -> float:
+        self._pipe.send((what, number))
+        if not self._pipe.poll(TIMEOUT_S):
+            raise errors.Broken(f"the agents' process does not answer '{what}'")
+        answer: float = self._pipe.recv()
+        return answer
+
+
+def _serve(pipe: Pipe, agents: int, url: str) -> None:
+    uvloop.run(_serve_for_ever(pipe, agents, url))
+
+
+async def _serve_for_ever(pipe: Pipe, agents: int, url: str) -> None:
+    hosts = EmulatedHosts(agents, url, SILENT)
+    hosts.start()
+    while True:
+        what, number = await asyncio.to_thread(pipe.recv)
+        plane = hosts.data_planes[HostId(emulated_name(number))] if what in ("flows", "neighbours") else None
+        match what:
+            case "memory":
+                gc.collect()
+                pipe.send(used.memory_mib(multiprocessing.current_process().pid or 0) * KIB * KIB)
+            case "neighbours" if plane is not None:
+                pipe.send(plane.neighbours())
+            case "flows" if plane is not None:
+                started = time.perf_counter()
+                plane.host.engine()
+                pipe.send((time.perf_counter() - started) * 1000)
