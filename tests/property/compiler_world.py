@@ -26,6 +26,7 @@ from alcor.model.records import (
     ROUTER_INTERFACE,
     AddressPair,
     AnyRecord,
+    DhcpOption,
     FixedIp,
     Host,
     Network,
@@ -195,6 +196,11 @@ class World:
     def raise_port(self, op: Operation) -> None:
         if port := _pick(self.ports, op.a):
             self.ports[port.id] = replace(port, admin_state_up=op.flag)
+
+    def configure_port(self, op: Operation) -> None:
+        if port := self._workload(op.a):
+            options = (DhcpOption("mtu", str(op.b), 26, bytes([5, op.b % 256])),) if op.flag else ()
+            self.ports[port.id] = replace(port, dhcp_options=options)
 
     def rename_port(self, op: Operation) -> None:
         if port := _pick(self.ports, op.a):
@@ -374,6 +380,7 @@ WEIGHTS = {
     "pair_port": 2,
     "announce": 3,
     "raise_port": 3,
+    "configure_port": 1,
     "rename_port": 1,
     "readdress_port": 3,
     "swap_addresses": 2,

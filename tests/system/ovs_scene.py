@@ -152,7 +152,14 @@ class Scene:
         await self.everywhere(network_key(name), NetworkChange(network=entry, set_subnets=(subnet,)), full=True)
 
     async def port(
-        self, name: str, network: str, ip: str, on: int, groups: tuple[str, ...] = (OPEN,), pair: str = ""
+        self,
+        name: str,
+        network: str,
+        ip: str,
+        on: int,
+        groups: tuple[str, ...] = (OPEN,),
+        pair: str = "",
+        options: tuple[tuple[int, bytes], ...] = (),
     ) -> None:
         """Deliver a port; `on`: number of its host, from 0."""
         number = len(self.macs) + 1
@@ -163,6 +170,7 @@ class Scene:
         )
         if pair:
             port = msgspec.structs.replace(port, pairs=(pair_of(self.macs[name], pair),))
+        port = msgspec.structs.replace(port, dhcp_options=options)
         home = self.hosts[on]
         self._where[name] = home
         placement = Placement(

@@ -453,7 +453,7 @@ async def test_discovery_names_only_what_is_in_force() -> None:
         }
         aliases = {each["alias"] for each in (await s.ask("GET", "/extensions")).json()["extensions"]}
         assert "security-group" in aliases
-        assert not aliases & {"qos", "external-net", "extra_dhcp_opt", "alcor-trace"}
+        assert not aliases & {"qos", "external-net", "trunk", "alcor-trace"}
         assert (await s.ask("GET", "/extensions/sorting")).json()["extension"]["alias"] == "sorting"
         assert error_of(await s.ask("GET", "/extensions/qos"))[0] == 404
         assert (await s.client.get("/healthz")).status_code == 200
@@ -548,3 +548,44 @@ async def test_address_pairs_are_kept_shown_and_checked() -> None:
         assert refused == (409, "AddressPairAndPortSecurityRequired")
         both = {"port": {**bare, "allowed_address_pairs": []}}
         assert (await s.ask("PUT", path, both)).status_code == 200
+
+
+async def test_extra_dhcp_options_are_merged_shown_and_checked() -> None:
+    async with scene() as s:
+        network_id, _ = await s.wired_network()
+        ntp = {"opt_name": "ntp-server", "opt_value": "10.0.0.9", "ip_version": 4}
+        boot = {"opt_name": "67", "opt_value": "pxelinux.0", "ip_version": 4}
+        port = await s.make("port", network_id=network_id, extra_dhcp_opts=[ntp, {"opt_name": "mtu"}])
+        assert port["extra_dhcp_opts"] == [ntp]
+        path = f"/ports/{port['id']}"
+        for asked, expected in (
+            ([boot], [boot, ntp]),
+            ([{"opt_name": "ntp-server", "opt_value": None}], [boot]),
+            ([], [boot]),
+            (None, [boot]),
+            ([{**ntp, "ip_version": "4"}], [boot, ntp]),
+        ):
+            answer = await s.ask("PUT", path, {"port": {"extra_dhcp_opts": asked}})
+            assert answer.status_code == 200
+            assert answer.json()["port"]["extra_dhcp_opts"] == expected
+        for name, value in (
+            ("nonsense", "1"),
+            ("53", "1"),
+            ("255", "1"),
+            ("256", "1"),
+            ("ntp-server", "ten"),
+            ("ntp-server", "fd00::1"),
+            ("mtu", "65536"),
+            ("mtu", "-1"),
+            ("netbios-nodetype", ""),
+            ("classless-static-route", "10.0.0.0/8"),
+            ("hostname", "h\u00fc"),
+            ("42", "10.0.0.8"),
+            ("200", "9" * 20),
+        ):
+            body = {"port": {"extra_dhcp_opts": [{"opt_name": name, "opt_value": value}]}}
+            assert error_of(await s.ask("PUT", path, body)) == (400, "HTTPBadRequest"), name
+        many = [{"opt_name": str(number), "opt_value": "x"} for number in range(160, 200)]
+        assert error_of(await s.ask("PUT", path, {"port": {"extra_dhcp_opts": many}}))[0] == 400
+        ipv6 = [{"opt_name": "ntp-server", "opt_value": "10.0.0.1", "ip_version": 6}]
+        assert error_of(await s.ask("PUT", path, {"port": {"extra_dhcp_opts": ipv6}}))[0] == 400

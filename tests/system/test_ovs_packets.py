@@ -36,7 +36,7 @@ async def scene() -> AsyncIterator[Scene]:
                 rule("out", ingress=False),
             )
             await scene.port("a", "red", "10.1.0.11", 0, groups=(OPEN, "friends"))
-            await scene.port("b", "red", "10.1.0.12", 0)
+            await scene.port("b", "red", "10.1.0.12", 0, options=((26, b"\x05\x14"),))
             await scene.port("c", "red", "10.1.0.13", 1)
             await scene.port("d", "green", "10.2.0.14", 1)
             await scene.port("e", "red", "10.1.0.15", 1, groups=("guarded",))
@@ -65,6 +65,7 @@ async def test_dhcp_gives_address_route_and_mtu(scene: Scene) -> None:
     assert "inet 10.1.0.11/24" in await inside(scene, "a", "ip", "addr", "show", "eth0")
     assert "mtu 1450" in await inside(scene, "a", "ip", "link", "show", "eth0")
     assert "default via 10.1.0.1" in await inside(scene, "a", "ip", "route")
+    assert "mtu 1300" in await inside(scene, "b", "ip", "link", "show", "eth0"), "an option of the port's own"
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -2,9 +2,12 @@
 
 import struct
 
+import msgspec
 import pytest
 
 from alcor.data_plane import dhcp, frames
+from alcor.management_plane.port import dhcp_options
+from alcor.management_plane.port.dhcp_options import DhcpOptionFields
 from alcor.model.addressing import BROADCAST_MAC, Cidr, ip_from_text
 from alcor.model.goal_state import LocalPort, NetworkEntry, SubnetEntry
 from alcor.model.records import FixedIp
@@ -156,3 +159,39 @@ def test_a_subnet_without_dhcp_is_silent() -> None:
 def test_the_client_identifier_comes_back() -> None:
     _, _, options = opened(answer(client(DISCOVER, more=bytes([61, 3, 1, 2, 3]))))
     assert options[61] == b"\x01\x02\x03"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code", "data"),
+    [
+        ("ntp-server", "10.0.0.9,10.0.0.8", 42, bytes([10, 0, 0, 9, 10, 0, 0, 8])),
+        ("NTP-Server", "10.0.0.9", 42, bytes([10, 0, 0, 9])),
+        ("42", "10.0.0.9", 42, bytes([10, 0, 0, 9])),
+        ("bootfile-name", "pxelinux.0", 67, b"pxelinux.0"),
+        ("mtu", "1400", 26, b"\x05\x78"),
+        ("router", "10.0.0.2", 3, bytes([10, 0, 0, 2])),
+        ("time-offset", "-3600", 2, b"\xff\xff\xf1\xf0"),
+        ("domain-search", "a.example,b", 119, b"\x01a\x07example\x00\x01b\x00"),
+        ("classless-static-route", "10.1.0.0/16,10.0.0.3", 121, bytes([16, 10, 1, 10, 0, 0, 3])),
+        ("224", "text", 224, b"text"),
+        ("224", "ab:cd", 224, b"\xab\xcd"),
+        ("224", "258", 224, b"\x01\x02"),
+        ("lease-time", "600", 51, b"\x00\x00\x02\x58"),
+    ],
+)
+def test_a_ports_own_options_replace_those_of_its_subnet(name, value, code, data):
+    (option,) = dhcp_options.merged((), [DhcpOptionFields(opt_name=name, opt_value=value)])
+    port = msgspec.structs.replace(PORT, dhcp_options=((option.code, option.data),))
+    frame = client(REQUEST, requested=OWN, server=GATEWAY)
+    _, address, options = opened(answer(frame, port=port))
+    plain = opened(answer(frame))[2]
+    assert address == OWN
+    assert options == plain | {code: data}
+
+
+def test_a_router_of_the_port_is_not_hidden_by_routes_of_the_subnet():
+    entry = subnet(host_routes=((ip_from_text("10.9.0.0"), 16, OTHER),))
+    port = msgspec.structs.replace(PORT, dhcp_options=((3, OTHER),))
+    options = opened(answer(client(REQUEST, requested=OWN, server=GATEWAY), entry, port))[2]
+    assert options[3] == OTHER
+    assert 121 not in options

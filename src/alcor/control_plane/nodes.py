@@ -51,6 +51,7 @@ class PortRow(msgspec.Struct, frozen=True, gc=False):
     goal: int
     pairs: tuple[AddressPair, ...] = ()
     announced: tuple[bytes, ...] = ()
+    dhcp_options: tuple[tuple[int, bytes], ...] = ()
 
     @property
     def is_local(self) -> bool:
@@ -74,6 +75,7 @@ class PortRow(msgspec.Struct, frozen=True, gc=False):
             and self.port_security is port.port_security_enabled
             and self.pairs == port.address_pairs
             and self.announced == port.announced
+            and self.dhcp_options == options_of(port)
         )
 
 
@@ -152,6 +154,11 @@ class GroupNode:
         self.stateful = True
         self.rules: dict[RuleId, Rule] = {}
         self.hosts: dict[HostId, int] = {}  # how many secured ports of the host are in it
+
+
+def options_of(port: Port) -> tuple[tuple[int, bytes], ...]:
+    """Give what hosts must know of a port's DHCP options."""
+    return tuple((each.code, each.data) for each in port.dhcp_options) if port.dhcp_options else ()
 
 
 def subnet_entry(subnet: Subnet) -> SubnetEntry:

@@ -16,6 +16,7 @@ from alcor.control_plane.nodes import (
     PortRow,
     RouterNode,
     interfaces_of,
+    options_of,
     rule_entry,
     subnet_entry,
 )
@@ -222,6 +223,7 @@ class Region:
             old.goal if old is not None else 0 if is_interface else revision,
             port.address_pairs,
             port.announced,
+            options_of(port),
         )
         if old is None and not is_interface:
             return row

@@ -45,6 +45,7 @@ class _Lease(NamedTuple):
     ip: bytes
     subnet: SubnetEntry
     server: bytes
+    more: tuple[tuple[int, bytes], ...]  # of the port itself
 
 
 def is_request(packet: frames.Ipv4Frame) -> bool:
@@ -116,7 +117,9 @@ def _answer_request(
 def _leases(port: LocalPort, subnets: Sequence[SubnetEntry]) -> list[_Lease]:
     by_id = {subnet.id: subnet for subnet in subnets if subnet.enable_dhcp and len(subnet.cidr[0]) == 4}
     return [
-        _Lease(fixed.ip, by_id[fixed.subnet_id], _server_of(by_id[fixed.subnet_id], fixed.ip))
+        _Lease(
+            fixed.ip, by_id[fixed.subnet_id], _server_of(by_id[fixed.subnet_id], fixed.ip), port.dhcp_options
+        )
         for fixed in port.fixed_ips
         if fixed.subnet_id in by_id and len(fixed.ip) == 4
     ]
@@ -190,19 +193,27 @@ def _options(request: Request, lease: _Lease, kind: int, network: NetworkEntry) 
         made.append(_option(_CLIENT_ID, request.client_id))
     if kind == _NAK:
         return b"".join((*made, b"\xff"))
+    found: dict[int, bytes] = {}
     if request.type != _INFORM:
         times = ((_LEASE, LEASE_S), (_T1, LEASE_S // 2), (_T2, LEASE_S * 7 // 8))
-        made.extend(_option(code, seconds.to_bytes(4, "big")) for code, seconds in times)
+        found.update((code, seconds.to_bytes(4, "big")) for code, seconds in times)
     mask = (0xFFFFFFFF << (32 - subnet.cidr[1])) & 0xFFFFFFFF
-    made.append(_option(_SUBNET_MASK, mask.to_bytes(4, "big")))
+    found[_SUBNET_MASK] = mask.to_bytes(4, "big")
     if subnet.host_routes:
-        made.append(_option(_CLASSLESS_ROUTES, _classless_routes(subnet)))
+        found[_CLASSLESS_ROUTES] = _classless_routes(subnet)
     if subnet.gateway_ip is not None:
-        made.append(_option(_ROUTER, subnet.gateway_ip))
+        found[_ROUTER] = subnet.gateway_ip
     servers = b"".join(server for server in subnet.dns_nameservers if len(server) == 4)
     if servers:
-        made.append(_option(_DNS, servers))
-    made.append(_option(_MTU, (network.mtu & 0xFFFF).to_bytes(2, "big")))
+        found[_DNS] = servers
+    found[_MTU] = (network.mtu & 0xFFFF).to_bytes(2, "big")
+    own = dict(lease.more)
+    if request.type == _INFORM:  # who has its address is told of no lease (RFC 2131, section 4.3.5)
+        own = {code: value for code, value in own.items() if code not in (_LEASE, _T1, _T2)}
+    if _ROUTER in own and _CLASSLESS_ROUTES not in own:  # clients would go by the routes alone
+        found.pop(_CLASSLESS_ROUTES, None)
+    found.update(own)
+    made.extend(_option(code, value) for code, value in found.items())
     return b"".join((*made, b"\xff"))
 
 

@@ -80,6 +80,7 @@ class LocalPort(_Entry, frozen=True, array_like=True):
     port_security: bool
     admin_state_up: bool
     pairs: tuple[AddressPair, ...] = ()
+    dhcp_options: tuple[tuple[int, bytes], ...] = ()  # code, value; they replace those that DHCP has of itself
 
 
 class Placement(_Entry, frozen=True, array_like=True):

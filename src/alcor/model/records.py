@@ -85,6 +85,15 @@ class AddressPair(msgspec.Struct, frozen=True, array_like=True, order=True, gc=F
         return Cidr(self.network, self.prefix_len).contains(ip)
 
 
+class DhcpOption(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What DHCP tells a port beside the rest, or instead: as the client wrote it, and as it is on the wire."""
+
+    name: str
+    value: str
+    code: int
+    data: bytes
+
+
 class Port(Record, frozen=True, array_like=True, kw_only=True):
     """An endpoint: of a workload when it has a host, of a router when its owner says so."""
 
@@ -106,6 +115,7 @@ class Port(Record, frozen=True, array_like=True, kw_only=True):
     announced: tuple[
         bytes, ...
     ] = ()  # ascending; addresses of its pairs of which its workload said: they are mine
+    dhcp_options: tuple[DhcpOption, ...] = ()  # ascending by name
 
 
 class SecurityGroup(Record, frozen=True, array_like=True, kw_only=True):

@@ -7,7 +7,14 @@ from alcor.model.goal_state import LocalPort, Placement
 def local_port(row: PortRow) -> LocalPort:
     """Give what the port's own host holds of it."""
     return LocalPort(
-        row.id, row.mac, row.fixed_ips, row.groups, row.port_security, row.admin_state_up, row.pairs
+        row.id,
+        row.mac,
+        row.fixed_ips,
+        row.groups,
+        row.port_security,
+        row.admin_state_up,
+        row.pairs,
+        row.dhcp_options,
     )
 
 

@@ -58,6 +58,12 @@ EXTENSIONS = tuple(
             "Where ports are bound",
         ),
         ("empty-string-filtering", "Empty String Filtering Extension", "2018-05-01", ""),
+        (
+            "extra_dhcp_opt",
+            "Neutron Extra DHCP options",
+            "2013-03-17",
+            "Extra options of DHCP, by name and number.",
+        ),
         ("filter-validation", "Filter parameters validation", "2018-07-04", ""),
         ("ip-substring-filtering", "IP address substring filtering", "2017-11-28", ""),
         (

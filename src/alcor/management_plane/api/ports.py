@@ -16,6 +16,7 @@ from alcor.management_plane.api.collection import Collection
 from alcor.management_plane.api.standard import STANDARD, Answer
 from alcor.management_plane.port.address_pairs import AddressPairFields
 from alcor.management_plane.port.decisions import EMPTY_PROFILE, FixedIpFields, PortFields
+from alcor.management_plane.port.dhcp_options import DhcpOptionFields
 from alcor.management_plane.port.service import PortService
 from alcor.model.addressing import Cidr, ip_to_text, mac_from_text, mac_to_text
 from alcor.model.records import AddressPair, Port
@@ -33,6 +34,13 @@ def _fixed_ips(value: object) -> object:
 def _address_pairs(value: object) -> object:
     try:
         return msgspec.convert([] if value is None else value, tuple[AddressPairFields, ...])
+    except msgspec.ValidationError as reason:
+        raise ValueError(f"{reason}.") from None
+
+
+def _dhcp_options(value: object) -> object:
+    try:
+        return msgspec.convert([] if value is None else value, tuple[DhcpOptionFields, ...])
     except msgspec.ValidationError as reason:
         raise ValueError(f"{reason}.") from None
 
@@ -88,6 +96,7 @@ RESOURCE = Resource(
             column="security_groups",
         ),
         Attribute(name="allowed_address_pairs", parse=_address_pairs, post=True, put=True),
+        Attribute(name="extra_dhcp_opts", parse=_dhcp_options, post=True, put=True),
         Attribute(name="port_security_enabled", parse=validation.boolean, post=True, put=True, filterable=True),
         Attribute(
             name="device_id",
@@ -147,6 +156,14 @@ class AddressPairAnswer(msgspec.Struct):
     mac_address: str
 
 
+class DhcpOptionAnswer(msgspec.Struct):
+    """A DHCP option as it is shown."""
+
+    opt_name: str
+    opt_value: str
+    ip_version: int = 4
+
+
 class PortAnswer(
     Answer,
     kw_only=True,
@@ -171,6 +188,7 @@ class PortAnswer(
     fixed_ips: list[FixedIpAnswer]
     security_groups: tuple[str, ...]
     allowed_address_pairs: Sequence[AddressPairAnswer]
+    extra_dhcp_opts: Sequence[DhcpOptionAnswer]
     port_security_enabled: bool
     device_id: str
     device_owner: str
@@ -267,6 +285,9 @@ class PortCollection(Collection[PortFields]):
             security_groups=port.security_groups,
             allowed_address_pairs=[_pair_answer(pair) for pair in port.address_pairs]
             if port.address_pairs
+            else (),
+            extra_dhcp_opts=[DhcpOptionAnswer(each.name, each.value) for each in port.dhcp_options]
+            if port.dhcp_options
             else (),
             port_security_enabled=port.port_security_enabled,
             device_id=port.device_id,

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from alcor.management_plane.port import address_pairs
+from alcor.management_plane.port import address_pairs, dhcp_options
 from alcor.management_plane.port.address_pairs import AddressPairFields
+from alcor.management_plane.port.dhcp_options import DhcpOptionFields
 from alcor.management_plane.port.macs import parsed_mac
 from alcor.management_plane.settlement import revised
 from alcor.model import errors
@@ -48,6 +49,7 @@ class PortFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     fixed_ips: tuple[FixedIpFields, ...] | UnsetType = UNSET
     security_groups: tuple[Uuid, ...] | UnsetType = UNSET
     allowed_address_pairs: tuple[AddressPairFields, ...] | UnsetType = UNSET
+    extra_dhcp_opts: tuple[DhcpOptionFields, ...] | UnsetType = UNSET
     port_security_enabled: bool | UnsetType = UNSET
     device_id: Text | UnsetType = UNSET
     device_owner: Text | UnsetType = UNSET
@@ -155,6 +157,7 @@ def create(
         port_group_id=PortGroupId(port_group_id),
         fast_path=fields.fast_path is True,
         address_pairs=pairs,
+        dhcp_options=() if fields.extra_dhcp_opts is UNSET else dhcp_options.merged((), fields.extra_dhcp_opts),
     )
 
 
@@ -180,6 +183,8 @@ def update(
         changes["fixed_ips"] = _updated_ips(port, wanted, draws)
     if fields.mac_address is not UNSET:
         changes["mac"] = parsed_mac(fields.mac_address)
+    if fields.extra_dhcp_opts is not UNSET:
+        changes["dhcp_options"] = dhcp_options.merged(port.dhcp_options, fields.extra_dhcp_opts)
     if fields.host_id is not UNSET:
         changes["host"] = HostId(fields.host_id)
     if fields.vnic_type is not UNSET:
