@@ -589,3 +589,29 @@ async def test_extra_dhcp_options_are_merged_shown_and_checked() -> None:
         assert error_of(await s.ask("PUT", path, {"port": {"extra_dhcp_opts": many}}))[0] == 400
         ipv6 = [{"opt_name": "ntp-server", "opt_value": "10.0.0.1", "ip_version": 6}]
         assert error_of(await s.ask("PUT", path, {"port": {"extra_dhcp_opts": ipv6}}))[0] == 400
+
+
+async def test_mac_addresses_and_port_security_change_as_in_neutron() -> None:
+    async with scene() as s:
+        network_id, _ = await s.wired_network()
+        port = await s.make("port", network_id=network_id)
+        path = f"/ports/{port['id']}"
+
+        async def put(**fields: object) -> tuple[int, str] | dict[str, Any]:
+            answer = await s.ask("PUT", path, {"port": fields}, project=None)
+            return answer.json()["port"] if answer.status_code == 200 else error_of(answer)
+
+        changed = await put(mac_address="fa:00:00:00:00:07")
+        assert isinstance(changed, dict)
+        assert changed["mac_address"] == "fa:00:00:00:00:07"
+        assert isinstance(await put(**{"binding:host_id": "host-1"}), dict)
+        assert await put(mac_address="fa:00:00:00:00:08") == (409, "PortBound")
+        assert isinstance(await put(mac_address="fa:00:00:00:00:07"), dict), "it has it already"
+        assert isinstance(await put(mac_address="fa:00:00:00:00:08", **{"binding:host_id": ""}), dict)
+        assert await put(port_security_enabled=False) == (409, "PortSecurityPortHasSecurityGroup")
+        assert isinstance(await put(port_security_enabled=False, security_groups=[]), dict)
+        refused = await put(security_groups=port["security_groups"])
+        assert refused == (400, "PortSecurityAndIPRequiredForSecurityGroups")
+        both = await put(port_security_enabled=True, security_groups=port["security_groups"])
+        assert isinstance(both, dict)
+        assert both["security_groups"] == port["security_groups"]

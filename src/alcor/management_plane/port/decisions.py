@@ -12,7 +12,7 @@ from alcor.management_plane.port.dhcp_options import DhcpOptionFields
 from alcor.management_plane.port.macs import parsed_mac
 from alcor.management_plane.settlement import revised
 from alcor.model import errors
-from alcor.model.addressing import Cidr, ip_from_text, ip_to_text
+from alcor.model.addressing import Cidr, ip_from_text, ip_to_text, mac_to_text
 from alcor.model.ids import GroupId, HostId, NetworkId, PortGroupId, PortId, ProjectId
 from alcor.model.records import ROUTER_INTERFACE, AddressPair, FixedIp, Network, Port, Subnet
 
@@ -182,7 +182,7 @@ def update(
     if wanted is not None:
         changes["fixed_ips"] = _updated_ips(port, wanted, draws)
     if fields.mac_address is not UNSET:
-        changes["mac"] = parsed_mac(fields.mac_address)
+        changes["mac"] = _updated_mac(port, parsed_mac(fields.mac_address), fields)
     if fields.extra_dhcp_opts is not UNSET:
         changes["dhcp_options"] = dhcp_options.merged(port.dhcp_options, fields.extra_dhcp_opts)
     if fields.host_id is not UNSET:
@@ -198,10 +198,28 @@ def update(
     if fields.security_groups is not UNSET:
         groups = _group_ids(fields.security_groups)
         changes["security_groups"] = groups
+    if groups and not secured and fields.security_groups is UNSET:
+        raise errors.Conflict(
+            "Port has security group associated. Cannot disable port security or IP address until "
+            "security group is removed.",
+            reason="PortSecurityPortHasSecurityGroup",
+        )
     _check_groups(groups, secured)
     if port.address_pairs or fields.allowed_address_pairs is not UNSET:
         return _with_pairs(revised(port, now_us, **changes), port, fields)
     return revised(port, now_us, **changes)
+
+
+def _updated_mac(port: Port, mac: int, fields: PortFields) -> int:
+    """Give the MAC address; raise Conflict for another of a port that stays bound: its workload has the old."""
+    host = port.host if fields.host_id is UNSET else fields.host_id
+    if mac != port.mac and port.host and host:
+        raise errors.Conflict(
+            f"Unable to complete operation on port {port.id}, port is already bound, port type: ovs, "
+            f"old_mac {mac_to_text(port.mac)}, new_mac {mac_to_text(mac)}.",
+            reason="PortBound",
+        )
+    return mac
 
 
 def _with_pairs(after: Port, before: Port, fields: PortFields) -> Port:
