@@ -13,6 +13,7 @@ from alcor.contracts.memory_store import MemoryAllocator, MemoryStore
 from alcor.contracts.store import AddressAllocator, Store
 from alcor.management_plane.api.application import create_application
 from alcor.management_plane.api.limits import Limits
+from alcor.management_plane.audit.trail import AuditTrail
 from alcor.management_plane.identity.believed_headers import BelievedHeaders
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
@@ -75,6 +76,7 @@ async def scene(
     store: Store | None = None,
     allocator: AddressAllocator | None = None,
     tracer: Tracer | None = None,
+    trail: AuditTrail | None = None,
     identities: IdentitySource | None = None,
     limits: Limits | None = None,
 ) -> AsyncIterator[Scene]:
@@ -93,6 +95,7 @@ async def scene(
         identities=identities or BelievedHeaders(),
         limits=limits,
         tracer=tracer,
+        trail=trail,
     )
     transport = httpx.ASGITransport(app=application, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:

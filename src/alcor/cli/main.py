@@ -16,6 +16,7 @@ COMMANDS = {
     "status": "alcor.cli.status",
     "hosts": "alcor.cli.hosts",
     "events": "alcor.cli.events",
+    "audit": "alcor.cli.audit",
     "trace": "alcor.cli.trace",
     "bench": "alcor.cli.bench",
     "certificate": "alcor.cli.certificate",

@@ -72,6 +72,13 @@ def default_data_dir() -> Path:
     help="What a project may have unless it is told otherwise: port=50000, network=-1 (any number), ... "
     "May be given several times.",
 )
+@click.option(
+    "--audit-days",
+    type=click.IntRange(1, 36_500),
+    default=90,
+    show_default=True,
+    help="How long it is kept who did what (`alcor audit export`).",
+)
 @click.option("--verbose", is_flag=True, help="Log debug events too.")
 def command(
     data_dir: Path,
@@ -83,6 +90,7 @@ def command(
     on_demand_above: int,
     quotas: Mapping[str, int],
     identity: IdentitySettings,
+    audit_days: int,
     verbose: bool,
 ) -> None:
     """Start a region: store, API and controller, until Ctrl-C.
@@ -109,6 +117,7 @@ def command(
         identity=identity,
         on_demand=OnDemandBounds(above=on_demand_above, below=on_demand_above * 3 // 4),
         quotas=quotas,
+        audit_days=audit_days,
     )
     log = EventLog(level=Level.DEBUG if verbose else Level.INFO)
     uvloop.run(_run(settings, log))

@@ -12,6 +12,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 import msgspec
 
+from alcor.contracts.audit import Actor
 from alcor.model import errors
 from alcor.model.ids import ProjectId, RequestId
 from alcor.model.records import AnyRecord, RecordSet, Subnet
@@ -80,6 +81,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     deletes: RecordSet = RecordSet()
     guards: tuple[Guard, ...] = ()
     within: tuple[str, ...] = ()
+    actor: Actor | None = None  # who asks, for the audit trail; None: no request does
     once: Once | None = None  # KeyTaken if a write of this key was committed in the last ONCE_KEPT_US
 
 

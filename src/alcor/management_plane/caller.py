@@ -2,6 +2,7 @@
 
 import msgspec
 
+from alcor.contracts.audit import Actor
 from alcor.contracts.store import Once
 from alcor.model.ids import ProjectId, RequestId
 from alcor.model.records import AnyRecord
@@ -16,6 +17,8 @@ class Caller(msgspec.Struct, frozen=True):
     user_id: str = ""  # empty: nobody said
     roles: tuple[str, ...] = ()  # as whoever knows the caller names them; what they allow, the gate decides
     once: Once | None = None  # the key of the request, if it is to be carried out once only
+
+    actor: Actor | None = None  # as the audit trail names who asks
 
     def sees(self, record: AnyRecord) -> bool:
         """May the caller know of the record? Nothing is shared between projects yet."""

@@ -50,6 +50,7 @@ class TagService:
             after = settlement.revised(record, self._clock.now_us(), tags=tags)
             write = Write(
                 request_id=caller.request_id,
+                actor=caller.actor,
                 project_id=record.project_id,
                 updates=_set_of(after),
                 guards=(Unchanged(KIND_OF[type(record)], record.id, record.revision_number),),

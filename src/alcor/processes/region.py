@@ -25,6 +25,7 @@ from alcor.management_plane import key_sweeper
 from alcor.management_plane.addressing.allocator import LeasedAllocator
 from alcor.management_plane.api.application import create_application
 from alcor.management_plane.api.limits import Limits
+from alcor.management_plane.audit.trail import AuditTrail
 from alcor.management_plane.events.feed import EventFeed
 from alcor.model import errors, quota
 from alcor.processes import listening
@@ -58,6 +59,7 @@ class RegionSettings(msgspec.Struct, frozen=True, kw_only=True):
     agent_urls: tuple[str, ...] = ("tcp://127.0.0.1:9697",)
     identity: IdentitySettings = IdentitySettings()
     on_demand: OnDemandBounds = OnDemandBounds()  # ports in a network, from which on hosts ask for neighbours
+    audit_days: int = 90  # how long it is kept who did what
     quotas: Mapping[str, int] = quota.DEFAULT_LIMITS  # by kind, of projects of which nothing else was said
 
 
@@ -115,6 +117,9 @@ class Region:
         await controller.start()
         self._stack.push_async_callback(controller.stop)
         await self._serve_agents(controller)
+        trail = AuditTrail(store.audit(), self._clock, self._log, days=settings.audit_days)
+        trail.start()
+        self._stack.push_async_callback(trail.close)
         feed = EventFeed(store, self._log)
         application = create_application(
             store,
@@ -131,6 +136,7 @@ class Region:
             follow=controller.follow,
             tracer=RegionTracer(controller),
             feed=feed,
+            trail=trail,
         )
         await self._serve_api(application, listener, identities)
         self._stack.push_async_callback(feed.close)

@@ -80,6 +80,7 @@ def build(batch: Sequence[Encoded], now_us: int) -> Statement:
         [one.write.request_id for one in batch],
         [one.write.project_id for one in batch],
         [one.payload for one in batch],
+        [one.audit for one in batch],
     ]
     conditions = "".join(f" AND {condition}" for condition in _guards(batch, arguments))
     first = len(arguments) + 1
@@ -98,10 +99,10 @@ def build(batch: Sequence[Encoded], now_us: int) -> Statement:
         f" FROM moved CROSS JOIN unnest(${first}::text[], ${first + 1}::text[], ${first + 2}::int8[])"
         f" AS it(project_id, kind, count) {quotas.ADD}),{kept}"
         " logged AS ("
-        "INSERT INTO changes (revision, committed_at, request_id, project_id, payload)"
-        " SELECT moved.revision - $1::int8 + it.n, $2::int8, it.request_id, it.project_id, it.payload"
-        " FROM moved CROSS JOIN unnest($3::text[], $4::text[], $5::bytea[])"
-        " WITH ORDINALITY AS it(request_id, project_id, payload, n))"
+        "INSERT INTO changes (revision, committed_at, request_id, project_id, payload, audit)"
+        " SELECT moved.revision - $1::int8 + it.n, $2::int8, it.request_id, it.project_id, it.payload, it.audit"
+        " FROM moved CROSS JOIN unnest($3::text[], $4::text[], $5::bytea[], $6::bytea[])"
+        " WITH ORDINALITY AS it(request_id, project_id, payload, audit, n))"
         " SELECT revision FROM moved"
     )
     return Statement(text, tuple(arguments))

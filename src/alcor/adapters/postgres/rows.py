@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from alcor.adapters.postgres import audit
 from alcor.contracts import columns, quota_use
 from alcor.contracts.quota_use import Use
 from alcor.contracts.store import Change, R, Write
@@ -148,6 +149,7 @@ class Encoded(msgspec.Struct, frozen=True):
     payload: bytes
     size: int  # records touched
     uses: tuple[Use, ...]  # of the projects' quotas
+    audit: bytes | None  # who asked, and what for in short
 
 
 def encode(write: Write, limits: Mapping[str, int] = quota.DEFAULT_LIMITS) -> Encoded:
@@ -172,7 +174,16 @@ def encode(write: Write, limits: Mapping[str, int] = quota.DEFAULT_LIMITS) -> En
         puts.append(raws)
         size += len(ins) + len(upd) + len(gone)
     payload = _encoder.encode((puts, write.deletes))
-    return Encoded(write, inserts, updates, deletes, payload, size, quota_use.of_write(write, limits))
+    return Encoded(
+        write,
+        inserts,
+        updates,
+        deletes,
+        payload,
+        size,
+        quota_use.of_write(write, limits),
+        audit.of_write(write),
+    )
 
 
 def decode(kind: type[R], body: bytes) -> R:

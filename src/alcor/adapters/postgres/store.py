@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 import asyncpg
 
 from alcor.adapters.postgres import migrate, queries, request_keys, rows, sessions
+from alcor.adapters.postgres.audit import PostgresAudit
 from alcor.adapters.postgres.committer import Committer
 from alcor.adapters.postgres.leases import PostgresBlockLeases
 from alcor.adapters.postgres.rows import TABLES
@@ -118,6 +119,10 @@ class PostgresStore:
 
     def listen(self, on_commit: Callable[[Change], None]) -> None:
         self._committer.listen(on_commit)
+
+    def audit(self) -> PostgresAudit:
+        """Give the audit trail that this store keeps."""
+        return PostgresAudit(self._pool)
 
     def leases(self) -> PostgresBlockLeases:
         """Give the leases on blocks of addresses that this store keeps, for the allocator."""

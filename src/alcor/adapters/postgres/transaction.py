@@ -31,10 +31,11 @@ _DETAIL = re.compile(r"Key \((?P<columns>[^)]*)\)=\((?P<values>.*)\) already exi
 _CONSTRAINTS = {"addresses_pkey": "address", "ports_mac": "mac", "networks_vni": "vni"}
 _LOG = """
 WITH moved AS (UPDATE partition SET revision = revision + $1::int8 WHERE id = 1 RETURNING revision)
-INSERT INTO changes (revision, committed_at, request_id, project_id, payload)
-SELECT moved.revision - $1::int8 + entry.n, $2::int8, entry.request_id, entry.project_id, entry.payload
-FROM moved, unnest($3::text[], $4::text[], $5::bytea[])
-    WITH ORDINALITY AS entry(request_id, project_id, payload, n)
+INSERT INTO changes (revision, committed_at, request_id, project_id, payload, audit)
+SELECT moved.revision - $1::int8 + entry.n, $2::int8, entry.request_id, entry.project_id,
+    entry.payload, entry.audit
+FROM moved, unnest($3::text[], $4::text[], $5::bytea[], $6::bytea[])
+    WITH ORDINALITY AS entry(request_id, project_id, payload, audit, n)
 RETURNING revision
 """
 _REOPEN = """
@@ -151,6 +152,7 @@ async def _write(session: asyncpg.Connection, batch: Sequence[Encoded], now_us: 
         [one.write.request_id for one in batch],
         [one.write.project_id for one in batch],
         [one.payload for one in batch],
+        [one.audit for one in batch],
     )
     revision = max(int(row[0]) for row in revisions)
     await request_keys.record(session, batch, revision)

@@ -10,6 +10,7 @@ from alcor.contracts.convergence import Convergence, Tracer
 from alcor.contracts.identity import IdentitySource
 from alcor.contracts.store import AddressAllocator, Change, Store
 from alcor.management_plane.api import events, extensions, networks, security_groups, subnets
+from alcor.management_plane.api.audit import AuditCollection
 from alcor.management_plane.api.gate import Gate, GuardedRoute
 from alcor.management_plane.api.hosts import HostCollection
 from alcor.management_plane.api.limits import UNLIMITED, Limits
@@ -23,6 +24,7 @@ from alcor.management_plane.api.routers import RouterCollection
 from alcor.management_plane.api.tags import TagCollection
 from alcor.management_plane.api.trace import TraceCollection
 from alcor.management_plane.api.versions import Directory
+from alcor.management_plane.audit.trail import AuditTrail
 from alcor.management_plane.events.feed import EventFeed
 from alcor.management_plane.network.service import NetworkService
 from alcor.management_plane.port.service import PortService
@@ -56,6 +58,7 @@ def create_application(
     follow: Callable[[Callable[[Change], None]], None] | None = None,
     tracer: Tracer | None = None,
     feed: EventFeed | None = None,
+    trail: AuditTrail | None = None,
     stream_bounds: events.Bounds = events.Bounds(),  # noqa: B008 - frozen
 ) -> Starlette:
     """Wire the services to their routes.
@@ -63,9 +66,10 @@ def create_application(
     `identities`: who callers are. `limits` None: how often they may ask is not limited.
     `follow`: calls back with the changes of all processes; None: no other process writes to the store.
     `tracer` None: there is no `POST /v2.0/trace`.
+    `trail` None: nothing is kept of who did what.
     `feed`: the change log for those who follow it; whoever made it stops it. None: one that nobody stops."""
     unlimited = Limits(clock, projects=UNLIMITED, attempts=UNLIMITED)
-    gate = Gate(log, identities, limits or unlimited)
+    gate = Gate(log, identities, limits or unlimited, trail)
     group_service = SecurityGroupService(store, clock)
     port_service = PortService(store, allocator, clock)
     if follow is not None:
@@ -99,6 +103,8 @@ def create_application(
             if resource.kind is not SecurityGroupRule
         ),
     ]
+    if trail is not None:
+        served.append(AuditCollection(trail))
     if tracer is not None:
         served.append(TraceCollection(store, tracer))
     routes = [route for each in served for route in each.routes(gate)]

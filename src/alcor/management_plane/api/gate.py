@@ -1,6 +1,7 @@
 """The way in for every request: its id, its body within bounds, its caller; and every way out in its form."""
 
 import functools
+import re
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -9,12 +10,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from alcor.contracts.audit import Actor, Entry
 from alcor.contracts.identity import Identity, IdentitySource
 from alcor.management_plane.api import call as calls
 from alcor.management_plane.api import errors as error_form
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.limits import Limits
 from alcor.management_plane.api.policy import Policy, require
+from alcor.management_plane.audit.trail import AuditTrail
 from alcor.management_plane.caller import Caller
 from alcor.model import errors
 from alcor.model.ids import ProjectId, RequestId
@@ -25,6 +28,9 @@ from alcor.runtime.event_log import EventLog
 BODY_MAX = 4 * 1024 * 1024  # of an ordinary request; more is read away and refused
 BATCH_BODY_MAX = 64 * 1024 * 1024  # of 10,000 ports; a longer body is never read
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_READING = frozenset({"GET", "HEAD"})
+_KIND = re.compile("[a-z_]{1,40}")
+_PATH_MAX = 512  # of what the audit trail keeps of a path
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"]
 
 Answer = Callable[[Request], Awaitable[Response]]
@@ -42,10 +48,13 @@ class GuardedRoute(Route):
 class Gate:
     """Turns endpoints into routes: none without a policy, and nobody gets past it unknown."""
 
-    def __init__(self, log: EventLog, identities: IdentitySource, limits: Limits) -> None:
+    def __init__(
+        self, log: EventLog, identities: IdentitySource, limits: Limits, trail: AuditTrail | None = None
+    ) -> None:
         self._log = log
         self._identities = identities
         self._limits = limits
+        self._trail = trail
 
     def route(
         self,
@@ -63,6 +72,7 @@ class Gate:
 
         async def answer(request: Request) -> Response:
             request_id = new_request_id()
+            refusal = ""
             try:
                 caller = await self._enter(request, request_id, policy)
                 endpoint = endpoints.get("GET" if request.method == "HEAD" else request.method)
@@ -74,8 +84,10 @@ class Gate:
                 again = functools.partial(self._admit_again, request, policy, caller)
                 response = await endpoint(calls.from_request(request, body, caller, again), request.path_params)
             except errors.AlcorError as error:
+                refusal = error.reason
                 self._note(error, request, request_id)
                 response = self._refusal(error)
+            self._audit(request, request_id, response, refusal)
             response.headers["X-Openstack-Request-Id"] = request_id
             return response
 
@@ -114,6 +126,31 @@ class Gate:
             request_id=request_id,
             user_id=identity.user_id,
             roles=identity.roles,
+            actor=_actor(request, identity) if self._trail is not None else None,
+        )
+
+    def _audit(self, request: Request, request_id: RequestId, response: Response, refusal: str) -> None:
+        """Note what was to change something and committed nothing; what was committed, the change log has."""
+        if self._trail is None or request.method in _READING or "x-alcor-revision" in response.headers:
+            return
+        try:
+            identity = self._identities.known(request.headers)
+        except errors.AlcorError:
+            identity = None
+        path = request.scope["path"]
+        self._trail.note(
+            Entry(
+                self._trail.now_us(),
+                request_id,
+                _actor(request, identity),
+                request.method.lower(),
+                _kind(path),
+                (),
+                0,
+                0,
+                response.status_code,
+                refusal,
+            )
         )
 
     async def _admit_again(self, request: Request, policy: Policy, caller: Caller) -> None:
@@ -141,6 +178,21 @@ class Gate:
     def _note(self, error: errors.AlcorError, request: Request, request_id: str) -> None:
         if isinstance(error, errors.Broken):
             self._log.error("request_broken", request_id=request_id, path=request.url.path, error=error.message)
+
+
+def _actor(request: Request, identity: Identity | None) -> Actor:
+    address = request.client.host if request.client is not None else ""
+    path = request.scope["path"][:_PATH_MAX].encode(errors="replace").decode()
+    if identity is None:
+        return Actor("", "", (), address, request.method, path)
+    return Actor(identity.project_id, identity.user_id, identity.roles, address, request.method, path)
+
+
+def _kind(path: str) -> str:
+    """Give the kind that a path is about: `security_group` of /v2.0/security-groups/ID."""
+    parts = path.split("/")
+    kind = parts[2].removesuffix("s").replace("-", "_") if len(parts) > 2 else ""
+    return kind if _KIND.fullmatch(kind) else "unknown"
 
 
 async def _body(request: Request, body_max: int) -> bytes:

@@ -66,6 +66,7 @@ def delete(network: Network, subnets: Sequence[Subnet], caller: Caller) -> Write
     )
     return Write(
         request_id=caller.request_id,
+        actor=caller.actor,
         project_id=ProjectId(network.project_id),
         deletes=RecordSet(networks=(network,), subnets=tuple(subnets)),
         guards=guards,

@@ -39,6 +39,7 @@ class NetworkService:
             ]
             write = Write(
                 request_id=caller.request_id,
+                actor=caller.actor,
                 project_id=caller.project_id,
                 inserts=RecordSet(networks=tuple(networks)),
                 within=("network",),
@@ -69,6 +70,7 @@ class NetworkService:
             after = decisions.update(before, fields, now_us=self._clock.now_us())
             write = Write(
                 request_id=caller.request_id,
+                actor=caller.actor,
                 project_id=before.project_id,
                 updates=RecordSet(networks=(after,)),
                 guards=(Unchanged("network", before.id, before.revision_number),),

@@ -144,6 +144,7 @@ class PortService:
                 used = sorted({fixed.subnet_id for fixed in after.fixed_ips} if wanted is not None else ())
                 write = Write(
                     request_id=caller.request_id,
+                    actor=caller.actor,
                     project_id=before.project_id,
                     updates=RecordSet(ports=(after,)),
                     guards=(
@@ -173,7 +174,10 @@ class PortService:
             settlement.check_expected(port, expected)
             decisions.check_deletable(port)
             write = Write(
-                request_id=caller.request_id, project_id=port.project_id, deletes=RecordSet(ports=(port,))
+                request_id=caller.request_id,
+                actor=caller.actor,
+                project_id=port.project_id,
+                deletes=RecordSet(ports=(port,)),
             )
             revision = await self._store.commit(write)
             self.release([port])
@@ -289,6 +293,7 @@ class PortService:
         ]
         return Write(
             request_id=caller.request_id,
+            actor=caller.actor,
             project_id=caller.project_id,
             inserts=RecordSet(
                 ports=tuple(ports),

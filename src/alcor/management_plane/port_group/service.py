@@ -46,6 +46,7 @@ class PortGroupService:
             after = decisions.update(before, fields, now_us=self._clock.now_us())
             write = Write(
                 request_id=caller.request_id,
+                actor=caller.actor,
                 project_id=before.project_id,
                 updates=RecordSet(port_groups=(after,)),
                 guards=(Unchanged("port_group", before.id, before.revision_number),),
@@ -65,6 +66,7 @@ class PortGroupService:
                 port_decisions.check_deletable(port)
             write = Write(
                 request_id=caller.request_id,
+                actor=caller.actor,
                 project_id=group.project_id,
                 deletes=RecordSet(port_groups=(group,), ports=tuple(ports)),
                 guards=(NoneWhere("port", "port_group_id", group.id),),  # but for these ports

@@ -55,9 +55,15 @@ def _write(caller: Caller, before: Project, after: Project) -> Write:
     if before.revision_number:
         return Write(
             request_id=caller.request_id,
+            actor=caller.actor,
             project_id=after.project_id,
             updates=RecordSet(projects=(after,)),
             guards=(Unchanged("project", after.id, before.revision_number),),
         )
     new = msgspec.structs.replace(after, created_at=after.updated_at)
-    return Write(request_id=caller.request_id, project_id=after.project_id, inserts=RecordSet(projects=(new,)))
+    return Write(
+        request_id=caller.request_id,
+        actor=caller.actor,
+        project_id=after.project_id,
+        inserts=RecordSet(projects=(new,)),
+    )

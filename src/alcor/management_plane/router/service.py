@@ -42,6 +42,7 @@ class RouterService:
         ]
         write = Write(
             request_id=caller.request_id,
+            actor=caller.actor,
             project_id=caller.project_id,
             inserts=RecordSet(routers=tuple(routers)),
             within=("router",),
@@ -72,6 +73,7 @@ class RouterService:
             decisions.check_deletable(router, await self.interfaces(router))
             write = Write(
                 request_id=caller.request_id,
+                actor=caller.actor,
                 project_id=router.project_id,
                 deletes=RecordSet(routers=(router,)),  # its interfaces revise it, so this is the guard
             )
@@ -200,6 +202,7 @@ class RouterService:
     ) -> Write:
         return Write(
             request_id=caller.request_id,
+            actor=caller.actor,
             project_id=router.project_id,
             inserts=inserts,
             updates=updates,

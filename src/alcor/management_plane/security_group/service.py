@@ -28,6 +28,7 @@ class SecurityGroupService:
         group, rules = decisions.default_group(caller.project_id, self._clock.now_us())
         write = Write(
             request_id=caller.request_id,
+            actor=caller.actor,
             project_id=caller.project_id,
             inserts=RecordSet(security_groups=(group,), security_group_rules=rules),
             within=decisions.DEFAULT_WITHIN,
@@ -54,6 +55,7 @@ class SecurityGroupService:
         await self.ensure_default(caller)
         write = Write(
             request_id=caller.request_id,
+            actor=caller.actor,
             project_id=caller.project_id,
             inserts=RecordSet(security_groups=tuple(groups), security_group_rules=tuple(rules)),
             within=("security_group", "security_group_rule"),
@@ -72,6 +74,7 @@ class SecurityGroupService:
             after = decisions.update(before, fields, now_us=self._clock.now_us())
             write = Write(
                 request_id=caller.request_id,
+                actor=caller.actor,
                 project_id=before.project_id,
                 updates=RecordSet(security_groups=(after,)),
                 guards=(Unchanged("security_group", before.id, before.revision_number),),
@@ -102,6 +105,7 @@ class SecurityGroupService:
             now_us = self._clock.now_us()
             write = Write(
                 request_id=caller.request_id,
+                actor=caller.actor,
                 project_id=group.project_id,
                 updates=RecordSet(
                     security_groups=tuple(settlement.revised(other, now_us) for other in others.values())
@@ -146,6 +150,7 @@ class SecurityGroupService:
             owners = [groups[group_id] for group_id in group_ids]
             write = Write(
                 request_id=caller.request_id,
+                actor=caller.actor,
                 project_id=caller.project_id,
                 inserts=RecordSet(security_group_rules=tuple(made)),
                 within=("security_group_rule",),
@@ -170,6 +175,7 @@ class SecurityGroupService:
             now_us = self._clock.now_us()
             write = Write(
                 request_id=caller.request_id,
+                actor=caller.actor,
                 project_id=rule.project_id,
                 updates=RecordSet(
                     security_groups=tuple(settlement.revised(group, now_us) for group in groups.values())

@@ -51,6 +51,7 @@ class SubnetService:
                 made.append(subnet)
             write = Write(
                 request_id=caller.request_id,
+                actor=caller.actor,
                 project_id=caller.project_id,
                 inserts=RecordSet(subnets=tuple(made)),
                 within=("subnet",),
@@ -78,6 +79,7 @@ class SubnetService:
             after = decisions.update(before, fields, routers, now_us=self._clock.now_us())
             write = Write(
                 request_id=caller.request_id,
+                actor=caller.actor,
                 project_id=before.project_id,
                 updates=RecordSet(subnets=(after,)),
                 guards=(Unchanged("subnet", before.id, before.revision_number),),
@@ -101,6 +103,7 @@ class SubnetService:
                 )
             write = Write(
                 request_id=caller.request_id,
+                actor=caller.actor,
                 project_id=subnet.project_id,
                 deletes=RecordSet(subnets=(subnet,)),
                 guards=(NoneWhere("port", "fixed_ips.subnet_id", subnet.id),),

@@ -1,0 +1,1 @@
+"""Audit: what requests did, or were refused."""
