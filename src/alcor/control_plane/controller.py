@@ -38,8 +38,8 @@ from alcor.contracts.agent_channel import (
 )
 from alcor.contracts.convergence import HostStatus, NetworkProgress, PortState, Receipt, ResyncProgress
 from alcor.contracts.queue import GoalQueue, QueueState
-from alcor.contracts.store import Change, Stale, Store, Taken, Write
-from alcor.control_plane import convergence
+from alcor.contracts.store import Change, Store
+from alcor.control_plane import convergence, introductions
 from alcor.control_plane.announcements import Announcements
 from alcor.control_plane.compiler.incremental import Compiled, IncrementalCompiler
 from alcor.control_plane.convergence import RegionConvergence
@@ -61,20 +61,19 @@ from alcor.control_plane.health.probes import Probes
 from alcor.control_plane.health.rescue import Rescues
 from alcor.control_plane.health.watch import Heard, Watch
 from alcor.control_plane.intake import Intake
+from alcor.control_plane.introductions import Introductions
 from alcor.control_plane.region import OnDemandBounds, Region
 from alcor.model import errors
 from alcor.model.goal_state import HostState, SectionKey
-from alcor.model.ids import HostId, NetworkId, PortId, ProjectId
-from alcor.model.records import Host, Port, RecordSet
+from alcor.model.ids import HostId, NetworkId, PortId
+from alcor.model.records import Host, Port
 from alcor.model.version import Version
-from alcor.runtime.clock import Clock, new_request_id
+from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
 
 HELLO_TIMEOUT_S = 10.0  # a peer that connects and says nothing
-INTRODUCTION_TIMEOUT_S = 10.0  # from the commit of a host's record until it is seen here
 BEAT_PARTS = 10  # in each beat's time, a part of the agents hears it
-INTRODUCTION_TRIES = 5  # another controller or a deletion may come between reading and writing the record
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[FromAgent] = msgspec.msgpack.Decoder(FromAgent)
@@ -111,7 +110,7 @@ class Controller:
         self._admission = Admission(self.region, self._compiler.interest, clock, resync)
         self._resync_view = ResyncView(self.region, self._compiler.interest, self._streams, self._admission)
         self._channels: dict[Channel, None] = {}  # in the order of coming: all that are served, welcomed or not
-        self._introductions = asyncio.Semaphore(64)  # commits of host records under way
+        self._introductions = Introductions(store, clock, self.region, self._sees)
         self.epoch = 0
         self._ledger = Ledger(epoch=0)
         self._rescues = self._new_rescues()
@@ -258,25 +257,11 @@ class Controller:
             raise errors.Invalid("no Hello came in time") from None
         if frame is None:
             raise errors.Invalid("the stream ended before Hello")
-        hello = _decode(frame)
-        if not isinstance(hello, Hello):
-            raise errors.Invalid("the first message must be Hello")
-        if hello.protocol != PROTOCOL:
-            raise errors.Invalid(f"protocol {hello.protocol} is not spoken here, {PROTOCOL} is")
-        if not hello.host or len(hello.vtep) not in (4, 16):
-            raise errors.Invalid("Hello must name the host and its tunnel endpoint")
-        newest = max((hello.epoch, *(held.version.epoch for held in hello.held)))
-        if newest > self.epoch:
-            raise errors.Conflict(
-                f"host '{hello.host}' knows of epoch {newest}, but this controller is of epoch "
-                f"{self.epoch}: another controller has taken over, or the store was replaced"
-            )
-        return hello
+        return introductions.hello_of(_decode(frame), epoch=self.epoch)
 
     async def _welcome(self, hello: Hello, channel: Channel) -> HostSession:
-        async with self._introductions:
-            self._rescues.admit(hello)
-            await self._introduce(hello)
+        self._rescues.admit(hello)
+        await self._introductions.introduce(hello)
         self._rescues.admit(hello)  # its own agent may have come meanwhile
         former = self._streams.get(hello.host)
         if isinstance(channel, QueueChannel) and former is not None and hello.session <= former.session:
@@ -301,6 +286,9 @@ class Controller:
         self._convergence.host_moved(hello.host)
         return stream
 
+    async def _sees(self, revision: int, timeout_s: float) -> bool:
+        return await self._convergence.wait((), revision=revision, until="in_force", timeout_s=timeout_s)
+
     def _new_session(self, hello: Hello, channel: Channel) -> HostSession:
         region, interest, full, ledger = self.region, self._compiler.interest, self._full, self._ledger
         if not isinstance(channel, QueueChannel):
@@ -310,56 +298,6 @@ class Controller:
         if hello.host != channel.host:
             raise errors.Invalid(f"host '{hello.host}' speaks in the place of '{channel.host}'")
         return HostQueue(hello, channel, channel, ledger=ledger, writer=self._writer(hello.host))
-
-    async def _introduce(self, hello: Hello) -> None:
-        """Make the host's record say what its agent says, and see it here before anything is sent."""
-        node = self.region.hosts.get(hello.host)
-        if node is not None and _is_as_introduced(node.record, hello):
-            return
-        for _ in range(INTRODUCTION_TRIES):
-            old = (await self._store.get(Host, [hello.host])).get(hello.host)
-            if _is_as_introduced(old, hello):
-                await self._know(await self._store.revision())
-                return
-            try:
-                revision = await self._store.commit(self._host_write(hello, old))
-            except (Stale, Taken):
-                continue
-            await self._know(revision)
-            return
-        raise errors.Unavailable("the host's record is being changed by others", retry_after_s=1)
-
-    async def _know(self, revision: int) -> None:
-        if not await self._convergence.wait(
-            (), revision=revision, until="in_force", timeout_s=INTRODUCTION_TIMEOUT_S
-        ):
-            raise errors.Unavailable("the change log is not followed in time", retry_after_s=1)
-
-    def _host_write(self, hello: Hello, old: Host | None) -> Write:
-        now = self._clock.now_us()
-        request_id, project_id = new_request_id(), ProjectId("")
-        if old is None:
-            new = Host(
-                id=hello.host,
-                project_id=project_id,
-                name=hello.host,
-                created_at=now,
-                updated_at=now,
-                revision_number=1,
-                vtep=hello.vtep,
-                zone=hello.zone,
-                data_plane=hello.data_plane,
-            )
-            return Write(request_id=request_id, project_id=project_id, inserts=RecordSet(hosts=(new,)))
-        changed = msgspec.structs.replace(
-            old,
-            vtep=hello.vtep,
-            zone=hello.zone,
-            data_plane=hello.data_plane,
-            updated_at=now,
-            revision_number=old.revision_number + 1,
-        )
-        return Write(request_id=request_id, project_id=project_id, updates=RecordSet(hosts=(changed,)))
 
     def _settle_what_neither_holds(self, hello: Hello) -> None:
         """Revisions that took a section from the host are in force when it does not name that section."""
@@ -587,12 +525,6 @@ class Controller:
 def _is_urgent(change: Change) -> bool:
     """Does one of its ports ask for the fast path?"""
     return any(port.fast_path for port in change.puts.ports)
-
-
-def _is_as_introduced(record: Host | None, hello: Hello) -> bool:
-    if record is None:
-        return False
-    return (record.vtep, record.zone, record.data_plane) == (hello.vtep, hello.zone, hello.data_plane)
 
 
 def _decode(frame: bytes) -> FromAgent:
