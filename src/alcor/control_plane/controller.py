@@ -72,6 +72,7 @@ from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
 
+KNOWN_TIMEOUT_S = 10.0  # from a commit of what an agent says until it is seen here
 HELLO_TIMEOUT_S = 10.0  # a peer that connects and says nothing
 BEAT_PARTS = 10  # in each beat's time, a part of the agents hears it
 
@@ -110,7 +111,7 @@ class Controller:
         self._admission = Admission(self.region, self._compiler.interest, clock, resync)
         self._resync_view = ResyncView(self.region, self._compiler.interest, self._streams, self._admission)
         self._channels: dict[Channel, None] = {}  # in the order of coming: all that are served, welcomed or not
-        self._introductions = Introductions(store, clock, self.region, self._sees)
+        self._introductions = Introductions(store, clock, self.region, self._know)
         self.epoch = 0
         self._ledger = Ledger(epoch=0)
         self._rescues = self._new_rescues()
@@ -286,8 +287,10 @@ class Controller:
         self._convergence.host_moved(hello.host)
         return stream
 
-    async def _sees(self, revision: int, timeout_s: float) -> bool:
-        return await self._convergence.wait((), revision=revision, until="in_force", timeout_s=timeout_s)
+    async def _know(self, revision: int) -> None:
+        """Wait until a revision is taken in here. Raises Unavailable."""
+        if not await self._convergence.wait((), revision=revision, until="in_force", timeout_s=KNOWN_TIMEOUT_S):
+            raise errors.Unavailable("the change log is not followed in time", retry_after_s=1)
 
     def _new_session(self, hello: Hello, channel: Channel) -> HostSession:
         region, interest, full, ledger = self.region, self._compiler.interest, self._full, self._ledger

@@ -13,7 +13,6 @@ from alcor.model.ids import ProjectId
 from alcor.model.records import Host, RecordSet
 from alcor.runtime.clock import Clock, new_request_id
 
-TIMEOUT_S = 10.0  # from the commit of a host's record until it is seen here
 TRIES = 5  # another controller or a deletion may come between reading and writing the record
 AT_ONCE = 64  # commits of host records under way
 
@@ -36,15 +35,15 @@ def hello_of(message: FromAgent, *, epoch: int) -> Hello:
 
 
 class Introductions:
-    """Writes hosts' records. `seen`: wait until the controller has taken a revision in; False: not in time."""
+    """Writes hosts' records. `know`: wait until the controller has taken a revision in; raises Unavailable."""
 
     def __init__(
-        self, store: Store, clock: Clock, region: Region, seen: Callable[[int, float], Awaitable[bool]]
+        self, store: Store, clock: Clock, region: Region, know: Callable[[int], Awaitable[None]]
     ) -> None:
         self._store = store
         self._clock = clock
         self._region = region
-        self._seen = seen
+        self._know = know
         self._few = asyncio.Semaphore(AT_ONCE)
 
     async def introduce(self, hello: Hello) -> None:
@@ -62,8 +61,7 @@ class Introductions:
                         revision = await self._store.commit(self._write(hello, old))
                     except (Stale, Taken):
                         continue
-                if not await self._seen(revision, TIMEOUT_S):
-                    raise errors.Unavailable("the change log is not followed in time", retry_after_s=1)
+                await self._know(revision)
                 return
             raise errors.Unavailable("the host's record is being changed by others", retry_after_s=1)
 
