@@ -1,7 +1,7 @@
 """Keeps the audit trail: takes it over from the change log, and collects what committed nothing.
 
 What was committed cannot be lost: who asked for it is in the change log, by the same commit. What was refused
-is written in batches, so a crash may lose the last half second of it (docs/decisions/0016-audit.md).
+is written in batches, so a crash may lose the last half second of it (docs/decisions/0018-audit.md).
 """
 
 import asyncio
