@@ -3,22 +3,33 @@
 import asyncio
 
 import msgspec
+import pytest
 from control_plane_doubles import channel_pair
 
 from alcor.contracts.agent_channel import (
     PROTOCOL,
     Beat,
+    Channel,
     Farewell,
     FromController,
+    Hello,
     Update,
     Welcome,
     epoch_of,
     token_of,
 )
+from alcor.contracts.data_plane import HostFacts
+from alcor.contracts.queue import OnFrame, OnLost
+from alcor.host_agent import inbox
+from alcor.host_agent.agent import Agent
+from alcor.host_agent.journal import NoJournal
 from alcor.host_agent.session import Other, Session
 from alcor.host_agent.settings import AgentTiming
+from alcor.model.goal_state import HostState
 from alcor.model.ids import HostId
-from doubles.agent import full
+from alcor.runtime.clock import SystemClock
+from alcor.runtime.event_log import SILENT
+from doubles.agent import FailingDataPlane, eventually, full
 
 TIMING = AgentTiming(beat_s=0.01, silence_s=0.05)
 
@@ -91,3 +102,63 @@ def test_a_token_tells_the_term_that_granted_it() -> None:
     assert epoch_of(token_of(7, 3)) == 7
     assert epoch_of(0) == 0
     assert token_of(7, 2**32 - 1) < token_of(8, 1)
+
+
+class KeptQueue:
+    """A queue that keeps one value for an agent, and hears what it says. Implements `HostSubscription`, too."""
+
+    is_up = True
+
+    def __init__(self, kept: Update) -> None:
+        self.kept = msgspec.msgpack.encode(kept)
+        self.heard: list[bytes] = []
+
+    def subscribe(self, host: HostId, on_frame: OnFrame, on_lost: OnLost) -> "KeptQueue":
+        return self
+
+    async def last_values(self) -> list[bytes]:
+        return [self.kept]
+
+    def answer(self, frame: bytes, *, session: int) -> None:
+        self.heard.append(frame)
+
+    def close(self) -> None:
+        pass
+
+
+class Remembering(NoJournal):
+    def load(self) -> HostState:
+        state = HostState()
+        inbox.receive(state, full("a", 1))
+        return state
+
+
+@pytest.mark.parametrize(("granted_by", "revision"), [(4, 5), (3, 1)])
+async def test_what_the_queue_kept_is_taken_only_under_a_token_of_its_controller(
+    granted_by: int, revision: int
+) -> None:
+    data_plane = FailingDataPlane()
+    data_plane.tokens.append(token_of(granted_by, 1))
+    queue = KeptQueue(Update(1, (full("a", 5, epoch=4),), epoch=4))
+    agent = Agent(
+        HostFacts(HostId("h"), b"\x7f\x00\x00\x01", 0x020000000001),
+        "zone-1",
+        data_plane,
+        Remembering(),
+        no_stream,
+        SystemClock(),
+        SILENT,
+        urls=(),
+        agent_queue=queue,
+    )
+    task = asyncio.create_task(agent.run())
+    try:
+        hello = msgspec.msgpack.decode(await eventually(lambda: queue.heard and queue.heard[0]), type=Hello)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert [held.version.revision for held in hello.held] == [revision]
+
+
+async def no_stream(url: str) -> Channel:
+    raise AssertionError("there is no address to dial")

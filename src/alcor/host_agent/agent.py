@@ -300,6 +300,9 @@ class Agent:
         assert self._link is not None, "frames beside a session come by the queue"
         if 0 < update.epoch < self._epoch_known():
             return  # of a controller that another has taken over from
+        granted = agent_channel.epoch_of(self._data_plane.token)
+        if 0 < granted < update.epoch:
+            return  # of a newer controller, which has granted no token yet: Hello brings both
         is_newer = self._is_introduced or self._link.was_kept_since_last_session(update)
         if is_newer or self._applier.knows(section.key for section in update.sections):
             await self._take_update(update, frame)
