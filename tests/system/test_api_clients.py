@@ -90,22 +90,18 @@ class CommandLine:
         return json.loads(printed.out) if as_json else printed.out
 
 
-def test_the_openstack_command_lists_networks(api_url: str) -> None:
+def run(api_url: str, *arguments: str) -> Any:
+    """Run the `openstack` command as users do, in a process of its own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
-    command = [
-        str(OPENSTACK),
-        "--os-auth-type",
-        "none",
-        "--os-endpoint",
-        api_url,
-        "network",
-        "list",
-        "-f",
-        "json",
-    ]
+    command = [str(OPENSTACK), "--os-auth-type", "none", "--os-endpoint", api_url, *arguments, "-f", "json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, env=environment)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == []
+    return json.loads(done.stdout)
+
+
+def test_the_openstack_command_lists_networks(api_url: str) -> None:
+    assert run(api_url, "network", "list") == []
+    assert run(api_url, "ip", "availability", "list") == []
 
 
 def test_the_command_line_client_makes_shows_changes_and_deletes(
@@ -130,6 +126,9 @@ def test_the_command_line_client_makes_shows_changes_and_deletes(
     assert {"web", "default"} <= {each["Name"] for each in cli("security", "group", "list")}
     assert len(cli("security", "group", "rule", "list", "web")) == 3
     assert [each["Host"] for each in cli("network", "agent", "list")] == ["host-1"]
+    (availability,) = run(api_url, "ip", "availability", "list")
+    assert [availability[name] for name in ("Network Name", "Total IPs", "Used IPs")] == ["blue", 253, 2]
+    assert run(api_url, "ip", "availability", "show", "blue")["used_ips"] == 2
     cli("network", "set", "--description", "ours", "blue", as_json=False)
     assert cli("network", "show", "blue")["description"] == "ours"
     cli("port", "set", "--name", "card", "nic", as_json=False)

@@ -42,6 +42,8 @@ SHARED = {
     "/v2.0/agents",
     "/v2.0/agents/{id}",
     "/v2.0/availability_zones",
+    "/v2.0/network-ip-availabilities",
+    "/v2.0/network-ip-availabilities/{id}",
     "/v2.0/changes/{revision}",
     "/v2.0/events",
     "/v2.0/trace",

@@ -100,6 +100,17 @@ class MemoryStore:
     async def usage(self, project_id: str) -> dict[str, int]:
         return {kind: self._used[project_id, kind] for kind in self.limits}
 
+    async def held_addresses(self, subnet_ids: Sequence[str]) -> dict[str, int]:
+        ports = self._of(Port)
+        return {
+            subnet_id: sum(
+                fixed.subnet_id == subnet_id
+                for port_id in self._index.get((Port, "fixed_ips.subnet_id", subnet_id), ())
+                for fixed in ports[port_id].fixed_ips
+            )
+            for subnet_id in subnet_ids
+        }
+
     async def done(self, project_id: str, key: str) -> Done | None:
         done, until = self._done.get((project_id, key), (None, 0))
         return done if until > self._clock.now_us() else None

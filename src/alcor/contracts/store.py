@@ -195,6 +195,10 @@ class Store(Protocol):
         """Give how many records of each counted kind a project has. O(kinds)."""
         ...
 
+    async def held_addresses(self, subnet_ids: Sequence[str]) -> dict[str, int]:
+        """Count the addresses that ports hold in each of the subnets. O(what they hold), from an index."""
+        ...
+
     async def done(self, project_id: str, key: str) -> Done | None:
         """Give what became of a project's request with a key; None: nothing, as far as is known."""
         ...

@@ -52,6 +52,9 @@ class StoreSession:
     async def usage(self, project_id: str) -> dict[str, int]:
         return await self._answer(self._store.usage(project_id))
 
+    async def held_addresses(self, subnet_ids: Sequence[str]) -> dict[str, int]:
+        return await self._answer(self._store.held_addresses(subnet_ids))
+
     async def done(self, project_id: str, key: str) -> Done | None:
         return await self._answer(self._store.done(project_id, key))
 

@@ -83,6 +83,15 @@ class PostgresStore:
         used: dict[str, int] = dict(map(tuple, found))  # rows of two columns
         return {kind: used.get(kind, 0) for kind in self.limits}
 
+    async def held_addresses(self, subnet_ids: Sequence[str]) -> dict[str, int]:
+        found = await self._fetch(
+            "SELECT subnet_id::text, count(*) FROM addresses"
+            " WHERE subnet_id = ANY($1::uuid[]) GROUP BY subnet_id",
+            queries.storable("uuid", subnet_ids),
+        )
+        held: dict[str, int] = dict(map(tuple, found))  # rows of two columns
+        return {subnet_id: held.get(subnet_id, 0) for subnet_id in subnet_ids}
+
     async def done(self, project_id: str, key: str) -> Done | None:
         found = await self._fetch(request_keys.FIND, project_id, key, self._clock.now_us())
         return request_keys.read(found[0]) if found else None

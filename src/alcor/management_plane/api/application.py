@@ -13,6 +13,7 @@ from alcor.management_plane.api import events, extensions, networks, security_gr
 from alcor.management_plane.api.audit import AuditCollection
 from alcor.management_plane.api.gate import Gate, GuardedRoute
 from alcor.management_plane.api.hosts import HostCollection
+from alcor.management_plane.api.ip_availability import AvailabilityCollection
 from alcor.management_plane.api.limits import UNLIMITED, Limits
 from alcor.management_plane.api.port_groups import PortGroupCollection
 from alcor.management_plane.api.ports import PortCollection
@@ -92,6 +93,7 @@ def create_application(
         Directory([resource.plural for resource in resources]),
         extensions.ExtensionCollection((extensions.TRACE,) if tracer is not None else ()),
         HostCollection(convergence),
+        AvailabilityCollection(store),
         ReceiptCollection(store, convergence),
         events.EventCollection(feed or EventFeed(store, log), clock, stream_bounds),
         ProjectCollection(projects),

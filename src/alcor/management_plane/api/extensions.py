@@ -74,6 +74,12 @@ EXTENSIONS = tuple(
         ),
         ("net-mtu", "Network MTU", "2015-03-25", "Provides MTU attribute for a network resource."),
         ("net-mtu-writable", "Network MTU (writable)", "2017-07-12", ""),
+        (
+            "network-ip-availability",
+            "Network IP Availability",
+            "2015-09-24",
+            "Provides IP availability data for each network and subnet.",
+        ),
         ("pagination", "Pagination support", "2016-06-12", ""),
         ("port-security", "Port Security", "2012-07-23", ""),
         ("port-security-groups-filtering", "Port filtering on security groups", "2018-01-09", ""),

@@ -84,7 +84,7 @@ async def listed(resource: Resource[F], call: Call, store: Store, answers: Answe
     marker = await _marker(resource, call, store, plan)
     if any(not values for values in plan.where.values()):
         found: list[msgspec.Struct] = []
-    elif all(name in _SORT_COLUMNS for name, _ in plan.order):
+    elif all(_column(resource, name) in _SORT_COLUMNS for name, _ in plan.order):
         found = await _by_store(resource, store, answers, plan, marker)
     else:
         found = await _by_answers(resource, store, answers, plan)
@@ -128,7 +128,7 @@ async def _by_store(
     resource: Resource[F], store: Store, answers: Answers, plan: Plan, marker: AnyRecord | None
 ) -> list[msgspec.Struct]:
     wanted = plan.limit + 1
-    order = tuple((name, ascending != plan.is_reverse) for name, ascending in plan.order)
+    order = tuple((_column(resource, name), ascending != plan.is_reverse) for name, ascending in plan.order)
     if not any(name == "id" for name, _ in order):
         order = (*order, ("id", not plan.is_reverse))
     found: list[msgspec.Struct] = []
@@ -144,6 +144,11 @@ async def _by_store(
             break
         after = records[-1]
     return found
+
+
+def _column(resource: Resource[F], name: str) -> str:
+    """Give what the store calls an attribute."""
+    return resource.by_name[name].column or name
 
 
 async def _by_answers(
