@@ -23,8 +23,8 @@ def refusal_reason(section: Section) -> str | None:
         return None
     if not section.stateful:
         return "stateless security groups are not supported by this data plane"
-    for rule_id in sorted(section.rules):
-        rule = section.rules[rule_id]
-        if not security.is_enforceable(rule):
-            return f"rule {rule_id}: ports of protocol {rule.protocol} cannot be matched"
-    return None
+    bad = [rule_id for rule_id, rule in section.rules.items() if not security.is_enforceable(rule)]
+    if not bad:
+        return None
+    first = section.rules[min(bad)]
+    return f"rule {first.id}: ports of protocol {first.protocol} cannot be matched"
