@@ -32,7 +32,9 @@ class HandClock:
 class Cloud:
     """Rescues with hosts `h0` ... that are all connected. Keeps what is sent."""
 
-    def __init__(self, hosts: int, *, epoch: int = 1, helps: bool = True, come: bool = True) -> None:
+    def __init__(
+        self, hosts: int, *, epoch: int = 1, helps: bool = True, come: bool = True, key: bytes = b"region"
+    ) -> None:
         self.clock = HandClock()
         self.region = Region(OnDemandBounds())
         self.sent: list[tuple[str, Rescue | RescueEnd]] = []
@@ -43,6 +45,7 @@ class Cloud:
             self.clock,
             EventLog(stream=self.events),
             epoch=epoch,
+            warrant_key=key,
         )
         self.helps = helps
         for number in range(hosts):
@@ -62,7 +65,15 @@ class Cloud:
             if come:
                 self.come(name)
 
-    def come(self, host: str, *, rescuer: str = "", token: int = 0, helped: tuple[str, ...] = ()) -> int:
+    def come(
+        self,
+        host: str,
+        *,
+        rescuer: str = "",
+        token: int = 0,
+        warrant: bytes = b"",
+        helped: tuple[str, ...] = (),
+    ) -> int:
         hello = Hello(
             1,
             HostId(host),
@@ -75,6 +86,7 @@ class Cloud:
             token=token,
             helps=self.helps and not rescuer,
             helped=tuple(map(HostId, helped)),
+            warrant=warrant,
         )
         self.rescues.admit(hello)
         return self.rescues.connected(hello)
@@ -182,9 +194,9 @@ def restarted(*, hosts: int = 3) -> tuple[Cloud, str, Rescue]:
 
 def test_a_rescue_goes_on_under_the_next_controller_by_the_order_of_the_former() -> None:
     cloud, neighbour, order = restarted()
-    granted = cloud.come("h0", rescuer=neighbour, token=order.token)
+    granted = cloud.come("h0", rescuer=neighbour, token=order.token, warrant=order.warrant)
     assert granted > order.token  # the former controller may yet be alive, and order another
-    assert cloud.come("h0", rescuer=neighbour, token=order.token) == granted
+    assert cloud.come("h0", rescuer=neighbour, token=order.token, warrant=order.warrant) == granted
     status = cloud.described("h0").rescue
     assert status is not None
     assert status.by == neighbour
@@ -192,14 +204,30 @@ def test_a_rescue_goes_on_under_the_next_controller_by_the_order_of_the_former()
     assert cloud.sent == []
     assert cloud.come("h0") > order.token  # until its own agent is back
     with pytest.raises(errors.Conflict):
-        cloud.come("h0", rescuer=neighbour, token=order.token)
+        cloud.come("h0", rescuer=neighbour, token=order.token, warrant=order.warrant)
+
+
+def test_nobody_is_believed_to_rescue_by_an_order_that_was_not_given() -> None:
+    cloud, neighbour, order = restarted()
+    stranger = next(host for host in ("h1", "h2") if host != neighbour)
+    for host, rescuer, token, warrant in (
+        ("h0", neighbour, order.token, b""),
+        ("h0", stranger, order.token, order.warrant),
+        (stranger, neighbour, order.token, order.warrant),
+        ("h0", neighbour, order.token + 1, order.warrant),
+    ):
+        with pytest.raises(errors.Conflict):
+            cloud.come(host, rescuer=rescuer, token=token, warrant=warrant)
+    elsewhere = Cloud(3, epoch=2, come=False, key=b"another region")
+    with pytest.raises(errors.Conflict):
+        elsewhere.come("h0", rescuer=neighbour, token=order.token, warrant=order.warrant)
 
 
 def test_an_inherited_rescue_that_ends_is_followed_by_an_order_of_the_new_controller() -> None:
     cloud, neighbour, order = restarted()
     for host in ("h1", "h2"):
         cloud.come(host)
-    cloud.come("h0", rescuer=neighbour, token=order.token)
+    cloud.come("h0", rescuer=neighbour, token=order.token, warrant=order.warrant)
     cloud.leave("h0")
     cloud.pass_s(0.1)
     second, newer = cloud.order()
@@ -211,7 +239,7 @@ def test_an_order_of_a_former_controller_counts_no_longer_where_somebody_speaks_
     cloud, neighbour, order = restarted()
     cloud.come("h0")
     with pytest.raises(errors.Conflict):
-        cloud.come("h0", rescuer=neighbour, token=order.token)
+        cloud.come("h0", rescuer=neighbour, token=order.token, warrant=order.warrant)
     cloud.leave("h0")
     cloud.come("h1")
     cloud.pass_s(1.0)

@@ -20,6 +20,7 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from alcor.model import errors
@@ -90,6 +91,11 @@ class Authority:
         self._issue(QUEUE, tls.QUEUE_NAME, self._directory)
         self._issue(QUEUE_CLIENT, tls.CONTROLLER_NAME, self._directory)
         return self._directory
+
+    def derive_key(self, purpose: str) -> bytes:
+        """Give a secret for one purpose: the same wherever this authority is opened (RFC 5869)."""
+        secret = self._key.private_numbers().private_value.to_bytes(32, "big")
+        return HKDF(hashes.SHA256(), 32, salt=None, info=purpose.encode()).derive(secret)
 
     def _make(self) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -76,7 +76,11 @@ class ApiClient:
         content = None if body is None else msgspec.json.encode(body)
         try:
             response = await self._client.request(
-                method, path, content=content, params=params, headers={"Content-Type": "application/json"}
+                method,
+                path,
+                content=content,
+                params=params or None,  # an empty mapping would take away the query of `path`
+                headers={"Content-Type": "application/json"},
             )
         except httpx.HTTPError as error:
             raise errors.Unavailable(

@@ -94,6 +94,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     queue: bool = False  # it has a place at the queue
     helped: tuple[HostId, ...] = ()  # hosts it wrote for until no controller renewed the lease
     epoch: int = 0  # of the newest controller that it has heard; older ones do not serve it
+    warrant: bytes = b""  # of a rescuer: as its order had it
 
 
 class SectionResult(msgspec.Struct, frozen=True, array_like=True):
@@ -254,6 +255,7 @@ class Rescue(msgspec.Struct, frozen=True, array_like=True, tag="rescue"):
     data_plane: str
     token: int
     lease_s: float  # without a word from the controller on that stream for so long: stop
+    warrant: bytes = b""  # proves to a later controller that this order was given
 
 
 class RescueEnd(msgspec.Struct, frozen=True, array_like=True, tag="rescue_end"):

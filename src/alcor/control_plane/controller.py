@@ -92,10 +92,13 @@ class Controller:
         on_demand: OnDemandBounds = OnDemandBounds(),  # noqa: B008 - frozen
         queue: GoalQueue | None = None,
         resync: ResyncLimits = ResyncLimits(),  # noqa: B008 - frozen
+        warrant_key: bytes = b"",
     ) -> None:
+        """`warrant_key`: the same for all controllers of a region, and known to nobody else."""
         self._store = store
         self._clock = clock
         self._log = log
+        self._warrant_key = warrant_key
         self._supervisor = Supervisor(log)
         self.failed = self._supervisor.failed
         self.region = Region(on_demand)
@@ -489,7 +492,14 @@ class Controller:
         return RegionConvergence(self.region, self._compiler.interest, self._ledger, self._streams, self._paths)
 
     def _new_rescues(self) -> Rescues:
-        return Rescues(self.region, self._tell_agent, self._clock, self._log, epoch=self.epoch)
+        return Rescues(
+            self.region,
+            self._tell_agent,
+            self._clock,
+            self._log,
+            epoch=self.epoch,
+            warrant_key=self._warrant_key,
+        )
 
     def _tell_agent(self, host_id: HostId, message: Rescue | RescueEnd | Probe) -> None:
         stream = self._streams.get(host_id)

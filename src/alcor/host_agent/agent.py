@@ -457,6 +457,7 @@ class Agent:
                 session=self._link.begin() if self._link is not None else 0,
                 queue=self._link is not None,
                 epoch=self._epoch_known(),
+                warrant=self._rescue.warrant if self._rescue is not None else b"",
             )
         )
 

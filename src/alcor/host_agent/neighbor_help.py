@@ -114,7 +114,7 @@ class Neighborhood:
         if reason := await self._no_answer(order):
             return RescueOutcome.NO_ANSWER, reason
         self._log.info("rescue_begins", target=order.target, token=order.token, lease_s=order.lease_s)
-        agent = self._make_agent(order, RescueDuty(self._host, order.token, rescue.stop))
+        agent = self._make_agent(order, RescueDuty(self._host, order.token, order.warrant, rescue.stop))
         work = asyncio.create_task(agent.run(), name=f"agent for {order.target}")
         try:
             return RescueOutcome.ENDED, await self._until_over(rescue, agent, work)

@@ -13,10 +13,14 @@ Answer = Callable[[Probed], None]
 
 
 class RescueDuty(msgspec.Struct, frozen=True):
-    """An agent that writes for another host. `over`: called once when it must not any longer, and why."""
+    """An agent that writes for another host, as ordered.
+
+    `over`: called once when it must not any longer, and why.
+    """
 
     rescuer: HostId
     token: int
+    warrant: bytes
     over: Callable[[str], None]
 
 

@@ -111,12 +111,18 @@ class Region:
         allocator = LeasedAllocator(store.leases(), self._clock)
         store.listen(allocator.on_commit)
         self._stack.push_async_callback(allocator.close)
+        authority = Authority.open(settings.data_dir / "authority")
         controller = Controller(
-            store, self._clock, self._log, on_demand=settings.on_demand, queue=await self._start_queue()
+            store,
+            self._clock,
+            self._log,
+            on_demand=settings.on_demand,
+            queue=await self._start_queue(),
+            warrant_key=authority.derive_key("rescue warrants"),
         )
         await controller.start()
         self._stack.push_async_callback(controller.stop)
-        await self._serve_agents(controller)
+        await self._serve_agents(controller, authority)
         trail = AuditTrail(store.audit(), self._clock, self._log, days=settings.audit_days)
         trail.start()
         self._stack.push_async_callback(trail.close)
@@ -144,8 +150,7 @@ class Region:
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 50, 50)
 
-    async def _serve_agents(self, controller: Controller) -> None:
-        authority = Authority.open(self._settings.data_dir / "authority")
+    async def _serve_agents(self, controller: Controller, authority: Authority) -> None:
 
         async def serve_certified(channel: Channel) -> None:
             await controller.serve_channel(channel, certified=stream.peer_name(channel))

@@ -20,7 +20,7 @@ import msgspec
 from alcor.contracts import agent_channel
 from alcor.contracts.agent_channel import Hello, Rescue, RescueEnd, RescueOutcome, RescueReport
 from alcor.contracts.convergence import HostStatus, RescueStatus
-from alcor.control_plane.health import detector, rescue_choice
+from alcor.control_plane.health import detector, rescue_choice, warrants
 from alcor.control_plane.health.detector import DetectorSettings, Evidence, Judgement, Surroundings, Verdict
 from alcor.control_plane.health.rescue_choice import Candidate
 from alcor.control_plane.nodes import HostNode
@@ -85,6 +85,7 @@ class Rescues:
         log: EventLog,
         *,
         epoch: int,
+        warrant_key: bytes,
         settings: DetectorSettings = detector.USUAL,
     ) -> None:
         self._region = region
@@ -94,6 +95,7 @@ class Rescues:
         self._log = log
         self._settings = settings
         self._epoch = epoch
+        self._warrant_key = warrant_key
         self._counter = 0
         self._cases: dict[HostId, _Case] = {}
         self._succeeded: dict[HostId, float] = {}
@@ -124,8 +126,8 @@ class Rescues:
     def admit(self, hello: Hello) -> None:
         """Refuse a neighbour that was not ordered, or no longer. Raises Conflict.
 
-        One that writes by order of a former controller goes on, if nobody else speaks for the host: its switch
-        knows its token, and whoever is newer there has ended it already.
+        One that proves to write by order of a former controller goes on, if nobody else speaks for the host:
+        its switch knows its token, and whoever is newer there has ended it already.
         """
         if not hello.rescuer or self._is_inherited(hello):
             return
@@ -165,6 +167,9 @@ class Rescues:
             and agent_channel.epoch_of(hello.token) < self._epoch
             and hello.host not in self._present
             and (case is None or case.order is None)
+            and warrants.proves(
+                hello.warrant, self._warrant_key, target=hello.host, neighbour=hello.rescuer, token=hello.token
+            )
         )
 
     def _inherit(self, hello: Hello) -> None:
@@ -295,8 +300,10 @@ class Rescues:
             why=order.why,
             chosen=choice.reason,
         )
+        warrant = warrants.make(self._warrant_key, target=node.id, neighbour=order.neighbour, token=order.token)
         self._tell(
-            choice.host, Rescue(node.id, record.vtep, record.zone, record.data_plane, order.token, LEASE_S)
+            choice.host,
+            Rescue(node.id, record.vtep, record.zone, record.data_plane, order.token, LEASE_S, warrant),
         )
 
     def _candidate(self, host_id: HostId, case: _Case, carried_out: Mapping[HostId, int]) -> Candidate:
