@@ -49,7 +49,7 @@ class ConvergenceDouble:
         self._plugged.add(port_id)
         self._wake()
 
-    def port_states(self, ports: Sequence[Port]) -> list[PortState]:
+    async def port_states(self, ports: Sequence[Port]) -> list[PortState]:
         return [self._state(port) for port in ports]
 
     async def wait(
@@ -73,10 +73,10 @@ class ConvergenceDouble:
         receipt = self._receipts.get(revision)
         return receipt is not None and receipt.in_force
 
-    def receipt(self, revision: int) -> Receipt | None:
+    async def receipt(self, revision: int) -> Receipt | None:
         return self._receipts.get(revision)
 
-    def hosts(self) -> list[HostStatus]:
+    async def hosts(self) -> list[HostStatus]:
         return [
             HostStatus(
                 record=record,
@@ -93,21 +93,21 @@ class ConvergenceDouble:
             for name, (record, is_alive) in sorted(self._hosts.items())
         ]
 
-    def host(self, host_id: HostId) -> HostStatus | None:
-        return next((status for status in self.hosts() if status.record.id == host_id), None)
+    async def host(self, host_id: HostId) -> HostStatus | None:
+        return next((status for status in await self.hosts() if status.record.id == host_id), None)
 
-    def host_records(self) -> list[Host]:
+    async def host_records(self) -> list[Host]:
         return [record for _, (record, _) in sorted(self._hosts.items())]
 
-    def is_alive(self, host_id: HostId) -> bool:
-        return self._hosts.get(host_id, (None, False))[1]
+    async def live_hosts(self) -> list[HostId]:
+        return [HostId(name) for name, (_, is_alive) in sorted(self._hosts.items()) if is_alive]
 
-    def resync(self) -> ResyncProgress:
+    async def resync(self) -> ResyncProgress:
         alive = sum(is_alive for _, is_alive in self._hosts.values())
         hosts = len(self._hosts)
         return ResyncProgress(3, hosts, hosts - alive, 1, 0, alive - 1, 2, 1, 4096)
 
-    def resync_networks(self) -> list[NetworkProgress]:
+    async def resync_networks(self) -> list[NetworkProgress]:
         return [NetworkProgress(NetworkId("net-1"), 3, 3), NetworkProgress(NetworkId("net-2"), 2, 1)]
 
     def _heard(self, change: Change) -> None:
@@ -131,9 +131,10 @@ class ConvergenceDouble:
         is_plugged = port.id in self._plugged
         is_alive = self._hosts.get(port.host, (None, False))[1]
         if is_in_force and is_plugged:
-            return PortState("ACTIVE", True, True, applied, "")
+            return PortState("ACTIVE", True, True, applied, "", is_alive)
         status: Literal["DOWN", "BUILD"] = "DOWN" if is_in_force or not is_alive else "BUILD"
-        return PortState(status, is_in_force, is_plugged, applied, "" if is_in_force else "not acknowledged")
+        reason = "" if is_in_force else "not acknowledged"
+        return PortState(status, is_in_force, is_plugged, applied, reason, is_alive)
 
     def _is_so(self, port_ids: Sequence[PortId], revision: int, until: str) -> bool:
         if self._revision < revision:

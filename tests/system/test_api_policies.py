@@ -70,7 +70,7 @@ STRANGER = {"X-Project-Id": "green", "X-Roles": "member,reader"}
 
 
 class _NoTrace:
-    def trace(self, **asked: Any) -> Any:
+    async def trace(self, **asked: Any) -> Any:
         return {"verdict": "delivered"}
 
 

@@ -477,7 +477,7 @@ async def test_hosts_are_shown_to_administrators() -> None:
 class _Recorder:
     """A tracer that says what it was asked."""
 
-    def trace(
+    async def trace(
         self, *, port_id: PortId, to_ip: bytes, protocol: str, dst_port: int, icmp_type: int
     ) -> TraceResult:
         step = TraceStep(host=HostId("host-1"), table="spoof", rule=f"{protocol} {dst_port}", action="drop")

@@ -217,8 +217,8 @@ async def test_a_trace_tells_what_the_first_packet_will_do() -> None:
         tracer = RegionTracer(region.controller)
         to_ip = region.ports["b"].fixed_ips[0].ip
         asked = {"port_id": region.ports["a"].id, "protocol": "icmp", "dst_port": 0, "icmp_type": 8}
-        assert tracer.trace(to_ip=to_ip, **asked).to_port == region.ports["b"].id
-        assert not tracer.trace(to_ip=bytes([10, 16, 9, 9]), **asked).delivered
+        assert (await tracer.trace(to_ip=to_ip, **asked)).to_port == region.ports["b"].id
+        assert not (await tracer.trace(to_ip=bytes([10, 16, 9, 9]), **asked)).delivered
         assert region.controller.look_ups.found == 0, "to look is not to ask"
 
 

@@ -4,6 +4,7 @@
     controller.pem/.key            serverAuth: agents ask for the name `alcor-controller`
     queue.pem/.key                 serverAuth: who connects to the queue asks for the name `alcor-queue`
     queue-client.pem/.key          clientAuth: the controller, to the queue
+    api.pem/.key                   clientAuth: an API process, to the controller
     agent.pem/.key of a host       clientAuth: speaks to the controller and to its neighbours' switches
     switch.pem/.key of a host      serverAuth: what Open vSwitch shows to a neighbour
 
@@ -42,7 +43,8 @@ class Role(msgspec.Struct, frozen=True):
 
 
 CONTROLLER = Role("controller", ExtendedKeyUsageOID.SERVER_AUTH)
-AGENT = Role("agent", ExtendedKeyUsageOID.CLIENT_AUTH)
+AGENT = Role(tls.AGENT, ExtendedKeyUsageOID.CLIENT_AUTH)
+API = Role(tls.API, ExtendedKeyUsageOID.CLIENT_AUTH)
 SWITCH = Role("switch", ExtendedKeyUsageOID.SERVER_AUTH)
 QUEUE = Role("queue", ExtendedKeyUsageOID.SERVER_AUTH)
 QUEUE_CLIENT = Role(tls.QUEUE_CLIENT, ExtendedKeyUsageOID.CLIENT_AUTH)
@@ -85,6 +87,10 @@ class Authority:
     def issue_fleet(self, directory: Path) -> None:
         """Write a certificate for emulated hosts, which share connections. It names none of them."""
         self._issue(AGENT, FLEET_NAME, directory)
+
+    def issue_api(self, directory: Path) -> None:
+        """Write a certificate for an API process."""
+        self._issue(API, tls.API_NAME, directory)
 
     def issue_queue(self) -> Path:
         """Write those of the queue's server and of the controller as its client; gives the directory."""

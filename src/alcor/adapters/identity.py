@@ -16,6 +16,11 @@ def issue_host(authority: Path, host: str, directory: Path) -> None:
     certificates.write_secret(directory / access.FILE, text.encode())
 
 
+def issue_api(authority: Path, directory: Path) -> None:
+    """Write what lets an API process speak to the controller. Raises Unavailable."""
+    Authority.open(authority).issue_api(directory)
+
+
 def issue_fleet(authority: Path, directory: Path) -> None:
     """Write what emulated hosts share; with it all hosts' subjects are open. Raises Unavailable."""
     Authority.open(authority).issue_fleet(directory)

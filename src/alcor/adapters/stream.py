@@ -133,11 +133,9 @@ class FrameChannel(asyncio.Protocol):
         return self._close_reason
 
     @property
-    def peer_name(self) -> str | None:
-        """Whom the peer's certificate names; None without one."""
-        if self._transport is None:
-            return None
-        return tls.common_name(self._transport.get_extra_info("peercert"))
+    def peer_certificate(self) -> object:
+        """What the peer's certificate says, as `SSLSocket.getpeercert` describes it; None without one."""
+        return None if self._transport is None else self._transport.get_extra_info("peercert")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # the loop makes stream transports for us
@@ -359,7 +357,12 @@ async def connect(
 
 def peer_name(channel: Channel) -> str | None:
     """Give whom the certificate of a channel's peer names; None without one."""
-    return channel.peer_name if isinstance(channel, FrameChannel) else None
+    return tls.common_name(channel.peer_certificate) if isinstance(channel, FrameChannel) else None
+
+
+def peer_role(channel: Channel) -> str | None:
+    """Give the role that the certificate of a channel's peer was issued for; None without one."""
+    return tls.role(channel.peer_certificate) if isinstance(channel, FrameChannel) else None
 
 
 def _require_certificates(url: str, ssl: SSLContext | None) -> None:

@@ -4,18 +4,19 @@ from pathlib import Path
 
 import click
 
-from alcor.cli.up import default_data_dir
+from alcor.cli.options import default_data_dir
 
 
 @click.command("certificate")
 @click.option("--host", help="Name of the host, as its agent says it.")
 @click.option("--fleet", is_flag=True, help="For `alcor fleet`: emulated hosts share what is issued.")
+@click.option("--api", "is_api", is_flag=True, help="For `alcor api`.")
 @click.option(
     "--out",
     "directory",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Where to write ca.pem, agent.pem/.key, switch.pem/.key and queue.creds.",
+    help="Where to write them: ca.pem, and agent.pem/.key, switch.pem/.key, queue.creds, or api.pem/.key.",
 )
 @click.option(
     "--data-dir",
@@ -24,8 +25,8 @@ from alcor.cli.up import default_data_dir
     show_default="/var/lib/alcor as root",
     help="The region's data directory, where `alcor up` keeps its authority.",
 )
-def command(host: str | None, fleet: bool, directory: Path, data_dir: Path) -> None:
-    """Issue the certificates of a host: `alcor agent --certificates DIR` uses them.
+def command(host: str | None, fleet: bool, is_api: bool, directory: Path, data_dir: Path) -> None:
+    """Issue the certificates of a host or of an API process: what `--certificates DIR` names.
 
     With them it can rescue neighbours, and with queue.creds go on over the queue, on its own subjects.
 
@@ -35,12 +36,14 @@ def command(host: str | None, fleet: bool, directory: Path, data_dir: Path) -> N
     """
     from alcor.adapters import identity
 
-    if (host is None) is not fleet:
-        raise click.UsageError("name a --host, or say --fleet")
+    if (host is not None) + fleet + is_api != 1:
+        raise click.UsageError("name a --host, or say --fleet or --api")
     authority = data_dir.absolute() / "authority"
-    if host is None:
+    if host is not None:
+        identity.issue_host(authority, host, directory.absolute())
+    elif fleet:
         identity.issue_fleet(authority, directory.absolute())
     else:
-        identity.issue_host(authority, host, directory.absolute())
-    whose = host or "a fleet"
+        identity.issue_api(authority, directory.absolute())
+    whose = host or ("a fleet" if fleet else "an API process")
     click.echo(f"Certificates of {whose} are in {directory}. The keys are secret: move them, do not copy them.")

@@ -11,6 +11,7 @@ from alcor.model import errors
 # Where each command lives. Imported when asked for: `alcor --help` must not load a database driver.
 COMMANDS = {
     "up": "alcor.cli.up",
+    "api": "alcor.cli.api",
     "agent": "alcor.cli.agent",
     "fleet": "alcor.cli.fleet",
     "status": "alcor.cli.status",

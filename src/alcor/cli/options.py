@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -43,6 +44,10 @@ def region(command: F) -> F:
     ):
         with_region = option(with_region)
     return cast(F, with_region)  # the same command, seen from click: wraps keeps its parameters
+
+
+def default_data_dir() -> Path:
+    return Path("/var/lib/alcor") if os.geteuid() == 0 else Path.home() / ".local" / "share" / "alcor"
 
 
 def controllers(command: F) -> F:

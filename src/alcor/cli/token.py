@@ -11,7 +11,6 @@ from rich.table import Column, Table
 from alcor.adapters import token_file
 from alcor.adapters.token_file import TokenFile
 from alcor.cli import options
-from alcor.cli.up import default_data_dir
 from alcor.management_plane.api import moments
 from alcor.management_plane.identity import tokens
 from alcor.management_plane.identity.tokens import TokenRecord
@@ -38,7 +37,7 @@ class _Lifetime(click.ParamType[int]):
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    default=default_data_dir,
+    default=options.default_data_dir,
     show_default="/var/lib/alcor as root",
     help="The region's data directory.",
 )

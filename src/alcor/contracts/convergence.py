@@ -13,11 +13,12 @@ PathName = Literal["", "fast", "queue", "rescue", "none"]
 HostProgress = Literal["pending", "in_force", "refused", "unreachable", "superseded"]
 
 
-class PortState(msgspec.Struct, frozen=True):
+class PortState(msgspec.Struct, frozen=True, array_like=True):
     """The truth about one port (law 1).
 
     ACTIVE: in force and plugged. BUILD: being delivered to a live agent. ERROR: its host refused it.
     DOWN: everything else. `applied_revision`: the revision its host acknowledged for it, None if none.
+    `host_is_alive`: the host that its record names has an agent that is connected.
     """
 
     status: PortStatus
@@ -25,6 +26,7 @@ class PortState(msgspec.Struct, frozen=True):
     plugged: bool
     applied_revision: int | None
     reason: str
+    host_is_alive: bool = False
 
 
 class HostReceipt(msgspec.Struct, frozen=True):
@@ -96,10 +98,13 @@ class NetworkProgress(msgspec.Struct, frozen=True):
 
 
 class Convergence(Protocol):
-    """Answers from memory; nothing here reads the store. Implemented by the controller."""
+    """What the API asks of the controller, in this process or in another. Nothing here reads the store.
 
-    def port_states(self, ports: Sequence[Port]) -> list[PortState]:
-        """Give the state of each port, in order. O(1) each."""
+    All but `port_states`, `wait` and `wait_revision` raise Unavailable when the controller does not answer.
+    """
+
+    async def port_states(self, ports: Sequence[Port]) -> list[PortState]:
+        """Give the state of each port, in order; of which nothing is known, none is in force. O(1) each."""
         ...
 
     async def wait(
@@ -117,31 +122,31 @@ class Convergence(Protocol):
         """Wait until a revision is in force on every host concerned. False on timeout."""
         ...
 
-    def receipt(self, revision: int) -> Receipt | None:
+    async def receipt(self, revision: int) -> Receipt | None:
         """Give the receipt of a revision; None when it is unknown or too old."""
         ...
 
-    def hosts(self) -> list[HostStatus]:
+    async def hosts(self) -> list[HostStatus]:
         """Give all hosts, by name. O(their ports)."""
         ...
 
-    def host(self, host_id: HostId) -> HostStatus | None:
+    async def host(self, host_id: HostId) -> HostStatus | None:
         """Give one host; None when no agent has introduced it. O(its ports)."""
         ...
 
-    def host_records(self) -> list[Host]:
+    async def host_records(self) -> list[Host]:
         """Give the records of all hosts, by name. O(hosts)."""
         ...
 
-    def is_alive(self, host_id: HostId) -> bool:
-        """Has the host an agent that is connected? False for an unknown host. O(1)."""
+    async def live_hosts(self) -> list[HostId]:
+        """Name the hosts that have an agent that is connected, in order. O(hosts)."""
         ...
 
-    def resync(self) -> ResyncProgress:
+    async def resync(self) -> ResyncProgress:
         """Tell how far the region's restart is. O(hosts, networks and what is left): for who asks."""
         ...
 
-    def resync_networks(self) -> list[NetworkProgress]:
+    async def resync_networks(self) -> list[NetworkProgress]:
         """Tell how far each network with hosts is, by id. O(sections of all hosts)."""
         ...
 
@@ -168,8 +173,11 @@ class TraceResult(msgspec.Struct, frozen=True):
 class Tracer(Protocol):
     """Follows a packet through the rules of the hosts; wired from the controller and the simulated pipeline."""
 
-    def trace(
+    async def trace(
         self, *, port_id: PortId, to_ip: bytes, protocol: str, dst_port: int, icmp_type: int
     ) -> TraceResult:
-        """Send one packet from a port, in memory. `protocol`: icmp | tcp | udp. Raises Missing, Invalid."""
+        """Send one packet from a port, in memory. `protocol`: icmp | tcp | udp.
+
+        Raises Missing, Invalid, Unavailable.
+        """
         ...

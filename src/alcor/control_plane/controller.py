@@ -81,7 +81,7 @@ _decoder: msgspec.msgpack.Decoder[FromAgent] = msgspec.msgpack.Decoder(FromAgent
 
 
 class Controller:
-    """Owner of the region in memory, the ledger and the agents' streams. Implements `Convergence`."""
+    """Owner of the region in memory, the ledger and the agents' streams."""
 
     def __init__(
         self,
@@ -181,6 +181,11 @@ class Controller:
         """Hear of a commit; any order, repeated or not."""
         if self._intake is not None:
             self._intake.offer(change)
+
+    def told(self, revision: int) -> None:
+        """Hear that another process has committed up to a revision: the log is read at once."""
+        if self._intake is not None:
+            self._intake.told(revision)
 
     # Changes
 
@@ -461,6 +466,9 @@ class Controller:
 
     def host_records(self) -> list[Host]:
         return self._convergence.host_records()
+
+    def live_hosts(self) -> list[HostId]:
+        return self._convergence.live_hosts()
 
     def is_alive(self, host_id: HostId) -> bool:
         return self._convergence.is_alive(host_id)

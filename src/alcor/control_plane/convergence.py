@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
+import msgspec
+
 from alcor.contracts.convergence import HostStatus, PortState, PortStatus, Receipt
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.delivery.full_sections import FullSections
@@ -32,7 +34,7 @@ class _PortWaiter:
 
 
 class RegionConvergence:
-    """Implements `contracts.convergence.Convergence` over the controller's memory. Owner of those who wait.
+    """What the controller knows of its hosts, from its memory. Owner of those who wait.
 
     The controller calls `host_moved`, `ports_moved`, `revision_known` and `revision_complete`.
     """
@@ -59,7 +61,10 @@ class RegionConvergence:
 
     def port_states(self, ports: Sequence[Port]) -> list[PortState]:
         """Give the state of each port, in order. O(1) each; for router interfaces O(hosts of the router)."""
-        return [self._port_state(port) for port in ports]
+        return [
+            state if not self.is_alive(port.host) else msgspec.structs.replace(state, host_is_alive=True)
+            for port, state in zip(ports, map(self._port_state, ports), strict=True)
+        ]
 
     def _port_state(self, port: Port) -> PortState:
         row = self._region.ports.get(port.id)
@@ -150,6 +155,10 @@ class RegionConvergence:
         """Has the host an agent that is connected? False for an unknown host. O(1)."""
         node = self._region.hosts.get(host_id)
         return host_id in self._streams and node is not None and node.record is not None
+
+    def live_hosts(self) -> list[HostId]:
+        """Name the introduced hosts that have an agent that is connected, in order. O(hosts)."""
+        return [host_id for host_id in sorted(self._region.hosts) if self.is_alive(host_id)]
 
     def _host_status(self, node: HostNode) -> HostStatus:
         assert node.record is not None, "only introduced hosts have a status"

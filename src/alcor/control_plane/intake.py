@@ -1,7 +1,8 @@
 """Puts changes in order: offered as they are committed, and read from the log where some were missed.
 
-commit -> offer (any order) --+-> waiting by revision -> take, in order, without gaps
-poller: store.changes --------+
+commit here -> offer (any order) ------------------+-> waiting by revision -> take, in order, without gaps
+commit elsewhere -> told --+                       |
+poller --------------------+--> store.changes -----+
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from alcor.contracts.store import Change, Store
 from alcor.model import errors
 from alcor.runtime.event_log import EventLog
 
-POLL_S = 0.5  # how long a change of another process may stay unseen
+POLL_S = 0.5  # how long a change of another process may stay unseen of which nothing was told
 GAP_S = 0.02  # a gap between offered changes is usually another commit's callback, a moment away
 READ_MAX = 1000
 
@@ -27,6 +28,7 @@ class Intake:
         self._log = log
         self._revision = after
         self._waiting: dict[int, Change] = {}
+        self._told = after  # the newest revision that is said to be in the log
         self._wake = asyncio.Event()
 
     def offer(self, change: Change) -> None:
@@ -38,6 +40,12 @@ class Intake:
             self._wake.set()
         self._waiting[change.revision] = change
 
+    def told(self, revision: int) -> None:
+        """Hear that the log has a revision by now. Any order, any number of times."""
+        if revision > max(self._told, self._revision):
+            self._told = revision
+            self._wake.set()
+
     async def run(self) -> None:
         """Hand over changes until cancelled. Raises Missing when the log was trimmed beyond what is known."""
         while True:
@@ -45,8 +53,13 @@ class Intake:
                 self._wake.clear()
             else:
                 await self._read_missed()
-            while changes := self._next_changes():
-                await self._take(changes)
+            while True:
+                while changes := self._next_changes():
+                    await self._take(changes)
+                if self._told <= self._revision:
+                    break
+                self._told = 0  # looked for once: whatever was said, what is not there is not waited for
+                await self._read_missed()
 
     async def _is_woken(self) -> bool:
         # Not `wait_for`: Python 3.11's loses a cancellation that comes together with the event.

@@ -17,7 +17,7 @@ class RegionTracer:
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
 
-    def trace(
+    async def trace(
         self, *, port_id: PortId, to_ip: bytes, protocol: str, dst_port: int, icmp_type: int
     ) -> TraceResult:
         """Follow a packet through the sender's host and those that may have the address."""

@@ -7,13 +7,17 @@ from alcor.model import errors
 
 AUTHORITY = "ca.pem"
 CONTROLLER_NAME = "alcor-controller"  # what the controller's certificate names: it may move, its name may not
+API_NAME = "alcor-api"
+# Roles that connect, as certificates say them: their organisational unit, and the stem of their files.
+AGENT = "agent"
+API = "api"
 QUEUE_CLIENT = "queue-client"
 QUEUE_NAME = "alcor-queue"  # likewise
 
 
 def agent_context(directory: Path) -> ssl.SSLContext:
     """Connect as the agent of a host; the peer's certificate must name whom we ask for. Raises Invalid."""
-    return client_context(directory, "agent")
+    return client_context(directory, AGENT)
 
 
 def client_context(directory: Path, role: str) -> ssl.SSLContext:
@@ -73,10 +77,19 @@ def _no_password() -> str:
 
 def common_name(certificate: object) -> str | None:
     """Give whom a peer's certificate names, as `SSLSocket.getpeercert` describes it; None when nobody."""
+    return _part_of_subject(certificate, "commonName")
+
+
+def role(certificate: object) -> str | None:
+    """Give the role that a peer's certificate was issued for; None when it says none."""
+    return _part_of_subject(certificate, "organizationalUnitName")
+
+
+def _part_of_subject(certificate: object, wanted: str) -> str | None:
     subject = certificate.get("subject") if isinstance(certificate, dict) else None
     for part in subject or ():
         for key, value in part:
-            if key == "commonName":
+            if key == wanted:
                 return str(value)
     return None
 

@@ -123,33 +123,34 @@ class HostCollection:
 
     async def list_hosts(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET the hosts."""
-        return _listed(HOSTS, call, [_host(status) for status in self._convergence.hosts()])
+        return _listed(HOSTS, call, [_host(status) for status in await self._convergence.hosts()])
 
     async def show_host(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET one host by name."""
-        status = self._convergence.host(HostId(path["id"]))
+        status = await self._convergence.host(HostId(path["id"]))
         if status is not None:
             return written({"host": _host(status)}, 200)
         raise errors.Missing(f"Host {path['id']} could not be found.", reason="HostNotFound")
 
     async def list_agents(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET the agents; as in Neutron, other callers see none."""
-        hosts = self._convergence.hosts() if call.caller.is_admin else []
+        hosts = await self._convergence.hosts() if call.caller.is_admin else []
         return _listed(AGENTS, call, [_agent(status) for status in hosts])
 
     async def show_agent(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET one agent."""
         if call.caller.is_admin:
-            for record in self._convergence.host_records():
+            for record in await self._convergence.host_records():
                 if agent_id(record.id) == path["id"]:
-                    status = self._convergence.host(record.id)
-                    assert status is not None, "nothing was awaited since"
-                    return written({"agent": _agent(status)}, 200)
+                    status = await self._convergence.host(record.id)
+                    if status is not None:
+                        return written({"agent": _agent(status)}, 200)
         raise errors.Missing(f"Agent {path['id']} could not be found", reason="AgentNotFound")
 
     async def list_zones(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET the availability zones that hosts are in."""
-        zones = sorted({record.zone for record in self._convergence.host_records() if record.zone})
+        records = await self._convergence.host_records()
+        zones = sorted({record.zone for record in records if record.zone})
         return _listed(ZONES, call, [ZoneAnswer(id=zone, name=zone) for zone in zones])
 
 

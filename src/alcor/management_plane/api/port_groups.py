@@ -96,8 +96,7 @@ class PortGroupCollection(Collection[PortGroupFields]):
     async def create(self, call: Call, path: Mapping[str, str]) -> Response:
         wish = waiting.wish_of(call)
         fields = _asked_group(call)
-        hosts = self._convergence.host_records()
-        live_hosts = [host.id for host in hosts if self._convergence.is_alive(host.id)]
+        live_hosts = await self._convergence.live_hosts()
         revision, group, ports = await idempotency.once(
             self._store,
             call,
@@ -105,14 +104,16 @@ class PortGroupCollection(Collection[PortGroupFields]):
             lambda change: (change.revision, change.puts.port_groups[0], list(change.puts.ports)),
         )
         headers = await waiting.fulfil(wish, self._convergence, [port.id for port in ports], revision)
-        return written({"port_group": self._answer(group, ports)}, 201, revision=revision, headers=headers)
+        return written(
+            {"port_group": await self._answer(group, ports)}, 201, revision=revision, headers=headers
+        )
 
     async def _shown(self, call: Call, groups: Sequence[PortGroup]) -> list[PortGroupAnswer]:
         ports = await self._groups.ports_of(groups)
-        return [self._answer(group, ports[group.id]) for group in groups]
+        return [await self._answer(group, ports[group.id]) for group in groups]
 
-    def _answer(self, group: PortGroup, ports: Sequence[Port]) -> PortGroupAnswer:
-        progress = decisions.progress(self._convergence.port_states(ports))
+    async def _answer(self, group: PortGroup, ports: Sequence[Port]) -> PortGroupAnswer:
+        progress = decisions.progress(await self._convergence.port_states(ports))
         return PortGroupAnswer(
             **standard(group),  # type: ignore[arg-type]  # the common part, by name
             network_id=group.network_id,

@@ -263,7 +263,7 @@ class PortCollection(Collection[PortFields]):
         return await self.updated(call, port, revision, headers=headers)
 
     async def _shown(self, call: Call, ports: Sequence[Port]) -> list[PortAnswer]:
-        states = self._convergence.port_states(ports)
+        states = await self._convergence.port_states(ports)
         is_admin = call.caller.is_admin
         return [self._answer(port, state, is_admin=is_admin) for port, state in zip(ports, states, strict=True)]
 
@@ -301,7 +301,7 @@ class PortCollection(Collection[PortFields]):
             binding_vnic_type=port.vnic_type,
         )
         if is_admin:
-            is_live = bool(port.host) and self._convergence.is_alive(port.host)
+            is_live = state.host_is_alive
             answer.binding_host_id = port.host
             answer.binding_profile = _profile_text(port.binding_profile)
             answer.binding_vif_type = "ovs" if is_live else "binding_failed" if port.host else "unbound"

@@ -46,7 +46,7 @@ class ReceiptCollection:
         if wish is not None:
             is_satisfied = await self._convergence.wait_revision(revision, timeout_s=wish.timeout_s)
             headers["X-Alcor-Wait"] = "satisfied" if is_satisfied else "timeout"
-        receipt = self._convergence.receipt(revision)
+        receipt = await self._convergence.receipt(revision)
         if receipt is None:
             raise _missing(text)
         return written({"change": _answer(receipt)}, 200, headers=headers)

@@ -25,11 +25,11 @@ class ResyncCollection:
 
     async def show(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET the region's progress."""
-        return written({"resync": self._convergence.resync()}, 200)
+        return written({"resync": await self._convergence.resync()}, 200)
 
     async def list_networks(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET each network's progress; with `?incomplete` only of those that are not complete."""
-        networks = self._convergence.resync_networks()
+        networks = await self._convergence.resync_networks()
         if any(name == "incomplete" for name, _ in call.parameters):
             networks = [network for network in networks if network.hosts_done < network.hosts]
         return written({"networks": networks}, 200)

@@ -49,7 +49,7 @@ class TraceCollection:
         except (msgspec.ValidationError, ValueError) as reason:
             raise form.invalid_input("trace", reason) from None
         port = await access.fetch_one(self._store, call.caller, Port, fields.port_id)
-        result = self._tracer.trace(
+        result = await self._tracer.trace(
             port_id=port.id,
             to_ip=to_ip,
             protocol=fields.protocol,

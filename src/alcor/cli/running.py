@@ -1,0 +1,41 @@
+"""Runs a deployable until it is told to stop, or a part of it fails."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import Protocol
+
+import click
+
+
+class Deployable(Protocol):
+    """What is started and stopped as one."""
+
+    failed: asyncio.Event
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None: ...
+
+
+async def until_told(deployable: Deployable, say: Callable[[], None]) -> None:
+    """Start it, `say` that it is up, stop it on SIGINT or SIGTERM. Raises ClickException if a part failed."""
+    told_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, told_to_stop.set)
+    await deployable.start()
+    try:
+        say()
+        await _first(told_to_stop, deployable.failed)
+        if deployable.failed.is_set():
+            raise click.ClickException("a part of it failed; see the event log above")
+    finally:
+        click.echo("Stopping.", err=True)
+        await deployable.stop()
+
+
+async def _first(*events: asyncio.Event) -> None:
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()

@@ -1,0 +1,72 @@
+"""The API alone, one of several over a region's store; the controller is another process. Wiring only."""
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+import msgspec
+
+from alcor.adapters import stream
+from alcor.contracts.agent_channel import Channel
+from alcor.management_plane.controller_link import ControllerLink
+from alcor.processes.api_server import ApiServer, ApiSettings, without_collections
+from alcor.runtime import tls
+from alcor.runtime.clock import SystemClock
+from alcor.runtime.event_log import EventLog
+
+
+class ApiProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What an API process needs to start. `certificates`: for tcps:// controllers."""
+
+    database: str
+    controller_urls: tuple[str, ...]
+    api: ApiSettings
+    certificates: Path | None = None
+
+
+class ApiProcess:
+    """Owns the parts of one API process and stops them in reverse order."""
+
+    def __init__(self, settings: ApiProcessSettings, log: EventLog) -> None:
+        self._settings = settings
+        self._log = log
+        self._stack = contextlib.AsyncExitStack()
+        self._server = ApiServer(settings.api, self._stack, SystemClock(), log)
+        self.failed = self._server.failed
+
+    @property
+    def url(self) -> str:
+        return self._server.url
+
+    async def start(self) -> None:
+        """Start; the controller may come later. Raises Invalid, Unavailable."""
+        try:
+            with without_collections():
+                await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop everything."""
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        self._server.bind()
+        store = await self._server.open_store(self._settings.database)
+        link = self._controller_link()
+        link.start()
+        self._stack.push_async_callback(link.close)
+        store.listen(link.on_commit)
+        await self._server.serve(store, link, link)
+
+    def _controller_link(self) -> ControllerLink:
+        certificates = self._settings.certificates
+        context = None if certificates is None else tls.client_context(certificates, tls.API)
+
+        async def connect(url: str) -> Channel:
+            return await stream.connect(url, ssl=context if url.startswith("tcps:") else None)
+
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        return ControllerLink(self._settings.controller_urls, connect, self._log, name=name)
