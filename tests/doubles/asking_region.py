@@ -19,7 +19,16 @@ from alcor.host_agent.agent import Agent
 from alcor.host_agent.journal import NoJournal
 from alcor.model.goal_state import HostState
 from alcor.model.ids import GroupId, HostId, PortId, RouterId
-from alcor.model.records import ROUTER_INTERFACE, FixedIp, Port, RecordSet, Router, SecurityGroupRule, Subnet
+from alcor.model.records import (
+    ROUTER_INTERFACE,
+    ExtraRoute,
+    FixedIp,
+    Port,
+    RecordSet,
+    Router,
+    SecurityGroupRule,
+    Subnet,
+)
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
 
@@ -94,7 +103,7 @@ class AskingRegion:
         """Make another network, whose ports use the same security group."""
         await commit(self.store, networks=(network(number),), subnets=(_subnet(number),))
 
-    async def join(self, *numbers: int) -> None:
+    async def join(self, *numbers: int, routes: tuple[ExtraRoute, ...] = ()) -> None:
         """Join networks by a router that has each subnet's gateway address."""
         id_ = RouterId("router-1")
         legs = tuple(
@@ -109,7 +118,9 @@ class AskingRegion:
             )
             for number in numbers
         )
-        revision = await commit(self.store, routers=(Router(id=id_, project_id=PROJECT),), ports=legs)
+        revision = await commit(
+            self.store, routers=(Router(id=id_, project_id=PROJECT, routes=routes),), ports=legs
+        )
         assert await self.controller.wait_revision(revision, timeout_s=5)
 
     def release(self, host: str, name: str) -> None:

@@ -30,7 +30,7 @@ from alcor.model.goal_state import (
     network_key,
     router_key,
 )
-from alcor.model.records import FixedIp
+from alcor.model.records import ExtraRoute, FixedIp
 from alcor.model.version import Version
 
 ICMP, TCP, UDP = 1, 6, 17
@@ -70,6 +70,7 @@ class Region:
     ports: dict[str, Port] = field(default_factory=dict)
     routers: dict[str, set[str]] = field(default_factory=dict)  # router -> subnets
     down_routers: set[str] = field(default_factory=set)
+    routes: dict[str, dict[str, set[str]]] = field(default_factory=dict)  # router -> destination -> next hops
     rules: dict[str, dict[str, Rule]] = field(default_factory=dict)  # group -> rules
     hosts: tuple[str, ...] = ("h1", "h2", "h3")
 
@@ -161,8 +162,16 @@ class Region:
         )
 
     def _router(self, router: str) -> RouterChange:
+        routes = self.routes.get(router, {})
         return RouterChange(
             admin_state_up=router not in self.down_routers,
+            routes=tuple(
+                sorted(
+                    ExtraRoute(tuple(Cidr.from_text(cidr)), ip_from_text(hop))
+                    for cidr, hops in routes.items()
+                    for hop in hops
+                )
+            ),
             set_interfaces=tuple(
                 RouterInterface(
                     f"{router}-{sub}",
@@ -303,7 +312,7 @@ def random_rule(region: Region, chance: random.Random, group: str, rule_id: str)
 
 def mutate(region: Region, chance: random.Random) -> None:
     """Make one random change that the API would allow."""
-    kind = chance.randrange(12)
+    kind = chance.randrange(13)
     if kind <= 4 or not region.ports:
         sub = chance.choice(sorted(region.subs))
         last = chance.randint(10, 14)
@@ -328,6 +337,12 @@ def mutate(region: Region, chance: random.Random) -> None:
         net.up = not net.up or chance.random() < 0.7
     elif kind == 9 and region.routers:
         region.down_routers ^= {chance.choice(sorted(region.routers))} if chance.random() < 0.5 else set()
+    elif kind == 12 and region.routers:  # towards where no port is: pairs of ports reach each other as before
+        routes = region.routes.setdefault(chance.choice(sorted(region.routers)), {})
+        hops = ["10.0.0.10", "10.0.0.140", "10.0.1.11"]
+        routes[chance.choice(["10.9.0.0/16", "10.9.9.0/24", "11.0.0.0/8"])] = {
+            hop for hop in hops if chance.random() < 0.5
+        }
     else:
         group = chance.choice(["g0", "g1", "g2"])
         rule_id = f"{group}-rule{chance.randrange(4)}"
@@ -385,6 +400,7 @@ def _delta(old, new):
             return RouterChange(
                 new.admin_state_up,
                 *_differing(old.set_interfaces, new.set_interfaces, lambda e: (e.port_id, e.cidr)),
+                new.routes,
             )
         case GroupChange():
             rules = _differing(old.set_rules, new.set_rules, lambda e: e.id)

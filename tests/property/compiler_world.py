@@ -27,6 +27,7 @@ from alcor.model.records import (
     AddressPair,
     AnyRecord,
     DhcpOption,
+    ExtraRoute,
     FixedIp,
     Host,
     Network,
@@ -236,6 +237,12 @@ class World:
         if router := _pick(self.routers, op.a):
             self.routers[router.id] = replace(router, admin_state_up=op.flag)
 
+    def reroute(self, op: Operation) -> None:
+        if router := _pick(self.routers, op.a):
+            hops = [bytes([10, op.b, 0, last]) for last in range(op.c % 3)]
+            routes = tuple(ExtraRoute((bytes([192, 168, op.b, 0]), 24), hop) for hop in hops)
+            self.routers[router.id] = replace(router, routes=routes)
+
     def delete_router(self, op: Operation) -> None:
         if router := _pick(self.routers, op.a):
             for port in list(self.ports.values()):
@@ -388,6 +395,7 @@ WEIGHTS = {
     "delete_port": 4,
     "add_router": 3,
     "raise_router": 1,
+    "reroute": 3,
     "delete_router": 1,
     "add_interface": 6,
     "delete_interface": 4,

@@ -15,7 +15,7 @@ from alcor.data_plane.ovs.driver import OvsDataPlane
 from alcor.lab.host import EmulatedHost
 from alcor.lab.laboratory import Laboratory
 from alcor.lab.workload import Workload, WorkloadPlan
-from alcor.model.addressing import ip_from_text
+from alcor.model.addressing import Cidr, ip_from_text
 from alcor.model.goal_state import (
     GroupChange,
     HostState,
@@ -37,7 +37,7 @@ from alcor.model.goal_state import (
     router_key,
 )
 from alcor.model.ids import GroupId, NetworkId, PortId, RuleId, SubnetId, Vni
-from alcor.model.records import AddressPair, FixedIp
+from alcor.model.records import AddressPair, ExtraRoute, FixedIp
 from alcor.model.version import Version
 from alcor.runtime.event_log import EventLog
 
@@ -160,14 +160,14 @@ class Scene:
         groups: tuple[str, ...] = (OPEN,),
         pair: str = "",
         options: tuple[tuple[int, bytes], ...] = (),
+        secured: bool = True,
     ) -> None:
         """Deliver a port; `on`: number of its host, from 0."""
         number = len(self.macs) + 1
         self.macs[name] = 0x02AA00000000 + number
         fixed = FixedIp(SubnetId(f"{network}-subnet"), ip_from_text(ip))
-        port = LocalPort(
-            PortId(name), self.macs[name], (fixed,), tuple(GroupId(group) for group in groups), True, True
-        )
+        members = tuple(GroupId(group) for group in groups if secured)
+        port = LocalPort(PortId(name), self.macs[name], (fixed,), members, secured, True)
         if pair:
             port = msgspec.structs.replace(port, pairs=(pair_of(self.macs[name], pair),))
         port = msgspec.structs.replace(port, dhcp_options=options)
@@ -190,8 +190,10 @@ class Scene:
                 self._placed[other] = (network, placement)
                 await self.everywhere(network_key(network), NetworkChange(set_placements=(placement,)))
 
-    async def router(self, name: str, legs: dict[str, tuple[str, str]]) -> None:
-        """Join networks: `{network: (cidr, gateway)}`."""
+    async def router(
+        self, name: str, legs: dict[str, tuple[str, str]], routes: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """Join networks: `{network: (cidr, gateway)}`. `routes`: destination and next hop."""
         interfaces = []
         for number, (network, (cidr, gateway)) in enumerate(sorted(legs.items())):
             address, _, length = cidr.partition("/")
@@ -205,7 +207,9 @@ class Scene:
                     0x02BB00000000 + number,
                 )
             )
-        await self.everywhere(router_key(name), RouterChange(set_interfaces=tuple(interfaces)), full=True)
+        extra = sorted(ExtraRoute(Cidr.from_text(cidr), ip_from_text(hop)) for cidr, hop in routes)
+        change = RouterChange(set_interfaces=tuple(interfaces), routes=tuple(extra))
+        await self.everywhere(router_key(name), change, full=True)
 
     async def group(self, name: str, *rules: Rule) -> None:
         change = GroupChange(set_rules=rules)

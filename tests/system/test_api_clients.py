@@ -256,3 +256,25 @@ def test_the_sdk_sets_shows_lists_and_deletes_quotas(api_url: str) -> None:
     cloud.network.delete_quota("green")
     assert cloud.network.get_quota("green").ports == default
     assert list(cloud.network.quotas()) == []
+
+
+def test_the_clients_give_a_router_extra_routes(api_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import openstack
+
+    cli = CommandLine(api_url, capsys)
+    cloud = openstack.connection.Connection(auth_type="none", endpoint=api_url)
+    network = cloud.network.create_network(name="routed")
+    subnet = cloud.network.create_subnet(network_id=network.id, ip_version=4, cidr="10.3.0.0/24")
+    router = cloud.network.create_router(name="far")
+    cloud.network.add_interface_to_router(router, subnet_id=subnet.id)
+    route = {"destination": "172.20.0.0/16", "nexthop": "10.3.0.9"}
+    cli("router", "add", "route", "far", "--route", "destination=172.20.0.0/16,gateway=10.3.0.9", as_json=False)
+    assert cli("router", "show", "far")["routes"] == [route]
+    other = {"destination": "172.21.0.0/16", "nexthop": "10.3.0.9"}
+    cloud.network.add_extra_routes_to_router(router, {"router": {"routes": [other]}})
+    cloud.network.remove_extra_routes_from_router(router, {"router": {"routes": [route]}})
+    assert cloud.network.get_router(router.id).routes == [other]
+    cloud.network.update_router(router, routes=[])
+    cloud.network.remove_interface_from_router(router, subnet_id=subnet.id)
+    cloud.network.delete_router(router)
+    cloud.network.delete_network(network)

@@ -12,7 +12,9 @@ from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated.driver import SimulatedDataPlane
 from alcor.data_plane.simulated.exchange import Exchange, TcpConnection
 from alcor.data_plane.simulated.fabric import Fabric
+from alcor.model.addressing import ip_from_text, ip_to_int
 from alcor.model.ids import HostId
+from alcor.model.records import ExtraRoute
 from alcor.processes.tracing import RegionTracer
 from doubles.asking_region import AskingRegion
 
@@ -209,6 +211,32 @@ async def test_a_routed_packet_waits_where_it_was_and_goes_on_routed() -> None:
         assert arrived.packet.fields[Field.IP_TTL] == 63
         assert arrived.packet.fields[Field.ETH_DST] == region.ports["x"].mac
         assert region.ping("a", "x").verdicts[0].delivered, "known from now on"
+        region.check()
+
+
+async def test_the_next_hop_of_a_route_is_asked_for_and_not_the_destination() -> None:
+    async with cloud(**LARGE) as region:
+        await region.add_network(2)
+        far = ip_from_text("172.20.0.5")
+        hop = bytes([10, 16, 0, 13])
+        await region.join(1, 2, routes=(ExtraRoute((bytes([172, 20, 0, 0]), 16), hop),))
+        assert region.ports["d"].fixed_ips[0].ip == hop
+        await region.create(net=2, w="h2", x="h3", y="h3", z="h1")
+        region.planes["h3"].plug(region.ports["x"].id)
+        sender = exchange.workload(region.fabric, region.ports["x"].id)
+        mac, _ = exchange.resolve(region.fabric, sender, ip_to_int(far))
+        assert mac is not None
+        packet = exchange.packets.ipv4(sender.mac, mac, sender.ip, ip_to_int(far), 17, udp_src=9, udp_dst=9)
+        assert region.fabric.inject(sender.port_id, packet).handed_over
+        await region.until(lambda: len(region.fabric.late) == 1)
+        [arrived] = region.fabric.late[0].verdict.delivered
+        assert arrived.port_id == region.ports["d"].id
+        assert arrived.packet.fields[Field.IP_DST] == ip_to_int(far)
+        assert region.fabric.inject(sender.port_id, packet).delivered, "known from now on"
+        tracer = RegionTracer(region.controller)
+        asked = {"protocol": "udp", "dst_port": 9, "icmp_type": 8}
+        traced = tracer.trace(port_id=region.ports["y"].id, to_ip=far, **asked)
+        assert traced.to_port == region.ports["d"].id
         region.check()
 
 

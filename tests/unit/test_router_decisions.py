@@ -3,7 +3,8 @@
 import pytest
 
 from alcor.management_plane.router import decisions
-from alcor.management_plane.router.decisions import InterfaceFields, Joined
+from alcor.management_plane.router.decisions import InterfaceFields
+from alcor.management_plane.router.joined import Joined
 from alcor.model import errors
 from alcor.model.addressing import Cidr, ip_from_text
 from alcor.model.ids import HostId, NetworkId, PortId, ProjectId, RouterId, SubnetId
@@ -79,7 +80,7 @@ def test_the_interface_to_remove_is_found_by_port_and_by_subnet() -> None:
         InterfaceFields(subnet_id="a", port_id="p"),
     ):
         assert decisions.interface_to_remove(ROUTER, fields, [held]) is held
-    with pytest.raises(errors.Conflict):
+    with pytest.raises(errors.Invalid):
         decisions.interface_to_remove(ROUTER, InterfaceFields(subnet_id="b", port_id="p"), [held])
     for fields in (InterfaceFields(port_id="q"), InterfaceFields(subnet_id="b")):
         with pytest.raises(errors.Missing):

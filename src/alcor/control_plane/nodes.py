@@ -22,6 +22,7 @@ from alcor.model.ids import (
 from alcor.model.records import (
     ROUTER_INTERFACE,
     AddressPair,
+    ExtraRoute,
     FixedIp,
     Host,
     Port,
@@ -133,12 +134,13 @@ class NetworkNode:
 class RouterNode:
     """A router with its legs."""
 
-    __slots__ = ("admin_state_up", "id", "interfaces", "key", "networks")
+    __slots__ = ("admin_state_up", "id", "interfaces", "key", "networks", "routes")
 
     def __init__(self, id: RouterId) -> None:
         self.id = id
         self.key: SectionKey = goal_state.router_key(id)
         self.admin_state_up = False  # until its record is known
+        self.routes: tuple[ExtraRoute, ...] = ()
         self.interfaces: dict[PortId, tuple[RouterInterface, ...]] = {}
         self.networks: dict[NetworkId, int] = {}
 

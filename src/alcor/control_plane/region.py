@@ -161,7 +161,8 @@ class Region:
         for rule in puts.security_group_rules:
             self._put_rule(rule)
         for router in puts.routers:
-            self._router(router.id).admin_state_up = router.admin_state_up
+            router_node = self._router(router.id)
+            router_node.admin_state_up, router_node.routes = router.admin_state_up, router.routes
         for port in puts.ports:
             self._put_port(port, revision)
 
@@ -179,9 +180,9 @@ class Region:
                 group_node.stateful = True
                 self._drop_group(group_node)
         for router in deletes.routers:
-            if (router_node := self.routers.get(router.id)) is not None:
-                router_node.admin_state_up = False
-                if not router_node.interfaces:
+            if (gone := self.routers.get(router.id)) is not None:
+                gone.admin_state_up, gone.routes = False, ()
+                if not gone.interfaces:
                     del self.routers[router.id]
         for subnet in deletes.subnets:
             self.subnet_networks.pop(subnet.id, None)

@@ -113,6 +113,7 @@ def _changes_nothing(section: Section, change: SectionChange) -> bool:
         case RouterSection(), RouterChange():
             return (
                 section.admin_state_up == change.admin_state_up
+                and section.routes == change.routes
                 and not change.set_interfaces
                 and not change.gone_interfaces
             )

@@ -5,7 +5,7 @@
                     network's domain                       and who is where, in which security groups
                                                            (placements); of an on-demand network only its
                                                            own ports and those that it asked for
-    router:<id>     it has a port in a network of it       the router's interfaces
+    router:<id>     it has a port in a network of it       the router's interfaces and extra routes
     group:<id>      one of its ports is in the group       the rules
 
 The *domain* of a network is the network itself and those one router away from it.
@@ -21,7 +21,7 @@ from typing import Any, NewType, TypeAlias, TypeVar
 import msgspec
 
 from alcor.model.ids import GroupId, NetworkId, PortId, RuleId, SubnetId, Vni
-from alcor.model.records import AddressPair, FixedIp
+from alcor.model.records import AddressPair, ExtraRoute, FixedIp
 from alcor.model.version import Version
 
 SectionKey = NewType("SectionKey", str)
@@ -136,11 +136,12 @@ class NetworkChange(msgspec.Struct, frozen=True, array_like=True, tag="network")
 
 
 class RouterChange(msgspec.Struct, frozen=True, array_like=True, tag="router"):
-    """Change of a router section."""
+    """Change of a router section. `admin_state_up` and `routes`, of which there are few, are told whole."""
 
     admin_state_up: bool = True
     set_interfaces: tuple[RouterInterface, ...] = ()
     gone_interfaces: tuple[tuple[PortId, tuple[bytes, int]], ...] = ()
+    routes: tuple[ExtraRoute, ...] = ()
 
 
 class GroupChange(msgspec.Struct, frozen=True, array_like=True, tag="group"):
@@ -205,15 +206,17 @@ class NetworkSection:
 class RouterSection:
     """A router section as it is held."""
 
-    __slots__ = ("admin_state_up", "interfaces")
+    __slots__ = ("admin_state_up", "interfaces", "routes")
 
     def __init__(self) -> None:
         self.admin_state_up = True
+        self.routes: tuple[ExtraRoute, ...] = ()
         self.interfaces: dict[tuple[PortId, tuple[bytes, int]], RouterInterface] = {}
 
     def apply(self, change: RouterChange) -> None:
         """Make the change."""
         self.admin_state_up = change.admin_state_up
+        self.routes = change.routes
         _merge(
             self.interfaces,
             (((entry.port_id, entry.cidr), entry) for entry in change.set_interfaces),
@@ -222,7 +225,11 @@ class RouterSection:
 
     def full(self) -> RouterChange:
         """Give the change from nothing that makes this section."""
-        return RouterChange(admin_state_up=self.admin_state_up, set_interfaces=_sorted_values(self.interfaces))
+        return RouterChange(
+            admin_state_up=self.admin_state_up,
+            set_interfaces=_sorted_values(self.interfaces),
+            routes=self.routes,
+        )
 
 
 class GroupSection:

@@ -145,11 +145,19 @@ class SecurityGroupRule(Record, frozen=True, array_like=True, kw_only=True):
     protocol_text: str | None = None  # as the client wrote it: 'tcp' and '6' are shown as given
 
 
+class ExtraRoute(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
+    """Where a router sends packets for a destination that is none of its subnets: to a port on one of them."""
+
+    destination: tuple[bytes, int]  # a Cidr
+    next_hop: bytes
+
+
 class Router(Record, frozen=True, array_like=True, kw_only=True):
     """Joins subnets. Its interfaces are ports with device_owner ROUTER_INTERFACE and device_id its id."""
 
     id: RouterId
     admin_state_up: bool = True
+    routes: tuple[ExtraRoute, ...] = ()  # ascending
 
 
 class PortGroup(Record, frozen=True, array_like=True, kw_only=True):

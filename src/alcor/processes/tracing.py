@@ -6,7 +6,8 @@ from alcor.control_plane.compiler import entries
 from alcor.control_plane.controller import Controller
 from alcor.data_plane.simulated import trace
 from alcor.model import errors
-from alcor.model.goal_state import HostState, NetworkChange, NetworkSection
+from alcor.model.addressing import Cidr
+from alcor.model.goal_state import HostState, NetworkChange, NetworkSection, RouterSection
 from alcor.model.ids import HostId, PortId
 from alcor.processes.agent import facts_of
 
@@ -28,8 +29,10 @@ class RegionTracer:
         if not row.host:
             raise errors.Invalid(f"port {port_id} is not bound to a host: bind it, then trace")
         sender = self._controller.held_state(row.host)
-        self._learn(sender, to_ip)
-        far_ends = _endpoints_of(sender, to_ip)
+        towards = {to_ip, *_next_hops(sender, to_ip)}
+        for ip in sorted(towards):
+            self._learn(sender, ip)
+        far_ends = _endpoints_of(sender, towards)
         hosts = {row.host: sender}
         for name in region.hosts:
             if name != row.host and region.vtep(name) in far_ends:
@@ -63,12 +66,23 @@ class RegionTracer:
         return facts_of(host, vtep)
 
 
-def _endpoints_of(state: HostState, ip: bytes) -> set[bytes]:
-    """Give the tunnel endpoints behind which the address is, in any network that the host knows."""
+def _next_hops(state: HostState, ip: bytes) -> set[bytes]:
+    """Name the next hops of all extra routes that lead towards the address."""
+    return {
+        route.next_hop
+        for section in state.sections.values()
+        if isinstance(section, RouterSection)
+        for route in section.routes
+        if Cidr(*route.destination).contains(ip)
+    }
+
+
+def _endpoints_of(state: HostState, ips: set[bytes]) -> set[bytes]:
+    """Give the tunnel endpoints behind which one of the addresses is, in any network that the host knows."""
     return {
         placement.vtep
         for section in state.sections.values()
         if isinstance(section, NetworkSection)
         for placement in section.placements.values()
-        if ip in placement.ips
+        if not ips.isdisjoint((*placement.ips, *placement.announced, *(it.network for it in placement.pairs)))
     }

@@ -5,7 +5,7 @@ The same for all hosts but for own ports, which are given per host and network.
 
 from functools import cached_property
 
-from alcor.control_plane.compiler import entries
+from alcor.control_plane.compiler import entries, touched
 from alcor.control_plane.compiler.touched import Touched
 from alcor.control_plane.nodes import PortRow
 from alcor.control_plane.region import Region
@@ -102,13 +102,12 @@ class Changes:
             set_legs.extend(leg for leg in legs if leg not in legs_before)
             gone_legs.extend(leg for leg in legs_before if leg.cidr not in kept)
         found = {}
-        for router_id, was_up in self._before.router_states.items():
-            node = self._region.routers.get(router_id)
-            is_up = node.admin_state_up if node is not None else False
-            if router_id in changed or is_up != was_up:
+        for router_id, state_before in self._before.router_states.items():
+            is_up, routes = state = touched.state_of(self._region.routers.get(router_id))
+            if router_id in changed or state != state_before:
                 set_legs, gone_legs = changed.get(router_id, ([], []))
                 gone = tuple((leg.port_id, leg.cidr) for leg in gone_legs)
-                found[router_id] = RouterChange(is_up, tuple(set_legs), gone)
+                found[router_id] = RouterChange(is_up, tuple(set_legs), gone, routes)
                 self.entries_built += len(set_legs) + len(gone)
         return found
 

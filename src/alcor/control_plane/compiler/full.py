@@ -9,7 +9,8 @@ A host has *local ports*: those bound to it that are no router interfaces. From 
   A placement names the port's security groups: so a host knows the members of any group among all addresses
   that it can exchange packets with, and learns of no others;
 - a router section for every router with an interface in a network *with a local port*: packets are routed on
-  the sender's host, so a router further away decides nothing here. It lists the interfaces that are up;
+  the sender's host, so a router further away decides nothing here. It lists the interfaces that are up,
+  and the extra routes;
 - a group section for every group of a local port with port security.
 
 Flags (admin_state_up) travel; the pipeline does not forward for what is down.
@@ -91,9 +92,8 @@ def _router(region: Region, router_id: RouterId) -> RouterChange:
                 RouterInterface(row.id, row.network_id, network.vni, subnet.cidr, fixed.ip, row.mac)
             )
     interfaces.sort(key=lambda interface: (interface.port_id, interface.cidr))
-    return RouterChange(
-        admin_state_up=region.routers[router_id].admin_state_up, set_interfaces=tuple(interfaces)
-    )
+    node = region.routers[router_id]
+    return RouterChange(node.admin_state_up, tuple(interfaces), routes=node.routes)
 
 
 def _group(region: Region, group_id: GroupId) -> GroupChange:

@@ -169,7 +169,7 @@ def router_in_full(node: RouterNode) -> RouterChange:
     """Give the router with all its interfaces, sorted."""
     interfaces = [leg for legs in node.interfaces.values() for leg in legs]
     interfaces.sort(key=lambda leg: (leg.port_id, leg.cidr))
-    return RouterChange(admin_state_up=node.admin_state_up, set_interfaces=tuple(interfaces))
+    return RouterChange(node.admin_state_up, tuple(interfaces), routes=node.routes)
 
 
 def group_in_full(node: GroupNode) -> GroupChange:

@@ -1,13 +1,21 @@
 """What a change is about to touch, noted before it is folded: the state before, for comparison after. Pure."""
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from alcor.contracts.store import Change
-from alcor.control_plane.nodes import NO_HOST, NO_ROUTER, PortRow
+from alcor.control_plane.nodes import NO_HOST, NO_ROUTER, PortRow, RouterNode
 from alcor.control_plane.region import Region
 from alcor.model.goal_state import NetworkEntry, RouterInterface, Rule, SubnetEntry
 from alcor.model.ids import GroupId, HostId, NetworkId, PortId, RouterId, RuleId, SubnetId
-from alcor.model.records import ROUTER_INTERFACE, Host, Port, SecurityGroupRule
+from alcor.model.records import ROUTER_INTERFACE, ExtraRoute, Host, Port, SecurityGroupRule
+
+RouterState: TypeAlias = tuple[bool, tuple[ExtraRoute, ...]]
+
+
+def state_of(router: RouterNode | None) -> RouterState:
+    """Give what is told of a router whole: is it up, and its extra routes."""
+    return (router.admin_state_up, router.routes) if router is not None else (False, ())
 
 
 class Touched:
@@ -22,7 +30,7 @@ class Touched:
         self.vteps: dict[HostId, bytes] = {}
         self.networks: dict[NetworkId, NetworkEntry | None] = {}
         self.subnets: dict[tuple[NetworkId, SubnetId], SubnetEntry | None] = {}
-        self.router_states: dict[RouterId, bool] = {}
+        self.router_states: dict[RouterId, RouterState] = {}
         self.router_networks: dict[RouterId, frozenset[NetworkId]] = {}
         self.interfaces: dict[tuple[RouterId, PortId], tuple[RouterInterface, ...]] = {}
         self.stateful: dict[GroupId, bool] = {}
@@ -55,7 +63,7 @@ class Touched:
     def _note_router(self, router_id: RouterId) -> None:
         if router_id not in self.router_states:
             node = self._region.routers.get(router_id)
-            self.router_states[router_id] = node.admin_state_up if node is not None else False
+            self.router_states[router_id] = state_of(node)
             self.router_networks[router_id] = frozenset(node.networks if node is not None else ())
 
     def _note_group(self, group_id: GroupId) -> None:

@@ -49,6 +49,7 @@ def _router(changes: Sequence[RouterChange]) -> RouterChange:
                 for each in changes
             ]
         ),
+        changes[-1].routes,
     )
 
 

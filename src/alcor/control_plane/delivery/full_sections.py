@@ -80,8 +80,8 @@ class FullSections:
             case "network":
                 shared = sections.NOTHING_OF_NETWORK
             case "router":
-                is_up = self._region.routers[RouterId(id_)].admin_state_up
-                shared = SharedPart(RouterChange(admin_state_up=is_up))
+                router = self._region.routers[RouterId(id_)]
+                shared = SharedPart(RouterChange(router.admin_state_up, routes=router.routes))
             case _:
                 shared = SharedPart(GroupChange(stateful=self._region.groups[GroupId(id_)].stateful))
         return HostSection(key, shared, is_full=False)

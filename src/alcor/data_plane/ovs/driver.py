@@ -27,6 +27,7 @@ from alcor.data_plane.pipeline.flow import Action, Field, Flow, FlowChange, Flow
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.pipeline.unknown import ASKING, RESUMED_FIELDS
+from alcor.data_plane.pipeline.unknown import Asking as AskingTable
 from alcor.model.errors import AlcorError, Unavailable
 from alcor.model.goal_state import HostState, NetworkChange, SectionUpdate
 from alcor.model.ids import PortId
@@ -376,7 +377,7 @@ class OvsDataPlane:
 
     def _handed_over(self, packet: PacketIn) -> None:
         way = ASKING.get(packet.table)
-        ip = None if way is None else frames.asked_address(packet.data, of_source=way.asks_source)
+        ip = None if way is None else _asked_address(packet, way)
         if way is None or ip is None:
             if packet.table != Table.SPOOF or not self._took_announcement(packet):
                 self._answers.put(packet)
@@ -463,6 +464,12 @@ class OvsDataPlane:
         found = {bad.key: bad for bad in blame.refusals(refused, updates)} if refused else {}
         found |= {bad.key: bad for bad in refusal.refusals(state, updates)}
         return [found[key] for key in sorted(found)]
+
+
+def _asked_address(packet: PacketIn, way: AskingTable) -> bytes | None:
+    if way.address is not None:
+        return packet.fields.get(way.address, 0).to_bytes(4, "big")
+    return frames.asked_address(packet.data, of_source=way.asks_source)
 
 
 def _joined(changes: Sequence[FlowChange]) -> FlowChange:

@@ -97,6 +97,7 @@ FORMATS: dict[Field, FieldFormat] = {
     Field.REG2: FieldFormat(_NXM1, 2, 32),
     Field.REG3: FieldFormat(_NXM1, 3, 32),
     Field.REG4: FieldFormat(_NXM1, 4, 32),
+    Field.REG5: FieldFormat(_NXM1, 5, 32),
     Field.CT_STATE: FieldFormat(_NXM1, 105, 32),
     Field.CT_MARK: FieldFormat(_NXM1, 107, 32),
     Field.CONJ_ID: FieldFormat(_NXM1, 37, 32),

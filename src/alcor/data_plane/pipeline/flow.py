@@ -43,6 +43,7 @@ class Field(IntEnum):
     CT_MARK = 28
     CONJ_ID = 29
     IP_FRAG = 30
+    REG5 = 31
 
 
 class CtState:

@@ -108,7 +108,7 @@ def _holder_flows(entry: Placement, ip: bytes, view: View) -> list[Flow]:
     for viewer in view.viewers:
         flows.extend(placement.known_flows(address, viewer, origin))
     if view.is_routed:
-        hop = FlowKey(Table.NEXT_HOP, tables.NORMAL, (IS_IPV4, Term(Field.IP_DST, address), in_network))
+        hop = placement.next_hop_key(view.vni, address)
         flows.append(Flow(hop, (SetField(Field.ETH_DST, virtual), Goto(Table.LOCAL)), origin))
     towards = (Term(Field.ETH_DST, virtual), in_network)
     if view.is_remote:

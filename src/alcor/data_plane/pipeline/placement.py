@@ -9,7 +9,7 @@ from alcor.data_plane.pipeline.tables import Table
 from alcor.model.goal_state import Placement
 
 # Bound here because looking up a member of an enumeration costs as much as making a flow.
-_ARP_TPA, _ARP_THA, _REG0 = Field.ARP_TPA, Field.ARP_THA, Field.REG0
+_ARP_TPA, _ARP_THA, _REG0, _REG5 = Field.ARP_TPA, Field.ARP_THA, Field.REG0, Field.REG5
 _ETH_DST, _IP_SRC, _IP_DST = Field.ETH_DST, Field.IP_SRC, Field.IP_DST
 _ARP, _NEXT_HOP, _REMOTE = int(Table.ARP), int(Table.NEXT_HOP), int(Table.REMOTE)
 _NORMAL = tables.NORMAL
@@ -20,6 +20,11 @@ _TO_LOCAL = Goto(Table.LOCAL)
 def answer_key(vni: int, ip: int) -> FlowKey:
     """Give the key of the flow that answers ARP for an address; its first action sets the MAC address."""
     return FlowKey(_ARP, _NORMAL, (IS_ARP, IS_ARP_REQUEST, Term(_ARP_TPA, ip), Term(_REG0, vni)))
+
+
+def next_hop_key(vni: int, ip: int) -> FlowKey:
+    """Give the key of the flow by which a routed packet gets the MAC address of where it goes next."""
+    return FlowKey(_NEXT_HOP, _NORMAL, (Term(_REG0, vni), Term(_REG5, ip)))
 
 
 def placement_flows(
@@ -49,8 +54,7 @@ def placement_flows(
         for viewer in viewers:
             flows.extend(known_flows(number, viewer, origin))
         if is_routed:
-            hop = FlowKey(_NEXT_HOP, _NORMAL, (IS_IPV4, Term(_IP_DST, number), in_network))
-            flows.append(Flow(hop, (SetField(_ETH_DST, mac), _TO_LOCAL), origin))
+            flows.append(Flow(next_hop_key(vni, number), (SetField(_ETH_DST, mac), _TO_LOCAL), origin))
     if is_remote:
         tunnel = (
             SetField(Field.TUN_ID, vni),

@@ -69,6 +69,7 @@ class FlowProgram:
         self._dirty_placements: set[tuple[NetworkId, PortId]] = set()
         self._dirty_subnets: set[tuple[NetworkId, SubnetId]] = set()
         self._dirty_interfaces: set[tuple[str, InterfaceKey]] = set()
+        self._dirty_routes: set[str] = set()  # routers
         self._units.replace({("static",): static_flows(tunnel_port)})
 
     @property
@@ -255,6 +256,8 @@ class FlowProgram:
     def _change_router(self, router_id: str, change: RouterChange, *, is_full: bool) -> None:
         outcome = self._routers.change(router_id, change, is_full=is_full)
         self._dirty_interfaces.update((router_id, key) for key in outcome.interfaces)
+        if outcome.routes:
+            self._dirty_routes.add(router_id)
         for vni in outcome.routed:
             for network_id in self._networks_of_vni.get(vni, ()):
                 placements = self._networks[network_id].placements
@@ -281,12 +284,15 @@ class FlowProgram:
             rendered["plug", port_id] = self._plug_flows(port_id, active)
         for router_id, key in self._dirty_interfaces:
             rendered["interface", router_id, *key] = self._interface_flows(router_id, key)
+        for router_id in self._dirty_routes:
+            rendered["routes", router_id] = self._route_flows(router_id)
         for network_id, subnet_id in self._dirty_subnets:
             rendered["unknown", network_id, subnet_id] = self._unknown_flows(network_id, subnet_id)
         rendered.update(self._groups.render())
         self._dirty_placements.clear()
         self._dirty_ports.clear()
         self._dirty_interfaces.clear()
+        self._dirty_routes.clear()
         self._dirty_subnets.clear()
         return self._units.replace(rendered)
 
@@ -414,3 +420,11 @@ class FlowProgram:
             return []
         number = self._routers.number(router_id)
         return routing.interface_flows(interface, router_id, number, self._facts.router_mac)
+
+    def _route_flows(self, router_id: str) -> list[Flow]:
+        router = self._routers.active(router_id)
+        if router is None:
+            return []
+        legs = [leg for _, leg in sorted(router.interfaces.items())]
+        number = self._routers.number(router_id)
+        return routing.extra_route_flows(router.routes, legs, router_id, number, self._facts.router_mac)

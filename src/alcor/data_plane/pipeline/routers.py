@@ -18,6 +18,7 @@ class RouterOutcome(NamedTuple):
     interfaces: tuple[InterfaceKey, ...]
     routed: frozenset[int]  # VNIs that got their first or lost their last router
     domains: frozenset[int]  # VNIs that exchange packets with others than before
+    routes: bool  # may the flows of its extra routes be others now?
 
 
 class Routers:
@@ -47,6 +48,8 @@ class Routers:
         if section.admin_state_up != change.admin_state_up:
             section.admin_state_up = change.admin_state_up
             touched.update(section.interfaces)
+        routes = (bool(touched) and bool(section.routes or change.routes)) or section.routes != change.routes
+        section.routes = change.routes
         interfaces = section.interfaces.values() if section.admin_state_up else ()
         for interface in interfaces:
             self._by_mac[interface.vni, interface.mac] = interface
@@ -56,7 +59,7 @@ class Routers:
         else:
             del self._sections[router_id]
             self._numbers.release(router_id)
-        return RouterOutcome(tuple(sorted(touched)), routed, domains)
+        return RouterOutcome(tuple(sorted(touched)), routed, domains, routes)
 
     def number(self, router_id: str) -> int:
         """Give the number that the router has in reg3."""
@@ -76,8 +79,13 @@ class Routers:
 
     def active_interface(self, router_id: str, key: InterfaceKey) -> RouterInterface | None:
         """Give an interface of a router that is up."""
+        section = self.active(router_id)
+        return section.interfaces.get(key) if section is not None else None
+
+    def active(self, router_id: str) -> RouterSection | None:
+        """Give a router that is up and has interfaces."""
         section = self._sections.get(router_id)
-        return section.interfaces.get(key) if section is not None and section.admin_state_up else None
+        return section if section is not None and section.admin_state_up else None
 
     def interface(self, vni: int, mac: int) -> RouterInterface | None:
         """Give the interface that has this MAC address in a network."""

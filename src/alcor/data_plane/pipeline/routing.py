@@ -1,7 +1,10 @@
-"""Flows for a router's interfaces: gateway ARP, ping answers, routes. One interface is one unit."""
+"""Flows for routers: gateway ARP, ping answers, routes. An interface is a unit, and so are all extra routes."""
+
+from collections.abc import Iterable
 
 from alcor.data_plane.pipeline import tables
 from alcor.data_plane.pipeline.flow import (
+    Action,
     DecTtl,
     Field,
     Flow,
@@ -22,7 +25,13 @@ from alcor.data_plane.pipeline.matching import (
     prefix_terms,
 )
 from alcor.data_plane.pipeline.tables import Table
+from alcor.model.addressing import Cidr, ip_to_int, ip_to_text
 from alcor.model.goal_state import RouterInterface
+from alcor.model.records import ExtraRoute
+
+_SHARES = (
+    32  # of senders, for next hops that share a destination: a power of two, no less than hops there may be
+)
 
 
 def interface_flows(interface: RouterInterface, router_id: str, number: int, router_mac: int) -> list[Flow]:
@@ -75,13 +84,52 @@ def interface_flows(interface: RouterInterface, router_id: str, number: int, rou
             f"{origin} answers nothing but ping",
         ),
         Flow(
-            FlowKey(Table.ROUTE, tables.ROUTE_PREFIX + prefix_len, route),
-            (
-                SetField(Field.REG0, interface.vni),
-                SetField(Field.ETH_SRC, router_mac),
-                DecTtl(),
-                Goto(Table.NEXT_HOP),
-            ),
+            FlowKey(Table.ROUTE, _priority(prefix_len) + tables.ROUTE_CONNECTED, route),
+            (Move(Field.IP_DST, Field.REG5), *_onward(interface.vni, router_mac)),
             origin,
         ),
     ]
+
+
+def extra_route_flows(
+    routes: Iterable[ExtraRoute],
+    interfaces: Iterable[RouterInterface],
+    router_id: str,
+    number: int,
+    router_mac: int,
+) -> list[Flow]:
+    """Make the flows of a router's extra routes. `interfaces`: those that are there; others lead nowhere.
+
+    Several next hops of one destination share it: senders are spread over them by the last bits of their
+    address, so that the packets of a connection take one way.
+    """
+    legs = [interface for interface in interfaces if len(interface.ip) == 4]
+    ways: dict[tuple[bytes, int], list[tuple[bytes, RouterInterface]]] = {}
+    for route in routes:
+        leg = next((leg for leg in legs if Cidr(*leg.cidr).contains(route.next_hop)), None)
+        if leg is not None:
+            ways.setdefault(route.destination, []).append((route.next_hop, leg))
+    flows = []
+    for (network, prefix_len), hops in ways.items():
+        shares = 1 if len(hops) == 1 else _SHARES
+        for share in range(shares):
+            next_hop, leg = hops[share % len(hops)]
+            sender = () if shares == 1 else (Term(Field.IP_SRC, share, shares - 1),)
+            towards = prefix_terms(Field.IP_DST, network, prefix_len)
+            match = (IS_IPV4, *sender, *towards, Term(Field.REG3, number))
+            flows.append(
+                Flow(
+                    FlowKey(Table.ROUTE, _priority(prefix_len), match),
+                    (SetField(Field.REG5, ip_to_int(next_hop)), *_onward(leg.vni, router_mac)),
+                    f"route to {Cidr(network, prefix_len)} via {ip_to_text(next_hop)} of router {router_id}",
+                )
+            )
+    return flows
+
+
+def _priority(prefix_len: int) -> int:
+    return tables.ROUTE_PREFIX + 2 * prefix_len
+
+
+def _onward(vni: int, router_mac: int) -> tuple[Action, ...]:
+    return (SetField(Field.REG0, vni), SetField(Field.ETH_SRC, router_mac), DecTtl(), Goto(Table.NEXT_HOP))

@@ -5,6 +5,7 @@
     reg2  key of the receiving local port, also its conntrack zone
     reg3  number of the router that the packet goes through
     reg4  scratch while an ARP request becomes its reply; VNI of the unknown address that rules ask about
+    reg5  address that a routed packet goes to next: its destination, or the next hop of an extra route
 
 The tunnel identifier is 64 bits wide on a switch; a Move between it and a register concerns the low 32.
 """
@@ -75,6 +76,7 @@ RULES_UNKNOWN = 20
 ROUTE_PING = 200
 ROUTE_TO_SELF = 190
 ROUTE_EXPIRED = 150
-ROUTE_PREFIX = 10  # plus the prefix length
+ROUTE_PREFIX = 10  # plus twice the prefix length: the longest wins
+ROUTE_CONNECTED = 1  # more: a subnet goes before an extra route for the same prefix
 
 REMOTE_FROM_TUNNEL = 200

@@ -6,7 +6,7 @@ a rule may ask whether an address is a group's member before or after the packet
 
     arp            a question for the address
     egress_rules   a packet that no rule allows, to an address whose groups are not known
-    next_hop       a routed packet
+    next_hop       a routed packet, for the address that it goes to next
     remote         a packet for a MAC address that the workload still knows, but this host no longer
     ingress_rules  a packet that no rule allows, from an address whose groups are not known
 """
@@ -28,16 +28,17 @@ class Asking(NamedTuple):
     port: Field
     resume: Table  # where the packet goes on: rules need its connection to be tracked again
     asks_source: bool = False
+    address: Field | None = None  # register with the address; None: it is in the packet
 
 
 ASKING: Mapping[int, Asking] = {
     Table.ARP: Asking(Field.REG0, Field.REG1, Table.ARP),
     Table.EGRESS_RULES: Asking(Field.REG4, Field.REG1, Table.EGRESS_TRACK),
-    Table.NEXT_HOP: Asking(Field.REG0, Field.REG1, Table.NEXT_HOP),
+    Table.NEXT_HOP: Asking(Field.REG0, Field.REG1, Table.NEXT_HOP, address=Field.REG5),
     Table.REMOTE: Asking(Field.REG0, Field.REG1, Table.REMOTE),
     Table.INGRESS_RULES: Asking(Field.REG4, Field.REG2, Table.INGRESS_TRACK, asks_source=True),
 }
-RESUMED_FIELDS = (Field.REG0, Field.REG1, Field.REG2)  # what a packet must have again to go on
+RESUMED_FIELDS = (Field.REG0, Field.REG1, Field.REG2, Field.REG5)  # what a packet must have again to go on
 
 _UNICAST = Term(Field.ETH_DST, 0, 1 << 40)  # the group bit of a MAC address is not set
 _ASK = (ToAgent(),)
@@ -51,10 +52,11 @@ def unknown_flows(subnet: SubnetEntry, vni: int, viewers: Iterable[int]) -> list
     in_network = Term(Field.REG0, vni)
     to_address = prefix_terms(Field.IP_DST, network, prefix_len)
     from_address = prefix_terms(Field.IP_SRC, network, prefix_len)
+    next_hop = prefix_terms(Field.REG5, network, prefix_len)
     asked_for = prefix_terms(Field.ARP_TPA, network, prefix_len)
     matches: tuple[tuple[Table, Match], ...] = (
         (Table.ARP, (IS_ARP, IS_ARP_REQUEST, *asked_for, in_network)),
-        (Table.NEXT_HOP, (IS_IPV4, *to_address, in_network)),
+        (Table.NEXT_HOP, (in_network, *next_hop)),
         (Table.REMOTE, (_UNICAST, IS_IPV4, *to_address, in_network)),
     )
     origin = f"subnet {subnet.id} asks who has the address"

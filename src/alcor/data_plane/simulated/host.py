@@ -134,6 +134,8 @@ class SimulatedHost:
         """Let a packet wait whose address is not held. Without an agent it is dropped."""
         fields, way = emission.packet.fields, ASKING[emission.table]
         target = fields.get(Field.ARP_TPA, fields.get(Field.IP_DST, 0))
+        if way.address is not None:
+            target = emission.registers[way.address]
         asked = fields[Field.IP_SRC] if way.asks_source else target
         if self._asking is not None:
             self._asking.handed_over(

@@ -18,6 +18,7 @@ METADATA = frozenset(
         Field.REG2,
         Field.REG3,
         Field.REG4,
+        Field.REG5,
         Field.CT_STATE,
         Field.CT_MARK,
         Field.CONJ_ID,

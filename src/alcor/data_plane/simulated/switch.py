@@ -26,7 +26,7 @@ from alcor.data_plane.simulated.conntrack import Conntrack
 from alcor.data_plane.simulated.packet import Packet, Working
 
 _LOW_32 = 0xFFFFFFFF
-_REGISTERS = (Field.REG0, Field.REG1, Field.REG2, Field.REG4)
+_REGISTERS = (Field.REG0, Field.REG1, Field.REG2, Field.REG4, Field.REG5)
 _NO_REGISTERS: Mapping[Field, int] = MappingProxyType({})
 
 

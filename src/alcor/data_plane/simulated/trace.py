@@ -212,7 +212,7 @@ def _action(action: Action) -> str:
 def _value(name: Field, value: int) -> str:
     if name in (Field.ETH_SRC, Field.ETH_DST, Field.ARP_THA):
         return mac_to_text(value)
-    if name in (Field.IP_SRC, Field.IP_DST, Field.TUN_DST):
+    if name in (Field.IP_SRC, Field.IP_DST, Field.TUN_DST, Field.REG5):
         return _address(value)
     return str(value)
 

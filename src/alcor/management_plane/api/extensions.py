@@ -64,6 +64,13 @@ EXTENSIONS = tuple(
             "2013-03-17",
             "Extra options of DHCP, by name and number.",
         ),
+        ("extraroute", "Neutron Extra Route", "2013-02-01", "Extra routes configuration for L3 router"),
+        (
+            "extraroute-atomic",
+            "Atomically add/remove extra routes",
+            "2019-07-10",
+            "Edit extra routes of a router on server side by atomically adding/removing extra routes",
+        ),
         ("filter-validation", "Filter parameters validation", "2018-07-04", ""),
         ("ip-substring-filtering", "IP address substring filtering", "2017-11-28", ""),
         (

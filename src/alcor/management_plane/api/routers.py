@@ -1,7 +1,9 @@
 """Routers on the wire, and the actions that join them to subnets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
+from msgspec import UnsetType
 from starlette.responses import Response
 
 from alcor.contracts.store import Store
@@ -10,9 +12,19 @@ from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection, written
 from alcor.management_plane.api.standard import STANDARD, Answer, standard
+from alcor.management_plane.router import routes
 from alcor.management_plane.router.decisions import InterfaceFields, RouterFields
-from alcor.management_plane.router.service import RouterService
-from alcor.model.records import Port, Router
+from alcor.management_plane.router.service import RouterService, Routes
+from alcor.model import errors
+from alcor.model.addressing import Cidr, ip_to_text
+from alcor.model.records import ExtraRoute, Port, Router
+
+
+def _routes(value: object) -> object:
+    return tuple(
+        sorted(ExtraRoute((cidr.network, cidr.prefix_len), hop) for cidr, hop in validation.ipv4_routes(value))
+    )
+
 
 RESOURCE = Resource(
     singular="router",
@@ -21,6 +33,7 @@ RESOURCE = Resource(
     fields=RouterFields,
     attributes=(
         *STANDARD,
+        Attribute(name="routes", parse=_routes, put=True),
         Attribute(
             name="admin_state_up", parse=validation.boolean, post=True, put=True, filterable=True, sortable=True
         ),
@@ -36,13 +49,20 @@ RESOURCE = Resource(
 )
 
 
+class RouteAnswer(msgspec.Struct):
+    """An extra route as it is shown."""
+
+    destination: str
+    nexthop: str
+
+
 class RouterAnswer(Answer, kw_only=True):
     """A router as it is shown."""
 
     admin_state_up: bool
     status: str = "ACTIVE"
     external_gateway_info: None = None
-    routes: tuple[()] = ()
+    routes: list[RouteAnswer]
 
 
 class RouterCollection(Collection[RouterFields]):
@@ -61,6 +81,10 @@ class RouterCollection(Collection[RouterFields]):
             entrance.route(
                 "/v2.0/routers/{id}/remove_router_interface", policy=policy.TENANT, put=self.remove_interface
             ),
+            entrance.route("/v2.0/routers/{id}/add_extraroutes", policy=policy.TENANT, put=self.add_routes),
+            entrance.route(
+                "/v2.0/routers/{id}/remove_extraroutes", policy=policy.TENANT, put=self.remove_routes
+            ),
         ]
 
     async def add_interface(self, call: Call, path: Mapping[str, str]) -> Response:
@@ -73,15 +97,47 @@ class RouterCollection(Collection[RouterFields]):
         revision, router, port = await self._routers.remove_interface(call.caller, path["id"], _interface(call))
         return _interface_answer(router, port, revision)
 
+    async def add_routes(self, call: Call, path: Mapping[str, str]) -> Response:
+        """PUT add_extraroutes: those that are there stay."""
+        more = _asked_routes(call)
+        return await self._changed_routes(call, path, lambda router: routes.added(router, more))
+
+    async def remove_routes(self, call: Call, path: Mapping[str, str]) -> Response:
+        """PUT remove_extraroutes: those that are not there are no matter."""
+        some = _asked_routes(call)
+        return await self._changed_routes(call, path, lambda router: routes.removed(router, some))
+
+    async def _changed_routes(
+        self, call: Call, path: Mapping[str, str], decide: Callable[[Router], Routes]
+    ) -> Response:
+        revision, router = await self._routers.change_routes(
+            call.caller, path["id"], decide, expected=call.expected_revision
+        )
+        return await self.updated(call, router, revision)
+
 
 async def _answers(call: Call, routers: Sequence[Router]) -> list[RouterAnswer]:
     return [
         RouterAnswer(
             **standard(router),  # type: ignore[arg-type]  # the common part, by name
             admin_state_up=router.admin_state_up,
+            routes=[
+                RouteAnswer(str(Cidr(*route.destination)), ip_to_text(route.next_hop))
+                for route in router.routes
+            ],
         )
         for router in routers
     ]
+
+
+def _asked_routes(call: Call) -> Routes:
+    document = form.member(form.decoded(call.body), RESOURCE.singular)
+    if "routes" not in document:
+        raise errors.Invalid("Unable to find 'routes' in request body")
+    fields = form.fields_of(RESOURCE, document, call.caller, is_create=False)
+    if isinstance(fields.routes, UnsetType) or len(document) != 1:
+        raise form.unrecognized([name for name in document if name != "routes"])
+    return fields.routes
 
 
 def _interface(call: Call) -> InterfaceFields:

@@ -15,6 +15,7 @@ TAG_LENGTH_MAX = 255
 TAGS_MAX = 50
 NAMESERVERS_MAX = 5
 HOST_ROUTES_MAX = 20
+ROUTES_MAX = 1000  # in one list: what is kept has smaller limits
 POOLS_MAX = 64
 
 _UUID = re.compile(UUID_PATTERN)
@@ -179,17 +180,26 @@ def nameservers(value: object) -> tuple[str, ...]:
 
 def host_routes(value: object) -> tuple[tuple[str, str], ...]:
     """Accept routes that DHCP hands out."""
-    found = []
+    found = tuple((str(destination), ip_to_text(hop)) for destination, hop in ipv4_routes(value))
+    if len(found) > HOST_ROUTES_MAX:
+        raise ValueError(f"The number of host routes exceeds the limit {HOST_ROUTES_MAX}.")
+    return found
+
+
+def ipv4_routes(value: object) -> tuple[tuple[Cidr, bytes], ...]:
+    """Accept pairs of destination and next hop, each once; null is the empty list."""
+    found: list[tuple[Cidr, bytes]] = []
     for entry in _entries([] if value is None else value):
         members = _members(entry, "destination", "nexthop")
         destination = cidr(members["destination"])
         if len(destination.network) != 4:
             raise ValueError(f"'{destination}' is not an IPv4 network.")
-        found.append((str(destination), ip_to_text(_ipv4(members["nexthop"]))))
-    if len(set(found)) != len(found):
-        raise ValueError("Duplicate hostroute.")
-    if len(found) > HOST_ROUTES_MAX:
-        raise ValueError(f"The number of host routes exceeds the limit {HOST_ROUTES_MAX}.")
+        route = (destination, _ipv4(members["nexthop"]))
+        if route in found:
+            raise ValueError(f"Duplicate hostroute '{entry}'.")
+        found.append(route)
+        if len(found) > ROUTES_MAX:
+            raise ValueError(f"more than {ROUTES_MAX} routes.")
     return tuple(found)
 
 

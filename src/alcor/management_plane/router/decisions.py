@@ -6,11 +6,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from alcor.management_plane.caller import Caller
+from alcor.management_plane.router import routes
+from alcor.management_plane.router.joined import Joined
 from alcor.management_plane.settlement import given, revised
 from alcor.model import errors
 from alcor.model.addressing import Cidr
 from alcor.model.ids import PortId, RouterId
-from alcor.model.records import ROUTER_INTERFACE, FixedIp, Port, Router, Subnet
+from alcor.model.records import ROUTER_INTERFACE, ExtraRoute, FixedIp, Port, Router, Subnet
 
 
 class RouterFields(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +21,7 @@ class RouterFields(msgspec.Struct, frozen=True, kw_only=True):
     name: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
     admin_state_up: bool | UnsetType = UNSET
+    routes: tuple[ExtraRoute, ...] | UnsetType = UNSET
     tags: tuple[str, ...] | UnsetType = UNSET
     project_id: str | UnsetType = UNSET
 
@@ -28,13 +31,6 @@ class InterfaceFields(msgspec.Struct, frozen=True, kw_only=True):
 
     subnet_id: str | None = None
     port_id: str | None = None
-
-
-class Joined(msgspec.Struct, frozen=True):
-    """What a router has: its interfaces, and the subnets that they are in, by id."""
-
-    interfaces: Sequence[Port]
-    subnets: Mapping[str, Subnet]
 
 
 def create(fields: RouterFields, *, router_id: str, caller: Caller, now_us: int) -> Router:
@@ -49,8 +45,11 @@ def create(fields: RouterFields, *, router_id: str, caller: Caller, now_us: int)
     return msgspec.structs.replace(router, **given(fields))
 
 
-def update(router: Router, fields: RouterFields, *, now_us: int) -> Router:
-    """Give the router as the client wants it."""
+def update(router: Router, fields: RouterFields, joined: Joined | None, *, now_us: int) -> Router:
+    """Give the router as the client wants it. `joined`: needed when routes are given. Raises Invalid."""
+    if fields.routes is not UNSET:
+        assert joined is not None
+        routes.check(router, fields.routes, joined)
     return revised(router, now_us, **given(fields))
 
 
@@ -130,7 +129,7 @@ def check_room(router: Router, wanted: Sequence[Subnet], joined: Joined) -> None
 
 
 def interface_to_remove(router: Router, fields: InterfaceFields, interfaces: Sequence[Port]) -> Port:
-    """Find the interface that is meant. Raises Invalid, Missing, and Conflict when the two names disagree."""
+    """Find the interface that is meant. Raises Invalid, also when the two names disagree, and Missing."""
     if fields.subnet_id is None and fields.port_id is None:
         raise _bad("Bad router request: Either subnet_id or port_id must be specified.")
     if fields.port_id is not None:
@@ -141,8 +140,8 @@ def interface_to_remove(router: Router, fields: InterfaceFields, interfaces: Seq
                 reason="RouterInterfaceNotFound",
             )
         if fields.subnet_id is not None and fields.subnet_id not in _subnet_ids(port):
-            raise errors.Conflict(
-                f"Subnet ID {fields.subnet_id} of router interface does not match port {port.id}",
+            raise errors.Invalid(
+                f"Subnet on port {port.id} does not match the requested subnet {fields.subnet_id}.",
                 reason="SubnetMismatchForPort",
             )
         return port

@@ -1,6 +1,9 @@
 """Routers and their interfaces: read, decide, commit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from msgspec import UNSET
 
 from alcor.contracts.store import (
     AddressAllocator,
@@ -15,12 +18,15 @@ from alcor.contracts.store import (
 from alcor.management_plane import access, settlement
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.port import decisions as port_decisions
-from alcor.management_plane.router import decisions
-from alcor.management_plane.router.decisions import InterfaceFields, Joined, RouterFields
+from alcor.management_plane.router import decisions, routes
+from alcor.management_plane.router.decisions import InterfaceFields, RouterFields
+from alcor.management_plane.router.joined import Joined
 from alcor.model import errors
 from alcor.model.addressing import ip_to_text
-from alcor.model.records import ROUTER_INTERFACE, Port, RecordSet, Router, Subnet
+from alcor.model.records import ROUTER_INTERFACE, ExtraRoute, Port, RecordSet, Router, Subnet
 from alcor.runtime.clock import Clock, new_ids, random_bytes
+
+Routes: TypeAlias = tuple[ExtraRoute, ...]
 
 _NOTHING = RecordSet()
 
@@ -58,11 +64,27 @@ class RouterService:
         async def attempt() -> tuple[int, Router]:
             before = await access.fetch_one(self._store, caller, Router, router_id)
             settlement.check_expected(before, expected)
-            after = decisions.update(before, fields, now_us=self._clock.now_us())
-            write = self._write(caller, before, updates=RecordSet(routers=(after,)))
-            return await self._store.commit(write), after
+            return await self._update(caller, before, fields)
 
         return await settlement.settle(attempt)
+
+    async def change_routes(
+        self, caller: Caller, router_id: str, decide: Callable[[Router], Routes], *, expected: int | None
+    ) -> tuple[int, Router]:
+        """Give a router the extra routes that `decide` makes of those it has."""
+
+        async def attempt() -> tuple[int, Router]:
+            before = await access.fetch_one(self._store, caller, Router, router_id)
+            settlement.check_expected(before, expected)
+            return await self._update(caller, before, RouterFields(routes=decide(before)))
+
+        return await settlement.settle(attempt)
+
+    async def _update(self, caller: Caller, before: Router, fields: RouterFields) -> tuple[int, Router]:
+        joined = None if fields.routes is UNSET else await self._joined(before)
+        after = decisions.update(before, fields, joined, now_us=self._clock.now_us())
+        write = self._write(caller, before, updates=RecordSet(routers=(after,)))
+        return await self._store.commit(write), after
 
     async def delete(self, caller: Caller, router_id: str, *, expected: int | None) -> int:
         """Remove a router. Raises Conflict RouterInUse while it has interfaces."""
@@ -107,7 +129,9 @@ class RouterService:
 
         async def attempt() -> tuple[int, Router, Port]:
             router = await access.fetch_one(self._store, caller, Router, router_id)
-            port = decisions.interface_to_remove(router, fields, await self.interfaces(router))
+            joined = await self._joined(router)
+            port = decisions.interface_to_remove(router, fields, joined.interfaces)
+            routes.check_unused(router, joined.of(port))
             after = settlement.revised(router, self._clock.now_us())
             write = self._write(
                 caller, router, updates=RecordSet(routers=(after,)), deletes=RecordSet(ports=(port,))

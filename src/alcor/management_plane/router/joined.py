@@ -1,0 +1,18 @@
+"""What a router joins, as it was read."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from alcor.model.records import Port, Subnet
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """What a router has: its interfaces, and the subnets that they are in, by id."""
+
+    interfaces: Sequence[Port]
+    subnets: Mapping[str, Subnet]
+
+    def of(self, interface: Port) -> list[Subnet]:
+        """Give the subnets that an interface is in."""
+        return [self.subnets[fixed.subnet_id] for fixed in interface.fixed_ips]
