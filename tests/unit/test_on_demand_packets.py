@@ -235,7 +235,7 @@ async def test_the_next_hop_of_a_route_is_asked_for_and_not_the_destination() ->
         assert region.fabric.inject(sender.port_id, packet).delivered, "known from now on"
         tracer = RegionTracer(region.controller)
         asked = {"protocol": "udp", "dst_port": 9, "icmp_type": 8}
-        traced = tracer.trace(port_id=region.ports["y"].id, to_ip=far, **asked)
+        traced = await tracer.trace(port_id=region.ports["y"].id, to_ip=far, **asked)
         assert traced.to_port == region.ports["d"].id
         region.check()
 
