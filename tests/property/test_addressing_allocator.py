@@ -8,7 +8,7 @@ from hypothesis import strategies
 
 from alcor.contracts.memory_leases import MemoryBlockLeases
 from alcor.contracts.memory_store import MemoryStore
-from alcor.contracts.store import Taken, Write
+from alcor.contracts.store import Change, Taken, Write
 from alcor.management_plane.addressing.allocator import GIVEN_S, LEASE_S, LeasedAllocator
 from alcor.model import errors
 from alcor.model.addressing import Cidr, ip_from_int, ip_to_int
@@ -55,11 +55,14 @@ class Region:
         self.seats = seats
         self.allocators = [self._process(number) for number in range(processes)]
         self.held: dict[bytes, Port] = {}
+        self.store.listen(self._heard)
 
     def _process(self, number: int) -> LeasedAllocator:
-        allocator = LeasedAllocator(self.leases, self.clock, holder=f"process-{number}-{self.clock.now_s}")
-        self.store.listen(allocator.on_commit)
-        return allocator
+        return LeasedAllocator(self.leases, self.clock, holder=f"process-{number}-{self.clock.now_s}")
+
+    def _heard(self, change: Change) -> None:
+        """A process hears of its own commits only."""
+        self.allocators[int(change.request_id)].on_commit(change)
 
     async def create(self, process: int, count: int) -> list[bytes]:
         allocator = self.allocators[process]
@@ -77,7 +80,7 @@ class Region:
                 for id_, ip in zip(new_ids(count), ips, strict=True)
             )
             try:
-                await self.store.commit(self._write(inserts=RecordSet(ports=ports)))
+                await self.store.commit(self._write(process, inserts=RecordSet(ports=ports)))
             except Taken as refused:
                 _, value = refused.value  # type: ignore[misc]
                 taken = ip_from_int(value) if refused.constraint == "mac" else value
@@ -89,14 +92,14 @@ class Region:
 
     async def delete(self, process: int, ips: list[bytes]) -> None:
         ports = tuple(self.held.pop(ip) for ip in ips)
-        await self.store.commit(self._write(deletes=RecordSet(ports=ports)))
+        await self.store.commit(self._write(process, deletes=RecordSet(ports=ports)))
         self.allocators[process].give_back(self.subnet.id, ips)
 
     def crash(self, process: int) -> None:
         self.allocators[process] = self._process(process)
 
-    def _write(self, **parts: RecordSet) -> Write:
-        return Write(request_id=RequestId("r"), project_id=PROJECT, **parts)
+    def _write(self, process: int, **parts: RecordSet) -> Write:
+        return Write(request_id=RequestId(str(process)), project_id=PROJECT, **parts)
 
 
 STEPS = strategies.lists(
@@ -192,10 +195,19 @@ async def test_after_a_taken_address_the_next_lowest_is_given() -> None:
         fixed_ips=(FixedIp(region.subnet.id, b"\x0a\0\0\x03"),),
     )
     assert await allocator.take(region.subnet, 1) == [b"\x0a\0\0\x02"]
-    await region.store.commit(region._write(inserts=RecordSet(ports=(port,))))
+    await region.store.commit(region._write(0, inserts=RecordSet(ports=(port,))))
     assert await allocator.take(region.subnet, 1) == [b"\x0a\0\0\x03"]
     allocator.discard(region.subnet.id, b"\x0a\0\0\x03")
     assert await allocator.take(region.subnet, 1) == [b"\x0a\0\0\x04"]
+
+
+async def test_an_address_that_was_somebody_s_is_given_when_another_process_released_it() -> None:
+    region = Region(4)
+    await region.create(1, 1)
+    (ip,) = await region.create(0, 1)
+    region.allocators[1].discard(region.subnet.id, ip)  # it found out the hard way
+    await region.delete(0, [ip])
+    assert len(await region.create(1, 3)) == 3
 
 
 class CountingLeases(MemoryBlockLeases):
@@ -212,8 +224,8 @@ async def test_the_first_ports_of_a_new_subnet_do_not_wait_for_a_lease() -> None
     region = Region(200, processes=0)
     leases = CountingLeases(region.store)
     allocator = LeasedAllocator(leases, region.clock)
-    region.store.listen(allocator.on_commit)
-    await region.store.commit(region._write(inserts=RecordSet(subnets=(region.subnet,))))
+    region.allocators.append(allocator)
+    await region.store.commit(region._write(0, inserts=RecordSet(subnets=(region.subnet,))))
     await asyncio.sleep(0.01)
     assert leases.leased == 1
     assert await allocator.take(region.subnet, 3) == [b"\x0a\0\0\2", b"\x0a\0\0\3", b"\x0a\0\0\4"]

@@ -192,10 +192,11 @@ class _Subnet:
             del block.free[index]  # it was free already
 
     def discard(self, ip: bytes) -> None:
+        # Not remembered as somebody's: who has it may release it through another process, which we do not hear.
         self.given.pop(ip, None)
-        self.given[ip] = self._clock.monotonic_s()
         if (first_ip := self.plan.block_of(ip)) in self._blocks:
             self._stale.add(first_ip)  # others claim addresses in it: read it again before giving more
+        self._borrowed = [it for it in self._borrowed if it != ip]
 
     def tend(self) -> None:
         """In the background: prolong leases when half of their time is over, settle what was given away."""
