@@ -17,6 +17,7 @@ from alcor.management_plane.audit.trail import AuditTrail
 from alcor.management_plane.identity.believed_headers import BelievedHeaders
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
+from documented import Documented
 from doubles.convergence import ConvergenceDouble
 
 ADMIN = {"X-Project-Id": "admin", "X-Roles": "admin"}
@@ -26,12 +27,18 @@ class Scene:
     """A region without hosts' agents: the real API over a store, in memory or not."""
 
     def __init__(
-        self, client: httpx.AsyncClient, store: Any, convergence: ConvergenceDouble, application: Starlette
+        self,
+        client: httpx.AsyncClient,
+        store: Any,
+        convergence: ConvergenceDouble,
+        application: Starlette,
+        documented: Documented,
     ) -> None:
         self.client = client
         self.application = application
         self.store = store
         self.convergence = convergence
+        self.documented = documented
 
     async def ask(
         self,
@@ -83,6 +90,7 @@ async def scene(
     """Open a scene with three live hosts; by default in memory."""
     memory = MemoryStore()
     store = store or memory
+    identities = identities or BelievedHeaders()
     convergence = ConvergenceDouble(store)
     for name in ("host-1", "host-2", "host-3"):
         convergence.add_host(name)
@@ -92,14 +100,16 @@ async def scene(
         convergence,
         SystemClock(),
         SILENT,
-        identities=identities or BelievedHeaders(),
+        identities=identities,
         limits=limits,
         tracer=tracer,
         trail=trail,
     )
     transport = httpx.ASGITransport(app=application, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://api.test") as client:
-        yield Scene(client, store, convergence, application)
+    documented = Documented(application, identities)
+    hooks = {"response": [documented.check]}  # no answer that the document does not have
+    async with httpx.AsyncClient(transport=transport, base_url="http://api.test", event_hooks=hooks) as client:
+        yield Scene(client, store, convergence, application, documented)
 
 
 def error_of(response: httpx.Response) -> tuple[int, str]:

@@ -14,7 +14,7 @@ from alcor.management_plane.identity.tokens import TokenTable
 from alcor.runtime.clock import SystemClock
 from api_scene import Scene, error_of, scene
 
-PUBLIC = {"/", "/healthz"}
+PUBLIC = {"/", "/healthz", "/openapi.json", "/docs"}
 OPERATOR = {
     "/v2.0/hosts",
     "/v2.0/hosts/{id}",

@@ -26,6 +26,7 @@ async def test_an_address_that_never_says_who_it_is_is_told_when_to_come_again()
 
     class Locked:
         challenge = None
+        ways = ((),)
 
         def known(self, headers: object) -> None:
             return None

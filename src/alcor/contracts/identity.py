@@ -19,12 +19,25 @@ class Identity(msgspec.Struct, frozen=True):
     level: Level
 
 
+class Scheme(msgspec.Struct, frozen=True):
+    """Something that a caller may show. `header` None: HTTP's Basic authentication."""
+
+    name: str
+    header: str | None
+    about: str
+
+
 class IdentitySource(Protocol):
     """Tells who sends a request. `headers`: by lower-case name, as ASGI has them."""
 
     @property
     def challenge(self) -> str | None:
         """How to prove it, for `WWW-Authenticate` of a 401."""
+        ...
+
+    @property
+    def ways(self) -> tuple[tuple[Scheme, ...], ...]:
+        """What callers may show: one of the ways, all that is in it. For the API's description."""
         ...
 
     def known(self, headers: Mapping[str, str]) -> Identity | None:

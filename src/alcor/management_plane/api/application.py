@@ -15,6 +15,7 @@ from alcor.management_plane.api.gate import Gate, GuardedRoute
 from alcor.management_plane.api.hosts import HostCollection
 from alcor.management_plane.api.ip_availability import AvailabilityCollection
 from alcor.management_plane.api.limits import UNLIMITED, Limits
+from alcor.management_plane.api.openapi.description import Description
 from alcor.management_plane.api.port_groups import PortGroupCollection
 from alcor.management_plane.api.ports import PortCollection
 from alcor.management_plane.api.projects import ProjectCollection
@@ -109,7 +110,10 @@ def create_application(
         served.append(AuditCollection(trail))
     if tracer is not None:
         served.append(TraceCollection(store, tracer))
+    description = Description(identities.ways)
+    served.append(description)
     routes = [route for each in served for route in each.routes(gate)]
+    description.routes_are(routes)
     assert all(isinstance(route, GuardedRoute) for route in routes), "a route without a policy"
     application = Starlette(
         routes=routes, exception_handlers={HTTPException: gate.not_found, Exception: gate.failed}

@@ -12,12 +12,16 @@ from alcor.contracts.audit import Asked, Entry
 from alcor.management_plane.api import gate, policy
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import written
+from alcor.management_plane.api.described import describes, gives, takes
 from alcor.management_plane.audit.trail import AuditTrail
 from alcor.model import errors
 from alcor.model.roles import Level
 
 PAGE_MAX = 1_000
 _PARAMETERS = frozenset({"project_id", "kind", "since", "until", "limit", "marker"})
+
+_MOMENT = {"type": "string", "format": "date-time"}
+_TEXT = {"type": "string"}
 
 
 class AuditAnswer(msgspec.Struct):
@@ -54,6 +58,18 @@ class AuditCollection:
         allowed = policy.Policy(Level.READER, Level.ADMIN)
         return [entrance.route("/v2.0/audit", policy=allowed, get=self.list)]
 
+    @describes(
+        gives(200, "audit", of=AuditAnswer, is_many=True, links="audit_links"),
+        summary="List who did what",
+        takes=(
+            takes("project_id", "Only of this project; other projects' for administrators.", _TEXT),
+            takes("kind", "Only about this kind of objects.", _TEXT),
+            takes("since", "Not before this moment, like 2026-01-01T00:00:00Z.", _MOMENT),
+            takes("until", "Before this moment.", _MOMENT),
+            takes("limit", "At most so many on a page.", {"type": "integer", "minimum": 0}),
+            takes("marker", "The last entry of the page before.", _TEXT),
+        ),
+    )
     async def list(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET a page."""
         asked = _asked(call)

@@ -9,9 +9,10 @@ from starlette.responses import Response
 from alcor.contracts import columns
 from alcor.contracts.store import Change, Store
 from alcor.management_plane import access
-from alcor.management_plane.api import form, gate, idempotency, listing, policy
+from alcor.management_plane.api import bodies, described_resource, form, gate, idempotency, listing, policy
 from alcor.management_plane.api.attribute import F, Resource
 from alcor.management_plane.api.call import Call
+from alcor.management_plane.api.described import Operation
 from alcor.management_plane.caller import Caller
 from alcor.model import errors
 from alcor.model.records import RecordSet
@@ -37,7 +38,7 @@ Before = Callable[[Call], Awaitable[None]]
 class Collection(Generic[F]):
     """Serves one resource."""
 
-    body_max = gate.BODY_MAX  # bytes of a POST
+    body_max = bodies.BODY_MAX  # bytes of a POST
 
     def __init__(
         self,
@@ -75,6 +76,10 @@ class Collection(Generic[F]):
             ),
         ]
 
+    def operations(self) -> Mapping[str, Operation]:
+        """Describe the calls."""
+        return described_resource.operations(self.resource, described_resource.answer_of(self._answers))
+
     async def list(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET the collection."""
         if self._before_list is not None:
@@ -88,8 +93,7 @@ class Collection(Generic[F]):
         """GET one object."""
         record = await access.fetch_one(self._store, call.caller, self.resource.kind, path["id"])
         answer = (await self._answers(call, [record]))[0]
-        fields = [value for name, value in call.parameters if name == "fields"]
-        return written({self.resource.singular: listing.chosen(answer, fields)}, 200)
+        return written({self.resource.singular: listing.shown(call, answer)}, 200)
 
     async def create(self, call: Call, path: Mapping[str, str]) -> Response:
         """POST one object, or many: all are made, or none."""

@@ -12,12 +12,33 @@ _STATUS_OF_REASON = {
     "HTTPUnauthorized": 401,
     "PolicyNotAuthorized": 403,
     "HTTPMethodNotAllowed": 405,
+    "HTTPNotAcceptable": 406,
     "ChangesNotRetained": 410,
     "RevisionNumberConstraintFailed": 412,
     "HTTPRequestEntityTooLarge": 413,
+    "HTTPRequestURITooLong": 414,
     "HTTPUnsupportedMediaType": 415,
     "IdempotencyKeyReused": 422,
 }
+STATUS_WORDS = {
+    400: "The request cannot be right.",
+    401: "It is not known who asks.",
+    403: "Those who ask may not do this.",
+    404: "It does not exist, or not for those who ask.",
+    405: "The path does not have this method.",
+    406: "No answer is of a kind that the client accepts.",
+    408: "The request did not arrive in time.",
+    409: "The state of things forbids it: it is in use, taken, used up, or has changed meanwhile.",
+    410: "So far back nothing is kept.",
+    412: "The object has changed: it has another revision number.",
+    413: "The body is too long.",
+    414: "The URL is too long.",
+    415: "The body must be application/json.",
+    422: "The idempotency key was used with another request.",
+    429: "Too many requests, or too much at once.",
+    503: "Not now; try again.",
+}
+MESSAGE_MAX = 2000
 _INTERNAL = "Request Failed: internal server error while processing your request."
 
 
@@ -47,6 +68,12 @@ def internal() -> Response:
     return _written(500, "HTTPInternalServerError", _INTERNAL, {})
 
 
+def body_of(reason: str, message: str) -> bytes:
+    """Write the body of an error. A message that repeats what the client sent is cut, not sent back in full."""
+    if len(message) > MESSAGE_MAX:
+        message = f"{message[:MESSAGE_MAX]}..."
+    return msgspec.json.encode({"NeutronError": {"type": reason, "message": message, "detail": ""}})
+
+
 def _written(status: int, reason: str, message: str, headers: dict[str, str]) -> Response:
-    body = msgspec.json.encode({"NeutronError": {"type": reason, "message": message, "detail": ""}})
-    return Response(body, status, headers, media_type="application/json")
+    return Response(body_of(reason, message), status, headers, media_type="application/json")

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from alcor.contracts.store import Change
 from alcor.management_plane.api import gate, moments, policy, validation
 from alcor.management_plane.api.call import Call
+from alcor.management_plane.api.described import Parameter, describes, gives, takes
 from alcor.management_plane.events import decisions
 from alcor.management_plane.events.decisions import Event, Interest
 from alcor.management_plane.events.feed import EventFeed, Slot, Step
@@ -60,8 +61,25 @@ class EventCollection:
 
     def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
         """Give the route."""
-        return [entrance.route("/v2.0/events", policy=policy.TENANT, get=self.stream)]
+        return [entrance.route("/v2.0/events", policy=policy.TENANT, get=self.stream, media_type=MEDIA_TYPE)]
 
+    @describes(
+        gives(200, of={"type": "string"}, media_type=MEDIA_TYPE),
+        summary="Follow what changes",
+        about="Server-sent events from the change log, resumed after any revision.",
+        takes=(
+            takes("since", "After this revision; if it is not said, from now on.", {"type": "integer"}),
+            takes("follow", "False: end when all there is was sent.", {"enum": ["true", "false"]}),
+            takes("kind", "Only changes of these kinds.", {"enum": list(KINDS)}, many=True),
+            Parameter(
+                name="Last-Event-ID",
+                place="header",
+                about="As `since`, from the last event that was seen.",
+                schema={"type": "string", "pattern": "^[0-9]{1,18}$"},
+            ),
+        ),
+        refuses=(410,),
+    )
     async def stream(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET what changed after a revision, and go on unless `follow=false`."""
         since, is_followed, interest = _asked(call)

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from alcor.management_plane.api import gate, policy
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import written
+from alcor.management_plane.api.described import describes, gives
 from alcor.model import errors
 
 
@@ -134,10 +135,12 @@ class ExtensionCollection:
             entrance.route("/v2.0/extensions/{alias}", policy=policy.TENANT, get=self.show),
         ]
 
+    @describes(gives(200, "extensions", of=Extension, is_many=True), summary="List extensions")
     async def list(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET all."""
         return written({"extensions": sorted(self._by_alias.values(), key=lambda each: each.alias)}, 200)
 
+    @describes(gives(200, "extension", of=Extension), summary="Show an extension")
     async def show(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET one."""
         extension = self._by_alias.get(path["alias"])

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -14,6 +14,7 @@ from alcor.contracts.audit import Actor, Entry
 from alcor.contracts.identity import Identity, IdentitySource
 from alcor.management_plane.api import call as calls
 from alcor.management_plane.api import errors as error_form
+from alcor.management_plane.api.bodies import BODY_MAX, Bodies
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.limits import Limits
 from alcor.management_plane.api.policy import Policy, require
@@ -25,8 +26,7 @@ from alcor.model.roles import Level
 from alcor.runtime.clock import new_request_id
 from alcor.runtime.event_log import EventLog
 
-BODY_MAX = 4 * 1024 * 1024  # of an ordinary request; more is read away and refused
-BATCH_BODY_MAX = 64 * 1024 * 1024  # of 10,000 ports; a longer body is never read
+URL_MAX = 16 * 1024  # twice Neutron's: clients that get 414 ask in several requests
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _READING = frozenset({"GET", "HEAD"})
 _KIND = re.compile("[a-z_]{1,40}")
@@ -40,9 +40,11 @@ Endpoint = Callable[[Call, Mapping[str, str]], Awaitable[Response]]
 class GuardedRoute(Route):
     """A route that only the gate makes."""
 
-    def __init__(self, path: str, answer: Answer, policy: Policy) -> None:
+    def __init__(self, path: str, answer: Answer, policy: Policy, endpoints: Mapping[str, Endpoint]) -> None:
+        """`endpoints`: by method; a GET answers HEAD as well."""
         super().__init__(path, answer, methods=METHODS)
         self.policy = policy
+        self.endpoints = endpoints
 
 
 class Gate:
@@ -55,6 +57,7 @@ class Gate:
         self._identities = identities
         self._limits = limits
         self._trail = trail
+        self._bodies = Bodies()
 
     def route(
         self,
@@ -66,32 +69,47 @@ class Gate:
         put: Endpoint | None = None,
         delete: Endpoint | None = None,
         body_max: int = BODY_MAX,
+        media_type: str = "application/json",
     ) -> GuardedRoute:
         """Make the route of a path from the endpoints of its methods. `policy`: who may call them."""
-        endpoints = {"GET": get, "POST": post, "PUT": put, "DELETE": delete}
+        said = {"GET": get, "POST": post, "PUT": put, "DELETE": delete}
+        endpoints = {method: endpoint for method, endpoint in said.items() if endpoint is not None}
+
+        allowed = ", ".join(endpoints if get is None else [*endpoints, "HEAD"])
 
         async def answer(request: Request) -> Response:
             request_id = new_request_id()
             refusal = ""
             try:
+                _check_form(request, media_type)
                 caller = await self._enter(request, request_id, policy)
                 endpoint = endpoints.get("GET" if request.method == "HEAD" else request.method)
                 if endpoint is None:
                     raise errors.Invalid(
                         "The method is not allowed for this resource.", reason="HTTPMethodNotAllowed"
                     )
-                body = await _body(request, body_max) if request.method in _WITH_BODY else b""
                 again = functools.partial(self._admit_again, request, policy, caller)
-                response = await endpoint(calls.from_request(request, body, caller, again), request.path_params)
+                if request.method in _WITH_BODY:
+                    body = await self._bodies.read(request, caller.project_id, body_max)
+                    try:
+                        call = calls.from_request(request, body.content, caller, again)
+                        response = await endpoint(call, request.path_params)
+                    finally:
+                        body.release()
+                else:
+                    call = calls.from_request(request, b"", caller, again)
+                    response = await endpoint(call, request.path_params)
             except errors.AlcorError as error:
                 refusal = error.reason
                 self._note(error, request, request_id)
                 response = self._refusal(error)
+                if refusal == "HTTPMethodNotAllowed":
+                    response.headers["Allow"] = allowed
             self._audit(request, request_id, response, refusal)
             response.headers["X-Openstack-Request-Id"] = request_id
             return response
 
-        return GuardedRoute(path, answer, policy)
+        return GuardedRoute(path, answer, policy, endpoints)
 
     async def not_found(self, request: Request, error: Exception) -> Response:
         """Answer for paths that do not exist; to those who may not know what does, as for those that do."""
@@ -195,36 +213,24 @@ def _kind(path: str) -> str:
     return kind if _KIND.fullmatch(kind) else "unknown"
 
 
-async def _body(request: Request, body_max: int) -> bytes:
-    """Read the body. Raises Invalid when it is too long or not JSON by its header."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > BATCH_BODY_MAX:
-        raise _too_long(BATCH_BODY_MAX)
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > BATCH_BODY_MAX:
-                raise _too_long(BATCH_BODY_MAX)
-            if size <= body_max:
-                chunks.append(chunk)
-    except ClientDisconnect:
-        raise errors.Invalid("The request body is incomplete.") from None
-    if size > body_max:
-        raise _too_long(body_max)
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    # Browsers cannot send this type to another site without asking first: a page that the operator happens to
-    # visit cannot change networks through the listener on loopback. (They can send a body without a type.)
-    if size and media_type != "application/json":
-        raise errors.Invalid(
-            f"The media type '{media_type}' is not supported: send application/json.",
-            reason="HTTPUnsupportedMediaType",
-        )
-    return b"".join(chunks)
+def _check_form(request: Request, media_type: str) -> None:
+    """Raise Invalid for a URL that is too long, and for clients that take no answer of ours."""
+    scope = request.scope
+    if len(scope.get("raw_path") or b"") + len(scope["query_string"]) > URL_MAX:
+        raise errors.Invalid(f"The URL is longer than {URL_MAX} bytes.", reason="HTTPRequestURITooLong")
+    accepted = request.headers.get("accept")
+    if accepted is not None and request.method != "DELETE" and not _is_accepted(accepted, media_type):
+        raise errors.Invalid(f"The answer is {media_type}, which is not accepted.", reason="HTTPNotAcceptable")
 
 
-def _too_long(body_max: int) -> errors.Invalid:
-    return errors.Invalid(
-        f"The request body is longer than {body_max} bytes.", reason="HTTPRequestEntityTooLarge"
-    )
+@functools.lru_cache(maxsize=256)  # clients have few kinds of it
+def _is_accepted(accepted: str, media_type: str) -> bool:
+    """Tell whether a list of media ranges has the type (RFC 9110, 12.5.1). The most specific range decides."""
+    ranges = {}
+    for text in accepted.split(","):
+        name, _, parameters = text.partition(";")
+        is_refused = re.search(r"(?:^|;)\s*q=0(?:\.0{0,3})?\s*(?:;|$)", parameters) is not None
+        ranges[name.strip().lower()] = not is_refused
+    main = media_type.partition("/")[0]
+    decisive = (ranges[name] for name in (media_type, f"{main}/*", "*/*") if name in ranges)
+    return next(decisive, set(ranges) == {""})

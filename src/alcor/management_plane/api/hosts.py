@@ -8,10 +8,11 @@ import msgspec
 from starlette.responses import Response
 
 from alcor.contracts.convergence import Convergence, HostStatus, RescueStatus
-from alcor.management_plane.api import gate, listing, moments, policy
+from alcor.management_plane.api import described_resource, gate, listing, moments, policy
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import JSON, written
+from alcor.management_plane.api.described import described_as
 from alcor.model import errors
 from alcor.model.addressing import ip_to_text
 from alcor.model.ids import HostId
@@ -121,22 +122,26 @@ class HostCollection:
             entrance.route("/v2.0/availability_zones", policy=policy.TENANT, get=self.list_zones),
         ]
 
+    @described_as(described_resource.listing(HOSTS, HostAnswer))
     async def list_hosts(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET the hosts."""
         return _listed(HOSTS, call, [_host(status) for status in await self._convergence.hosts()])
 
+    @described_as(described_resource.showing(HOSTS, HostAnswer))
     async def show_host(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET one host by name."""
         status = await self._convergence.host(HostId(path["id"]))
         if status is not None:
-            return written({"host": _host(status)}, 200)
+            return written({"host": listing.shown(call, _host(status))}, 200)
         raise errors.Missing(f"Host {path['id']} could not be found.", reason="HostNotFound")
 
+    @described_as(described_resource.listing(AGENTS, AgentAnswer))
     async def list_agents(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET the agents; as in Neutron, other callers see none."""
         hosts = await self._convergence.hosts() if call.caller.is_admin else []
         return _listed(AGENTS, call, [_agent(status) for status in hosts])
 
+    @described_as(described_resource.showing(AGENTS, AgentAnswer))
     async def show_agent(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET one agent."""
         if call.caller.is_admin:
@@ -144,9 +149,10 @@ class HostCollection:
                 if agent_id(record.id) == path["id"]:
                     status = await self._convergence.host(record.id)
                     if status is not None:
-                        return written({"agent": _agent(status)}, 200)
+                        return written({"agent": listing.shown(call, _agent(status))}, 200)
         raise errors.Missing(f"Agent {path['id']} could not be found", reason="AgentNotFound")
 
+    @described_as(described_resource.listing(ZONES, ZoneAnswer))
     async def list_zones(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET the availability zones that hosts are in."""
         records = await self._convergence.host_records()

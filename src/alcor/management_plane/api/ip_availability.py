@@ -7,10 +7,11 @@ from starlette.responses import Response
 
 from alcor.contracts.store import Store
 from alcor.management_plane import access
-from alcor.management_plane.api import gate, listing, policy
+from alcor.management_plane.api import described_resource, gate, listing, policy
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import JSON, written
+from alcor.management_plane.api.described import described_as
 from alcor.management_plane.api.hosts import NoFields
 from alcor.management_plane.network import availability
 from alcor.management_plane.network.availability import SubnetUse
@@ -31,7 +32,7 @@ RESOURCE = Resource(
 )
 
 
-class SubnetAnswer(msgspec.Struct, frozen=True):
+class SubnetUseAnswer(msgspec.Struct, frozen=True):
     """A subnet's share."""
 
     subnet_id: str
@@ -51,7 +52,7 @@ class AvailabilityAnswer(msgspec.Struct, frozen=True):
     tenant_id: str
     total_ips: int
     used_ips: int
-    subnet_ip_availability: list[SubnetAnswer]
+    subnet_ip_availability: list[SubnetUseAnswer]
 
     @property
     def id(self) -> str:
@@ -78,6 +79,7 @@ class AvailabilityCollection:
             entrance.route(path + "/{id}", policy=policy.TENANT, get=self.show),
         ]
 
+    @described_as(described_resource.listing(RESOURCE, AvailabilityAnswer))
     async def list(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET the availability of all networks; callers who are no administrators see none."""
         if call.caller.is_admin:
@@ -86,14 +88,14 @@ class AvailabilityCollection:
             page = listing.listed_from(RESOURCE, call, [])
         return Response(listing.encoded(RESOURCE, page), media_type=JSON)
 
+    @described_as(described_resource.showing(RESOURCE, AvailabilityAnswer))
     async def show(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET the availability of one network."""
         if not call.caller.is_admin:
             raise access.missing(Network, path["id"])
         network = await access.fetch_one(self._store, call.caller, Network, path["id"])
         answer = (await self._answers([network]))[0]
-        fields = [value for name, value in call.parameters if name == "fields"]
-        return written({RESOURCE.singular: listing.chosen(answer, fields)}, 200)
+        return written({RESOURCE.singular: listing.shown(call, answer)}, 200)
 
     async def _answers(self, networks: Sequence[Network]) -> Sequence[AvailabilityAnswer]:
         uses = await availability.by_network(self._store, networks)
@@ -112,9 +114,9 @@ def _answer(network: Network, uses: Sequence[SubnetUse]) -> AvailabilityAnswer:
     )
 
 
-def _subnet(use: SubnetUse) -> SubnetAnswer:
+def _subnet(use: SubnetUse) -> SubnetUseAnswer:
     cidr = Cidr(*use.subnet.cidr)
-    return SubnetAnswer(
+    return SubnetUseAnswer(
         subnet_id=use.subnet.id,
         subnet_name=use.subnet.name,
         cidr=str(cidr),

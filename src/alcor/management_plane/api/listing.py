@@ -116,6 +116,11 @@ def encoded(resource: Resource[F], page: Page) -> bytes:
     return msgspec.json.encode(document)
 
 
+def shown(call: Call, answer: msgspec.Struct) -> object:
+    """Give what the call asks for of one answer."""
+    return chosen(answer, [value for name, value in call.parameters if name == "fields"])
+
+
 def chosen(answer: msgspec.Struct, fields: Sequence[str]) -> object:
     """Give only the named attributes of an answer; unknown names are nothing."""
     if not fields:

@@ -7,11 +7,13 @@ from starlette.responses import Response
 
 from alcor.contracts.convergence import Convergence
 from alcor.contracts.store import Store
-from alcor.management_plane.api import form, gate, idempotency, validation, waiting
+from alcor.management_plane.api import bodies, described_resource, form, idempotency, validation, waiting
 from alcor.management_plane.api import ports as port_form
+from alcor.management_plane.api.accepts import accepts, list_of, object_of
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection, written
+from alcor.management_plane.api.described import Body, Operation
 from alcor.management_plane.api.standard import STANDARD, Answer, standard
 from alcor.management_plane.port_group import decisions
 from alcor.management_plane.port_group.decisions import PortGroupFields
@@ -36,6 +38,7 @@ _TEMPLATE = frozenset(
 )
 
 
+@accepts(list_of(validation.string(length_min=1), most=form.BATCH_MAX))
 def _hosts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(host, str) and host for host in value):
         raise ValueError("hosts must be a list of host names.")
@@ -86,12 +89,18 @@ class PortGroupAnswer(Answer, kw_only=True, rename={"alcor_fast_path": "alcor:fa
 class PortGroupCollection(Collection[PortGroupFields]):
     """Serves port groups."""
 
-    body_max = gate.BATCH_BODY_MAX
+    body_max = bodies.BATCH_BODY_MAX
 
     def __init__(self, store: Store, service: PortGroupService, convergence: Convergence) -> None:
         super().__init__(RESOURCE, store, service, self._shown)
         self._groups = service
         self._convergence = convergence
+
+    def operations(self) -> Mapping[str, Operation]:
+        answer = described_resource.answer_of(self._answers)
+        found = dict(described_resource.operations(RESOURCE, answer, is_bulk=False))
+        found["create"] = _with_template(found["create"])
+        return waiting.described(found, "create")
 
     async def create(self, call: Call, path: Mapping[str, str]) -> Response:
         wish = waiting.wish_of(call)
@@ -126,6 +135,15 @@ class PortGroupCollection(Collection[PortGroupFields]):
             active=progress.active,
             failed=progress.failed,
         )
+
+
+def _with_template(create: Operation) -> Operation:
+    """Add what the ports have in common, by the table of ports."""
+    assert isinstance(create.body, Body)
+    port = described_resource.create_body(port_form.RESOURCE).item["properties"]
+    template = object_of({name: schema for name, schema in port.items() if name in _TEMPLATE})
+    item = {**create.body.item, "properties": create.body.item["properties"] | {"port": template}}
+    return msgspec.structs.replace(create, body=msgspec.structs.replace(create.body, item=item))
 
 
 def _asked_group(call: Call) -> PortGroupFields:

@@ -9,10 +9,12 @@ from starlette.responses import Response
 from alcor.contracts.convergence import Convergence, PortState
 from alcor.contracts.store import Store
 from alcor.management_plane import access
-from alcor.management_plane.api import form, gate, idempotency, moments, validation, waiting
+from alcor.management_plane.api import bodies, form, idempotency, moments, validation, waiting
+from alcor.management_plane.api.accepts import accepts, list_of, object_of, or_null
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
+from alcor.management_plane.api.described import Operation
 from alcor.management_plane.api.standard import STANDARD, Answer
 from alcor.management_plane.port.address_pairs import AddressPairFields
 from alcor.management_plane.port.decisions import EMPTY_PROFILE, FixedIpFields, PortFields
@@ -21,7 +23,16 @@ from alcor.management_plane.port.service import PortService
 from alcor.model.addressing import Cidr, ip_to_text, mac_from_text, mac_to_text
 from alcor.model.records import AddressPair, Port
 
+_MAC = {"type": "string", "format": "mac", "maxLength": 255, "examples": ["fa:16:3e:00:00:01"]}
+_ADDRESSES = {"anyOf": [validation.IP, validation.CIDR]}
+_OPTION = {
+    "opt_name": validation.string(),
+    "opt_value": or_null(validation.string()),
+    "ip_version": {"enum": [4, "4"]},
+}
 
+
+@accepts(or_null(list_of(object_of({"subnet_id": validation.UUID, "ip_address": validation.IP}))))
 def _fixed_ips(value: object) -> object:
     if value is None:
         return UNSET
@@ -31,6 +42,7 @@ def _fixed_ips(value: object) -> object:
         raise ValueError(f"{reason}.") from None
 
 
+@accepts(or_null(list_of(object_of({"ip_address": _ADDRESSES, "mac_address": _MAC}, "ip_address"))))
 def _address_pairs(value: object) -> object:
     try:
         return msgspec.convert([] if value is None else value, tuple[AddressPairFields, ...])
@@ -38,6 +50,7 @@ def _address_pairs(value: object) -> object:
         raise ValueError(f"{reason}.") from None
 
 
+@accepts(or_null(list_of(object_of(_OPTION, "opt_name"))))
 def _dhcp_options(value: object) -> object:
     try:
         return msgspec.convert([] if value is None else value, tuple[DhcpOptionFields, ...])
@@ -45,6 +58,7 @@ def _dhcp_options(value: object) -> object:
         raise ValueError(f"{reason}.") from None
 
 
+@accepts(or_null({"type": "object"}))
 def _profile(value: object) -> object:
     if value is None:
         return {}
@@ -53,6 +67,7 @@ def _profile(value: object) -> object:
     return value
 
 
+@accepts(or_null(_MAC))
 def _mac(value: object) -> object:
     return UNSET if value is None else validation.text()(value)
 
@@ -223,12 +238,15 @@ _NO_DETAILS: dict[str, object] = {}
 class PortCollection(Collection[PortFields]):
     """Serves ports: as every resource, with a quick way through for batches, and with waiting."""
 
-    body_max = gate.BATCH_BODY_MAX
+    body_max = bodies.BATCH_BODY_MAX
 
     def __init__(self, store: Store, service: PortService, convergence: Convergence) -> None:
         super().__init__(RESOURCE, store, service, self._shown)
         self._ports = service
         self._convergence = convergence
+
+    def operations(self) -> Mapping[str, Operation]:
+        return waiting.described(super().operations())
 
     async def create(self, call: Call, path: Mapping[str, str]) -> Response:
         wish = waiting.wish_of(call)

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 import msgspec
 from starlette.responses import Response
 
-from alcor.management_plane.api import form, gate, listing, policy, validation
+from alcor.management_plane.api import described_resource, form, gate, listing, policy, validation
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import JSON, written
+from alcor.management_plane.api.described import IF_MATCH, described_as, describes, gives
 from alcor.management_plane.project.service import ProjectService
 from alcor.model import errors
 from alcor.model.records import PRIORITY_MAX, Project
@@ -62,16 +63,26 @@ class ProjectCollection:
             entrance.route("/v2.0/projects/{id}", policy=policy.OPERATOR, get=self.show, put=self.change),
         ]
 
+    @described_as(described_resource.listing(PROJECTS, ProjectAnswer))
     async def list_projects(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET the projects that something was said of."""
         answers: list[msgspec.Struct] = [_answer(project) for project in await self._service.all()]
         listed = listing.listed_from(PROJECTS, call, answers)
         return Response(listing.encoded(PROJECTS, listed), media_type=JSON)
 
+    @described_as(described_resource.showing(PROJECTS, ProjectAnswer))
     async def show(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET one, with the defaults when nothing was said of it."""
-        return written({"project": _answer(await self._service.one(_name(path)))}, 200)
+        answer = _answer(await self._service.one(_name(path)))
+        return written({"project": listing.shown(call, answer)}, 200)
 
+    @describes(
+        gives(200, "project", of=ProjectAnswer),
+        summary="Update a project",
+        takes=(IF_MATCH,),
+        body=described_resource.update_body(PROJECTS),
+        refuses=(409, 412),
+    )
     async def change(self, call: Call, path: Mapping[str, str]) -> Response:
         """PUT what the operator says."""
         fields = form.updated(PROJECTS, call.body, call.caller)

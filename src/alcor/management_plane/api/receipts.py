@@ -10,6 +10,7 @@ from alcor.contracts.store import Store
 from alcor.management_plane.api import gate, moments, policy, waiting
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import written
+from alcor.management_plane.api.described import describes, gives
 from alcor.model import errors
 
 
@@ -33,6 +34,11 @@ class ReceiptCollection:
         """Give the route of one change."""
         return [entrance.route("/v2.0/changes/{revision}", policy=policy.TENANT, get=self.show)]
 
+    @describes(
+        gives(200, "change", of=ReceiptAnswer, headers=(waiting.WAITED,)),
+        summary="Show how far the hosts are with a change",
+        takes=waiting.TAKES,
+    )
     async def show(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET the receipt of a revision, after waiting for it if wished."""
         wish = waiting.wish_of(call)
@@ -45,7 +51,7 @@ class ReceiptCollection:
         headers = {}
         if wish is not None:
             is_satisfied = await self._convergence.wait_revision(revision, timeout_s=wish.timeout_s)
-            headers["X-Alcor-Wait"] = "satisfied" if is_satisfied else "timeout"
+            headers[waiting.WAITED] = "satisfied" if is_satisfied else "timeout"
         receipt = await self._convergence.receipt(revision)
         if receipt is None:
             raise _missing(text)

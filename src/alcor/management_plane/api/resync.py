@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 from starlette.responses import Response
 
-from alcor.contracts.convergence import Convergence
+from alcor.contracts.convergence import Convergence, NetworkProgress, ResyncProgress
 from alcor.management_plane.api import gate, policy
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import written
+from alcor.management_plane.api.described import describes, gives, takes
 
 
 class ResyncCollection:
@@ -23,10 +24,16 @@ class ResyncCollection:
             entrance.route("/v2.0/resync/networks", policy=policy.OPERATOR, get=self.list_networks),
         ]
 
+    @describes(gives(200, "resync", of=ResyncProgress), summary="Show how far the region's restart is")
     async def show(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET the region's progress."""
         return written({"resync": await self._convergence.resync()}, 200)
 
+    @describes(
+        gives(200, "networks", of=NetworkProgress, is_many=True),
+        summary="Show how far each network's hosts are",
+        takes=(takes("incomplete", "Only the networks that are not complete.", {"type": "string"}),),
+    )
     async def list_networks(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET each network's progress; with `?incomplete` only of those that are not complete."""
         networks = await self._convergence.resync_networks()

@@ -8,9 +8,11 @@ from starlette.responses import Response
 
 from alcor.contracts.store import Store
 from alcor.management_plane.api import form, gate, policy, validation
+from alcor.management_plane.api.accepts import accepts, object_of, schema_of
 from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection, written
+from alcor.management_plane.api.described import IF_MATCH, describes, gives
 from alcor.management_plane.api.standard import STANDARD, Answer, standard
 from alcor.management_plane.router import routes
 from alcor.management_plane.router.decisions import InterfaceFields, RouterFields
@@ -20,6 +22,7 @@ from alcor.model.addressing import Cidr, ip_to_text
 from alcor.model.records import ExtraRoute, Port, Router
 
 
+@accepts(schema_of(validation.ipv4_routes) or {})
 def _routes(value: object) -> object:
     return tuple(
         sorted(ExtraRoute((cidr.network, cidr.prefix_len), hop) for cidr, hop in validation.ipv4_routes(value))
@@ -65,6 +68,22 @@ class RouterAnswer(Answer, kw_only=True):
     routes: list[RouteAnswer]
 
 
+class InterfaceAnswer(msgspec.Struct):
+    """Where a router is joined to a subnet."""
+
+    id: str
+    project_id: str
+    tenant_id: str
+    port_id: str
+    network_id: str
+    subnet_id: str
+    subnet_ids: Sequence[str]
+
+
+_INTERFACE = object_of({"subnet_id": validation.UUID, "port_id": validation.UUID})
+_ROUTES = object_of({"router": object_of({"routes": schema_of(_routes) or {}}, "routes")}, "router")
+
+
 class RouterCollection(Collection[RouterFields]):
     """Serves routers."""
 
@@ -87,21 +106,41 @@ class RouterCollection(Collection[RouterFields]):
             ),
         ]
 
+    @describes(
+        gives(200, of=InterfaceAnswer), summary="Join a router to a subnet", body=_INTERFACE, refuses=(409,)
+    )
     async def add_interface(self, call: Call, path: Mapping[str, str]) -> Response:
         """PUT add_router_interface."""
         revision, router, port = await self._routers.add_interface(call.caller, path["id"], _interface(call))
         return _interface_answer(router, port, revision)
 
+    @describes(
+        gives(200, of=InterfaceAnswer), summary="Part a router from a subnet", body=_INTERFACE, refuses=(409,)
+    )
     async def remove_interface(self, call: Call, path: Mapping[str, str]) -> Response:
         """PUT remove_router_interface."""
         revision, router, port = await self._routers.remove_interface(call.caller, path["id"], _interface(call))
         return _interface_answer(router, port, revision)
 
+    @describes(
+        gives(200, "router", of=RouterAnswer),
+        summary="Add routes to a router",
+        takes=(IF_MATCH,),
+        body=_ROUTES,
+        refuses=(409, 412),
+    )
     async def add_routes(self, call: Call, path: Mapping[str, str]) -> Response:
         """PUT add_extraroutes: those that are there stay."""
         more = _asked_routes(call)
         return await self._changed_routes(call, path, lambda router: routes.added(router, more))
 
+    @describes(
+        gives(200, "router", of=RouterAnswer),
+        summary="Remove routes from a router",
+        takes=(IF_MATCH,),
+        body=_ROUTES,
+        refuses=(409, 412),
+    )
     async def remove_routes(self, call: Call, path: Mapping[str, str]) -> Response:
         """PUT remove_extraroutes: those that are not there are no matter."""
         some = _asked_routes(call)
@@ -155,13 +194,13 @@ def _interface(call: Call) -> InterfaceFields:
 
 def _interface_answer(router: Router, port: Port, revision: int) -> Response:
     subnet_ids = [fixed.subnet_id for fixed in port.fixed_ips]
-    document = {
-        "id": router.id,
-        "project_id": router.project_id,
-        "tenant_id": router.project_id,
-        "port_id": port.id,
-        "network_id": port.network_id,
-        "subnet_id": subnet_ids[0],
-        "subnet_ids": subnet_ids,
-    }
-    return written(document, 200, revision=revision)
+    answer = InterfaceAnswer(
+        id=router.id,
+        project_id=router.project_id,
+        tenant_id=router.project_id,
+        port_id=port.id,
+        network_id=port.network_id,
+        subnet_id=subnet_ids[0],
+        subnet_ids=subnet_ids,
+    )
+    return written(answer, 200, revision=revision)

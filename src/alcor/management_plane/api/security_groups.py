@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from alcor.contracts.store import Store
 from alcor.management_plane.api import validation
+from alcor.management_plane.api.accepts import accepts
 from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection, Unchangeable
@@ -17,11 +18,13 @@ from alcor.model.records import RecordSet, SecurityGroup, SecurityGroupRule
 _STATEFUL = validation.only(True, "stateless security groups are not supported yet.")
 
 
+@accepts({"enum": ["IPv4", "IPv6", "ipv4", "ipv6"]})
 def _ethertype(value: object) -> object:
     lowered = value.lower() if isinstance(value, str) else value
     return {"ipv4": "IPv4", "ipv6": "IPv6"}.get(str(lowered)) or validation.choice("IPv4", "IPv6")(value)
 
 
+@accepts({"anyOf": [validation.string(40), {"type": "integer"}, {"type": "null"}]})
 def _protocol(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)

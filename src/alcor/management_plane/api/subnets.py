@@ -6,6 +6,7 @@ from msgspec import UNSET
 
 from alcor.contracts.store import Store
 from alcor.management_plane.api import validation
+from alcor.management_plane.api.accepts import accepts, or_null, schema_of
 from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
@@ -16,10 +17,12 @@ from alcor.model.addressing import Cidr, ip_to_text
 from alcor.model.records import Subnet
 
 
+@accepts(or_null(validation.IP))
 def _gateway(value: object) -> object:
     return None if value is None else validation.ip(value)
 
 
+@accepts(or_null(schema_of(validation.pools) or {}))
 def _pools(value: object) -> object:
     return UNSET if value is None else validation.pools(value)
 

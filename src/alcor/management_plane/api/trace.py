@@ -6,12 +6,14 @@ from typing import Annotated
 import msgspec
 from starlette.responses import Response
 
-from alcor.contracts.convergence import Tracer
+from alcor.contracts.convergence import Tracer, TraceResult
 from alcor.contracts.store import Store
 from alcor.management_plane import access
 from alcor.management_plane.api import form, gate, policy, validation
+from alcor.management_plane.api.accepts import object_of
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import written
+from alcor.management_plane.api.described import describes, gives
 from alcor.model.records import Port
 
 
@@ -25,6 +27,19 @@ class TraceFields(msgspec.Struct, frozen=True, kw_only=True):
     icmp_type: Annotated[int, msgspec.Meta(ge=0, le=255)] = 8
 
 
+_PACKET = object_of(
+    {
+        "port_id": validation.UUID,
+        "to_ip": validation.IP,
+        "protocol": {"enum": ["icmp", "tcp", "udp"], "default": "icmp"},
+        "dst_port": {"type": "integer", "minimum": 0, "maximum": 65535},
+        "icmp_type": {"type": "integer", "minimum": 0, "maximum": 255},
+    },
+    "port_id",
+    "to_ip",
+)
+
+
 class TraceCollection:
     """Serves traces from the caller's own ports."""
 
@@ -36,6 +51,12 @@ class TraceCollection:
         """Give the route."""
         return [entrance.route("/v2.0/trace", policy=policy.TENANT, post=self.trace)]
 
+    @describes(
+        gives(200, "trace", of=TraceResult),
+        summary="Follow a packet through the rules",
+        body=object_of({"trace": _PACKET}, "trace"),
+        refuses=(404,),
+    )
     async def trace(self, call: Call, path: Mapping[str, str]) -> Response:
         """POST a packet."""
         item = form.member(form.decoded(call.body), "trace")

@@ -6,6 +6,15 @@ Each raises ValueError with the reason, in Neutron's words where it has some.
 import re
 from collections.abc import Sequence
 
+from alcor.management_plane.api.accepts import (
+    Accepting,
+    Schema,
+    accepts,
+    list_of,
+    object_of,
+    or_null,
+    schema_of,
+)
 from alcor.management_plane.api.attribute import Parse
 from alcor.model.addressing import Cidr, ip_from_text, ip_to_text
 
@@ -22,10 +31,25 @@ _UUID = re.compile(UUID_PATTERN)
 _TRUE = ("true", "1", "t", "yes", "on", "y")
 _FALSE = ("false", "0", "f", "no", "off", "n")
 
+UUID: Schema = {"type": "string", "format": "uuid", "pattern": UUID_PATTERN}
+BOOLEAN: Schema = {"anyOf": [{"type": "boolean"}, {"enum": [*_TRUE, *_FALSE, "True", "False", 1, 0]}]}
+IP: Schema = {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}], "maxLength": 64}
+IPV4: Schema = {"type": "string", "format": "ipv4", "maxLength": 64}
+CIDR: Schema = {"type": "string", "format": "cidr", "maxLength": 64, "examples": ["10.0.0.0/24"]}
+
+ROUTE = object_of({"destination": CIDR, "nexthop": IPV4}, "destination", "nexthop")
+
+
+def string(length_max: int = NAME_LENGTH_MAX, *, length_min: int = 0) -> Schema:
+    """Make the schema of a string; PostgreSQL cannot store NUL."""
+    least = {"minLength": length_min} if length_min else {}
+    return {"type": "string", **least, "maxLength": length_max, "pattern": r"^[^\u0000]*$"}
+
 
 def text(length_max: int = NAME_LENGTH_MAX) -> Parse:
     """Accept a string of limited length."""
 
+    @accepts(string(length_max))
     def parse(value: object) -> str:
         if not isinstance(value, str):
             raise ValueError(f"'{value}' is not a valid string.")
@@ -41,9 +65,10 @@ def text(length_max: int = NAME_LENGTH_MAX) -> Parse:
 def text_or_none(length_max: int = NAME_LENGTH_MAX) -> Parse:
     """Accept a string of limited length; null is the empty one."""
     parse = text(length_max)
-    return lambda value: "" if value is None else parse(value)
+    return Accepting(lambda value: "" if value is None else parse(value), or_null(string(length_max)))
 
 
+@accepts(BOOLEAN)
 def boolean(value: object) -> bool:
     """Accept true and false, also as text and as 1 and 0."""
     if isinstance(value, bool):
@@ -60,6 +85,7 @@ def boolean(value: object) -> bool:
 def only(expected: object, sentence: str) -> Parse:
     """Accept the one value that is true here; everything else is refused with the sentence."""
 
+    @accepts({"const": expected})
     def parse(value: object) -> object:
         found = boolean(value) if isinstance(expected, bool) else value
         if found != expected:
@@ -72,6 +98,14 @@ def only(expected: object, sentence: str) -> Parse:
 def integer(low: int, high: int) -> Parse:
     """Accept a whole number between two ends, inclusive; also as text."""
 
+    @accepts(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": low, "maximum": high},
+                {"type": "string", "pattern": "^-?[0-9]{1,18}$"},
+            ]
+        }
+    )
     def parse(value: object) -> int:
         number = None
         if isinstance(value, int) and not isinstance(value, bool):
@@ -89,12 +123,13 @@ def integer(low: int, high: int) -> Parse:
 
 def optional(parse: Parse) -> Parse:
     """Accept null as well."""
-    return lambda value: None if value is None else parse(value)
+    return Accepting(lambda value: None if value is None else parse(value), or_null(schema_of(parse) or {}))
 
 
 def choice(*accepted: str) -> Parse:
     """Accept one of some strings."""
 
+    @accepts({"enum": list(accepted)})
     def parse(value: object) -> object:
         if value not in accepted:
             raise ValueError(f"'{value}' is not in {list(accepted)}.")
@@ -103,18 +138,26 @@ def choice(*accepted: str) -> Parse:
     return parse
 
 
+@accepts(UUID)
 def uuid_text(value: object) -> str:
     """Accept an object's id."""
-    if not isinstance(value, str) or not _UUID.match(value):
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
         raise ValueError(f"'{value}' is not a valid UUID.")
     return value
 
 
+@accepts(or_null(list_of(UUID)))
 def uuids(value: object) -> tuple[str, ...]:
     """Accept a list of ids; null is the empty one."""
     return tuple(uuid_text(entry) for entry in _entries([] if value is None else value))
 
 
+@accepts(
+    list_of(
+        {"type": "string", "minLength": 1, "maxLength": TAG_LENGTH_MAX, "pattern": r"^[^,\u0000]+$"},
+        most=TAGS_MAX,
+    )
+)
 def tags(value: object) -> tuple[str, ...]:
     """Accept a list of tags; they are kept sorted, each once."""
     parse = text(TAG_LENGTH_MAX)
@@ -127,6 +170,7 @@ def tags(value: object) -> tuple[str, ...]:
     return tuple(found)
 
 
+@accepts(IP)
 def ip(value: object) -> bytes:
     """Accept an IP address."""
     if isinstance(value, str):
@@ -137,6 +181,7 @@ def ip(value: object) -> bytes:
     raise ValueError(f"'{value}' is not a valid IP address.")
 
 
+@accepts(CIDR)
 def cidr(value: object) -> Cidr:
     """Accept a network address with its prefix length."""
     if isinstance(value, str) and "/" in value:
@@ -147,6 +192,7 @@ def cidr(value: object) -> Cidr:
     raise ValueError(f"'{value}' is not a valid IP subnet.")
 
 
+@accepts({"anyOf": [CIDR, IP]})
 def cidr_or_address(value: object) -> Cidr:
     """Accept a network; an address alone is the network of itself."""
     if isinstance(value, str) and "/" not in value:
@@ -155,6 +201,7 @@ def cidr_or_address(value: object) -> Cidr:
     return cidr(value)
 
 
+@accepts(list_of(object_of({"start": IPV4, "end": IPV4}, "start", "end"), most=POOLS_MAX))
 def pools(value: object) -> tuple[tuple[bytes, bytes], ...]:
     """Accept allocation pools."""
     found = []
@@ -168,6 +215,7 @@ def pools(value: object) -> tuple[tuple[bytes, bytes], ...]:
     return tuple(found)
 
 
+@accepts(or_null(list_of(IPV4, most=NAMESERVERS_MAX)))
 def nameservers(value: object) -> tuple[str, ...]:
     """Accept IPv4 addresses of name servers, in the order of preference."""
     found = tuple(ip_to_text(_ipv4(entry)) for entry in _entries([] if value is None else value))
@@ -178,6 +226,7 @@ def nameservers(value: object) -> tuple[str, ...]:
     return found
 
 
+@accepts(or_null(list_of(ROUTE, most=HOST_ROUTES_MAX)))
 def host_routes(value: object) -> tuple[tuple[str, str], ...]:
     """Accept routes that DHCP hands out."""
     found = tuple((str(destination), ip_to_text(hop)) for destination, hop in ipv4_routes(value))
@@ -186,6 +235,7 @@ def host_routes(value: object) -> tuple[tuple[str, str], ...]:
     return found
 
 
+@accepts(or_null(list_of(ROUTE, most=ROUTES_MAX)))
 def ipv4_routes(value: object) -> tuple[tuple[Cidr, bytes], ...]:
     """Accept pairs of destination and next hop, each once; null is the empty list."""
     found: list[tuple[Cidr, bytes]] = []

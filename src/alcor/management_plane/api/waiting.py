@@ -1,17 +1,44 @@
 """`?wait=in_force|active&timeout=S`: answering only when the hosts have it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
 from alcor.contracts.convergence import Convergence
 from alcor.management_plane.api.call import Call
+from alcor.management_plane.api.described import Operation, takes
 from alcor.model import errors
 from alcor.model.ids import PortId
 
 TIMEOUT_DEFAULT_S = 5.0
 TIMEOUT_MAX_S = 300.0
+TAKES = (
+    takes(
+        "wait",
+        "Answer only when the hosts have it (`in_force`), or its workload is there too (`active`).",
+        {"enum": ["in_force", "active"]},
+    ),
+    takes(
+        "timeout",
+        f"Seconds to wait at most; {TIMEOUT_DEFAULT_S:.0f} if it is not said.",
+        {"type": "number", "minimum": 0, "maximum": TIMEOUT_MAX_S},
+    ),
+)
+WAITED = "X-Alcor-Wait"  # how the waiting ended
+
+
+def described(operations: Mapping[str, Operation], *names: str) -> Mapping[str, Operation]:
+    """Add the waiting to the descriptions of calls; to create, show and update, if none are named."""
+    return {
+        name: _waiting(operation) if name in (names or ("create", "show", "update")) else operation
+        for name, operation in operations.items()
+    }
+
+
+def _waiting(operation: Operation) -> Operation:
+    gives = tuple(msgspec.structs.replace(gift, headers=(*gift.headers, WAITED)) for gift in operation.gives)
+    return msgspec.structs.replace(operation, takes=(*operation.takes, *TAKES), gives=gives)
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -47,4 +74,4 @@ async def fulfil(
     is_satisfied = await convergence.wait(
         port_ids, revision=revision, until=wish.until, timeout_s=wish.timeout_s
     )
-    return {"X-Alcor-Wait": "satisfied" if is_satisfied else "timeout"}
+    return {WAITED: "satisfied" if is_satisfied else "timeout"}

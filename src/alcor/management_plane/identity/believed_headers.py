@@ -13,13 +13,15 @@ forgot to fill it in must not make an operator.
 import functools
 from collections.abc import Mapping
 
-from alcor.contracts.identity import Identity, unauthorized
+from alcor.contracts.identity import Identity, Scheme, unauthorized
 from alcor.model.ids import ProjectId
 from alcor.model.roles import Level, level_of
 
 OPERATOR_PROJECT = ProjectId("admin")
 _LENGTH_MAX = 255
 _IDENTITY = ("x-project-id", "x-roles", "x-user-id")
+_PROJECT = Scheme("project", "X-Project-Id", "The project that asks.")
+_ROLES = Scheme("roles", "X-Roles", "The caller's roles, with commas between them: admin, member, reader.")
 _OPERATOR = Identity(OPERATOR_PROJECT, "", ("admin",), Level.ADMIN)
 
 
@@ -27,6 +29,7 @@ class BelievedHeaders:
     """Takes callers at their word."""
 
     challenge = None
+    ways = ((), (_PROJECT,), (_PROJECT, _ROLES))
 
     def known(self, headers: Mapping[str, str]) -> Identity | None:
         """Give the caller that the headers name. Raises Invalid (401)."""

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import msgspec
 
-from alcor.contracts.identity import Identity, unauthorized
+from alcor.contracts.identity import Identity, Scheme, unauthorized
 from alcor.management_plane.identity import credentials
 from alcor.model import errors
 from alcor.runtime.clock import Clock
@@ -77,6 +77,8 @@ class KeystoneTokens:
         self._under_way: dict[bytes, asyncio.Task[Outcome]] = {}
         self._retry_at_s: float | None = None  # Keystone did not answer: not asked before
         self._tasks = Supervisor(log)
+
+    ways = ((Scheme("token", "X-Auth-Token", "A token of the cloud's Keystone, for a project."),),)
 
     @property
     def challenge(self) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from alcor.contracts.identity import Identity, unauthorized
+from alcor.contracts.identity import Identity, Scheme, unauthorized
 from alcor.management_plane.identity import credentials
 from alcor.model import errors
 from alcor.model.ids import ProjectId
@@ -41,6 +41,10 @@ class TokenTable:
     """The tokens that are in force. Owner of them; replaced as a whole."""
 
     challenge = 'Basic realm="alcor"'
+    ways = (
+        (Scheme("token", "X-Auth-Token", "A token of this region: `alcor token create`."),),
+        (Scheme("basic", None, "The token's user, and the token as the password."),),
+    )
 
     def __init__(self, clock: Clock, refresh: Callable[[], Iterable[TokenRecord] | None]) -> None:
         """`refresh` gives all tokens if they changed since it was asked last, otherwise None."""
