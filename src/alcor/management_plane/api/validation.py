@@ -33,7 +33,7 @@ _FALSE = ("false", "0", "f", "no", "off", "n")
 
 UUID: Schema = {"type": "string", "format": "uuid", "pattern": UUID_PATTERN}
 BOOLEAN: Schema = {"anyOf": [{"type": "boolean"}, {"enum": [*_TRUE, *_FALSE, "True", "False", 1, 0]}]}
-IP: Schema = {"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}], "maxLength": 64}
+IP: Schema = {"type": "string", "format": "ip", "maxLength": 64}
 IPV4: Schema = {"type": "string", "format": "ipv4", "maxLength": 64}
 CIDR: Schema = {"type": "string", "format": "cidr", "maxLength": 64, "examples": ["10.0.0.0/24"]}
 

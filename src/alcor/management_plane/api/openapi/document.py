@@ -12,6 +12,7 @@ from alcor.management_plane.api.openapi.schemas import ERROR, Components
 from alcor.management_plane.api.openapi.words import INTRODUCTION, PATH_WORDS, TAG_WORDS
 
 Ways = tuple[tuple[Scheme, ...], ...]
+_BEGINNING = "discovery"  # the tag of what is no resource's
 _WITH_BODY = frozenset({"POST", "PUT"})
 _REQUEST_ID = "X-Openstack-Request-Id"
 _HEADER_WORDS = {
@@ -33,7 +34,7 @@ def document(routes: Iterable[GuardedRoute], ways: Ways, version: str) -> dict[s
     ]
     components = Components(operation for *_, operation in found)
     paths: dict[str, dict[str, Any]] = {}
-    tags: dict[str, None] = {}
+    tags = {_BEGINNING: None}
     for route, method, _, operation in found:
         tag = _tag(route.path)
         tags.setdefault(tag)
@@ -151,7 +152,7 @@ def _scheme(scheme: Scheme) -> Mapping[str, str]:
 
 def _tag(path: str) -> str:
     parts = path.split("/")
-    return parts[2].replace("_", "-") if len(parts) > 2 and parts[2] else "discovery"
+    return parts[2].replace("_", "-") if len(parts) > 2 and parts[2] else _BEGINNING
 
 
 def _operation_id(path: str, method: str) -> str:

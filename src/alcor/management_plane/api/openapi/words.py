@@ -70,7 +70,7 @@ WORDS = {
     "provider:network_type": "How packets travel between hosts.",
     "provider:segmentation_id": "The VXLAN network identifier.",
     "provider:physical_network": "Always null: overlays have none.",
-    "ip_version": "4.",
+    "ip_version": "The version of IP.",
     "cidr": "The range of addresses.",
     "gateway_ip": "The router's address; null: none.",
     "allocation_pools": "What ports get addresses from.",
