@@ -11,7 +11,7 @@ from api_scene import ADMIN, Scene, error_of, scene
 
 
 class _Trace:
-    def trace(self, **asked: Any) -> TraceResult:
+    async def trace(self, **asked: Any) -> TraceResult:
         return TraceResult(delivered=False, to_port=None, decided_by="nobody is there", steps=())
 
 
@@ -43,6 +43,8 @@ async def test_every_operation_answers_as_the_document_says(s: Scene) -> None:
         },
         "/v2.0/routers/{id}/add_router_interface": {"subnet_id": ids["subnets"]},
         "/v2.0/routers/{id}/remove_router_interface": {"subnet_id": ids["subnets"]},
+        "/v2.0/routers/{id}/add_extraroutes": {"router": {"routes": []}},
+        "/v2.0/routers/{id}/remove_extraroutes": {"router": {"routes": []}},
         "/v2.0/quotas/{id}": {"quota": {"network": 7}},
         "/v2.0/projects/{id}": {"project": {"priority": 1}},
     }
