@@ -9,6 +9,7 @@ from alcor.cli import api_options, options, running
 from alcor.control_plane.region import OnDemandBounds
 from alcor.processes.api_server import ApiSettings
 from alcor.processes.identity import Kind
+from alcor.processes.nova import NovaSettings
 from alcor.processes.region import EMBEDDED, NO_QUEUE, Region, RegionSettings
 from alcor.runtime.event_log import EventLog, Level
 
@@ -50,6 +51,16 @@ from alcor.runtime.event_log import EventLog, Level
     help="Where other API processes (`alcor api`) dial in: unix:///PATH, tcps://ADDRESS:PORT, or tcp:// on "
     "loopback. May be given several times.",
 )
+@click.option(
+    "--nova-url",
+    metavar="URL",
+    help="Tell this Nova (http://HOST:8774/v2.1) of its servers' ports: plugged, unplugged, changed, deleted.",
+)
+@click.option(
+    "--nova-credentials",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With which to log in for it: a file of OS_... variables (openrc). None: only on loopback.",
+)
 @click.option("--verbose", is_flag=True, help="Log debug events too.")
 def command(
     api: ApiSettings,
@@ -59,6 +70,8 @@ def command(
     agent_urls: tuple[str, ...],
     on_demand_above: int,
     api_process_urls: tuple[str, ...],
+    nova_url: str | None,
+    nova_credentials: Path | None,
     verbose: bool,
 ) -> None:
     """Start a region: store, API and controller, until Ctrl-C.
@@ -71,6 +84,10 @@ def command(
     """
     if queue not in (EMBEDDED, NO_QUEUE) and "://" not in queue:
         raise click.UsageError(f"--queue wants the URL of a NATS server or 'none', not '{queue}'")
+    if nova_credentials is not None and nova_url is None:
+        raise click.UsageError("--nova-credentials is for --nova-url")
+    if nova_url is not None and not nova_url.startswith(("http://", "https://")):
+        raise click.UsageError(f"--nova-url wants http:// or https://, not '{nova_url}'")
     settings = RegionSettings(
         api=api,
         database=database,
@@ -79,6 +96,7 @@ def command(
         agent_urls=agent_urls,
         api_process_urls=api_process_urls,
         on_demand=OnDemandBounds(above=on_demand_above, below=on_demand_above * 3 // 4),
+        nova=None if nova_url is None else NovaSettings(url=nova_url, credentials=nova_credentials),
     )
     log = EventLog(level=Level.DEBUG if verbose else Level.INFO)
     uvloop.run(_run(settings, log))

@@ -95,6 +95,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     helped: tuple[HostId, ...] = ()  # hosts it wrote for until no controller renewed the lease
     epoch: int = 0  # of the newest controller that it has heard; older ones do not serve it
     warrant: bytes = b""  # of a rescuer: as its order had it
+    anew: tuple[PortId, ...] = ()  # of those plugged: since the last controller was heard, or shortly before
 
 
 class SectionResult(msgspec.Struct, frozen=True, array_like=True):

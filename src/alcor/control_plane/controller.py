@@ -62,6 +62,7 @@ from alcor.control_plane.health.rescue import Rescues
 from alcor.control_plane.health.watch import Heard, Watch
 from alcor.control_plane.intake import Intake
 from alcor.control_plane.introductions import Introductions
+from alcor.control_plane.port_watch import Nobody, PortWatcher
 from alcor.control_plane.region import OnDemandBounds, Region
 from alcor.model import errors
 from alcor.model.goal_state import HostState, SectionKey
@@ -93,6 +94,7 @@ class Controller:
         queue: GoalQueue | None = None,
         resync: ResyncLimits = ResyncLimits(),  # noqa: B008 - frozen
         warrant_key: bytes = b"",
+        watcher: PortWatcher | None = None,
     ) -> None:
         """`warrant_key`: the same for all controllers of a region, and known to nobody else."""
         self._store = store
@@ -102,6 +104,7 @@ class Controller:
         self._supervisor = Supervisor(log)
         self.failed = self._supervisor.failed
         self.region = Region(on_demand)
+        self._watcher = watcher or Nobody()
         self._compiler = IncrementalCompiler(self.region)
         self._full = FullSections(self.region, self._compiler.interest)
         self.look_ups = LookUps(self.region, self._compiler.interest, clock, log)
@@ -140,8 +143,9 @@ class Controller:
     async def start(self) -> None:
         """Begin a term, load everything, and follow the change log. Raises Unavailable."""
         self.epoch = await self._store.begin_epoch()
+        self._watcher.begin(self.region, lambda port_id: self._convergence.heard_state(port_id))
         async with self._store.snapshot() as snapshot:
-            await self.region.load(snapshot)
+            await self.region.load(snapshot, self._watcher.loaded)
         self._compiler.load()
         self._ledger = Ledger(epoch=self.epoch)
         self._rescues = self._new_rescues()
@@ -229,6 +233,7 @@ class Controller:
                 stream.learn(section)
                 dirty.append(stream)
         self._convergence.ports_moved(port.id for port in (*change.puts.ports, *change.deletes.ports))
+        self._watcher.changed(change)
         self._convergence.revision_known(change.revision)
         return dirty
 
@@ -292,6 +297,7 @@ class Controller:
         self._watch.came(stream)
         self._admission.came(stream, hello)
         self._log.info("agent_welcomed", host_id=hello.host, held=len(hello.held), plugged=len(hello.plugged))
+        self._watcher.came(hello)
         self._convergence.host_moved(hello.host)
         return stream
 
@@ -338,6 +344,7 @@ class Controller:
                 case Plugs(plugged=plugged, unplugged=unplugged):
                     stream.plugged.difference_update(unplugged)
                     stream.plugged.update(plugged)
+                    self._watcher.plugs(stream.host, plugged, unplugged)
                     self._convergence.host_moved(stream.host)
                 case RescueReport() as report:
                     self._rescues.reported(stream.host, report)
@@ -382,6 +389,7 @@ class Controller:
         self._admission.answered(stream)
         self._agreement.acknowledged(stream, self._ledger)
         self._complete(progress.completed)
+        self._watcher.moved(stream.host)
         self._convergence.host_moved(stream.host)
 
     def _complete(self, revisions: Sequence[int]) -> None:

@@ -70,9 +70,17 @@ class RegionConvergence:
         row = self._region.ports.get(port.id)
         if row is None:
             return _down("the controller has not heard of it yet")
-        if row.router != NO_ROUTER:
-            state = self._interface_state(row)
-            return state if not state.in_force or row.describes(port) else _unheard(state)
+        state = self._interface_state(row) if row.router != NO_ROUTER else self._row_state(row)
+        return state if not state.in_force or row.describes(port) else _unheard(state)
+
+    def heard_state(self, port_id: PortId) -> PortState | None:
+        """Give the state of a workload's port as its host tells it; None while the host is not heard. O(1)."""
+        row = self._region.ports.get(port_id)
+        if row is None or row.router != NO_ROUTER or row.host not in self._streams:
+            return None
+        return self._row_state(row)
+
+    def _row_state(self, row: PortRow) -> PortState:
         if not row.is_local:
             return _down("it is bound to no host")
         stream = self._streams.get(row.host)
@@ -92,8 +100,7 @@ class RegionConvergence:
         if applied is None or applied < row.goal:
             return PortState("BUILD", False, plugged, applied, "its host has not acknowledged it yet")
         status, reason = _status_in_force(row, plugged=plugged)
-        state = PortState(status, True, plugged, applied, reason)
-        return state if row.describes(port) else _unheard(state)
+        return PortState(status, True, plugged, applied, reason)
 
     def _refusal(self, row: PortRow, account: HostLedger) -> str:
         if not account.refused:

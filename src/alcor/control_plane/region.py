@@ -1,7 +1,7 @@
 """The region in memory: rows and nodes by id, and the indexes that compilation needs."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -77,8 +77,8 @@ class Region:
         self.priorities: dict[ProjectId, int] = {}  # of tenants, where they are not the default
         self._shared: dict[tuple[object, ...], tuple[object, ...]] = {}  # equal tuples of ids, kept once
 
-    async def load(self, snapshot: Snapshot) -> None:
-        """Take everything from a snapshot. The region must be empty."""
+    async def load(self, snapshot: Snapshot, heard: Callable[[Sequence[Port]], None] | None = None) -> None:
+        """Take everything from a snapshot. The region must be empty. `heard`: is told of its ports."""
         self.revision = snapshot.revision
         async for projects in snapshot.records(Project):
             self._put(RecordSet(projects=tuple(projects)), snapshot.revision)
@@ -96,6 +96,8 @@ class Region:
             self._put(RecordSet(routers=tuple(routers)), snapshot.revision)
         async for ports in snapshot.records(Port):
             self._put(RecordSet(ports=tuple(ports)), snapshot.revision)
+            if heard is not None:
+                heard(ports)
         self._settle_on_demand()
 
     def fold(self, change: Change) -> None:

@@ -458,6 +458,7 @@ class Agent:
                 queue=self._link is not None,
                 epoch=self._epoch_known(),
                 warrant=self._rescue.warrant if self._rescue is not None else b"",
+                anew=self._plugs.anew(self.heard_at_s) if is_known else (),
             )
         )
 
@@ -489,13 +490,11 @@ class Agent:
         self._wake.set()
 
     def _note_plug(self, port_id: PortId, *, is_plugged: bool) -> None:
-        if self._plugs.note(port_id, is_plugged=is_plugged):
-            asyncio.get_running_loop().call_soon(self._tell_plugs)
+        loop = asyncio.get_running_loop()
+        if self._plugs.note(port_id, is_plugged=is_plugged, now_s=loop.time(), heard_at_s=self.heard_at_s):
+            loop.call_soon(self._tell_plugs)
 
     def _tell_plugs(self) -> None:
-        if self._session is None or not self._session.introduced:
-            self._plugs.take()  # the next Hello names what is plugged then
-            return
-        plugs = self._plugs.take()
-        if plugs is not None:
+        plugs = self._plugs.take()  # without a session the next Hello names what is plugged then
+        if plugs is not None and self._session is not None and self._session.introduced:
             self._session.send(plugs)

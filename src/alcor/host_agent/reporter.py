@@ -8,6 +8,8 @@ from alcor.host_agent.inbox import Decision
 from alcor.model.goal_state import HostState, NetworkSection, SectionKey, SectionUpdate
 from alcor.model.ids import PortId
 
+PASSED_ON_S = 10.0  # within which a controller that lives has passed on what it was told, or kept that it must
+
 
 def results(
     updates: Sequence[SectionUpdate], decisions: Sequence[Decision], refused: Mapping[SectionKey, str]
@@ -64,13 +66,21 @@ def learned(state: HostState) -> tuple[Learned, ...]:
 
 
 class PlugReport:
-    """Plugs and unplugs not yet told; of several of one port only the last counts."""
+    """Plugs and unplugs not yet told; of several of one port only the last counts.
+
+    Plugs are remembered for a while after they were told: a controller that ends may not have passed them on.
+    """
 
     def __init__(self) -> None:
         self._news: dict[PortId, bool] = {}
+        self._plugged_at_s: dict[PortId, float] = {}  # in this order
 
-    def note(self, port_id: PortId, *, is_plugged: bool) -> bool:
-        """Remember an event. True when it is the first since `take`."""
+    def note(self, port_id: PortId, *, is_plugged: bool, now_s: float, heard_at_s: float) -> bool:
+        """Remember an event. True when it is the first since `take`. `heard_at_s`: the controller, last."""
+        self._forget(heard_at_s)
+        self._plugged_at_s.pop(port_id, None)
+        if is_plugged:
+            self._plugged_at_s[port_id] = now_s
         first = not self._news
         self._news[port_id] = is_plugged
         return first
@@ -81,6 +91,18 @@ class PlugReport:
             return None
         news, self._news = self._news, {}
         return Plugs(_with(news.items(), is_plugged=True), _with(news.items(), is_plugged=False))
+
+    def anew(self, heard_at_s: float) -> tuple[PortId, ...]:
+        """Name what was plugged since the controller was heard last, or shortly before."""
+        self._forget(heard_at_s)
+        return tuple(self._plugged_at_s)
+
+    def _forget(self, heard_at_s: float) -> None:
+        while self._plugged_at_s:
+            port_id, at_s = next(iter(self._plugged_at_s.items()))
+            if at_s >= heard_at_s - PASSED_ON_S:
+                return
+            del self._plugged_at_s[port_id]
 
 
 def _with(news: Iterable[tuple[PortId, bool]], *, is_plugged: bool) -> tuple[PortId, ...]:

@@ -17,7 +17,7 @@ def api_socket(
     `is_shared`: others of our user may listen there too (SO_REUSEPORT); each gets some of the connections.
     """
     address = "127.0.0.1" if host == "localhost" else host
-    if not _is_loopback(address):
+    if not is_loopback(address):
         if not is_authenticated:
             raise errors.Invalid(
                 f"'{host}' is not a loopback address: without authentication the API binds to loopback only. "
@@ -34,7 +34,7 @@ def api_socket(
 def require_closed(url: str) -> None:
     """Raise Invalid for an address where anybody in the network could pose as an API process."""
     parts = urlsplit(url)
-    if parts.scheme == "tcp" and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "tcp" and not is_loopback(parts.hostname or ""):
         raise errors.Invalid(f"'{url}' is not a loopback address: off it, API processes need tcps://")
 
 
@@ -45,9 +45,10 @@ def close_to_others(url: str) -> None:
         Path(parts.path).chmod(0o600)
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Does the address, or `localhost`, stay on this machine?"""
     try:
-        return ipaddress.ip_address(address).is_loopback
+        return address == "localhost" or ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
 

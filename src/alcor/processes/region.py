@@ -19,8 +19,9 @@ from alcor.control_plane.api_streams import ApiStreams
 from alcor.control_plane.controller import Controller
 from alcor.control_plane.region import OnDemandBounds
 from alcor.model import errors
-from alcor.processes import listening
+from alcor.processes import listening, nova
 from alcor.processes.api_server import ApiServer, ApiSettings, without_collections
+from alcor.processes.nova import NovaSettings
 from alcor.processes.tracing import RegionTracer
 from alcor.runtime import tls
 from alcor.runtime.clock import SystemClock
@@ -46,6 +47,7 @@ class RegionSettings(msgspec.Struct, frozen=True, kw_only=True):
     agent_urls: tuple[str, ...] = ("tcp://127.0.0.1:9697",)
     api_process_urls: tuple[str, ...] = ()
     on_demand: OnDemandBounds = OnDemandBounds()  # ports in a network, from which on hosts ask for neighbours
+    nova: NovaSettings | None = None  # who is told of servers' ports
 
 
 class Region:
@@ -84,6 +86,9 @@ class Region:
         dsn = settings.database or await self._start_database()
         store = await self._server.open_store(dsn)
         authority = Authority.open(settings.api.data_dir / "authority")
+        teller = None
+        if settings.nova is not None:
+            teller = await nova.teller(settings.nova, store, self._clock, self._log, self._stack)
         controller = Controller(
             store,
             self._clock,
@@ -91,8 +96,12 @@ class Region:
             on_demand=settings.on_demand,
             queue=await self._start_queue(),
             warrant_key=authority.derive_key("rescue warrants"),
+            watcher=teller,
         )
         await controller.start()
+        if teller is not None:
+            teller.start()
+            self._stack.push_async_callback(teller.close)
         self._stack.push_async_callback(controller.stop)
         answers, tracer = Answers(controller), RegionTracer(controller)
         self.agent_urls = await self._serve_agents(controller, authority)

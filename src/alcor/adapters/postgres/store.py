@@ -10,6 +10,7 @@ from alcor.adapters.postgres.audit import PostgresAudit
 from alcor.adapters.postgres.committer import Committer
 from alcor.adapters.postgres.leases import PostgresBlockLeases
 from alcor.adapters.postgres.rows import TABLES
+from alcor.adapters.postgres.told import PostgresToldMarks
 from alcor.contracts import columns
 from alcor.contracts.store import Change, Done, Query, R, Snapshot, Write
 from alcor.model import errors, quota
@@ -132,6 +133,10 @@ class PostgresStore:
     def audit(self) -> PostgresAudit:
         """Give the audit trail that this store keeps."""
         return PostgresAudit(self._pool)
+
+    def told(self) -> PostgresToldMarks:
+        """Give how far the compute service was told, as this store keeps it."""
+        return PostgresToldMarks(self._pool)
 
     def leases(self) -> PostgresBlockLeases:
         """Give the leases on blocks of addresses that this store keeps, for the allocator."""

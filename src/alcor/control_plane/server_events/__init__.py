@@ -1,0 +1,1 @@
+"""Tells the compute service what becomes of its servers' ports."""
