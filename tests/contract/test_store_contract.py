@@ -90,7 +90,7 @@ async def add(store: Store, *records: Network | Subnet | Port | Router | Host | 
 
 
 async def test_what_was_committed_is_read_back(store: Store) -> None:
-    vpc = network(7, name="blüe", tags=("a", "b"), shared=True)
+    vpc = network(7, name="blüe", tags=("a", "b"))
     group = SecurityGroup(id=GroupId(new_ids(1)[0]), project_id=PROJECT, is_default=True)
     rule = SecurityGroupRule(
         id=new_ids(1)[0],  # type: ignore[arg-type]
@@ -308,7 +308,7 @@ async def test_a_query_pages_in_a_total_order(store: Store) -> None:
 
 
 async def test_a_query_selects_by_every_column(store: Store) -> None:
-    vpc, other = network(1, name="a"), network(2, shared=True)
+    vpc, other = network(1, name="a"), network(2)
     group_ids = new_ids(2)
     members = [
         port(vpc, 1, device_id="d", device_owner="o", security_groups=(GroupId(group_ids[0]),)),
@@ -330,7 +330,6 @@ async def test_a_query_selects_by_every_column(store: Store) -> None:
     ):
         found = await store.select(Port, Query(where=where))
         assert [it.id for it in found] == sorted(it.id for it in wanted), where
-    assert await store.select(Network, Query(where={"shared": [True]})) == [other]
     assert await store.select(Network, Query(where={"name": ["a"], "vni": [1]})) == [vpc]
     with pytest.raises(errors.Broken):
         await store.select(Port, Query(where={"mtu": [1]}))

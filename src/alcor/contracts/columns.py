@@ -13,6 +13,7 @@ from alcor.model.records import (
     Port,
     PortGroup,
     Project,
+    RbacPolicy,
     Record,
     RecordSet,
     Router,
@@ -37,13 +38,15 @@ def _columns(*names: str) -> dict[str, Extract]:
 
 
 COLUMNS: Mapping[type[Record], Mapping[str, Extract]] = {
-    Network: _columns("shared", "vni"),
+    Network: _columns("vni"),
     Subnet: _columns("network_id"),
     Port: _columns("network_id", "host", "mac", "device_id", "device_owner", "port_group_id")
     | {
         "fixed_ips.subnet_id": lambda port: tuple(fixed.subnet_id for fixed in port.fixed_ips),
         "fixed_ips.ip": lambda port: tuple(fixed.ip for fixed in port.fixed_ips),
         "security_groups": lambda port: port.security_groups,
+        "network_owner": lambda port: (port.network_owner,) if port.network_owner else (),
+        "borrowed": lambda port: port.borrowed,
     },
     SecurityGroup: _columns("is_default"),
     SecurityGroupRule: _columns("security_group_id", "remote_group_id"),
@@ -51,8 +54,16 @@ COLUMNS: Mapping[type[Record], Mapping[str, Extract]] = {
     PortGroup: _columns("network_id"),
     Host: _columns(),
     Project: _columns(),
+    RbacPolicy: _columns("object_type", "object_id", "target"),
 }
-SETS = frozenset({"fixed_ips.subnet_id", "fixed_ips.ip", "security_groups"})  # several values in one record
+# What RBAC policies share, and which column names their object: a subnet is shared with its network.
+SHARED_BY: Mapping[type[Record], str] = {Network: "id", Subnet: "network_id", SecurityGroup: "id"}
+SHARED_WITH = "shared_with"  # as if it were their column: the targets of the policies on the object
+BORROWERS = (Port,)  # kinds whose records may use other projects' objects
+# Several values in one record, or none.
+SETS = frozenset(
+    {"fixed_ips.subnet_id", "fixed_ips.ip", "security_groups", "network_owner", "borrowed", SHARED_WITH}
+)
 PAGE_MAX = 100_000  # records that a query without a limit may answer
 
 
@@ -94,6 +105,7 @@ def groups(records: RecordSet) -> Sequence[tuple[AnyRecord, ...]]:
         records.port_groups,
         records.hosts,
         records.projects,
+        records.rbac_policies,
     )
 
 

@@ -22,11 +22,24 @@ from alcor.contracts.store import (
     Stale,
     Taken,
     Unchanged,
+    NotBorrowed,
     Value,
     Write,
 )
 from alcor.model import addressing, errors, quota
-from alcor.model.records import KIND_OF, KINDS, AnyRecord, Network, Port, Project, Record, RecordSet, Subnet
+from alcor.model.records import (
+    EVERYBODY,
+    KIND_OF,
+    KINDS,
+    AnyRecord,
+    Network,
+    Port,
+    Project,
+    RbacPolicy,
+    Record,
+    RecordSet,
+    Subnet,
+)
 from alcor.runtime.clock import Clock, SystemClock
 
 Claim = tuple[str, object]  # constraint, value
@@ -55,7 +68,7 @@ class MemoryStore:
 
     async def select(self, kind: type[R], query: Query) -> list[R]:
         order = columns.total_order(kind, query)
-        found = [record for record in self._candidates(kind, query) if _matches(record, query)]
+        found = self._candidates(kind, query)
         found.sort(key=lambda record: record.id)
         for column, ascending in reversed(order):
             found.sort(key=lambda record: _order_value(record, column), reverse=not ascending)
@@ -159,16 +172,26 @@ class MemoryStore:
     def _of(self, kind: type[R]) -> dict[str, R]:
         return self._records[kind]  # type: ignore[return-value]  # keyed by the kind
 
-    def _candidates(self, kind: type[R], query: Query) -> Sequence[R]:
+    def _candidates(self, kind: type[R], query: Query) -> list[R]:
         held = self._of(kind)
-        if not query.where:
+        if not query.where and not query.any_of:
             return list(held.values())
-        smallest: set[str] | None = None
-        for column, values in query.where.items():
-            columns.extract_of(kind, column)
-            ids = set().union(*(self._index.get((kind, column, value), set()) for value in values))
-            smallest = ids if smallest is None or len(ids) < len(smallest) else smallest
-        return [held[id_] for id_ in smallest or ()]
+        found: set[str] = set()
+        for alternative in query.any_of or ({},):
+            parts = (query.where, alternative)
+            matching = [self._ids(kind, column, it) for part in parts for column, it in part.items()]
+            found |= set.intersection(*matching)
+        return [held[id_] for id_ in found]
+
+    def _ids(self, kind: type[Record], column: str, values: Sequence[Value]) -> set[str]:
+        """Name the records that have one of the values in a column."""
+        if column == columns.SHARED_WITH and kind in columns.SHARED_BY:
+            policies = self._ids(RbacPolicy, "target", values)
+            return self._ids(
+                kind, columns.SHARED_BY[kind], [self._of(RbacPolicy)[id_].object_id for id_ in policies]
+            )
+        columns.extract_of(kind, column)
+        return set().union(*(self._index.get((kind, column, value), set()) for value in values))
 
     def _check(self, write: Write) -> None:
         expected = {
@@ -186,7 +209,7 @@ class MemoryStore:
             own[type(record)].add(record.id)
         inserted: set[tuple[type[Record], str]] = {(type(record), record.id) for record in _each(write.inserts)}
         for guard in write.guards:
-            if not self._holds(guard, own[KINDS[guard.kind]], inserted):
+            if not self._holds(guard, own, inserted):
                 raise Stale(guard)
 
     def _check_stored(self, record: AnyRecord, revision_number: int | None) -> None:
@@ -223,17 +246,25 @@ class MemoryStore:
             project_id = min(over)
             raise OverQuota(project_id, tuple(over[project_id]))
 
-    def _holds(self, guard: Guard, own: set[str], inserted: set[tuple[type[Record], str]]) -> bool:
-        kind = KINDS[guard.kind]
+    def _holds(
+        self, guard: Guard, own: Mapping[type[Record], set[str]], inserted: set[tuple[type[Record], str]]
+    ) -> bool:
         match guard:
-            case Exists(id=id_):
-                return id_ in self._records[kind] or (kind, id_) in inserted
-            case Unchanged(id=id_, revision_number=revision_number):
-                stored = self._records[kind].get(id_)
+            case Exists(kind=kind, id=id_):
+                return id_ in self._records[KINDS[kind]] or (KINDS[kind], id_) in inserted
+            case Unchanged(kind=kind, id=id_, revision_number=revision_number):
+                stored = self._records[KINDS[kind]].get(id_)
                 return stored is not None and stored.revision_number == revision_number
-            case NoneWhere(column=column, value=value):
-                columns.extract_of(kind, column)
-                return self._index.get((kind, column, value), set()) <= own
+            case NoneWhere(kind=kind, column=column, value=value):
+                columns.extract_of(KINDS[kind], column)
+                return self._index.get((KINDS[kind], column, value), set()) <= own[KINDS[kind]]
+            case NotBorrowed(object_id=object_id, project_id=project_id, others=others):
+                users = {
+                    self._records[borrower][id_].project_id
+                    for borrower in columns.BORROWERS
+                    for id_ in self._index.get((borrower, "borrowed", object_id), ())
+                }
+                return users <= set(others) if project_id == EVERYBODY else project_id not in users
 
     def _add(self, record: AnyRecord) -> None:
         kind = type(record)
@@ -319,17 +350,12 @@ def _claims(record: AnyRecord) -> Iterator[Claim]:
         yield "mac", (record.network_id, record.mac)
         for fixed in record.fixed_ips:
             yield "address", (fixed.subnet_id, fixed.ip)
+    if isinstance(record, RbacPolicy):
+        yield "policy", (record.object_id, record.action, record.target)
 
 
 def _constraint(claim: Claim) -> str:
     return claim[0].partition(":")[0]
-
-
-def _matches(record: AnyRecord, query: Query) -> bool:
-    return all(
-        any(value in wanted for value in columns.values(record, column))
-        for column, wanted in query.where.items()
-    )
 
 
 def _order_value(record: AnyRecord, column: str) -> tuple[bool, Value]:

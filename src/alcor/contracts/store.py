@@ -45,7 +45,15 @@ class NoneWhere(msgspec.Struct, frozen=True):
     value: Value
 
 
-Guard: TypeAlias = Exists | Unchanged | NoneWhere
+class NotBorrowed(msgspec.Struct, frozen=True):
+    """No record borrows the object for this project, or, for EVERYBODY, for any but those in `others`."""
+
+    object_id: str
+    project_id: str
+    others: tuple[str, ...] = ()
+
+
+Guard: TypeAlias = Exists | Unchanged | NoneWhere | NotBorrowed
 
 
 class Once(msgspec.Struct, frozen=True):
@@ -107,9 +115,10 @@ class Stale(errors.Conflict):
 
 
 class Taken(errors.Conflict):
-    """A unique value is given already. `constraint`: address | mac | vni | id; `value` as stored.
+    """A unique value is given already. `constraint`: address | mac | vni | policy | id; `value` as stored.
 
-    address: (subnet_id, packed ip); mac: (network_id, mac); vni: the number; id: the id.
+    address: (subnet_id, packed ip); mac: (network_id, mac); vni: the number; policy: (object_id, action, target);
+    id: the id.
     """
 
     default_reason = "Taken"
@@ -143,16 +152,19 @@ class KeyTaken(errors.Conflict):
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """Which records of a kind, in what order.
 
-    `where`: any of the values, for every column named. Columns: `id`, `name`, `project_id` for all kinds, and
+    `where`: any of the values, for every column named. `any_of`: alternatives, of which one must hold too; each
+    costs what it alone would. Columns: `id`, `name`, `project_id` for all kinds, and
     subnet: network_id; port: network_id, host, mac, device_id, device_owner, port_group_id,
-    `fixed_ips.subnet_id`, `fixed_ips.ip` (packed), `security_groups` (member of);
-    security_group: is_default; security_group_rule: security_group_id, remote_group_id; network: shared, vni;
-    port_group: network_id. A column that is not listed raises Broken.
+    `fixed_ips.subnet_id`, `fixed_ips.ip` (packed), `security_groups` (member of), `network_owner` (of guests),
+    `borrowed`; security_group: is_default; security_group_rule: security_group_id, remote_group_id; network: vni;
+    port_group: network_id; rbac_policy: object_type, object_id, target. What policies share (`columns.SHARED_BY`)
+    has `shared_with`: the targets of those on it. A column that is not listed raises Broken.
     `order`: (column, ascending); `id` is appended, so the order is total. `after`: the last record of the page
     before, in this order. `limit` None: all, at most 100,000 (then LimitReached).
     """
 
     where: Mapping[str, Sequence[Value]] = {}
+    any_of: Sequence[Mapping[str, Sequence[Value]]] = ()
     order: tuple[tuple[str, bool], ...] = ()
     after: AnyRecord | None = None
     limit: int | None = None

@@ -9,6 +9,7 @@ GroupId = NewType("GroupId", str)  # security group
 RuleId = NewType("RuleId", str)
 RouterId = NewType("RouterId", str)
 PortGroupId = NewType("PortGroupId", str)
+PolicyId = NewType("PolicyId", str)  # RBAC policy
 HostId = NewType("HostId", str)  # host name, as in binding:host_id
 ProjectId = NewType("ProjectId", str)
 RequestId = NewType("RequestId", str)

@@ -17,6 +17,7 @@ DEFAULT_LIMITS: Mapping[str, int] = MappingProxyType(
         "security_group_rule": 100_000,
         "router": 10_000,
         "port_group": 100_000,
+        "rbac_policy": 10_000,
     }
 )
 

@@ -15,6 +15,7 @@ from alcor.model.ids import (
     GroupId,
     HostId,
     NetworkId,
+    PolicyId,
     PortGroupId,
     PortId,
     ProjectId,
@@ -25,6 +26,8 @@ from alcor.model.ids import (
 )
 
 ROUTER_INTERFACE = "network:router_interface"  # device_owner of a router's ports
+ACCESS_AS_SHARED = "access_as_shared"  # action of an RBAC policy
+EVERYBODY = "*"  # target of an RBAC policy: every project
 PRIORITY_DEFAULT = 50
 PRIORITY_MAX = 100
 
@@ -49,7 +52,7 @@ class Network(Record, frozen=True, array_like=True, kw_only=True):
     vni: Vni
     mtu: int = 1450
     admin_state_up: bool = True
-    shared: bool = False
+    shared: bool = False  # no longer used: RBAC policies say it
     port_security_enabled: bool = True
 
 
@@ -116,6 +119,13 @@ class Port(Record, frozen=True, array_like=True, kw_only=True):
         bytes, ...
     ] = ()  # ascending; addresses of its pairs of which its workload said: they are mine
     dhcp_options: tuple[DhcpOption, ...] = ()  # ascending by name
+    network_owner: ProjectId = ProjectId("")  # of a guest: the project whose network it is on; else empty
+    borrowed_groups: tuple[GroupId, ...] = ()  # ascending; those of its groups that are other projects'
+
+    @property
+    def borrowed(self) -> tuple[str, ...]:
+        """Other projects' objects that it uses."""
+        return (self.network_id, *self.borrowed_groups) if self.network_owner else self.borrowed_groups
 
 
 class SecurityGroup(Record, frozen=True, array_like=True, kw_only=True):
@@ -188,8 +198,27 @@ class Project(Record, frozen=True, array_like=True, kw_only=True):
     quotas: tuple[tuple[str, int], ...] = ()  # (kind, limit), ascending; of other kinds the default
 
 
+class RbacPolicy(Record, frozen=True, array_like=True, kw_only=True):
+    """Lets a project see and use an object of another one. Its `name` is empty."""
+
+    id: PolicyId
+    object_type: str  # as clients name it
+    object_id: str
+    target: str  # a project, or EVERYBODY
+    action: str = ACCESS_AS_SHARED
+
+
 AnyRecord: TypeAlias = (
-    Network | Subnet | Port | SecurityGroup | SecurityGroupRule | Router | PortGroup | Host | Project
+    Network
+    | Subnet
+    | Port
+    | SecurityGroup
+    | SecurityGroupRule
+    | Router
+    | PortGroup
+    | Host
+    | Project
+    | RbacPolicy
 )
 
 KINDS: dict[str, type[AnyRecord]] = {
@@ -202,6 +231,7 @@ KINDS: dict[str, type[AnyRecord]] = {
     "port_group": PortGroup,
     "host": Host,
     "project": Project,
+    "rbac_policy": RbacPolicy,
 }
 KIND_OF: dict[type[AnyRecord], str] = {record_type: kind for kind, record_type in KINDS.items()}
 
@@ -218,3 +248,4 @@ class RecordSet(msgspec.Struct, frozen=True, array_like=True):
     port_groups: tuple[PortGroup, ...] = ()
     hosts: tuple[Host, ...] = ()
     projects: tuple[Project, ...] = ()
+    rbac_policies: tuple[RbacPolicy, ...] = ()

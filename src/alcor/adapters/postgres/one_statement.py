@@ -20,7 +20,7 @@ from alcor.adapters.postgres import quotas, request_keys, transaction
 from alcor.adapters.postgres.queries import Statement
 from alcor.adapters.postgres.rows import TABLES, Encoded, Row
 from alcor.contracts import quota_use
-from alcor.contracts.store import Change, NoneWhere, Unchanged
+from alcor.contracts.store import Change, NoneWhere, Unchanged, NotBorrowed
 from alcor.model.records import KINDS, AnyRecord, Network, Port, Project, Record, SecurityGroup, Subnet
 
 RECORDS_MAX = 200  # in one statement; above, COPY within a transaction is cheaper
@@ -51,7 +51,7 @@ def fits(batch: Sequence[Encoded]) -> bool:
         and Project not in one.inserts  # its limits are another table's
         and not one.updates
         and not one.deletes
-        and not any(isinstance(guard, NoneWhere) for guard in one.write.guards)
+        and not any(isinstance(guard, (NoneWhere, NotBorrowed)) for guard in one.write.guards)
         for one in batch
     )
 
@@ -114,7 +114,7 @@ def _guards(batch: Sequence[Encoded], arguments: list[object]) -> list[str]:
     wanted: dict[type[Record], set[tuple[str, int]]] = {kind: set() for kind in _GUARDED}
     for one in batch:
         for guard in one.write.guards:
-            assert not isinstance(guard, NoneWhere)
+            assert not isinstance(guard, (NoneWhere, NotBorrowed))
             number = guard.revision_number if isinstance(guard, Unchanged) else _ANY
             wanted.setdefault(KINDS[guard.kind], set()).add((guard.id, number))
     conditions = []

@@ -1,22 +1,25 @@
 """Queries and guards as SQL. Pure: text and arguments only."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from alcor.adapters.postgres.rows import TABLES, UUID
 from alcor.contracts import columns
-from alcor.contracts.store import Exists, Guard, NoneWhere, Query, Unchanged, Value
-from alcor.model.records import KINDS, AnyRecord, Record
+from alcor.contracts.store import Exists, Guard, NoneWhere, Query, Unchanged, NotBorrowed, Value
+from alcor.model.records import EVERYBODY, KINDS, AnyRecord, Record
 
 NIL = "00000000-0000-0000-0000-000000000000"  # sorts before every id, as "none" does in the contract
 _NONE = {"port_group_id": "", "remote_group_id": None}  # what a record holds where the column is NULL
 _INT8 = 2**63
-# Columns with several values in a record: table, column of the value, its type.
+_LOWEST, _HIGHEST = "\x01", "\U0010ffff"  # no project's name holds these
+# Columns with several values in a record: table, its column of the record's id, that of the value, its type.
 _SETS = {
-    "fixed_ips.subnet_id": ("addresses", "subnet_id", "uuid"),
-    "fixed_ips.ip": ("addresses", "ip", "bytea"),
-    "security_groups": ("group_members", "group_id", "uuid"),
+    "fixed_ips.subnet_id": ("addresses", "port_id", "subnet_id", "uuid"),
+    "fixed_ips.ip": ("addresses", "port_id", "ip", "bytea"),
+    "security_groups": ("group_members", "port_id", "group_id", "uuid"),
+    "network_owner": ("loans", "borrower_id", "owner", "text"),
+    "borrowed": ("loans", "borrower_id", "object_id", "uuid"),
 }
 
 
@@ -29,16 +32,26 @@ class Statement(msgspec.Struct, frozen=True):
 
 def select(kind: type[Record], query: Query) -> Statement:
     """Build the statement that reads the bodies a query asks for. Raises Broken on an unknown column."""
-    arguments: list[object] = []
-    conditions = [_condition(kind, column, values, arguments) for column, values in query.where.items()]
+    arguments: list[object] = [columns.PAGE_MAX + 1 if query.limit is None else query.limit]
     order = columns.total_order(kind, query)
-    if query.after is not None:
-        conditions.append(_after(kind, query.after, order, arguments))
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    by = ", ".join(f"{_ordered(column)}{'' if ascending else ' DESC'}" for column, ascending in order)
-    arguments.append(columns.PAGE_MAX + 1 if query.limit is None else query.limit)
-    text = f"SELECT body FROM {TABLES[kind].name}{where} ORDER BY {by} LIMIT ${len(arguments)}"
-    return Statement(text, tuple(arguments))
+    texts = []
+    for number, alternative in enumerate(query.any_of or ({},)):
+        conditions = [_conditions(kind, part, arguments) for part in (query.where, alternative) if part]
+        conditions += [
+            f"({_conditions(kind, earlier, arguments)}) IS NOT TRUE" for earlier in query.any_of[:number]
+        ]
+        if query.after is not None:
+            conditions.append(_after(kind, query.after, order, arguments))
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        by = ", ".join(f"{_ordered(column)}{_direction(ascending)}" for column, ascending in order)
+        texts.append(f"FROM {TABLES[kind].name}{where} ORDER BY {by} LIMIT $1")
+    if len(texts) == 1:
+        return Statement(f"SELECT body {texts[0]}", tuple(arguments))
+    # Each alternative by the index that serves it, in order; what they give is merged.
+    keys = ", ".join(f"{_ordered(column)} AS key_{number}" for number, (column, _) in enumerate(order))
+    parts = " UNION ALL ".join(f"(SELECT {keys}, body {text})" for text in texts)
+    by = ", ".join(f"key_{number}{_direction(ascending)}" for number, (_, ascending) in enumerate(order))
+    return Statement(f"SELECT body FROM ({parts}) AS found ORDER BY {by} LIMIT $1", tuple(arguments))
 
 
 class GuardGroup(msgspec.Struct, frozen=True):
@@ -57,13 +70,17 @@ def check_guards(
     """
     grouped: dict[tuple[type[Guard], str, str], list[Guard]] = {}
     for guard in guards:
+        kind_name = "" if isinstance(guard, NotBorrowed) else guard.kind
         column = guard.column if isinstance(guard, NoneWhere) else ""
-        grouped.setdefault((type(guard), guard.kind, column), []).append(guard)
+        grouped.setdefault((type(guard), kind_name, column), []).append(guard)
     arguments: list[object] = []
     arrays, groups = [], []
     for (_, kind_name, _), members in grouped.items():
-        kind = KINDS[kind_name]
-        failing = _failing(kind, members, own.get(kind, []), arguments)
+        if kind_name:
+            kind = KINDS[kind_name]
+            failing = _failing(kind, members, own.get(kind, []), arguments)
+        else:
+            failing = _failing_borrowed([it for it in members if isinstance(it, NotBorrowed)], arguments)
         arrays.append(f"ARRAY({failing})")
         groups.append(GuardGroup(tuple(members)))
     return Statement(f"SELECT {', '.join(arrays)}", tuple(arguments)), groups
@@ -73,7 +90,7 @@ def type_of(kind: type[Record], column: str) -> str:
     """Give the SQL type of a column. Raises Broken when the kind has no such column."""
     columns.extract_of(kind, column)
     if column in _SETS:
-        return _SETS[column][2]
+        return _SETS[column][3]
     table = TABLES[kind]
     return table.types[table.columns.index(column)]
 
@@ -93,12 +110,21 @@ def storable(sql_type: str, values: Sequence[Value]) -> list[Value]:
             return [value for value in values if isinstance(value, str) and "\0" not in value]
 
 
+def _conditions(kind: type[Record], where: Mapping[str, Sequence[Value]], arguments: list[object]) -> str:
+    return " AND ".join(_condition(kind, column, values, arguments) for column, values in where.items())
+
+
 def _condition(kind: type[Record], column: str, values: Sequence[Value], arguments: list[object]) -> str:
+    if column == columns.SHARED_WITH and kind in columns.SHARED_BY:
+        targets = _equals("target", "text", storable("text", values), arguments)
+        # An array: with a join the planner may prefer to walk all records in the order that is asked for.
+        objects = f"ARRAY(SELECT object_id FROM rbac_policies WHERE {targets})"
+        return f"{columns.SHARED_BY[kind]} = ANY({objects})"
     sql_type = type_of(kind, column)
     stored = storable(sql_type, values)
     if column in _SETS:
-        table, name, _ = _SETS[column]
-        return f"id IN (SELECT port_id FROM {table} WHERE {_equals(name, sql_type, stored, arguments)})"
+        table, id_name, name, _ = _SETS[column]
+        return f"id IN (SELECT {id_name} FROM {table} WHERE {_equals(name, sql_type, stored, arguments)})"
     condition = _equals(column, sql_type, stored, arguments)
     if column in _NONE and _NONE[column] in values:
         return f"({condition} OR {column} IS NULL)"
@@ -112,6 +138,10 @@ def _equals(name: str, sql_type: str, values: Sequence[Value], arguments: list[o
         return f"{name} = ${len(arguments)}::{sql_type}"
     arguments.append(values)
     return f"{name} = ANY(${len(arguments)}::{sql_type}[])"
+
+
+def _direction(ascending: bool) -> str:
+    return "" if ascending else " DESC"
 
 
 def _ordered(column: str) -> str:
@@ -163,6 +193,30 @@ def _failing(kind: type[Record], guards: Sequence[Guard], own: Sequence[str], ar
             return _failing_none_where(
                 kind, column, [guard for guard in guards if isinstance(guard, NoneWhere)], own, arguments
             )
+        case NotBorrowed():
+            raise AssertionError("concerns no kind")
+
+
+def _failing_borrowed(guards: Sequence[NotBorrowed], arguments: list[object]) -> str:
+    """Build the sub-select of the positions of guards that do not hold. O(projects named) look-ups in an index."""
+    spans = [(guard.object_id, *span, n) for n, guard in enumerate(guards, 1) for span in _spans(guard)]
+    arguments += [list(values) for values in zip(*spans, strict=True)]
+    places = ", ".join(
+        f"${len(arguments) - 3 + number}::{sql_type}[]"
+        for number, sql_type in enumerate(("uuid", "text", "text", "int8"))
+    )
+    return (
+        f"SELECT g.n FROM unnest({places}) AS g(object_id, low, high, n) WHERE EXISTS (SELECT 1 FROM loans l"
+        " WHERE l.object_id = g.object_id AND l.project_id >= g.low AND l.project_id < g.high)"
+    )
+
+
+def _spans(guard: NotBorrowed) -> list[tuple[str, str]]:
+    """Give where the projects that may not use the object are, by name: from the first to before the second."""
+    if guard.project_id != EVERYBODY:
+        return [(guard.project_id, guard.project_id + _LOWEST)]
+    allowed = sorted(set(guard.others))
+    return list(zip(["", *(name + _LOWEST for name in allowed)], [*allowed, _HIGHEST], strict=True))
 
 
 def _failing_none_where(
@@ -174,8 +228,7 @@ def _failing_none_where(
 ) -> str:
     sql_type = type_of(kind, column)
     if column in _SETS:
-        table, name, _ = _SETS[column]
-        id_name = "port_id"
+        table, id_name, name, _ = _SETS[column]
     else:
         table, name, id_name = TABLES[kind].name, column, "id"
     # A value that cannot be stored becomes NULL, which nothing equals: position and count stay as they are.

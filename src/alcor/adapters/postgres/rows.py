@@ -20,6 +20,7 @@ from alcor.model.records import (
     Port,
     PortGroup,
     Project,
+    RbacPolicy,
     Record,
     RecordSet,
     Router,
@@ -59,7 +60,7 @@ def _table(kind: type[AnyRecord], name: str, own: Mapping[str, str], row: Callab
 
 
 def _network(it: Network, body: bytes) -> Row:
-    return (it.id, it.project_id, it.name, it.revision_number, it.shared, it.vni, body)
+    return (it.id, it.project_id, it.name, it.revision_number, it.vni, body)
 
 
 def _of_network(it: Subnet | PortGroup, body: bytes) -> Row:
@@ -102,6 +103,21 @@ def _plain(it: Router | Host | Project, body: bytes) -> Row:
     return (it.id, it.project_id, it.name, it.revision_number, body)
 
 
+def _policy(it: RbacPolicy, body: bytes) -> Row:
+    return (
+        it.id,
+        it.project_id,
+        it.name,
+        it.revision_number,
+        it.object_type,
+        it.object_id,
+        it.action,
+        it.target,
+        body,
+    )
+
+
+_POLICY_COLUMNS = {"object_type": "text", "object_id": "uuid", "action": "text", "target": "text"}
 _PORT_COLUMNS = {
     "network_id": "uuid",
     "mac": "int8",
@@ -113,7 +129,7 @@ _PORT_COLUMNS = {
 TABLES: Mapping[type[Record], Table] = {
     table.kind: table
     for table in (
-        _table(Network, "networks", {"shared": "bool", "vni": "int8"}, _network),
+        _table(Network, "networks", {"vni": "int8"}, _network),
         _table(Subnet, "subnets", {"network_id": "uuid"}, _of_network),
         _table(Port, "ports", _PORT_COLUMNS, _port),
         _table(SecurityGroup, "security_groups", {"is_default": "bool"}, _group),
@@ -127,6 +143,7 @@ TABLES: Mapping[type[Record], Table] = {
         _table(PortGroup, "port_groups", {"network_id": "uuid"}, _of_network),
         _table(Host, "hosts", {}, _plain),
         _table(Project, "projects", {}, _plain),
+        _table(RbacPolicy, "rbac_policies", _POLICY_COLUMNS, _policy),
     )
 }
 _decoders: Mapping[type[Record], msgspec.msgpack.Decoder[Any]] = {
