@@ -1,4 +1,4 @@
-"""What stores know of sharing: policies, what projects borrow, alternatives. The same for memory and PostgreSQL."""
+"""What stores know of sharing: policies, what is borrowed, alternatives. The same for both stores."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -86,7 +86,9 @@ async def ids(store: Store, kind: type[AnyRecord], query: Query) -> set[str]:
     return {record.id for record in await store.select(kind, query)}
 
 
-async def test_what_policies_share_is_found_by_their_targets_and_what_borrows_by_the_owner(store: Store) -> None:
+async def test_what_policies_share_is_found_by_their_targets_and_what_borrows_by_the_owner(
+    store: Store,
+) -> None:
     own, shared, open_, hidden = network(GUEST), network(), network(), network(OTHER)
     subnets = [subnet(it) for it in (own, shared, open_, hidden)]
     guest = port(shared)

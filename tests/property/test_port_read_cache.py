@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import msgspec
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -17,11 +18,21 @@ from alcor.management_plane.port.read_cache import Kept, ReadCache
 from alcor.management_plane.port.service import PortService
 from alcor.management_plane.security_group import decisions as group_decisions
 from alcor.model import errors
-from alcor.model.ids import GroupId, NetworkId, ProjectId, RequestId, SubnetId, Vni
-from alcor.model.records import KIND_OF, Network, Port, RecordSet, SecurityGroup, Subnet
+from alcor.model.ids import GroupId, NetworkId, PolicyId, ProjectId, RequestId, SubnetId, Vni
+from alcor.model.records import (
+    EVERYBODY,
+    KIND_OF,
+    Network,
+    Port,
+    RbacPolicy,
+    RecordSet,
+    SecurityGroup,
+    Subnet,
+)
 from alcor.runtime.clock import SystemClock
 
-PROJECT = ProjectId("p")
+PROJECT, OTHER = ProjectId("p"), ProjectId("q")
+Stored = Network | Subnet | SecurityGroup | Port | RbacPolicy
 CALLER = Caller(PROJECT, is_admin=False, request_id=RequestId("req"))
 DEFAULT_GROUP = group_decisions.default_group_id(PROJECT)
 
@@ -70,7 +81,7 @@ class World:
         self._heard = 0
         self._puts = 0
 
-    async def put(self, record: Network | Subnet | SecurityGroup) -> None:
+    async def put(self, record: Stored) -> None:
         """Another process inserts the record, or changes it."""
         # Real ids are never given twice: one that comes back here is told apart by its revision number.
         self._puts += 1
@@ -92,8 +103,8 @@ class World:
     async def create(self, ask: PortFields) -> object:
         if self._is_forgetful:
             await self.hear()
-            networks = RecordSet(networks=(_network(0, True), _network(1, True)))
-            groups = RecordSet(security_groups=(_group(0), _group(1), _group(2)))
+            networks = RecordSet(networks=tuple(_network(number, True) for number in range(3)))
+            groups = RecordSet(security_groups=tuple(_group(number) for number in range(4)))
             for records in (networks, groups):
                 self.service.on_change(Change(0, 0, RequestId(""), PROJECT, records, RecordSet()))
         try:
@@ -101,7 +112,7 @@ class World:
         except errors.AlcorError as error:
             return type(error), error.reason, error.message
         ips = tuple(sorted(port.fixed_ips))
-        return port.network_id, ips, port.security_groups, port.port_security_enabled
+        return port.network_id, ips, port.security_groups, port.port_security_enabled, port.borrowed
 
     async def close(self) -> None:
         await self._allocator.close()
@@ -111,18 +122,35 @@ def _write(**parts: RecordSet) -> Write:
     return Write(request_id=RequestId("other"), project_id=PROJECT, **parts)
 
 
-def _set(record: Network | Subnet | SecurityGroup | Port) -> RecordSet:
-    return msgspec.structs.replace(RecordSet(), **{f"{KIND_OF[type(record)]}s": (record,)})
+def _set(record: Stored) -> RecordSet:
+    name = "rbac_policies" if isinstance(record, RbacPolicy) else f"{KIND_OF[type(record)]}s"
+    return msgspec.structs.replace(RecordSet(), **{name: (record,)})
 
 
 def _network(number: int, secured: bool) -> Network:
+    """Network 2 is another project's."""
     return Network(
-        id=NetworkId(_id(1, number)), project_id=PROJECT, vni=Vni(number + 1), port_security_enabled=secured
+        id=NetworkId(_id(1, number)),
+        project_id=OTHER if number == 2 else PROJECT,
+        vni=Vni(number + 1),
+        port_security_enabled=secured,
+    )
+
+
+def _policy(number: int, target: str) -> RbacPolicy:
+    """Policies 0 and 1 are on network 2, 2 and 3 on group 3; each pair for two targets."""
+    object_id = _id(1, 2) if number < 2 else _id(3, 3)
+    return RbacPolicy(
+        id=PolicyId(_id(4, number)),
+        project_id=OTHER,
+        object_type="network" if number < 2 else "security_group",
+        object_id=object_id,
+        target=EVERYBODY if number % 2 else target,
     )
 
 
 def _subnet(number: int, size: int) -> Subnet:
-    """Subnets 0 and 1 are of network 0, 2 and 3 of network 1; `size` addresses can be given."""
+    """Subnets 0 and 1 are of network 0, 2 and 3 of network 1, and so on; `size` addresses can be given."""
     first = b"\x0a" + bytes((number, 0))
     return Subnet(
         id=SubnetId(_id(2, number)),
@@ -134,8 +162,10 @@ def _subnet(number: int, size: int) -> Subnet:
 
 
 def _group(number: int) -> SecurityGroup:
+    """Group 3 is another project's."""
     group_id = DEFAULT_GROUP if number == 2 else GroupId(_id(3, number))
-    return SecurityGroup(id=group_id, project_id=PROJECT, is_default=number == 2)
+    project_id = OTHER if number == 3 else PROJECT
+    return SecurityGroup(id=group_id, project_id=project_id, is_default=number == 2)
 
 
 def _ask(network: int, subnet: int | None, group: int | None) -> PortFields:
@@ -159,6 +189,11 @@ _operations = st.lists(
         st.tuples(st.just("remove"), st.builds(_network, _two, st.booleans())),
         st.tuples(st.just("remove"), st.builds(_subnet, _four, st.just(1))),
         st.tuples(st.just("remove"), st.builds(_group, st.integers(0, 1))),
+        st.tuples(
+            st.just("create"), st.builds(_ask, st.just(2), st.none() | st.just(4), st.none() | st.just(3))
+        ),
+        st.tuples(st.just("put"), st.builds(_policy, _four, st.sampled_from((PROJECT, "r")))),
+        st.tuples(st.just("remove"), st.builds(_policy, _four, st.just("r"))),
         st.tuples(st.just("hear"), st.none()),
     ),
     min_size=5,
@@ -170,6 +205,17 @@ _operations = st.lists(
 @example(
     [("create", _ask(0, None, None))] * 3 + [("put", _subnet(0, 4)), ("create", _ask(0, None, None))]
 )  # pools widened unheard
+@example([*[("put", _policy(number, PROJECT)) for number in (0, 2)], *[("create", _ask(2, None, 3))] * 3])
+@example(
+    [
+        ("put", _policy(0, PROJECT)),
+        ("create", _ask(2, None, None)),
+        ("put", _policy(0, "r")),  # it shares with somebody else now, unheard
+        ("create", _ask(2, None, None)),
+        ("put", _policy(1, "r")),
+        ("create", _ask(2, None, None)),
+    ]
+)
 def test_creating_with_what_was_kept_is_creating_with_fresh_reads(operations: list[tuple[str, object]]) -> None:
     asyncio.run(_compare(operations))
 
@@ -179,15 +225,18 @@ async def _compare(operations: list[tuple[str, object]]) -> None:
     for world in (keeping, forgetful):
         await world.put(_network(0, True))
         await world.put(_subnet(0, 3))
+        await world.put(_network(2, True))
+        await world.put(_subnet(4, 3))
+        await world.put(_group(3))
     for name, what in operations:
         outcomes = []
         for world in (keeping, forgetful):
             match what:
                 case PortFields():
                     outcomes.append(await world.create(what))
-                case Network() | Subnet() | SecurityGroup() if name == "put":
+                case Network() | Subnet() | SecurityGroup() | RbacPolicy() if name == "put":
                     await world.put(what)
-                case Network() | Subnet() | SecurityGroup():
+                case Network() | Subnet() | SecurityGroup() | RbacPolicy():
                     await world.remove(type(what), what.id)
                 case _:
                     await world.hear()
@@ -196,15 +245,17 @@ async def _compare(operations: list[tuple[str, object]]) -> None:
         await world.close()
 
 
-def test_the_second_creation_reads_nothing() -> None:
+@pytest.mark.parametrize("number", [0, 2])
+def test_the_second_creation_reads_nothing_on_shared_networks_neither(number: int) -> None:
     async def run() -> int:
         world = World(is_forgetful=False)
-        await world.put(_network(0, True))
-        await world.put(_subnet(0, 4))
-        await world.create(_ask(0, None, None))  # makes the default group, too
-        await world.create(_ask(0, None, None))
+        await world.put(_network(number, True))
+        await world.put(_subnet(2 * number, 4))
+        await world.put(_policy(0, PROJECT))
+        await world.create(_ask(number, None, None))  # makes the default group, too
+        await world.create(_ask(number, None, None))
         before = world.session.reads
-        await world.create(_ask(0, None, None))
+        assert isinstance((await world.create(_ask(number, None, None)))[0], str)  # type: ignore[index]
         await world.close()
         return world.session.reads - before
 
@@ -222,26 +273,35 @@ def test_what_is_kept_is_what_is_stored_when_every_change_is_heard(steps: list[t
         group = msgspec.structs.replace(_group(0), id=GroupId(_id(3, number)), name=name)
         return msgspec.structs.replace(_network(number, True), name=name), group
 
+    def policy(number: int) -> RbacPolicy:
+        name = str(numbers[number])
+        return msgspec.structs.replace(_policy(0, PROJECT), object_id=_id(5, number), name=name)
+
     def change(number: int) -> Change:
         network, group = stored(number)
-        puts = RecordSet(networks=(network,), security_groups=(group,))
+        puts = RecordSet(networks=(network,), security_groups=(group,), rbac_policies=(policy(number),))
         return Change(1, 0, RequestId(""), PROJECT, puts, RecordSet())
 
     for name, number in steps:
         if name == "begin":
             network, group = stored(number)
-            found = Kept({network.id: network}, {network.id: (_subnet(0, 1),)}, {group.id: group})
+            grant = policy(number)
+            subnets = {network.id: (_subnet(0, 1),)}
+            found = Kept({network.id: network}, subnets, {group.id: group}, {grant.object_id: grant})
             under_way.append((cache.begin(), found))
         elif name == "end" and under_way:
             reading, found = under_way.pop(number % len(under_way))
-            cache.keep(reading, found)
+            cache.keep(reading, found, PROJECT)
             cache.end(reading)
         elif name == "change":
             numbers[number] += 1
             cache.on_change(change(number))
         elif name == "late":
             cache.on_change(change(number))  # the feed repeats it
-        kept = cache.find([_id(1, each) for each in range(3)], [_id(3, each) for each in range(3)])
+        ids = [_id(kind, each) for kind in (1, 3, 5) for each in range(3)]
+        kept = cache.find(ids, ids, PROJECT)
+        assert cache.find(ids, ids, OTHER).grants == {}
+        assert all(policy(int(id_[-1])) == grant for id_, grant in kept.grants.items())
         truth = dict(record for each in range(3) for record in ((it.id, it) for it in stored(each)))
         assert all(truth[id_] == record for id_, record in (kept.networks | kept.groups).items())
         assert len(kept.networks) <= 2

@@ -57,6 +57,7 @@ CHANGES: dict[str, Any] = {
     "routers": {"router": {"name": "taken"}},
     "security-groups": {"security_group": {"name": "taken"}},
     "security-group-rules": {"security_group_rule": {"description": "taken"}},
+    "rbac-policies": {"rbac_policy": {"target_tenant": "taken"}},
 }
 READING = ("GET", "HEAD")
 CHANGING = ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
@@ -113,6 +114,9 @@ async def blue_objects(s: Scene) -> dict[str, str]:
     router = await s.make("router", name="r")
     port_group = await s.make("port_group", network_id=network_id, hosts=["host-1"], admin=True)
     port = await s.make("port", network_id=network_id)
+    share = {"object_type": "network", "object_id": network_id, "action": "access_as_shared"}
+    body = {"rbac_policy": {**share, "target_tenant": "red"}}
+    policy = (await s.ask("POST", "/rbac-policies", body, expect=201)).json()["rbac_policy"]
     return {
         "networks": network_id,
         "subnets": subnet_id,
@@ -121,6 +125,7 @@ async def blue_objects(s: Scene) -> dict[str, str]:
         "routers": router["id"],
         "security-groups": group["id"],
         "security-group-rules": group["security_group_rules"][0]["id"],
+        "rbac-policies": policy["id"],
         "quotas": "blue",
     }
 

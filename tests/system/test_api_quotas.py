@@ -8,7 +8,16 @@ import pytest
 
 from api_scene import Scene, error_of, scene
 
-KINDS = {"network", "subnet", "port", "router", "security_group", "security_group_rule", "port_group"}
+KINDS = {
+    "network",
+    "subnet",
+    "port",
+    "router",
+    "security_group",
+    "security_group_rule",
+    "port_group",
+    "rbac_policy",
+}
 
 
 @pytest.fixture

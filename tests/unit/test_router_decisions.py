@@ -7,11 +7,12 @@ from alcor.management_plane.router.decisions import InterfaceFields
 from alcor.management_plane.router.joined import Joined
 from alcor.model import errors
 from alcor.model.addressing import Cidr, ip_from_text
-from alcor.model.ids import HostId, NetworkId, PortId, ProjectId, RouterId, SubnetId
-from alcor.model.records import ROUTER_INTERFACE, FixedIp, Port, Router, Subnet
+from alcor.model.ids import HostId, NetworkId, PortId, ProjectId, RouterId, SubnetId, Vni
+from alcor.model.records import ROUTER_INTERFACE, FixedIp, Network, Port, Router, Subnet
 
 PROJECT = ProjectId("blue")
 ROUTER = Router(id=RouterId("r"), project_id=PROJECT)
+NETWORK = Network(id=NetworkId("n"), project_id=PROJECT, vni=Vni(1))
 NOTHING = Joined((), {})
 
 
@@ -41,7 +42,7 @@ def port(*ips: str, **said: object) -> Port:
 
 
 def test_the_interface_of_a_subnet_has_its_gateway_address() -> None:
-    made = decisions.interface_by_subnet(ROUTER, A, NOTHING, port_id="p", mac=1, now_us=1)
+    made = decisions.interface_by_subnet(ROUTER, A, NETWORK, NOTHING, port_id="p", mac=1, now_us=1)
     assert made.fixed_ips == (FixedIp(A.id, ip_from_text("10.0.0.1")),)
     assert (made.device_owner, made.device_id, made.security_groups) == (ROUTER_INTERFACE, "r", ())
 
@@ -49,7 +50,7 @@ def test_the_interface_of_a_subnet_has_its_gateway_address() -> None:
 def test_a_subnet_without_gateway_is_refused() -> None:
     with pytest.raises(errors.Invalid):
         decisions.interface_by_subnet(
-            ROUTER, subnet("b", "10.1.0.0/24", None), NOTHING, port_id="p", mac=1, now_us=1
+            ROUTER, subnet("b", "10.1.0.0/24", None), NETWORK, NOTHING, port_id="p", mac=1, now_us=1
         )
 
 
@@ -57,7 +58,7 @@ def test_a_subnet_without_gateway_is_refused() -> None:
 def test_a_subnet_that_is_joined_or_overlaps_is_refused(other: Subnet) -> None:
     with pytest.raises(errors.Invalid):
         decisions.interface_by_subnet(
-            ROUTER, other, Joined((port("10.0.0.1"),), {A.id: A}), port_id="p", mac=1, now_us=1
+            ROUTER, other, NETWORK, Joined((port("10.0.0.1"),), {A.id: A}), port_id="p", mac=1, now_us=1
         )
 
 

@@ -15,6 +15,7 @@ from alcor.contracts.store import (
     Guard,
     KeyTaken,
     NoneWhere,
+    NotBorrowed,
     OverQuota,
     Query,
     R,
@@ -22,7 +23,6 @@ from alcor.contracts.store import (
     Stale,
     Taken,
     Unchanged,
-    NotBorrowed,
     Value,
     Write,
 )

@@ -117,8 +117,8 @@ class Stale(errors.Conflict):
 class Taken(errors.Conflict):
     """A unique value is given already. `constraint`: address | mac | vni | policy | id; `value` as stored.
 
-    address: (subnet_id, packed ip); mac: (network_id, mac); vni: the number; policy: (object_id, action, target);
-    id: the id.
+    address: (subnet_id, packed ip); mac: (network_id, mac); vni: the number; id: the id; policy: (object_id,
+    action, target).
     """
 
     default_reason = "Taken"
@@ -156,9 +156,9 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     costs what it alone would. Columns: `id`, `name`, `project_id` for all kinds, and
     subnet: network_id; port: network_id, host, mac, device_id, device_owner, port_group_id,
     `fixed_ips.subnet_id`, `fixed_ips.ip` (packed), `security_groups` (member of), `network_owner` (of guests),
-    `borrowed`; security_group: is_default; security_group_rule: security_group_id, remote_group_id; network: vni;
-    port_group: network_id; rbac_policy: object_type, object_id, target. What policies share (`columns.SHARED_BY`)
-    has `shared_with`: the targets of those on it. A column that is not listed raises Broken.
+    `borrowed`; security_group: is_default; security_group_rule: security_group_id, remote_group_id;
+    network: vni; port_group: network_id; rbac_policy: object_type, object_id, target. What policies share
+    (`columns.SHARED_BY`) has `shared_with`: the targets of those on it. A column that is not listed raises Broken.
     `order`: (column, ascending); `id` is appended, so the order is total. `after`: the last record of the page
     before, in this order. `limit` None: all, at most 100,000 (then LimitReached).
     """

@@ -5,7 +5,7 @@ import msgspec
 from alcor.contracts.audit import Actor
 from alcor.contracts.store import Once
 from alcor.model.ids import ProjectId, RequestId
-from alcor.model.records import AnyRecord
+from alcor.model.records import AnyRecord, Port
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -20,6 +20,10 @@ class Caller(msgspec.Struct, frozen=True):
 
     actor: Actor | None = None  # as the audit trail names who asks
 
-    def sees(self, record: AnyRecord) -> bool:
-        """May the caller know of the record? Nothing is shared between projects yet."""
+    def owns(self, record: AnyRecord) -> bool:
+        """May the caller change the record?"""
         return self.is_admin or record.project_id == self.project_id
+
+    def sees(self, record: AnyRecord) -> bool:
+        """May the caller know of the record, whatever is shared? Of ports on its networks it may, too."""
+        return self.owns(record) or (isinstance(record, Port) and record.network_owner == self.project_id)

@@ -30,7 +30,8 @@ class TagService:
 
     async def tags(self, caller: Caller, kind: type[AnyRecord], record_id: str) -> Tags:
         """Give the tags of a record."""
-        return (await self._fetch(caller, kind, record_id)).tags
+        record: AnyRecord = await access.fetch_one(self._store, caller, kind, record_id)
+        return record.tags
 
     async def change(
         self,
@@ -44,7 +45,9 @@ class TagService:
         """Give a record the tags that `decide` makes of those it has; kept sorted, each once."""
 
         async def attempt() -> tuple[int, Tags]:
-            record = await self._fetch(caller, kind, record_id)
+            record: AnyRecord = await access.fetch_own(
+                self._store, caller, kind, record_id, f"update_{KIND_OF[kind]}"
+            )
             settlement.check_expected(record, expected)
             tags = tuple(sorted(set(decide(record.tags))))
             after = settlement.revised(record, self._clock.now_us(), tags=tags)
@@ -58,10 +61,6 @@ class TagService:
             return await self._store.commit(write), tags
 
         return await settlement.settle(attempt)
-
-    async def _fetch(self, caller: Caller, kind: type[AnyRecord], record_id: str) -> AnyRecord:
-        found: AnyRecord = await access.fetch_one(self._store, caller, kind, record_id)
-        return found
 
 
 def _set_of(record: AnyRecord) -> RecordSet:

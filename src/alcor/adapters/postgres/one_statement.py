@@ -20,7 +20,7 @@ from alcor.adapters.postgres import quotas, request_keys, transaction
 from alcor.adapters.postgres.queries import Statement
 from alcor.adapters.postgres.rows import TABLES, Encoded, Row
 from alcor.contracts import quota_use
-from alcor.contracts.store import Change, NoneWhere, Unchanged, NotBorrowed
+from alcor.contracts.store import Change, NoneWhere, NotBorrowed, Unchanged
 from alcor.model.records import KINDS, AnyRecord, Network, Port, Project, Record, SecurityGroup, Subnet
 
 RECORDS_MAX = 200  # in one statement; above, COPY within a transaction is cheaper

@@ -6,7 +6,7 @@ import msgspec
 
 from alcor.adapters.postgres.rows import TABLES, UUID
 from alcor.contracts import columns
-from alcor.contracts.store import Exists, Guard, NoneWhere, Query, Unchanged, NotBorrowed, Value
+from alcor.contracts.store import Exists, Guard, NoneWhere, NotBorrowed, Query, Unchanged, Value
 from alcor.model.records import EVERYBODY, KINDS, AnyRecord, Record
 
 NIL = "00000000-0000-0000-0000-000000000000"  # sorts before every id, as "none" does in the contract
@@ -198,7 +198,7 @@ def _failing(kind: type[Record], guards: Sequence[Guard], own: Sequence[str], ar
 
 
 def _failing_borrowed(guards: Sequence[NotBorrowed], arguments: list[object]) -> str:
-    """Build the sub-select of the positions of guards that do not hold. O(projects named) look-ups in an index."""
+    """Build the sub-select of the positions of guards that do not hold. O(projects named), by index."""
     spans = [(guard.object_id, *span, n) for n, guard in enumerate(guards, 1) for span in _spans(guard)]
     arguments += [list(values) for values in zip(*spans, strict=True)]
     places = ", ".join(

@@ -23,7 +23,7 @@ import msgspec
 from alcor.adapters.postgres import queries, quotas, request_keys, rows
 from alcor.adapters.postgres.rows import TABLES, Encoded, Table
 from alcor.contracts import columns
-from alcor.contracts.store import Change, Exists, Guard, NoneWhere, Stale, Taken, Unchanged, NotBorrowed
+from alcor.contracts.store import Change, Exists, Guard, NoneWhere, NotBorrowed, Stale, Taken, Unchanged
 from alcor.model.records import AnyRecord, Port, Record, Subnet
 
 Loan: TypeAlias = tuple[str, str, str, str | None]  # a row of `loans`
@@ -237,8 +237,8 @@ async def _release(
 async def _return(session: asyncpg.Connection, loans: Sequence[Loan]) -> None:
     if loans:
         await session.execute(
-            "DELETE FROM loans l USING unnest($1::uuid[], $2::text[], $3::uuid[]) AS d(object_id, project_id, borrower_id)"
-            " WHERE l.object_id = d.object_id AND l.project_id = d.project_id AND l.borrower_id = d.borrower_id",
+            "DELETE FROM loans l USING unnest($1::uuid[], $2::text[], $3::uuid[]) AS d(object_id, project, borrower)"
+            " WHERE l.object_id = d.object_id AND l.project_id = d.project AND l.borrower_id = d.borrower",
             *(list(values) for values in list(zip(*loans, strict=True))[:3]),
         )
 
@@ -442,7 +442,8 @@ class Touched(msgspec.Struct, frozen=True):
 def touched(one: Encoded) -> Touched:
     """Classify a write. O(updates + deletes).
 
-    Mixed writes and those with NoneWhere or NotBorrowed run alone: together, a write could see what a later one has done.
+    Mixed writes and those with NoneWhere or NotBorrowed run alone: together, a write could see what a later
+    one has done.
     """
     ids: set[str] = {record.id for records, _ in one.updates.values() for record in records}
     ids.update(record.id for records in one.deletes.values() for record in records)

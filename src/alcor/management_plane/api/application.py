@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from alcor.contracts.convergence import Convergence, Tracer
 from alcor.contracts.identity import IdentitySource
 from alcor.contracts.store import AddressAllocator, Change, Store
-from alcor.management_plane.api import events, extensions, networks, security_groups, subnets
+from alcor.management_plane.api import events, extensions, networks, rbac_policies, security_groups, subnets
 from alcor.management_plane.api.audit import AuditCollection
 from alcor.management_plane.api.gate import Gate, GuardedRoute
 from alcor.management_plane.api.hosts import HostCollection
@@ -33,11 +33,11 @@ from alcor.management_plane.port.service import PortService
 from alcor.management_plane.port_group.service import PortGroupService
 from alcor.management_plane.project.quotas import QuotaService
 from alcor.management_plane.project.service import ProjectService
+from alcor.management_plane.rbac_policy.service import PolicyService
 from alcor.management_plane.router.service import RouterService
 from alcor.management_plane.security_group.service import SecurityGroupService
 from alcor.management_plane.subnet.service import SubnetService
 from alcor.management_plane.tagging import TagService
-from alcor.model.records import SecurityGroupRule
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
 
@@ -87,6 +87,7 @@ def create_application(
         security_groups.group_collection(store, group_service),
         security_groups.rule_collection(store, group_service),
         RouterCollection(store, RouterService(store, allocator, clock)),
+        rbac_policies.collection(store, PolicyService(store, clock)),
     )
     resources = [collection.resource for collection in collections]
     served: list[Served] = [
@@ -103,7 +104,7 @@ def create_application(
         *(
             TagCollection(resource.plural, resource.kind, tag_service)
             for resource in resources
-            if resource.kind is not SecurityGroupRule
+            if "tags" in resource.by_name
         ),
     ]
     if trail is not None:

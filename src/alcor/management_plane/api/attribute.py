@@ -26,6 +26,7 @@ class Attribute(msgspec.Struct, frozen=True, kw_only=True):
     put: bool = False
     required: bool = False
     admin_only: bool = False  # may only be said by administrators
+    default: object = msgspec.UNSET  # what everybody may say of it in a POST, as it is so anyway
     filterable: bool = False
     sortable: bool = False
     column: str | None = None  # in the store; None: lists compare the answers

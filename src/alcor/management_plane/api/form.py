@@ -113,12 +113,15 @@ def _value(attribute: Attribute, value: object, caller: Caller, *, is_create: bo
     allowed = attribute.post if is_create else attribute.put
     if attribute.parse is None or not allowed:
         raise errors.Invalid(f"Attribute {attribute.name} not allowed in {'POST' if is_create else 'PUT'}")
-    if attribute.admin_only and not caller.is_admin:
+    if attribute.admin_only and not caller.is_admin and attribute.default is UNSET:
         raise forbidden(attribute.name)
     try:
-        return attribute.parse(value)
+        parsed = attribute.parse(value)
     except ValueError as reason:
         raise invalid_input(attribute.name, reason) from None
+    if attribute.admin_only and not caller.is_admin and (not is_create or parsed != attribute.default):
+        raise forbidden(attribute.name)
+    return parsed
 
 
 def forbidden(name: str) -> errors.Invalid:

@@ -209,7 +209,8 @@ def _actor(request: Request, identity: Identity | None) -> Actor:
 def _kind(path: str) -> str:
     """Give the kind that a path is about: `security_group` of /v2.0/security-groups/ID."""
     parts = path.split("/")
-    kind = parts[2].removesuffix("s").replace("-", "_") if len(parts) > 2 else ""
+    plural = parts[2].replace("-", "_") if len(parts) > 2 else ""
+    kind = f"{plural[:-3]}y" if plural.endswith("ies") else plural.removesuffix("s")
     return kind if _KIND.fullmatch(kind) else "unknown"
 
 

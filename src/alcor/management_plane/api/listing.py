@@ -11,13 +11,15 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from alcor.contracts import columns
 from alcor.contracts.store import Query, Store, Value
+from alcor.management_plane import access
 from alcor.management_plane.api import validation
 from alcor.management_plane.api.attribute import Attribute, F, Resource
 from alcor.management_plane.api.call import Call
 from alcor.model import errors
 from alcor.model.addressing import ip_from_text
-from alcor.model.records import AnyRecord
+from alcor.model.records import EVERYBODY, AnyRecord
 
 PAGE_MAX = 10_000
 _CHUNK = 1000
@@ -33,6 +35,7 @@ class Plan(msgspec.Struct, frozen=True):
     """A list that was asked for."""
 
     where: dict[str, tuple[Value, ...]]
+    any_of: Sequence[Mapping[str, Sequence[Value]]]  # where what the caller may see is
     matches: tuple[Matches, ...]
     fields: tuple[str, ...]
     order: tuple[tuple[str, bool], ...]  # (attribute, ascending)
@@ -61,13 +64,14 @@ def planned(resource: Resource[F], call: Call) -> Plan:
     for name, texts in values.items():
         if name in _PAGING:
             continue
-        _add_filter(name, texts, attributes, where, matches)
-    if not call.caller.is_admin:
-        asked = where.get("project_id", (call.caller.project_id,))
-        where["project_id"] = (call.caller.project_id,) if call.caller.project_id in asked else ()
+        if name == "shared" and resource.kind in columns.SHARED_BY:
+            _add_shared(texts, call.caller.project_id, where, matches)
+        else:
+            _add_filter(name, texts, attributes, where, matches)
     limit, is_limited = _limit(values)
     return Plan(
         where=where,
+        any_of=() if call.caller.is_admin else access.visible(resource.kind, call.caller.project_id),
         matches=tuple(matches),
         fields=tuple(values.get("fields", ())),
         order=_order(values, attributes),
@@ -140,7 +144,7 @@ async def _by_store(
     after = marker
     chunk = wanted if not plan.matches else max(_CHUNK, plan.limit)
     while len(found) < wanted:
-        query = Query(where=plan.where, order=order, after=after, limit=chunk)
+        query = Query(where=plan.where, any_of=plan.any_of, order=order, after=after, limit=chunk)
         records: Sequence[AnyRecord] = await store.select(resource.kind, query)
         found += [
             answer for answer in await answers(records) if all(matches(answer) for matches in plan.matches)
@@ -159,7 +163,9 @@ def _column(resource: Resource[F], name: str) -> str:
 async def _by_answers(
     resource: Resource[F], store: Store, answers: Answers, plan: Plan
 ) -> list[msgspec.Struct]:
-    records: Sequence[AnyRecord] = await store.select(resource.kind, Query(where=plan.where))
+    records: Sequence[AnyRecord] = await store.select(
+        resource.kind, Query(where=plan.where, any_of=plan.any_of)
+    )
     return _sorted(plan, await answers(records))
 
 
@@ -185,10 +191,10 @@ def _no_marker(marker: str) -> errors.Invalid:
 async def _marker(resource: Resource[F], call: Call, store: Store, plan: Plan) -> AnyRecord | None:
     if plan.marker is None:
         return None
-    found: Mapping[str, AnyRecord] = await store.get(resource.kind, [plan.marker])
-    record = found.get(plan.marker)
-    if record is None or not call.caller.sees(record):
-        raise _no_marker(plan.marker)
+    try:
+        record: AnyRecord = await access.fetch_one(store, call.caller, resource.kind, plan.marker)
+    except errors.Missing:
+        raise _no_marker(plan.marker) from None
     return record
 
 
@@ -221,6 +227,17 @@ def _add_filter(
         matches.append(_text_matches(attribute.name, frozenset(texts)))
     else:
         where[attribute.column] = tuple(_columns(attribute, texts))
+
+
+def _add_shared(
+    texts: Sequence[str], project_id: str, where: dict[str, tuple[Value, ...]], matches: list[Matches]
+) -> None:
+    """Ask the store for what is shared with the project; what is not is compared with the answers."""
+    wanted = {flag for flag in (True, False) if any(_is_flag(text, flag) for text in texts)}
+    if wanted == {True}:
+        where[columns.SHARED_WITH] = (project_id, EVERYBODY)
+    elif wanted != {True, False}:
+        matches.append(_text_matches("shared", frozenset(texts)))
 
 
 def _columns(attribute: Attribute, texts: Sequence[str]) -> list[Value]:

@@ -1,10 +1,12 @@
 """Networks on the wire."""
 
+import asyncio
 from collections.abc import Sequence
 
 from msgspec import UNSET, UnsetType
 
 from alcor.contracts.store import Store
+from alcor.management_plane import access
 from alcor.management_plane.api import validation
 from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
 from alcor.management_plane.api.call import Call
@@ -14,7 +16,6 @@ from alcor.management_plane.network.decisions import VNI_MAX, NetworkFields
 from alcor.management_plane.network.service import NetworkService
 from alcor.model.records import Network, RecordSet
 
-_NOT_SHARED = validation.only(False, "networks cannot be shared between projects yet.")
 _NOT_EXTERNAL = validation.only(False, "external networks are not supported yet.")
 
 RESOURCE = Resource(
@@ -34,7 +35,14 @@ RESOURCE = Resource(
         ),
         Attribute(name="port_security_enabled", parse=validation.boolean, post=True, put=True, filterable=True),
         Attribute(
-            name="shared", field=IGNORED, parse=_NOT_SHARED, post=True, put=True, filterable=True, sortable=True
+            name="shared",
+            parse=validation.boolean,
+            post=True,
+            put=True,
+            admin_only=True,
+            default=False,
+            filterable=True,
+            sortable=True,
         ),
         Attribute(
             name="router:external", field=IGNORED, parse=_NOT_EXTERNAL, post=True, put=True, filterable=True
@@ -78,8 +86,8 @@ class NetworkAnswer(
     mtu: int
     port_security_enabled: bool
     subnets: list[str]
+    shared: bool
     status: str = "ACTIVE"
-    shared: bool = False
     router_external: bool = False
     provider_network_type: str | UnsetType = UNSET
     provider_physical_network: str | UnsetType | None = UNSET
@@ -90,22 +98,33 @@ def collection(store: Store, service: NetworkService) -> Collection[NetworkField
     """Serve networks."""
 
     async def answers(call: Call, networks: Sequence[Network]) -> list[NetworkAnswer]:
-        subnets = await service.subnet_ids(networks)
-        return [_answer(network, subnets[network.id], is_admin=call.caller.is_admin) for network in networks]
+        ids = [network.id for network in networks]
+        subnets, shared = await asyncio.gather(
+            service.subnet_ids(networks), access.grants_on(store, call.caller.project_id, ids)
+        )
+        return [
+            _answer(network, subnets[network.id], shared=network.id in shared, is_admin=call.caller.is_admin)
+            for network in networks
+        ]
 
     def as_made(call: Call, made: RecordSet) -> list[NetworkAnswer]:
-        return [_answer(network, [], is_admin=call.caller.is_admin) for network in made.networks]
+        shared = {policy.object_id for policy in made.rbac_policies}
+        return [
+            _answer(network, [], shared=network.id in shared, is_admin=call.caller.is_admin)
+            for network in made.networks
+        ]
 
     return Collection(RESOURCE, store, service, answers, create=service.create, as_made=as_made)
 
 
-def _answer(network: Network, subnets: list[str], *, is_admin: bool) -> NetworkAnswer:
+def _answer(network: Network, subnets: list[str], *, shared: bool, is_admin: bool) -> NetworkAnswer:
     answer = NetworkAnswer(
         **standard(network),  # type: ignore[arg-type]  # the common part, by name
         admin_state_up=network.admin_state_up,
         mtu=network.mtu,
         port_security_enabled=network.port_security_enabled,
         subnets=subnets,
+        shared=shared,
     )
     if is_admin:
         answer.provider_network_type = "vxlan"

@@ -1,8 +1,10 @@
 """Security groups and their rules on the wire."""
 
+import asyncio
 from collections.abc import Sequence
 
 from alcor.contracts.store import Store
+from alcor.management_plane import access
 from alcor.management_plane.api import validation
 from alcor.management_plane.api.accepts import accepts
 from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
@@ -132,8 +134,8 @@ class GroupAnswer(Answer, kw_only=True):
     """A security group as it is shown, with its rules."""
 
     security_group_rules: list[RuleAnswer]
+    shared: bool
     stateful: bool = True
-    shared: bool = False
 
 
 class _RuleChanges(Unchangeable):
@@ -148,14 +150,17 @@ def group_collection(store: Store, service: SecurityGroupService) -> Collection[
     """Serve security groups; looking at the list is a first use of the default group."""
 
     async def answers(call: Call, groups: Sequence[SecurityGroup]) -> list[GroupAnswer]:
-        rules = await service.rules_of(groups)
-        return [_group_answer(group, rules[group.id]) for group in groups]
+        ids = [group.id for group in groups]
+        rules, shared = await asyncio.gather(
+            service.rules_of(groups), access.grants_on(store, call.caller.project_id, ids)
+        )
+        return [_group_answer(group, rules[group.id], shared=group.id in shared) for group in groups]
 
     def as_made(call: Call, made: RecordSet) -> list[GroupAnswer]:
         rules: dict[str, list[SecurityGroupRule]] = {group.id: [] for group in made.security_groups}
         for rule in made.security_group_rules:
             rules[rule.security_group_id].append(rule)
-        return [_group_answer(group, rules[group.id]) for group in made.security_groups]
+        return [_group_answer(group, rules[group.id], shared=False) for group in made.security_groups]
 
     async def before_list(call: Call) -> None:
         await service.ensure_default(call.caller)
@@ -191,11 +196,12 @@ def rule_collection(store: Store, service: SecurityGroupService) -> Collection[R
     )
 
 
-def _group_answer(group: SecurityGroup, rules: Sequence[SecurityGroupRule]) -> GroupAnswer:
+def _group_answer(group: SecurityGroup, rules: Sequence[SecurityGroupRule], *, shared: bool) -> GroupAnswer:
     return GroupAnswer(
         **standard(group),  # type: ignore[arg-type]  # the common part, by name
         security_group_rules=[_rule_answer(rule) for rule in rules],
         stateful=group.stateful,
+        shared=shared,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from msgspec import UNSET
 
 from alcor.contracts.store import Store
+from alcor.management_plane import access
 from alcor.management_plane.api import validation
 from alcor.management_plane.api.accepts import accepts, or_null, schema_of
 from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
@@ -95,6 +96,7 @@ class SubnetAnswer(Answer, kw_only=True):
     dns_nameservers: tuple[str, ...]
     host_routes: list[dict[str, str]]
     enable_dhcp: bool
+    shared: bool  # as its network is
     ip_version: int = 4
     subnetpool_id: None = None
     ipv6_ra_mode: None = None
@@ -105,12 +107,14 @@ def collection(store: Store, service: SubnetService) -> Collection[SubnetFields]
     """Serve subnets."""
 
     async def answers(call: Call, subnets: Sequence[Subnet]) -> list[SubnetAnswer]:
-        return [_answer(subnet) for subnet in subnets]
+        network_ids = sorted({subnet.network_id for subnet in subnets})
+        shared = await access.grants_on(store, call.caller.project_id, network_ids)
+        return [_answer(subnet, shared=subnet.network_id in shared) for subnet in subnets]
 
     return Collection(RESOURCE, store, service, answers, create=service.create)
 
 
-def _answer(subnet: Subnet) -> SubnetAnswer:
+def _answer(subnet: Subnet, *, shared: bool) -> SubnetAnswer:
     return SubnetAnswer(
         **standard(subnet),  # type: ignore[arg-type]  # the common part, by name
         network_id=subnet.network_id,
@@ -120,4 +124,5 @@ def _answer(subnet: Subnet) -> SubnetAnswer:
         dns_nameservers=subnet.dns_nameservers,
         host_routes=[{"destination": cidr, "nexthop": hop} for cidr, hop in subnet.host_routes],
         enable_dhcp=subnet.enable_dhcp,
+        shared=shared,
     )

@@ -10,7 +10,7 @@ from alcor.management_plane.caller import Caller
 from alcor.management_plane.settlement import given, revised
 from alcor.model import errors
 from alcor.model.ids import NetworkId, ProjectId, Vni
-from alcor.model.records import Network, RecordSet, Subnet
+from alcor.model.records import Network, RbacPolicy, RecordSet, Subnet
 
 # A VXLAN frame adds 50 bytes to the underlay's 1500.
 MTU_MAX = 1450
@@ -27,6 +27,7 @@ class NetworkFields(msgspec.Struct, frozen=True, kw_only=True):
     mtu: int | UnsetType = UNSET
     port_security_enabled: bool | UnsetType = UNSET
     vni: int | UnsetType = UNSET
+    shared: bool | UnsetType = UNSET  # with everybody, by a policy
     tags: tuple[str, ...] | UnsetType = UNSET
     project_id: str | UnsetType = UNSET
 
@@ -35,6 +36,7 @@ def create(fields: NetworkFields, *, network_id: str, caller: Caller, drawn_vni:
     """Make the record of a new network. Raises Invalid for an MTU that the tunnels cannot carry."""
     said = given(fields)
     said.pop("vni", None)
+    said.pop("shared", None)
     if said.get("mtu") == 0:  # Neutron's way to say "the default"
         said.pop("mtu")
     _check_mtu(fields.mtu)
@@ -53,22 +55,26 @@ def update(network: Network, fields: NetworkFields, *, now_us: int) -> Network:
     """Give the network as the client wants it. Raises Invalid."""
     _check_mtu(fields.mtu)
     said = given(fields)
+    said.pop("shared", None)
     if said.get("mtu") == 0:
         said["mtu"] = MTU_MAX
     return revised(network, now_us, **said)
 
 
-def delete(network: Network, subnets: Sequence[Subnet], caller: Caller) -> Write:
-    """Give the write that removes a network and its subnets, if no port is left on it."""
+def delete(
+    network: Network, subnets: Sequence[Subnet], policies: Sequence[RbacPolicy], caller: Caller
+) -> Write:
+    """Give the write that removes a network, its subnets and its policies, if no port is left on it."""
     guards: tuple[Guard, ...] = (
         NoneWhere("port", "network_id", network.id),
         NoneWhere("subnet", "network_id", network.id),  # but for those that go with it
+        NoneWhere("rbac_policy", "object_id", network.id),
     )
     return Write(
         request_id=caller.request_id,
         actor=caller.actor,
         project_id=ProjectId(network.project_id),
-        deletes=RecordSet(networks=(network,), subnets=tuple(subnets)),
+        deletes=RecordSet(networks=(network,), subnets=tuple(subnets), rbac_policies=tuple(policies)),
         guards=guards,
     )
 

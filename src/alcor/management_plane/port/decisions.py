@@ -1,6 +1,6 @@
 """What a port may be, and which addresses it wants. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -21,7 +21,7 @@ PROFILE_BYTES_MAX = 4096
 EMPTY_PROFILE = msgspec.Raw(b"\x80")
 # Second-lowest bit of the first octet: locally administered; lowest clear: one station. 2**40 follow.
 _DRAWN_MACS = 0xFA << 40
-_TRUSTED = "network:"  # device owners that belong to the network itself
+TRUSTED = "network:"  # device owners that belong to the network itself
 
 
 Text = Annotated[str, msgspec.Meta(max_length=255)]
@@ -112,8 +112,12 @@ def create(
     default_group: GroupId,
     port_group_id: str,
     now_us: int,
+    foreign_groups: Collection[str] = (),
 ) -> Port:
-    """Make the record of a new port. Raises Invalid. On the path of every port of a batch."""
+    """Make the record of a new port. Raises Invalid. On the path of every port of a batch.
+
+    `foreign_groups`: those groups that are other projects'.
+    """
     network_id = network.id
     if wanted is ANY_IP:
         fixed_ips: tuple[FixedIp, ...] = (draws.anywhere[network_id].pop(),)
@@ -128,7 +132,7 @@ def create(
         groups = _group_ids(fields.security_groups)
         _check_groups(groups, secured)
     else:
-        groups = (default_group,) if secured and not owner.startswith(_TRUSTED) else ()
+        groups = (default_group,) if secured and not owner.startswith(TRUSTED) else ()
     mac = drawn_mac if fields.mac_address is UNSET else parsed_mac(fields.mac_address)
     pairs: tuple[AddressPair, ...] = ()
     if fields.allowed_address_pairs is not UNSET:
@@ -158,6 +162,8 @@ def create(
         fast_path=fields.fast_path is True,
         address_pairs=pairs,
         dhcp_options=() if fields.extra_dhcp_opts is UNSET else dhcp_options.merged((), fields.extra_dhcp_opts),
+        network_owner=ProjectId("") if network.project_id == project_id else network.project_id,
+        borrowed_groups=tuple(it for it in groups if it in foreign_groups) if foreign_groups else (),
     )
 
 
@@ -167,9 +173,18 @@ def needs_default_group(fields: PortFields) -> bool:
 
 
 def update(
-    port: Port, fields: PortFields, *, wanted: Sequence[WantedIp] | None, draws: Draws, now_us: int
+    port: Port,
+    fields: PortFields,
+    *,
+    wanted: Sequence[WantedIp] | None,
+    draws: Draws,
+    now_us: int,
+    foreign_groups: Collection[str] = (),
 ) -> Port:
-    """Give the port as the client wants it; `wanted` None leaves its addresses. Raises Invalid, Conflict."""
+    """Give the port as the client wants it; `wanted` None leaves its addresses. Raises Invalid, Conflict.
+
+    `foreign_groups`: those groups that it is to be in, and was not, that are other projects'.
+    """
     if port.device_owner == ROUTER_INTERFACE:
         _check_router_port(port, fields)
     elif fields.device_owner is not UNSET:
@@ -198,6 +213,8 @@ def update(
     if fields.security_groups is not UNSET:
         groups = _group_ids(fields.security_groups)
         changes["security_groups"] = groups
+        borrowed = {*port.borrowed_groups, *foreign_groups}
+        changes["borrowed_groups"] = tuple(it for it in groups if it in borrowed)
     if groups and not secured and fields.security_groups is UNSET:
         raise errors.Conflict(
             "Port has security group associated. Cannot disable port security or IP address until "

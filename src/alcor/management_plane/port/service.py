@@ -23,7 +23,7 @@ from alcor.contracts.store import (
 )
 from alcor.management_plane import access, settlement
 from alcor.management_plane.caller import Caller
-from alcor.management_plane.port import decisions, macs
+from alcor.management_plane.port import decisions, guests, macs
 from alcor.management_plane.port.addresses import DrawnAddresses
 from alcor.management_plane.port.decisions import PortFields, Surroundings, WantedIp
 from alcor.management_plane.port.read_cache import Kept, ReadCache
@@ -31,7 +31,16 @@ from alcor.management_plane.security_group import decisions as group_decisions
 from alcor.model import errors
 from alcor.model.addressing import ip_to_text, mac_to_text
 from alcor.model.ids import GroupId
-from alcor.model.records import FixedIp, Network, Port, PortGroup, RecordSet, SecurityGroup, Subnet
+from alcor.model.records import (
+    FixedIp,
+    Network,
+    Port,
+    PortGroup,
+    RbacPolicy,
+    RecordSet,
+    SecurityGroup,
+    Subnet,
+)
 from alcor.runtime.clock import Clock, new_ids, random_bytes
 
 
@@ -39,6 +48,7 @@ class _Read(msgspec.Struct, frozen=True):
     """What one attempt read: the surroundings, the groups, and the projects whose default group is not made.
 
     `kept`: the part of it that was not read for this attempt. `asked_groups`: ids that the caller named.
+    `grants`: the policies by which the caller uses what is not its own.
     """
 
     surroundings: Surroundings
@@ -46,9 +56,10 @@ class _Read(msgspec.Struct, frozen=True):
     without_default: tuple[str, ...]
     kept: Kept
     asked_groups: tuple[str, ...]
+    grants: access.Grants
 
 
-_NOTHING = Kept({}, {}, {})
+_NOTHING = Kept({}, {}, {}, {})
 
 
 class PortService:
@@ -77,7 +88,7 @@ class PortService:
             except (OverQuota, KeyTaken):
                 raise  # rests on nothing that was read
             except (errors.Invalid, errors.Missing, errors.Conflict) as refusal:
-                if not (read.kept.networks or read.kept.groups):
+                if read.kept == _NOTHING:
                     raise
                 raise settlement.Again from refusal  # what was kept may be out of date: never refuse by it
 
@@ -96,8 +107,13 @@ class PortService:
         port_group: PortGroup | None,
     ) -> tuple[int, list[Port]]:
         networks, subnets = read.surroundings.networks, read.surroundings.subnets
-        access.require(caller, Network, networks, sorted({str(fields.network_id) for fields in asks}))
-        access.require(caller, SecurityGroup, read.groups, read.asked_groups)
+        network_ids = sorted({str(fields.network_id) for fields in asks})
+        access.require(caller, Network, networks, network_ids, read.grants)
+        access.require(caller, SecurityGroup, read.groups, read.asked_groups, read.grants)
+        if read.grants:
+            for fields in asks:
+                if not caller.owns(networks[str(fields.network_id)]):
+                    guests.check_created(fields)
         wanted = [
             decisions.wanted_ips(fields.fixed_ips, str(fields.network_id), subnets[str(fields.network_id)])
             for fields in asks
@@ -125,9 +141,11 @@ class PortService:
         """Change a port; addresses that it no longer holds are free again."""
 
         async def attempt() -> tuple[int, Port]:
-            before = await access.fetch_one(self._store, caller, Port, port_id)
+            before = await access.fetch_own(self._store, caller, Port, port_id, "update_port")
             settlement.check_expected(before, expected)
-            guards = await self._group_guards(caller, before, fields)
+            if before.network_owner and not caller.is_admin:
+                guests.check_updated(fields)
+            groups, guards = await self._joined_groups(caller, before, fields)
             wanted: Sequence[WantedIp] | None = None
             subnets: dict[str, Sequence[Subnet]] = {}
             if fields.fixed_ips is not UNSET:
@@ -139,7 +157,12 @@ class PortService:
                     to_draw = decisions.wanted_after(before, wanted)
                     await drawn.draw([(before.network_id, to_draw)], subnets)
                 after = decisions.update(
-                    before, fields, wanted=wanted, draws=drawn.draws, now_us=self._clock.now_us()
+                    before,
+                    fields,
+                    wanted=wanted,
+                    draws=drawn.draws,
+                    now_us=self._clock.now_us(),
+                    foreign_groups=guests.foreign(groups, before.project_id),
                 )
                 used = sorted({fixed.subnet_id for fixed in after.fixed_ips} if wanted is not None else ())
                 write = Write(
@@ -167,7 +190,7 @@ class PortService:
         return await settlement.settle(attempt)
 
     async def delete(self, caller: Caller, port_id: str, *, expected: int | None) -> int:
-        """Remove a port. Raises Conflict for the interface of a router."""
+        """Remove a port: its project may, and the network's. Raises Conflict for the interface of a router."""
 
         async def attempt() -> int:
             port = await access.fetch_one(self._store, caller, Port, port_id)
@@ -207,7 +230,7 @@ class PortService:
             if fields.security_groups is not UNSET:
                 asked.update(fields.security_groups)
         group_ids = sorted(asked | set(default_ids))
-        kept = _NOTHING if afresh else self._cache.find(network_ids, group_ids)
+        kept = _NOTHING if afresh else self._cache.find(network_ids, group_ids, caller.project_id)
         found = await self._fetch(
             [id_ for id_ in network_ids if id_ not in kept.networks],
             [id_ for id_ in group_ids if id_ not in kept.groups],
@@ -215,7 +238,26 @@ class PortService:
         groups = found.groups | kept.groups
         without = tuple(project for group_id, project in default_ids.items() if group_id not in groups)
         surroundings = Surroundings(found.networks | kept.networks, found.subnets | kept.subnets)
-        return _Read(surroundings, groups, without, kept, tuple(sorted(asked)))
+        grants = await self._grants(caller, [*surroundings.networks.values(), *groups.values()], kept)
+        return _Read(surroundings, groups, without, kept, tuple(sorted(asked)), grants)
+
+    async def _grants(
+        self, caller: Caller, records: Sequence[Network | SecurityGroup], kept: Kept
+    ) -> access.Grants:
+        """Give the policies by which the caller uses what is not its own; what is its own costs nothing."""
+        foreign = [record.id for record in records if not caller.sees(record)]
+        if not foreign:
+            return access.NO_GRANTS
+        unknown = [id_ for id_ in foreign if id_ not in kept.grants]
+        if not unknown:
+            return kept.grants
+        reading = self._cache.begin()
+        try:
+            found = await access.grants_on(self._store, caller.project_id, unknown)
+            self._cache.keep(reading, Kept({}, {}, {}, found), caller.project_id)
+        finally:
+            self._cache.end(reading)
+        return found | kept.grants
 
     async def _fetch(self, network_ids: Sequence[str], group_ids: Sequence[str]) -> Kept:
         if not network_ids and not group_ids:
@@ -230,7 +272,7 @@ class PortService:
             subnets: dict[str, list[Subnet]] = {network_id: [] for network_id in network_ids}
             for subnet in of_networks:
                 subnets[subnet.network_id].append(subnet)
-            found = Kept(networks, dict(subnets), groups)
+            found = Kept(networks, dict(subnets), groups, {})
             self._cache.keep(reading, found)
         finally:
             self._cache.end(reading)
@@ -250,11 +292,13 @@ class PortService:
         macs = decisions.macs_from(random_bytes(5 * len(asks)))
         networks = read.surroundings.networks
         default_of: dict[str, GroupId] = {}
+        foreign_of: dict[str, frozenset[GroupId]] = {}
         ports = []
         for fields, port_id, mac, wants in zip(asks, ids, macs, wanted, strict=True):
             project_id = _project(caller, fields)
             if project_id not in default_of:
                 default_of[project_id] = group_decisions.default_group_id(project_id)
+                foreign_of[project_id] = guests.foreign(read.groups.values(), project_id)
             ports.append(
                 decisions.create(
                     fields,
@@ -267,6 +311,7 @@ class PortService:
                     default_group=default_of[project_id],
                     port_group_id="" if port_group is None else port_group.id,
                     now_us=now_us,
+                    foreign_groups=foreign_of[project_id],
                 )
             )
         return ports
@@ -291,6 +336,7 @@ class PortService:
         guards += [
             Exists("security_group", group_id) for group_id in sorted(used_groups) if group_id in read.groups
         ]
+        guards += map(_still, read.grants.values())
         return Write(
             request_id=caller.request_id,
             actor=caller.actor,
@@ -306,12 +352,22 @@ class PortService:
             once=caller.once,
         )
 
-    async def _group_guards(self, caller: Caller, port: Port, fields: PortFields) -> tuple[Guard, ...]:
+    async def _joined_groups(
+        self, caller: Caller, port: Port, fields: PortFields
+    ) -> tuple[Sequence[SecurityGroup], tuple[Guard, ...]]:
+        """Read the groups that the port is to be in and was not, and what that rests on."""
         if fields.security_groups is UNSET:
-            return ()
+            return (), ()
         wanted = sorted(set(fields.security_groups) - set(port.security_groups))
-        await access.fetch(self._store, caller, SecurityGroup, wanted)
-        return tuple(Exists("security_group", group_id) for group_id in wanted)
+        found = await self._store.get(SecurityGroup, wanted) if wanted else {}
+        grants = await access.grants_for(self._store, caller, found.values())
+        access.require(caller, SecurityGroup, found, wanted, grants)
+        exist = (Exists("security_group", group_id) for group_id in wanted)
+        return list(found.values()), (*exist, *map(_still, grants.values()))
+
+
+def _still(policy: RbacPolicy) -> Guard:
+    return Unchanged("rbac_policy", policy.id, policy.revision_number)
 
 
 def _project(caller: Caller, fields: PortFields) -> str:

@@ -11,8 +11,17 @@ from alcor.management_plane.router.joined import Joined
 from alcor.management_plane.settlement import given, revised
 from alcor.model import errors
 from alcor.model.addressing import Cidr
-from alcor.model.ids import PortId, RouterId
-from alcor.model.records import ROUTER_INTERFACE, ExtraRoute, FixedIp, Port, Router, Subnet
+from alcor.model.ids import PortId, ProjectId, RouterId
+from alcor.model.records import (
+    ROUTER_INTERFACE,
+    ExtraRoute,
+    FixedIp,
+    Network,
+    Port,
+    RbacPolicy,
+    Router,
+    Subnet,
+)
 
 
 class RouterFields(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,9 +78,9 @@ def check_asked_to_add(fields: InterfaceFields) -> None:
 
 
 def interface_by_subnet(
-    router: Router, subnet: Subnet, joined: Joined, *, port_id: str, mac: int, now_us: int
+    router: Router, subnet: Subnet, network: Network, joined: Joined, *, port_id: str, mac: int, now_us: int
 ) -> Port:
-    """Make the port that gives the router the gateway address of the subnet. Raises Invalid."""
+    """Make the port that gives the router the gateway address of the network's subnet. Raises Invalid."""
     if subnet.gateway_ip is None:
         raise _bad("Bad router request: Subnet for router interface must have a gateway IP.")
     check_room(router, [subnet], joined)
@@ -84,6 +93,7 @@ def interface_by_subnet(
         device_id=router.id,
         device_owner=ROUTER_INTERFACE,
         port_security_enabled=False,
+        network_owner=ProjectId("") if network.project_id == router.project_id else network.project_id,
         created_at=now_us,
         updated_at=now_us,
         revision_number=1,
@@ -111,7 +121,22 @@ def interface_by_port(
         device_id=router.id,
         device_owner=ROUTER_INTERFACE,
         security_groups=(),
+        borrowed_groups=(),
         port_security_enabled=False,
+    )
+
+
+def named_grant(subnet: Subnet, policies: Sequence[RbacPolicy]) -> RbacPolicy:
+    """Give the policy by which a project may join its router to another's subnet. Raises Invalid without one.
+
+    `policies`: those that name the project. One for everybody does not do, as in Neutron: whoever came first
+    would be the gateway of all.
+    """
+    if policies:
+        return policies[0]
+    raise _bad(
+        f"Bad router request: Cannot add interface to router because subnet {subnet.id} is not owned by "
+        "project making the request."
     )
 
 

@@ -23,7 +23,16 @@ from alcor.management_plane.router.decisions import InterfaceFields, RouterField
 from alcor.management_plane.router.joined import Joined
 from alcor.model import errors
 from alcor.model.addressing import ip_to_text
-from alcor.model.records import ROUTER_INTERFACE, ExtraRoute, Port, RecordSet, Router, Subnet
+from alcor.model.records import (
+    ROUTER_INTERFACE,
+    ExtraRoute,
+    Network,
+    Port,
+    RbacPolicy,
+    RecordSet,
+    Router,
+    Subnet,
+)
 from alcor.runtime.clock import Clock, new_ids, random_bytes
 
 Routes: TypeAlias = tuple[ExtraRoute, ...]
@@ -152,10 +161,19 @@ class RouterService:
         self, caller: Caller, router: Router, joined: Joined, subnet_id: str
     ) -> tuple[int, Router, Port]:
         subnet = await access.fetch_one(self._store, caller, Subnet, subnet_id)
+        network = (await self._store.get(Network, [subnet.network_id])).get(subnet.network_id)
+        if network is None:
+            raise settlement.Again  # it went with its subnet since that was read
+        grants: tuple[Guard, ...] = ()
+        if not caller.owns(subnet):
+            where = {"object_id": (network.id,), "target": (caller.project_id,)}
+            grant = decisions.named_grant(subnet, await self._store.select(RbacPolicy, Query(where=where)))
+            grants = (Unchanged("rbac_policy", grant.id, grant.revision_number),)
         now_us = self._clock.now_us()
         port = decisions.interface_by_subnet(
             router,
             subnet,
+            network,
             joined,
             port_id=new_ids(1)[0],
             mac=port_decisions.macs_from(random_bytes(5))[0],
@@ -170,6 +188,7 @@ class RouterService:
             guards=(
                 Exists("network", subnet.network_id),
                 Unchanged("subnet", subnet.id, subnet.revision_number),
+                *grants,
             ),
         )
         try:
@@ -187,7 +206,7 @@ class RouterService:
     async def _add_port(
         self, caller: Caller, router: Router, joined: Joined, port_id: str
     ) -> tuple[int, Router, Port]:
-        port = await access.fetch_one(self._store, caller, Port, port_id)
+        port = await access.fetch_own(self._store, caller, Port, port_id, "update_port")
         subnet_ids = sorted({fixed.subnet_id for fixed in port.fixed_ips})
         subnets = await access.fetch(self._store, caller, Subnet, subnet_ids)
         now_us = self._clock.now_us()

@@ -69,7 +69,9 @@ class SecurityGroupService:
         """Change a group."""
 
         async def attempt() -> tuple[int, SecurityGroup]:
-            before = await access.fetch_one(self._store, caller, SecurityGroup, group_id)
+            before = await access.fetch_own(
+                self._store, caller, SecurityGroup, group_id, "update_security_group"
+            )
             settlement.check_expected(before, expected)
             after = decisions.update(before, fields, now_us=self._clock.now_us())
             write = Write(
@@ -90,7 +92,9 @@ class SecurityGroupService:
         """
 
         async def attempt() -> int:
-            group = await access.fetch_one(self._store, caller, SecurityGroup, group_id)
+            group = await access.fetch_own(
+                self._store, caller, SecurityGroup, group_id, "delete_security_group"
+            )
             settlement.check_expected(group, expected)
             decisions.check_deletable(group, caller)
             members = Query(where={"security_groups": (group.id,)}, limit=1)
@@ -110,11 +114,16 @@ class SecurityGroupService:
                 updates=RecordSet(
                     security_groups=tuple(settlement.revised(other, now_us) for other in others.values())
                 ),
-                deletes=RecordSet(security_groups=(group,), security_group_rules=tuple(rules.values())),
+                deletes=RecordSet(
+                    security_groups=(group,),
+                    security_group_rules=tuple(rules.values()),
+                    rbac_policies=tuple(await access.policies_on(self._store, group.id)),
+                ),
                 guards=(
                     NoneWhere("port", "security_groups", group.id),
                     NoneWhere("security_group_rule", "security_group_id", group.id),  # but for these rules
                     NoneWhere("security_group_rule", "remote_group_id", group.id),
+                    NoneWhere("rbac_policy", "object_id", group.id),
                     *(
                         Unchanged("security_group", other.id, other.revision_number)
                         for other in others.values()
@@ -134,7 +143,10 @@ class SecurityGroupService:
         remote_ids = sorted({fields.remote_group_id for fields in asks if fields.remote_group_id is not None})
 
         async def attempt() -> tuple[int, list[SecurityGroupRule]]:
-            groups = await access.fetch(self._store, caller, SecurityGroup, sorted({*group_ids, *remote_ids}))
+            groups = await access.fetch_all_own(
+                self._store, caller, SecurityGroup, group_ids, "create_security_group_rule"
+            )
+            await access.fetch(self._store, caller, SecurityGroup, sorted(set(remote_ids) - set(group_ids)))
             existing: dict[str, list[SecurityGroupRule]] = defaultdict(list)
             for rule in await self._rules("security_group_id", group_ids):
                 existing[rule.security_group_id].append(rule)

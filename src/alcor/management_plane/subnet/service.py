@@ -31,7 +31,7 @@ class SubnetService:
         network_ids = sorted({str(fields.network_id) for fields in asks})
 
         async def attempt() -> tuple[int, list[Subnet]]:
-            networks = await access.fetch(self._store, caller, Network, network_ids)
+            networks = await access.fetch_all_own(self._store, caller, Network, network_ids, "create_subnet")
             siblings: dict[str, list[Subnet]] = defaultdict(list)
             for subnet in await self._store.select(Subnet, Query(where={"network_id": network_ids})):
                 siblings[subnet.network_id].append(subnet)
@@ -73,7 +73,7 @@ class SubnetService:
         """Change a subnet."""
 
         async def attempt() -> tuple[int, Subnet]:
-            before = await access.fetch_one(self._store, caller, Subnet, subnet_id)
+            before = await access.fetch_own(self._store, caller, Subnet, subnet_id, "update_subnet")
             settlement.check_expected(before, expected)
             routers = [] if fields.gateway_ip is UNSET else await self._routers_on(subnet_id)
             after = decisions.update(before, fields, routers, now_us=self._clock.now_us())
@@ -92,7 +92,7 @@ class SubnetService:
         """Remove a subnet. Raises Conflict SubnetInUse while a port has an address of it."""
 
         async def attempt() -> int:
-            subnet = await access.fetch_one(self._store, caller, Subnet, subnet_id)
+            subnet = await access.fetch_own(self._store, caller, Subnet, subnet_id, "delete_subnet")
             settlement.check_expected(subnet, expected)
             users = Query(where={"fixed_ips.subnet_id": (subnet.id,)}, limit=1)
             if await self._store.select(Port, users):

@@ -1,0 +1,123 @@
+"""RBAC policies on the wire."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from alcor.contracts.store import Store
+from alcor.management_plane.api import moments, validation
+from alcor.management_plane.api.attribute import Attribute, Resource
+from alcor.management_plane.api.call import Call
+from alcor.management_plane.api.collection import Collection
+from alcor.management_plane.api.standard import STANDARD
+from alcor.management_plane.rbac_policy.decisions import OBJECTS, PROJECT_LENGTH_MAX, PolicyFields
+from alcor.management_plane.rbac_policy.service import PolicyService
+from alcor.model import errors
+from alcor.model.records import RbacPolicy
+
+
+def _object_type(value: object) -> str:
+    lowered = value.strip().lower() if isinstance(value, str) else ""
+    if lowered not in OBJECTS:
+        raise errors.Invalid(
+            f"Invalid input for operation: '{value}' is not a valid RBAC object type.", reason="InvalidInput"
+        )
+    return lowered
+
+
+def _target(value: object) -> str:
+    # Not only UUIDs, as in Neutron: what projects are called is for whoever knows the callers to say.
+    if not isinstance(value, str) or not 0 < len(value) <= PROJECT_LENGTH_MAX or not value.isprintable():
+        raise ValueError(f"'{value}' is not a valid target project ID, nor '*'.")
+    return value
+
+
+RESOURCE = Resource(
+    singular="rbac_policy",
+    plural="rbac_policies",
+    kind=RbacPolicy,
+    fields=PolicyFields,
+    attributes=(
+        *(attribute for attribute in STANDARD if attribute.name not in ("name", "description", "tags")),
+        Attribute(
+            name="object_type",
+            parse=_object_type,
+            post=True,
+            required=True,
+            filterable=True,
+            sortable=True,
+            column="object_type",
+        ),
+        Attribute(
+            name="object_id",
+            parse=validation.uuid_text,
+            post=True,
+            required=True,
+            filterable=True,
+            sortable=True,
+            column="object_id",
+        ),
+        Attribute(
+            name="action", parse=validation.text(), post=True, required=True, filterable=True, sortable=True
+        ),
+        Attribute(
+            name="target_tenant",
+            parse=_target,
+            post=True,
+            put=True,
+            filterable=True,
+            sortable=True,
+            column="target",
+        ),
+        Attribute(
+            name="target_project",
+            parse=_target,
+            post=True,
+            put=True,
+            filterable=True,
+            sortable=True,
+            column="target",
+        ),
+    ),
+)
+
+
+class PolicyAnswer(msgspec.Struct, kw_only=True):
+    """A policy as it is shown."""
+
+    id: str
+    object_type: str
+    object_id: str
+    action: str
+    target_tenant: str
+    target_project: str
+    project_id: str
+    tenant_id: str
+    created_at: str
+    updated_at: str
+    revision_number: int
+
+
+def collection(store: Store, service: PolicyService) -> Collection[PolicyFields]:
+    """Serve policies: to those who made them."""
+
+    async def answers(call: Call, policies: Sequence[RbacPolicy]) -> list[PolicyAnswer]:
+        return [_answer(policy) for policy in policies]
+
+    return Collection(RESOURCE, store, service, answers, create=service.create)
+
+
+def _answer(policy: RbacPolicy) -> PolicyAnswer:
+    return PolicyAnswer(
+        id=policy.id,
+        object_type=policy.object_type,
+        object_id=policy.object_id,
+        action=policy.action,
+        target_tenant=policy.target,
+        target_project=policy.target,
+        project_id=policy.project_id,
+        tenant_id=policy.project_id,
+        created_at=moments.text(policy.created_at),
+        updated_at=moments.text(policy.updated_at),
+        revision_number=policy.revision_number,
+    )

@@ -1,0 +1,1 @@
+"""RBAC policies: pure decisions, and the service that reads, decides and commits."""
