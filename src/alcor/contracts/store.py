@@ -158,7 +158,8 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     `fixed_ips.subnet_id`, `fixed_ips.ip` (packed), `security_groups` (member of), `network_owner` (of guests),
     `borrowed`; security_group: is_default; security_group_rule: security_group_id, remote_group_id;
     network: vni; port_group: network_id; rbac_policy: object_type, object_id, target. What policies share
-    (`columns.SHARED_BY`) has `shared_with`: the targets of those on it. A column that is not listed raises Broken.
+    (`columns.SHARED_BY`) has `shared_with`: the targets of those on it. A column that is not listed raises
+    Broken.
     `order`: (column, ascending); `id` is appended, so the order is total. `after`: the last record of the page
     before, in this order. `limit` None: all, at most 100,000 (then LimitReached).
     """

@@ -49,7 +49,7 @@ def missing(kind: type[Record], record_id: str) -> errors.Missing:
 
 
 def forbidden(action: str, attribute: str = "") -> errors.Invalid:
-    """Make the error (403) for what the caller may not do, like `update_port`, or not say, like `mac_address`."""
+    """Make the error (403) for what the caller may not do, as `update_port`, or not say, as `mac_address`."""
     rule = f"(rule:{action} and rule:{action}:{attribute})" if attribute else f"rule:{action}"
     return errors.Invalid(f"{rule} is disallowed by policy", reason="PolicyNotAuthorized")
 

@@ -237,7 +237,8 @@ async def _release(
 async def _return(session: asyncpg.Connection, loans: Sequence[Loan]) -> None:
     if loans:
         await session.execute(
-            "DELETE FROM loans l USING unnest($1::uuid[], $2::text[], $3::uuid[]) AS d(object_id, project, borrower)"
+            "DELETE FROM loans l"
+            " USING unnest($1::uuid[], $2::text[], $3::uuid[]) AS d(object_id, project, borrower)"
             " WHERE l.object_id = d.object_id AND l.project_id = d.project AND l.borrower_id = d.borrower",
             *(list(values) for values in list(zip(*loans, strict=True))[:3]),
         )
