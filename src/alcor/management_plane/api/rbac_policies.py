@@ -6,6 +6,7 @@ import msgspec
 
 from alcor.contracts.store import Store
 from alcor.management_plane.api import moments, validation
+from alcor.management_plane.api.accepts import Accepting, accepts
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
@@ -13,9 +14,10 @@ from alcor.management_plane.api.standard import STANDARD
 from alcor.management_plane.rbac_policy.decisions import OBJECTS, PROJECT_LENGTH_MAX, PolicyFields
 from alcor.management_plane.rbac_policy.service import PolicyService
 from alcor.model import errors
-from alcor.model.records import RbacPolicy
+from alcor.model.records import ACCESS_AS_SHARED, RbacPolicy
 
 
+@accepts({"anyOf": [{"enum": list(OBJECTS)}, {"type": "string"}]})
 def _object_type(value: object) -> str:
     lowered = value.strip().lower() if isinstance(value, str) else ""
     if lowered not in OBJECTS:
@@ -25,12 +27,15 @@ def _object_type(value: object) -> str:
     return lowered
 
 
+@accepts(validation.string(PROJECT_LENGTH_MAX, length_min=1))
 def _target(value: object) -> str:
     # Not only UUIDs, as in Neutron: what projects are called is for whoever knows the callers to say.
     if not isinstance(value, str) or not 0 < len(value) <= PROJECT_LENGTH_MAX or not value.isprintable():
         raise ValueError(f"'{value}' is not a valid target project ID, nor '*'.")
     return value
 
+
+_ACTION = Accepting(validation.text(), {"enum": [ACCESS_AS_SHARED]})  # which, the kind of object decides
 
 RESOURCE = Resource(
     singular="rbac_policy",
@@ -57,9 +62,7 @@ RESOURCE = Resource(
             sortable=True,
             column="object_id",
         ),
-        Attribute(
-            name="action", parse=validation.text(), post=True, required=True, filterable=True, sortable=True
-        ),
+        Attribute(name="action", parse=_ACTION, post=True, required=True, filterable=True, sortable=True),
         Attribute(
             name="target_tenant",
             parse=_target,

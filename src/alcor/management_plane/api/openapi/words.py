@@ -28,6 +28,7 @@ TAG_WORDS = {
     "security-groups": "Who may talk to whom.",
     "security-group-rules": "What a security group allows.",
     "routers": "Ways between subnets.",
+    "rbac-policies": "What projects share with others.",
     "extensions": "What of the API is in force here.",
     "hosts": "The hosts, and what each holds.",
     "agents": "The hosts as Neutron's clients know them.",
@@ -108,4 +109,9 @@ WORDS = {
     "security_group_id": "The group it belongs to.",
     "security_group_rules": "Its rules.",
     "stateful": "Whether answers to what is allowed are allowed.",
+    "object_type": "What kind of object is shared: network or security_group.",
+    "object_id": "The object that is shared.",
+    "action": "How: access_as_shared.",
+    "target_tenant": "With which project; `*`, with all, is for administrators to say.",
+    "target_project": "Another name of `target_tenant`.",
 }
