@@ -73,7 +73,7 @@ async def test_the_document_and_the_page_are_readable_by_anybody(s: Scene) -> No
 
 
 async def test_methods_that_a_path_does_not_have_are_refused_with_those_it_has(s: Scene) -> None:
-    for method in ("PATCH", "DELETE", "PUT", "OPTIONS", "TRACE"):
+    for method in ("PATCH", "DELETE", "PUT", "OPTIONS", "TRACE", "QUERY", "BREW"):
         answer = await s.ask(method, "/networks")
         assert error_of(answer) == (405, "HTTPMethodNotAllowed")
         assert answer.headers["allow"] == "GET, POST, HEAD"

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
-import uvicorn
 
+from alcor.adapters.http_server import HttpServer
 from alcor.adapters.postgres.store import PostgresStore
 from alcor.contracts.convergence import Convergence, Tracer
 from alcor.contracts.store import Change
 from alcor.management_plane import key_sweeper
 from alcor.management_plane.addressing.allocator import LeasedAllocator
+from alcor.management_plane.api import errors as error_form
 from alcor.management_plane.api.application import create_application
 from alcor.management_plane.api.limits import Limits
 from alcor.management_plane.audit.trail import AuditTrail
@@ -27,7 +28,6 @@ from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
 
-KEEP_ALIVE_S = 75  # clients that pause keep their connection: opening one costs more than a call
 GC_THRESHOLD = 200_000  # allocations between collections: the default costs a third of a batch (numbers.md)
 
 
@@ -125,18 +125,10 @@ class ApiServer:
 
     async def _listen(self, application: object, identities: Identities, listener: socket.socket) -> None:
         certificate = identities.certificate
-        config = uvicorn.Config(
-            application,  # type: ignore[arg-type]
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=2,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            server_header=False,
-            ssl_context_factory=None if certificate is None else _always(certificate.context),
-        )
-        server = _QuietServer(config)
+        tls = None if certificate is None else _always(certificate.context)
+        server = HttpServer(application, error_form.body_of, tls=tls)
         task = self._supervisor.start("api", server.serve(sockets=[listener]))
+        self._supervisor.start("api_deadlines", server.door.watch())
         self._supervisor.start("identities", identities.follow())
         self._stack.push_async_callback(self._supervisor.close)
         self._stack.callback(setattr, server, "should_exit", True)
@@ -165,11 +157,3 @@ def _url(listener: socket.socket, *, is_encrypted: bool) -> str:
 
 def _always(context: ssl.SSLContext) -> Callable[..., ssl.SSLContext]:
     return lambda *_: context
-
-
-class _QuietServer(uvicorn.Server):
-    """uvicorn without its signal handlers: the process that owns it has its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield

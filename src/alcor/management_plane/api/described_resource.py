@@ -40,8 +40,8 @@ _PAGES = (
     Parameter(name="marker", about="The last object of the page before, by its id.", schema=_TEXT),
     Parameter(
         name="page_reverse",
-        about="The page that comes before the marker instead of the one after it.",
-        schema={"enum": ["True", "False"]},
+        about="`True`: the page that comes before the marker instead of the one after it.",
+        schema=_TEXT,
     ),
 )
 

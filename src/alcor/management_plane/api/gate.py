@@ -5,7 +5,6 @@ import re
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -31,7 +30,6 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _READING = frozenset({"GET", "HEAD"})
 _KIND = re.compile("[a-z_]{1,40}")
 _PATH_MAX = 512  # of what the audit trail keeps of a path
-METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"]
 
 Answer = Callable[[Request], Awaitable[Response]]
 Endpoint = Callable[[Call, Mapping[str, str]], Awaitable[Response]]
@@ -42,7 +40,8 @@ class GuardedRoute(Route):
 
     def __init__(self, path: str, answer: Answer, policy: Policy, endpoints: Mapping[str, Endpoint]) -> None:
         """`endpoints`: by method; a GET answers HEAD as well."""
-        super().__init__(path, answer, methods=METHODS)
+        super().__init__(path, answer)
+        self.methods = set()  # all come to the gate: it knows what to say of those that are not served
         self.policy = policy
         self.endpoints = endpoints
 
@@ -117,9 +116,7 @@ class Gate:
             await self._identity(request)
         except errors.AlcorError as refusal:
             return self._refusal(refusal)
-        status = error.status_code if isinstance(error, HTTPException) else 404
-        reason = "HTTPMethodNotAllowed" if status == 405 else "HTTPNotFound"
-        return error_form.response(errors.Missing("The resource could not be found.", reason=reason))
+        return error_form.response(errors.Missing("The resource could not be found.", reason="HTTPNotFound"))
 
     async def failed(self, request: Request, error: Exception) -> Response:
         """Answer for our own mistakes; the stack goes to the log of whoever runs us, not to the client."""
