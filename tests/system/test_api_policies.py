@@ -58,6 +58,8 @@ CHANGES: dict[str, Any] = {
     "security-groups": {"security_group": {"name": "taken"}},
     "security-group-rules": {"security_group_rule": {"description": "taken"}},
     "rbac-policies": {"rbac_policy": {"target_tenant": "taken"}},
+    "address-scopes": {"address_scope": {"name": "taken"}},
+    "subnetpools": {"subnetpool": {"name": "taken"}},
 }
 READING = ("GET", "HEAD")
 CHANGING = ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
@@ -117,6 +119,8 @@ async def blue_objects(s: Scene) -> dict[str, str]:
     share = {"object_type": "network", "object_id": network_id, "action": "access_as_shared"}
     body = {"rbac_policy": {**share, "target_tenant": "red"}}
     policy = (await s.ask("POST", "/rbac-policies", body, expect=201)).json()["rbac_policy"]
+    scope = await s.make("address_scope", name="scope", ip_version=4)
+    pool = await s.make("subnetpool", name="pool", prefixes=["10.0.0.0/8"])
     return {
         "networks": network_id,
         "subnets": subnet_id,
@@ -126,6 +130,8 @@ async def blue_objects(s: Scene) -> dict[str, str]:
         "security-groups": group["id"],
         "security-group-rules": group["security_group_rules"][0]["id"],
         "rbac-policies": policy["id"],
+        "address-scopes": scope["id"],
+        "subnetpools": pool["id"],
         "quotas": "blue",
     }
 

@@ -7,6 +7,7 @@ from alcor.contracts.store import Query, R, Value
 from alcor.model import errors
 from alcor.model.records import (
     KINDS,
+    AddressScope,
     AnyRecord,
     Host,
     Network,
@@ -20,6 +21,7 @@ from alcor.model.records import (
     SecurityGroup,
     SecurityGroupRule,
     Subnet,
+    SubnetPool,
 )
 
 # Values of a column in a record; `Any` because the record's own type is the key of the table below.
@@ -39,7 +41,7 @@ def _columns(*names: str) -> dict[str, Extract]:
 
 COLUMNS: Mapping[type[Record], Mapping[str, Extract]] = {
     Network: _columns("vni"),
-    Subnet: _columns("network_id"),
+    Subnet: _columns("network_id", "subnetpool_id"),
     Port: _columns("network_id", "host", "mac", "device_id", "device_owner", "port_group_id")
     | {
         "fixed_ips.subnet_id": lambda port: tuple(fixed.subnet_id for fixed in port.fixed_ips),
@@ -55,6 +57,8 @@ COLUMNS: Mapping[type[Record], Mapping[str, Extract]] = {
     Host: _columns(),
     Project: _columns(),
     RbacPolicy: _columns("object_type", "object_id", "target"),
+    AddressScope: _columns(),
+    SubnetPool: _columns("address_scope_id", "default_version"),
 }
 # What RBAC policies share, and which column names their object: a subnet is shared with its network.
 SHARED_BY: Mapping[type[Record], str] = {Network: "id", Subnet: "network_id", SecurityGroup: "id"}
@@ -106,6 +110,8 @@ def groups(records: RecordSet) -> Sequence[tuple[AnyRecord, ...]]:
         records.hosts,
         records.projects,
         records.rbac_policies,
+        records.address_scopes,
+        records.subnetpools,
     )
 
 

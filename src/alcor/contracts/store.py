@@ -154,10 +154,11 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 
     `where`: any of the values, for every column named. `any_of`: alternatives, of which one must hold too; each
     costs what it alone would. Columns: `id`, `name`, `project_id` for all kinds, and
-    subnet: network_id; port: network_id, host, mac, device_id, device_owner, port_group_id,
+    subnet: network_id, subnetpool_id; port: network_id, host, mac, device_id, device_owner, port_group_id,
     `fixed_ips.subnet_id`, `fixed_ips.ip` (packed), `security_groups` (member of), `network_owner` (of guests),
     `borrowed`; security_group: is_default; security_group_rule: security_group_id, remote_group_id;
-    network: vni; port_group: network_id; rbac_policy: object_type, object_id, target. What policies share
+    network: vni; port_group: network_id; rbac_policy: object_type, object_id, target;
+    subnetpool: address_scope_id, default_version. What policies share
     (`columns.SHARED_BY`) has `shared_with`: the targets of those on it. A column that is not listed raises
     Broken.
     `order`: (column, ascending); `id` is appended, so the order is total. `after`: the last record of the page

@@ -9,6 +9,7 @@ from alcor.management_plane.caller import Caller
 from alcor.model import errors
 from alcor.model.records import (
     EVERYBODY,
+    AddressScope,
     AnyRecord,
     Host,
     Network,
@@ -21,6 +22,7 @@ from alcor.model.records import (
     SecurityGroup,
     SecurityGroupRule,
     Subnet,
+    SubnetPool,
 )
 
 R = TypeVar("R", bound=AnyRecord)
@@ -39,6 +41,8 @@ _NOT_FOUND: dict[type[Record], tuple[str, str]] = {
     Host: ("HostNotFound", "Host {} could not be found."),
     Project: ("ProjectNotFound", "Project {} could not be found."),
     RbacPolicy: ("RbacPolicyNotFound", "RBAC policy of type unknown with ID {} not found"),
+    AddressScope: ("AddressScopeNotFound", "Address scope {} could not be found"),
+    SubnetPool: ("SubnetPoolNotFound", "Subnet pool {} could not be found."),
 }
 
 

@@ -7,6 +7,7 @@ from alcor.management_plane import access, settlement
 from alcor.management_plane.caller import Caller
 from alcor.model.records import (
     KIND_OF,
+    AddressScope,
     AnyRecord,
     Network,
     Port,
@@ -15,6 +16,7 @@ from alcor.model.records import (
     Router,
     SecurityGroup,
     Subnet,
+    SubnetPool,
 )
 from alcor.runtime.clock import Clock
 
@@ -77,5 +79,9 @@ def _set_of(record: AnyRecord) -> RecordSet:
             return RecordSet(routers=(record,))
         case PortGroup():
             return RecordSet(port_groups=(record,))
+        case AddressScope():
+            return RecordSet(address_scopes=(record,))
+        case SubnetPool():
+            return RecordSet(subnetpools=(record,))
         case _:
             raise TypeError(f"a {type(record).__name__} has no tags of its own")

@@ -12,5 +12,7 @@ PortGroupId = NewType("PortGroupId", str)
 PolicyId = NewType("PolicyId", str)  # RBAC policy
 HostId = NewType("HostId", str)  # host name, as in binding:host_id
 ProjectId = NewType("ProjectId", str)
+AddressScopeId = NewType("AddressScopeId", str)
+SubnetPoolId = NewType("SubnetPoolId", str)
 RequestId = NewType("RequestId", str)
 Vni = NewType("Vni", int)  # 1 .. 2**24 - 1

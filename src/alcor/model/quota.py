@@ -18,6 +18,8 @@ DEFAULT_LIMITS: Mapping[str, int] = MappingProxyType(
         "router": 10_000,
         "port_group": 100_000,
         "rbac_policy": 10_000,
+        "address_scope": 10_000,
+        "subnetpool": 10_000,
     }
 )
 

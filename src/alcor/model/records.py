@@ -12,6 +12,7 @@ import msgspec
 
 from alcor.model.addressing import Cidr
 from alcor.model.ids import (
+    AddressScopeId,
     GroupId,
     HostId,
     NetworkId,
@@ -22,6 +23,7 @@ from alcor.model.ids import (
     RouterId,
     RuleId,
     SubnetId,
+    SubnetPoolId,
     Vni,
 )
 
@@ -67,6 +69,8 @@ class Subnet(Record, frozen=True, array_like=True, kw_only=True):
     dns_nameservers: tuple[str, ...] = ()
     host_routes: tuple[tuple[str, str], ...] = ()  # (destination CIDR, next hop)
     enable_dhcp: bool = True
+    subnetpool_id: SubnetPoolId | None = None
+    service_types: tuple[str, ...] = ()  # device owners that get addresses here; none: all
 
 
 class FixedIp(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
@@ -208,6 +212,35 @@ class RbacPolicy(Record, frozen=True, array_like=True, kw_only=True):
     action: str = ACCESS_AS_SHARED
 
 
+class AddressScope(Record, frozen=True, array_like=True, kw_only=True):
+    """Where addresses are unique, and within which routers forward."""
+
+    id: AddressScopeId
+    ip_version: int = 4
+    shared: bool = False
+
+
+class SubnetPool(Record, frozen=True, array_like=True, kw_only=True):
+    """Prefixes of which subnets are cut. Every subnet cut or given back revises its pool."""
+
+    id: SubnetPoolId
+    ip_version: int = 4
+    prefixes: tuple[tuple[bytes, int], ...] = ()  # ascending, the fewest there can be
+    free: tuple[tuple[bytes, int], ...] = ()  # what of them no subnet has; in the same form
+    min_prefixlen: int
+    max_prefixlen: int
+    default_prefixlen: int
+    default_quota: int | None = None  # addresses that a project may have of it
+    address_scope_id: AddressScopeId | None = None
+    is_default: bool = False
+    shared: bool = False
+
+    @property
+    def default_version(self) -> int | None:
+        """The IP version for which it is the region's default, if it is."""
+        return self.ip_version if self.is_default else None
+
+
 AnyRecord: TypeAlias = (
     Network
     | Subnet
@@ -219,6 +252,8 @@ AnyRecord: TypeAlias = (
     | Host
     | Project
     | RbacPolicy
+    | AddressScope
+    | SubnetPool
 )
 
 KINDS: dict[str, type[AnyRecord]] = {
@@ -232,6 +267,8 @@ KINDS: dict[str, type[AnyRecord]] = {
     "host": Host,
     "project": Project,
     "rbac_policy": RbacPolicy,
+    "address_scope": AddressScope,
+    "subnetpool": SubnetPool,
 }
 KIND_OF: dict[type[AnyRecord], str] = {record_type: kind for kind, record_type in KINDS.items()}
 
@@ -249,3 +286,5 @@ class RecordSet(msgspec.Struct, frozen=True, array_like=True):
     hosts: tuple[Host, ...] = ()
     projects: tuple[Project, ...] = ()
     rbac_policies: tuple[RbacPolicy, ...] = ()
+    address_scopes: tuple[AddressScope, ...] = ()
+    subnetpools: tuple[SubnetPool, ...] = ()

@@ -10,7 +10,14 @@ from alcor.contracts.store import Exists, Guard, NoneWhere, NotBorrowed, Query, 
 from alcor.model.records import EVERYBODY, KINDS, AnyRecord, Record
 
 NIL = "00000000-0000-0000-0000-000000000000"  # sorts before every id, as "none" does in the contract
-_NONE = {"port_group_id": "", "remote_group_id": None}  # what a record holds where the column is NULL
+# What a record holds where the column is NULL.
+_NONE = {
+    "port_group_id": "",
+    "remote_group_id": None,
+    "subnetpool_id": None,
+    "address_scope_id": None,
+    "default_version": None,
+}
 _INT8 = 2**63
 _LOWEST, _HIGHEST = "\x01", "\U0010ffff"  # no project's name holds these
 # Columns with several values in a record: table, its column of the record's id, that of the value, its type.

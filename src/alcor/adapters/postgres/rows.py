@@ -14,6 +14,7 @@ from alcor.model import quota
 from alcor.model.ids import ProjectId, RequestId
 from alcor.model.records import (
     KIND_OF,
+    AddressScope,
     AnyRecord,
     Host,
     Network,
@@ -27,6 +28,7 @@ from alcor.model.records import (
     SecurityGroup,
     SecurityGroupRule,
     Subnet,
+    SubnetPool,
 )
 
 Row = tuple[object, ...]
@@ -63,7 +65,11 @@ def _network(it: Network, body: bytes) -> Row:
     return (it.id, it.project_id, it.name, it.revision_number, it.vni, body)
 
 
-def _of_network(it: Subnet | PortGroup, body: bytes) -> Row:
+def _subnet(it: Subnet, body: bytes) -> Row:
+    return (it.id, it.project_id, it.name, it.revision_number, it.network_id, it.subnetpool_id, body)
+
+
+def _port_group(it: PortGroup, body: bytes) -> Row:
     return (it.id, it.project_id, it.name, it.revision_number, it.network_id, body)
 
 
@@ -99,7 +105,19 @@ def _rule(it: SecurityGroupRule, body: bytes) -> Row:
     )
 
 
-def _plain(it: Router | Host | Project, body: bytes) -> Row:
+def _pool(it: SubnetPool, body: bytes) -> Row:
+    return (
+        it.id,
+        it.project_id,
+        it.name,
+        it.revision_number,
+        it.address_scope_id,
+        it.default_version,
+        body,
+    )
+
+
+def _plain(it: Router | Host | Project | AddressScope, body: bytes) -> Row:
     return (it.id, it.project_id, it.name, it.revision_number, body)
 
 
@@ -130,7 +148,7 @@ TABLES: Mapping[type[Record], Table] = {
     table.kind: table
     for table in (
         _table(Network, "networks", {"vni": "int8"}, _network),
-        _table(Subnet, "subnets", {"network_id": "uuid"}, _of_network),
+        _table(Subnet, "subnets", {"network_id": "uuid", "subnetpool_id": "uuid"}, _subnet),
         _table(Port, "ports", _PORT_COLUMNS, _port),
         _table(SecurityGroup, "security_groups", {"is_default": "bool"}, _group),
         _table(
@@ -140,10 +158,12 @@ TABLES: Mapping[type[Record], Table] = {
             _rule,
         ),
         _table(Router, "routers", {}, _plain),
-        _table(PortGroup, "port_groups", {"network_id": "uuid"}, _of_network),
+        _table(PortGroup, "port_groups", {"network_id": "uuid"}, _port_group),
         _table(Host, "hosts", {}, _plain),
         _table(Project, "projects", {}, _plain),
         _table(RbacPolicy, "rbac_policies", _POLICY_COLUMNS, _policy),
+        _table(AddressScope, "address_scopes", {}, _plain),
+        _table(SubnetPool, "subnetpools", {"address_scope_id": "uuid", "default_version": "int8"}, _pool),
     )
 }
 _decoders: Mapping[type[Record], msgspec.msgpack.Decoder[Any]] = {

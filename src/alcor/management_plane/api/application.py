@@ -9,7 +9,16 @@ from starlette.exceptions import HTTPException
 from alcor.contracts.convergence import Convergence, Tracer
 from alcor.contracts.identity import IdentitySource
 from alcor.contracts.store import AddressAllocator, Change, Store
-from alcor.management_plane.api import events, extensions, networks, rbac_policies, security_groups, subnets
+from alcor.management_plane.address_scope.service import AddressScopeService
+from alcor.management_plane.api import (
+    address_scopes,
+    events,
+    extensions,
+    networks,
+    rbac_policies,
+    security_groups,
+    subnets,
+)
 from alcor.management_plane.api.audit import AuditCollection
 from alcor.management_plane.api.gate import Gate, GuardedRoute
 from alcor.management_plane.api.hosts import HostCollection
@@ -23,6 +32,7 @@ from alcor.management_plane.api.quotas import QuotaCollection
 from alcor.management_plane.api.receipts import ReceiptCollection
 from alcor.management_plane.api.resync import ResyncCollection
 from alcor.management_plane.api.routers import RouterCollection
+from alcor.management_plane.api.subnet_pools import SubnetPoolCollection
 from alcor.management_plane.api.tags import TagCollection
 from alcor.management_plane.api.trace import TraceCollection
 from alcor.management_plane.api.versions import Directory
@@ -37,7 +47,9 @@ from alcor.management_plane.rbac_policy.service import PolicyService
 from alcor.management_plane.router.service import RouterService
 from alcor.management_plane.security_group.service import SecurityGroupService
 from alcor.management_plane.subnet.service import SubnetService
+from alcor.management_plane.subnet_pool.service import SubnetPoolService
 from alcor.management_plane.tagging import TagService
+from alcor.management_plane.turns import Turns
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
 
@@ -79,15 +91,18 @@ def create_application(
     port_groups = PortGroupService(store, port_service, clock)
     projects = ProjectService(store, clock)
     tag_service = TagService(store, clock)
+    turns = Turns()
     collections = (
-        networks.collection(store, NetworkService(store, clock)),
-        subnets.collection(store, SubnetService(store, clock)),
+        networks.collection(store, NetworkService(store, clock, turns)),
+        subnets.collection(store, SubnetService(store, clock, turns)),
         PortCollection(store, port_service, convergence),
         PortGroupCollection(store, port_groups, convergence),
         security_groups.group_collection(store, group_service),
         security_groups.rule_collection(store, group_service),
         RouterCollection(store, RouterService(store, allocator, clock)),
         rbac_policies.collection(store, PolicyService(store, clock)),
+        address_scopes.collection(store, AddressScopeService(store, clock)),
+        SubnetPoolCollection(store, SubnetPoolService(store, clock)),
     )
     resources = [collection.resource for collection in collections]
     served: list[Served] = [

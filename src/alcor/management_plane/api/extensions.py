@@ -58,6 +58,12 @@ EXTENSIONS = tuple(
             "2014-02-03",
             "Where ports are bound",
         ),
+        (
+            "default-subnetpools",
+            "Default Subnetpools",
+            "2016-02-18",
+            "Provides ability to mark and use a default.",
+        ),
         ("empty-string-filtering", "Empty String Filtering Extension", "2018-05-01", ""),
         (
             "extra_dhcp_opt",
@@ -124,6 +130,14 @@ EXTENSIONS = tuple(
         ("standard-attr-revisions", "Resource revision numbers", "2016-04-11", ""),
         ("standard-attr-tag", "Tag support for resources with standard attribute", "2017-01-01", ""),
         ("standard-attr-timestamp", "Resource timestamps", "2016-09-12", ""),
+        (
+            "subnet_allocation",
+            "Subnet Allocation",
+            "2015-03-30",
+            "Enables allocation of subnets from a subnet pool",
+        ),
+        ("subnet_onboard", "Subnet Onboard", "2018-12-18", "Subnets that are there become a pool's."),
+        ("subnetpool-prefix-ops", "Subnet Pool Prefix Operations", "2019-02-08", ""),
         ("tag-creation", "Tag creation extension", "2024-07-23", ""),
         ("tag-ports-during-bulk-creation", "Tag Ports During Bulk Creation", "2019-12-29", ""),
     )

@@ -13,7 +13,7 @@ from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
 from alcor.management_plane.api.standard import STANDARD, Answer, standard
 from alcor.management_plane.network.decisions import VNI_MAX, NetworkFields
-from alcor.management_plane.network.service import NetworkService
+from alcor.management_plane.network.service import Contents, NetworkService
 from alcor.model.records import Network, RecordSet
 
 _NOT_EXTERNAL = validation.only(False, "external networks are not supported yet.")
@@ -30,6 +30,8 @@ RESOURCE = Resource(
         ),
         Attribute(name="status", filterable=True, sortable=True),
         Attribute(name="subnets"),
+        Attribute(name="ipv4_address_scope"),
+        Attribute(name="ipv6_address_scope"),
         Attribute(
             name="mtu", parse=validation.integer(0, 65535), post=True, put=True, filterable=True, sortable=True
         ),
@@ -87,6 +89,8 @@ class NetworkAnswer(
     port_security_enabled: bool
     subnets: list[str]
     shared: bool
+    ipv4_address_scope: str | None
+    ipv6_address_scope: None = None
     status: str = "ACTIVE"
     router_external: bool = False
     provider_network_type: str | UnsetType = UNSET
@@ -99,32 +103,33 @@ def collection(store: Store, service: NetworkService) -> Collection[NetworkField
 
     async def answers(call: Call, networks: Sequence[Network]) -> list[NetworkAnswer]:
         ids = [network.id for network in networks]
-        subnets, shared = await asyncio.gather(
-            service.subnet_ids(networks), access.grants_on(store, call.caller.project_id, ids)
+        contents, shared = await asyncio.gather(
+            service.contents(networks), access.grants_on(store, call.caller.project_id, ids)
         )
         return [
-            _answer(network, subnets[network.id], shared=network.id in shared, is_admin=call.caller.is_admin)
+            _answer(network, contents[network.id], shared=network.id in shared, is_admin=call.caller.is_admin)
             for network in networks
         ]
 
     def as_made(call: Call, made: RecordSet) -> list[NetworkAnswer]:
         shared = {policy.object_id for policy in made.rbac_policies}
         return [
-            _answer(network, [], shared=network.id in shared, is_admin=call.caller.is_admin)
+            _answer(network, Contents([]), shared=network.id in shared, is_admin=call.caller.is_admin)
             for network in made.networks
         ]
 
     return Collection(RESOURCE, store, service, answers, create=service.create, as_made=as_made)
 
 
-def _answer(network: Network, subnets: list[str], *, shared: bool, is_admin: bool) -> NetworkAnswer:
+def _answer(network: Network, contents: Contents, *, shared: bool, is_admin: bool) -> NetworkAnswer:
     answer = NetworkAnswer(
         **standard(network),  # type: ignore[arg-type]  # the common part, by name
         admin_state_up=network.admin_state_up,
         mtu=network.mtu,
         port_security_enabled=network.port_security_enabled,
-        subnets=subnets,
+        subnets=contents.subnet_ids,
         shared=shared,
+        ipv4_address_scope=contents.address_scope_id,
     )
     if is_admin:
         answer.provider_network_type = "vxlan"

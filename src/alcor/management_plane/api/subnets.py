@@ -52,7 +52,9 @@ RESOURCE = Resource(
             filterable=True,
             sortable=True,
         ),
-        Attribute(name="cidr", parse=validation.cidr, post=True, filterable=True, sortable=True),
+        Attribute(
+            name="cidr", parse=validation.optional(validation.cidr), post=True, filterable=True, sortable=True
+        ),
         Attribute(name="gateway_ip", parse=_gateway, post=True, put=True, filterable=True, sortable=True),
         Attribute(name="allocation_pools", field="pools", parse=_pools, post=True, put=True),
         Attribute(name="dns_nameservers", parse=validation.nameservers, post=True, put=True),
@@ -62,11 +64,14 @@ RESOURCE = Resource(
         ),
         Attribute(
             name="subnetpool_id",
-            field=IGNORED,
-            parse=validation.only(None, "subnet pools are not supported yet."),
+            parse=validation.optional(validation.uuid_text),
             post=True,
             filterable=True,
+            sortable=True,
+            column="subnetpool_id",
         ),
+        Attribute(name="use_default_subnetpool", parse=validation.boolean, post=True),
+        Attribute(name="prefixlen", parse=validation.integer(0, 128), post=True),
         Attribute(
             name="ipv6_ra_mode",
             field=IGNORED,
@@ -97,8 +102,8 @@ class SubnetAnswer(Answer, kw_only=True):
     host_routes: list[dict[str, str]]
     enable_dhcp: bool
     shared: bool  # as its network is
+    subnetpool_id: str | None
     ip_version: int = 4
-    subnetpool_id: None = None
     ipv6_ra_mode: None = None
     ipv6_address_mode: None = None
 
@@ -125,4 +130,5 @@ def _answer(subnet: Subnet, *, shared: bool) -> SubnetAnswer:
         host_routes=[{"destination": cidr, "nexthop": hop} for cidr, hop in subnet.host_routes],
         enable_dhcp=subnet.enable_dhcp,
         shared=shared,
+        subnetpool_id=subnet.subnetpool_id,
     )

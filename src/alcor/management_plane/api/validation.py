@@ -68,6 +68,15 @@ def text_or_none(length_max: int = NAME_LENGTH_MAX) -> Parse:
     return Accepting(lambda value: "" if value is None else parse(value), or_null(string(length_max)))
 
 
+@accepts({"type": "string", "maxLength": NAME_LENGTH_MAX, "pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"})
+def name(value: object) -> str:
+    """Accept a string of limited length that is not blank."""
+    found = str(text()(value))
+    if not found.strip():
+        raise ValueError(f"'{found}' Blank strings are not permitted.")
+    return found
+
+
 @accepts(BOOLEAN)
 def boolean(value: object) -> bool:
     """Accept true and false, also as text and as 1 and 0."""
@@ -119,6 +128,14 @@ def integer(low: int, high: int) -> Parse:
         return number
 
     return parse
+
+
+@accepts({"enum": [4, 6, "4", "6"]})
+def ip_version(value: object) -> int:
+    """Accept 4 and 6, also as text."""
+    if str(value) not in ("4", "6") or isinstance(value, float):
+        raise ValueError(f"'{value}' is not in [4, 6].")
+    return int(str(value))
 
 
 def optional(parse: Parse) -> Parse:
@@ -199,6 +216,21 @@ def cidr_or_address(value: object) -> Cidr:
         address = ip(value)
         return Cidr(address, 8 * len(address))
     return cidr(value)
+
+
+def prefixes(count_max: int) -> Accepting[tuple[Cidr, ...]]:
+    """Accept a list of networks, each once."""
+
+    @accepts(list_of(CIDR, most=count_max))
+    def parse(value: object) -> tuple[Cidr, ...]:
+        found = tuple(cidr(entry) for entry in _entries(value))
+        if len(set(found)) != len(found):
+            raise ValueError(f"Duplicate items in the list: '{', '.join(map(str, found[:32]))}'.")
+        if len(found) > count_max:
+            raise ValueError(f"more than {count_max} prefixes.")
+        return found
+
+    return parse
 
 
 @accepts(list_of(object_of({"start": IPV4, "end": IPV4}, "start", "end"), most=POOLS_MAX))

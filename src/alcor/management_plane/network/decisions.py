@@ -1,16 +1,18 @@
 """What a network may be. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from alcor.contracts.store import Guard, NoneWhere, Write
+from alcor.contracts.store import Guard, NoneWhere, Unchanged, Write
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.settlement import given, revised
+from alcor.management_plane.subnet_pool import decisions as pool_decisions
 from alcor.model import errors
 from alcor.model.ids import NetworkId, ProjectId, Vni
-from alcor.model.records import Network, RbacPolicy, RecordSet, Subnet
+from alcor.model.records import Network, RbacPolicy, RecordSet, Subnet, SubnetPool
 
 # A VXLAN frame adds 50 bytes to the underlay's 1500.
 MTU_MAX = 1450
@@ -62,19 +64,30 @@ def update(network: Network, fields: NetworkFields, *, now_us: int) -> Network:
 
 
 def delete(
-    network: Network, subnets: Sequence[Subnet], policies: Sequence[RbacPolicy], caller: Caller
+    network: Network,
+    subnets: Sequence[Subnet],
+    policies: Sequence[RbacPolicy],
+    caller: Caller,
+    *,
+    pools: Mapping[str, SubnetPool] = MappingProxyType({}),
+    now_us: int = 0,
 ) -> Write:
-    """Give the write that removes a network, its subnets and its policies, if no port is left on it."""
+    """Give the write that removes a network, its subnets and its policies, if no port is left on it.
+
+    `pools`: those that the subnets are from, by id; they get the prefixes back.
+    """
     guards: tuple[Guard, ...] = (
         NoneWhere("port", "network_id", network.id),
         NoneWhere("subnet", "network_id", network.id),  # but for those that go with it
         NoneWhere("rbac_policy", "object_id", network.id),
+        *(Unchanged("subnetpool", pool.id, pool.revision_number) for pool in pools.values()),
     )
     return Write(
         request_id=caller.request_id,
         actor=caller.actor,
         project_id=ProjectId(network.project_id),
         deletes=RecordSet(networks=(network,), subnets=tuple(subnets), rbac_policies=tuple(policies)),
+        updates=RecordSet(subnetpools=tuple(pool_decisions.given_back(pools, subnets, now_us=now_us))),
         guards=guards,
     )
 

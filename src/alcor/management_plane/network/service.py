@@ -11,17 +11,28 @@ from alcor.management_plane.caller import Caller
 from alcor.management_plane.network import decisions
 from alcor.management_plane.network.decisions import NetworkFields
 from alcor.management_plane.rbac_policy import decisions as policy_decisions
+from alcor.management_plane.subnet import sources
+from alcor.management_plane.turns import Turns
 from alcor.model import errors
-from alcor.model.records import EVERYBODY, Network, Port, RbacPolicy, RecordSet, Subnet
+from alcor.model.records import EVERYBODY, Network, Port, RbacPolicy, RecordSet, Subnet, SubnetPool
 from alcor.runtime.clock import Clock, new_ids, random_bytes
+
+
+class Contents(msgspec.Struct, frozen=True):
+    """What a network shows of what is in it."""
+
+    subnet_ids: list[str]  # ascending
+    address_scope_id: str | None = None  # of its IPv4 subnets, which are all in the same
 
 
 class NetworkService:
     """Makes, changes and removes networks."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, turns: Turns | None = None) -> None:
+        """`turns`: shared with whoever else gives prefixes back to pools."""
         self._store = store
         self._clock = clock
+        self._turns = turns or Turns()
 
     async def create(self, caller: Caller, asks: Sequence[NetworkFields]) -> tuple[int, list[Network]]:
         """Make networks, all or none; give the revision and the records in order."""
@@ -130,18 +141,31 @@ class NetworkService:
                 )
             subnets = await self._store.select(Subnet, Query(where=where))
             policies = await access.policies_on(self._store, network.id)
-            return await self._store.commit(decisions.delete(network, subnets, policies, caller))
+            async with self._turns.of(sources.ids_of(subnets)):
+                pools = await sources.of(self._store, subnets)
+                now_us = self._clock.now_us()
+                write = decisions.delete(network, subnets, policies, caller, pools=pools, now_us=now_us)
+                return await self._store.commit(write)
 
         return await settlement.settle(attempt)
 
-    async def subnet_ids(self, networks: Sequence[Network]) -> dict[str, list[str]]:
-        """Name the subnets of each network, ascending."""
-        by_network: dict[str, list[str]] = {network.id: [] for network in networks}
-        if not by_network:
+    async def contents(self, networks: Sequence[Network]) -> dict[str, Contents]:
+        """Give what is in each network."""
+        if not networks:
             return {}
-        for subnet in await self._store.select(Subnet, Query(where={"network_id": tuple(by_network)})):
-            by_network[subnet.network_id].append(subnet.id)
-        return by_network
+        subnets: dict[str, list[Subnet]] = {network.id: [] for network in networks}
+        for subnet in await self._store.select(Subnet, Query(where={"network_id": tuple(subnets)})):
+            subnets[subnet.network_id].append(subnet)
+        pool_ids = {it.subnetpool_id for group in subnets.values() for it in group} - {None}
+        pools = await self._store.get(SubnetPool, sorted(map(str, pool_ids))) if pool_ids else {}
+        scopes = {pool.id: pool.address_scope_id for pool in pools.values()}
+        return {
+            network_id: Contents(
+                [subnet.id for subnet in group],
+                next((scopes.get(it.subnetpool_id) for it in group if it.subnetpool_id is not None), None),
+            )
+            for network_id, group in subnets.items()
+        }
 
 
 def _opening(network: Network, policy_id: str, now_us: int) -> RbacPolicy:

@@ -1,17 +1,18 @@
 """What a subnet may be. Pure."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.settlement import given, revised
+from alcor.management_plane.subnet_pool import decisions as pool_decisions
 from alcor.model import errors
 from alcor.model.addressing import Cidr, ip_from_int, ip_to_int, ip_to_text
 from alcor.model.ids import NetworkId, SubnetId
-from alcor.model.records import Network, Port, Subnet
+from alcor.model.records import Network, Port, Subnet, SubnetPool
 
 Pool = tuple[bytes, bytes]
 
@@ -23,7 +24,10 @@ class SubnetFields(msgspec.Struct, frozen=True, kw_only=True):
     description: str | UnsetType = UNSET
     network_id: str | UnsetType = UNSET
     ip_version: int | UnsetType = UNSET
-    cidr: Cidr | UnsetType = UNSET
+    cidr: Cidr | UnsetType | None = UNSET
+    subnetpool_id: str | UnsetType | None = UNSET
+    use_default_subnetpool: bool | UnsetType = UNSET
+    prefixlen: int | UnsetType = UNSET
     gateway_ip: bytes | UnsetType | None = UNSET
     pools: tuple[Pool, ...] | UnsetType = UNSET
     dns_nameservers: tuple[str, ...] | UnsetType = UNSET
@@ -41,8 +45,12 @@ def create(
     siblings: Sequence[Subnet],
     caller: Caller,
     now_us: int,
+    pool: SubnetPool | None = None,
 ) -> Subnet:
-    """Make the record of a new subnet beside its siblings of the network. Raises Invalid."""
+    """Make the record of a new subnet beside its siblings of the network. Raises Invalid.
+
+    `pool`: the one that its `cidr`, which `fields` have by now, was cut from.
+    """
     cidr = _checked_cidr(fields)
     _check_overlap(cidr, network, siblings)
     gateway = _first_address(cidr) if fields.gateway_ip is UNSET else fields.gateway_ip
@@ -50,7 +58,16 @@ def create(
     pools = default_pools(cidr, gateway) if fields.pools is UNSET else checked_pools(fields.pools, cidr)
     _check_gateway_outside(gateway, pools)
     said = given(fields)
-    for name in ("network_id", "ip_version", "cidr", "gateway_ip", "pools"):
+    for name in (
+        "network_id",
+        "ip_version",
+        "cidr",
+        "gateway_ip",
+        "pools",
+        "subnetpool_id",
+        "use_default_subnetpool",
+        "prefixlen",
+    ):
         said.pop(name, None)
     subnet = Subnet(
         id=SubnetId(subnet_id),
@@ -59,6 +76,7 @@ def create(
         cidr=cidr,
         gateway_ip=gateway,
         pools=pools,
+        subnetpool_id=None if pool is None else pool.id,
         created_at=now_us,
         updated_at=now_us,
         revision_number=1,
@@ -117,12 +135,52 @@ def checked_pools(pools: Sequence[Pool], cidr: Cidr) -> tuple[Pool, ...]:
     return tuple((ip_from_int(start), ip_from_int(end)) for start, end in ordered)
 
 
-def _checked_cidr(fields: SubnetFields) -> Cidr:
-    if fields.ip_version == 6 or (fields.cidr is not UNSET and len(fields.cidr.network) != 4):
+def check_source(fields: SubnetFields) -> None:
+    """Raise Invalid when what is said of where the addresses come from does not go together."""
+    has_cidr = isinstance(fields.cidr, Cidr)
+    has_pool = isinstance(fields.subnetpool_id, str)
+    if has_cidr and fields.prefixlen is not UNSET:
+        raise _bad("cidr and prefixlen must not be supplied together")
+    if has_pool and fields.use_default_subnetpool is True:
+        raise _bad("subnetpool_id and use_default_subnetpool cannot both be specified")
+    if not has_cidr and not has_pool and fields.use_default_subnetpool is not True:
+        raise _bad("a subnetpool must be specified in the absence of a cidr")
+    if not has_cidr and fields.pools is not UNSET:
+        raise _bad("allocation_pools allowed only for specific subnet requests")
+    _check_version(fields)
+
+
+def no_default_pool(version: int) -> errors.Invalid:
+    """Make the error for asking for the default pool where there is none."""
+    return _bad(f"No default subnetpool found for IPv{version}")
+
+
+def check_affinity(
+    pool: SubnetPool | None, siblings: Sequence[Subnet], pools: Mapping[str, SubnetPool]
+) -> None:
+    """Raise Invalid unless all subnets of the network are of one scope or, without scope, of one pool or none.
+
+    `pools`: at least those that the siblings are from.
+    """
+    wanted = None if pool is None else pool.id
+    scopes = {pools[it.subnetpool_id].address_scope_id for it in siblings if it.subnetpool_id is not None}
+    scope = next((scope for scope in scopes if scope is not None), None)
+    if scope is not None and pool is not None:
+        if pool.address_scope_id != scope:
+            raise pool_decisions.scope_affinity()
+    elif any(sibling.subnetpool_id != wanted for sibling in siblings):
+        raise pool_decisions.pool_affinity()
+
+
+def _check_version(fields: SubnetFields) -> None:
+    if fields.ip_version == 6 or (isinstance(fields.cidr, Cidr) and len(fields.cidr.network) != 4):
         raise _invalid("IPv6 subnets are not supported yet: ip_version must be 4.", "InvalidInput")
-    if fields.cidr is UNSET:
-        raise _invalid("A cidr must be specified in the absence of a subnet pool", "BadRequest")
+
+
+def _checked_cidr(fields: SubnetFields) -> Cidr:
+    _check_version(fields)
     cidr = fields.cidr
+    assert isinstance(cidr, Cidr), "it was asked for, or cut from a pool"
     if cidr.prefix_len == 0 or cidr.prefix_len > 30:
         raise _invalid(
             f"Invalid input for operation: the prefix length of {cidr} must be between 1 and 30.",
@@ -192,6 +250,10 @@ def _first_address(cidr: Cidr) -> bytes:
 
 def _range_text(start: int, end: int) -> str:
     return f"{ip_to_text(ip_from_int(start))}-{ip_to_text(ip_from_int(end))}"
+
+
+def _bad(sentence: str) -> errors.Invalid:
+    return errors.Invalid(f"Bad subnets request: {sentence}.", reason="BadRequest")
 
 
 def _invalid(message: str, reason: str) -> errors.Invalid:

@@ -8,8 +8,11 @@ from msgspec import UNSET
 from alcor.contracts.store import NoneWhere, Query, Store, Unchanged, Write
 from alcor.management_plane import access, settlement
 from alcor.management_plane.caller import Caller
-from alcor.management_plane.subnet import decisions
+from alcor.management_plane.subnet import decisions, sources
 from alcor.management_plane.subnet.decisions import SubnetFields
+from alcor.management_plane.subnet.sources import Sources
+from alcor.management_plane.subnet_pool import decisions as pool_decisions
+from alcor.management_plane.turns import Turns
 from alcor.model import errors
 from alcor.model.records import ROUTER_INTERFACE, Network, Port, RecordSet, Subnet
 from alcor.runtime.clock import Clock, new_ids
@@ -18,27 +21,37 @@ from alcor.runtime.clock import Clock, new_ids
 class SubnetService:
     """Makes, changes and removes subnets."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, turns: Turns | None = None) -> None:
+        """`turns`: shared with whoever else gives prefixes back to pools."""
         self._store = store
         self._clock = clock
+        self._turns = turns or Turns()
 
     async def create(self, caller: Caller, asks: Sequence[SubnetFields]) -> tuple[int, list[Subnet]]:
         """Make subnets, all or none; give the revision and the records in order.
 
-        Every network is revised with its subnets, so that two writers cannot both fail to see an overlap.
+        Every network is revised with its subnets, so that two writers cannot both fail to see an overlap; and
+        every pool with what is cut from it, so that no prefix is given twice.
         """
         ids = new_ids(len(asks))
         network_ids = sorted({str(fields.network_id) for fields in asks})
+        for fields in asks:
+            decisions.check_source(fields)
 
         async def attempt() -> tuple[int, list[Subnet]]:
             networks = await access.fetch_all_own(self._store, caller, Network, network_ids, "create_subnet")
             siblings: dict[str, list[Subnet]] = defaultdict(list)
             for subnet in await self._store.select(Subnet, Query(where={"network_id": network_ids})):
                 siblings[subnet.network_id].append(subnet)
+            pools = Sources(self._store, caller)
+            await pools.read(asks, [it for group in siblings.values() for it in group])
             now_us = self._clock.now_us()
             made = []
             for fields, subnet_id in zip(asks, ids, strict=True):
                 network = networks[str(fields.network_id)]
+                project_id = network.project_id if fields.project_id is UNSET else fields.project_id
+                fields, pool = await pools.cut(fields, project_id)
+                decisions.check_affinity(pool, siblings[network.id], pools.held)
                 subnet = decisions.create(
                     fields,
                     subnet_id=subnet_id,
@@ -46,6 +59,7 @@ class SubnetService:
                     siblings=siblings[network.id],
                     caller=caller,
                     now_us=now_us,
+                    pool=pool,
                 )
                 siblings[network.id].append(subnet)
                 made.append(subnet)
@@ -57,15 +71,18 @@ class SubnetService:
                 within=("subnet",),
                 once=caller.once,
                 updates=RecordSet(
-                    networks=tuple(settlement.revised(network, now_us) for network in networks.values())
+                    networks=tuple(settlement.revised(network, now_us) for network in networks.values()),
+                    subnetpools=pools.revised(now_us),
                 ),
-                guards=tuple(
-                    Unchanged("network", network.id, network.revision_number) for network in networks.values()
+                guards=(
+                    *(Unchanged("network", it.id, it.revision_number) for it in networks.values()),
+                    *pools.guards(),
                 ),
             )
             return await self._store.commit(write), made
 
-        return await settlement.settle(attempt)
+        async with self._turns.of(_keys(asks)):
+            return await settlement.settle(attempt)
 
     async def update(
         self, caller: Caller, subnet_id: str, fields: SubnetFields, *, expected: int | None
@@ -101,17 +118,30 @@ class SubnetService:
                     "One or more ports have an IP allocation from this subnet.",
                     reason="SubnetInUse",
                 )
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=subnet.project_id,
-                deletes=RecordSet(subnets=(subnet,)),
-                guards=(NoneWhere("port", "fixed_ips.subnet_id", subnet.id),),
-            )
-            return await self._store.commit(write)
+            async with self._turns.of(sources.ids_of([subnet])):
+                pools = await sources.of(self._store, [subnet])
+                back = pool_decisions.given_back(pools, [subnet], now_us=self._clock.now_us())
+                write = Write(
+                    request_id=caller.request_id,
+                    actor=caller.actor,
+                    project_id=subnet.project_id,
+                    deletes=RecordSet(subnets=(subnet,)),
+                    updates=RecordSet(subnetpools=tuple(back)),
+                    guards=(
+                        NoneWhere("port", "fixed_ips.subnet_id", subnet.id),
+                        *(Unchanged("subnetpool", it.id, it.revision_number) for it in pools.values()),
+                    ),
+                )
+                return await self._store.commit(write)
 
         return await settlement.settle(attempt)
 
     async def _routers_on(self, subnet_id: str) -> Sequence[Port]:
         where = {"fixed_ips.subnet_id": (subnet_id,), "device_owner": (ROUTER_INTERFACE,)}
         return await self._store.select(Port, Query(where=where))
+
+
+def _keys(asks: Sequence[SubnetFields]) -> set[str]:
+    """Name the pools that are asked, as far as they are named."""
+    named = {fields.subnetpool_id for fields in asks if isinstance(fields.subnetpool_id, str)}
+    return named | {"default" for fields in asks if fields.use_default_subnetpool is True}

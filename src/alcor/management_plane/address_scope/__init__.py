@@ -1,0 +1,1 @@
+"""Address scopes: pure decisions, and the service that reads, decides and commits."""

@@ -1,0 +1,50 @@
+"""What an address scope may be. Pure."""
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from alcor.management_plane.caller import Caller
+from alcor.management_plane.settlement import given, revised
+from alcor.model import errors
+from alcor.model.ids import AddressScopeId
+from alcor.model.records import AddressScope
+
+
+class AddressScopeFields(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client may say of an address scope. UNSET: not said."""
+
+    name: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    ip_version: int | UnsetType = UNSET
+    tags: tuple[str, ...] | UnsetType = UNSET
+    project_id: str | UnsetType = UNSET
+
+
+def create(fields: AddressScopeFields, *, scope_id: str, caller: Caller, now_us: int) -> AddressScope:
+    """Make the record of a new scope. Raises Invalid."""
+    if fields.ip_version == 6:
+        raise errors.Invalid(
+            "IPv6 address scopes are not supported yet: ip_version must be 4.", reason="InvalidInput"
+        )
+    scope = AddressScope(
+        id=AddressScopeId(scope_id),
+        project_id=caller.project_id,
+        created_at=now_us,
+        updated_at=now_us,
+        revision_number=1,
+    )
+    return msgspec.structs.replace(scope, **given(fields))
+
+
+def update(scope: AddressScope, fields: AddressScopeFields, *, now_us: int) -> AddressScope:
+    """Give the scope as the client wants it."""
+    return revised(scope, now_us, **given(fields))
+
+
+def in_use(scope: AddressScope) -> errors.Conflict:
+    """Make the error for removing a scope that pools are in."""
+    return errors.Conflict(
+        f"Unable to complete operation on address scope {scope.id}. "
+        "There are one or more subnet pools in use on the address scope.",
+        reason="AddressScopeInUse",
+    )

@@ -1,0 +1,77 @@
+"""Address scopes: read, decide, commit."""
+
+from collections.abc import Sequence
+
+from alcor.contracts.store import NoneWhere, Query, Store, Unchanged, Write
+from alcor.management_plane import access, settlement
+from alcor.management_plane.address_scope import decisions
+from alcor.management_plane.address_scope.decisions import AddressScopeFields
+from alcor.management_plane.caller import Caller
+from alcor.model.records import AddressScope, RecordSet, SubnetPool
+from alcor.runtime.clock import Clock, new_ids
+
+
+class AddressScopeService:
+    """Makes, changes and removes address scopes."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def create(
+        self, caller: Caller, asks: Sequence[AddressScopeFields]
+    ) -> tuple[int, list[AddressScope]]:
+        """Make scopes, all or none; give the revision and the records in order."""
+        now_us = self._clock.now_us()
+        scopes = [
+            decisions.create(fields, scope_id=scope_id, caller=caller, now_us=now_us)
+            for fields, scope_id in zip(asks, new_ids(len(asks)), strict=True)
+        ]
+        write = Write(
+            request_id=caller.request_id,
+            actor=caller.actor,
+            project_id=caller.project_id,
+            inserts=RecordSet(address_scopes=tuple(scopes)),
+            within=("address_scope",),
+            once=caller.once,
+        )
+        return await self._store.commit(write), scopes
+
+    async def update(
+        self, caller: Caller, scope_id: str, fields: AddressScopeFields, *, expected: int | None
+    ) -> tuple[int, AddressScope]:
+        """Change a scope."""
+
+        async def attempt() -> tuple[int, AddressScope]:
+            before = await access.fetch_one(self._store, caller, AddressScope, scope_id)
+            settlement.check_expected(before, expected)
+            after = decisions.update(before, fields, now_us=self._clock.now_us())
+            write = Write(
+                request_id=caller.request_id,
+                actor=caller.actor,
+                project_id=before.project_id,
+                updates=RecordSet(address_scopes=(after,)),
+                guards=(Unchanged("address_scope", before.id, before.revision_number),),
+            )
+            return await self._store.commit(write), after
+
+        return await settlement.settle(attempt)
+
+    async def delete(self, caller: Caller, scope_id: str, *, expected: int | None) -> int:
+        """Remove a scope. Raises Conflict AddressScopeInUse while a pool is in it."""
+
+        async def attempt() -> int:
+            scope = await access.fetch_one(self._store, caller, AddressScope, scope_id)
+            settlement.check_expected(scope, expected)
+            if await self._store.select(SubnetPool, Query(where={"address_scope_id": (scope.id,)}, limit=1)):
+                raise decisions.in_use(scope)
+            write = Write(
+                request_id=caller.request_id,
+                actor=caller.actor,
+                project_id=scope.project_id,
+                deletes=RecordSet(address_scopes=(scope,)),
+                guards=(NoneWhere("subnetpool", "address_scope_id", scope.id),),
+            )
+            return await self._store.commit(write)
+
+        return await settlement.settle(attempt)

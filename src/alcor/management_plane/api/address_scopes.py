@@ -1,0 +1,63 @@
+"""Address scopes on the wire."""
+
+from collections.abc import Sequence
+
+from alcor.contracts.store import Store
+from alcor.management_plane.address_scope.decisions import AddressScopeFields
+from alcor.management_plane.address_scope.service import AddressScopeService
+from alcor.management_plane.api import validation
+from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
+from alcor.management_plane.api.call import Call
+from alcor.management_plane.api.collection import Collection
+from alcor.management_plane.api.standard import STANDARD, Answer, standard
+from alcor.model.records import AddressScope
+
+RESOURCE = Resource(
+    singular="address_scope",
+    plural="address_scopes",
+    kind=AddressScope,
+    fields=AddressScopeFields,
+    attributes=(
+        *STANDARD,
+        Attribute(
+            name="ip_version",
+            parse=validation.ip_version,
+            post=True,
+            required=True,
+            filterable=True,
+            sortable=True,
+        ),
+        Attribute(
+            name="shared",
+            field=IGNORED,
+            parse=validation.only(False, "address scopes cannot be shared between projects yet."),
+            post=True,
+            put=True,
+            filterable=True,
+            sortable=True,
+        ),
+    ),
+)
+
+
+class AddressScopeAnswer(Answer, kw_only=True):
+    """An address scope as it is shown."""
+
+    ip_version: int
+    shared: bool
+
+
+def collection(store: Store, service: AddressScopeService) -> Collection[AddressScopeFields]:
+    """Serve address scopes."""
+
+    async def answers(call: Call, scopes: Sequence[AddressScope]) -> list[AddressScopeAnswer]:
+        return [
+            AddressScopeAnswer(
+                **standard(scope),  # type: ignore[arg-type]  # the common part, by name
+                ip_version=scope.ip_version,
+                shared=scope.shared,
+            )
+            for scope in scopes
+        ]
+
+    return Collection(RESOURCE, store, service, answers, create=service.create)

@@ -1,0 +1,176 @@
+"""Subnet pools on the wire, and the actions on their prefixes."""
+
+from collections.abc import Mapping, Sequence
+
+from starlette.responses import Response
+
+from alcor.contracts.store import Store
+from alcor.management_plane.api import form, gate, policy, validation
+from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
+from alcor.management_plane.api.call import Call
+from alcor.management_plane.api.collection import Collection, written
+from alcor.management_plane.api.standard import STANDARD, Answer, standard
+from alcor.management_plane.subnet_pool.decisions import PREFIXES_MAX, SubnetPoolFields
+from alcor.management_plane.subnet_pool.service import SubnetPoolService
+from alcor.model import errors
+from alcor.model.addressing import Cidr
+from alcor.model.records import SubnetPool
+
+_LENGTH_MAX = 128  # of any prefix; what the pool's IP version has, the decision knows
+_QUOTA_MAX = 2**31 - 1
+_length = validation.integer(0, _LENGTH_MAX)
+
+
+def _lengths(name: str) -> Attribute:
+    return Attribute(name=name, parse=_length, post=True, put=True, filterable=True, sortable=True)
+
+
+RESOURCE = Resource(
+    singular="subnetpool",
+    plural="subnetpools",
+    kind=SubnetPool,
+    fields=SubnetPoolFields,
+    attributes=(
+        *(each for each in STANDARD if each.name != "name"),
+        Attribute(
+            name="name",
+            parse=validation.name,
+            post=True,
+            put=True,
+            required=True,
+            filterable=True,
+            sortable=True,
+            column="name",
+        ),
+        Attribute(name="prefixes", parse=validation.prefixes(PREFIXES_MAX), post=True, put=True, required=True),
+        _lengths("min_prefixlen"),
+        _lengths("max_prefixlen"),
+        _lengths("default_prefixlen"),
+        Attribute(
+            name="default_quota",
+            parse=validation.optional(validation.integer(0, _QUOTA_MAX)),
+            post=True,
+            put=True,
+            filterable=True,
+            sortable=True,
+        ),
+        Attribute(
+            name="address_scope_id",
+            parse=validation.optional(validation.uuid_text),
+            post=True,
+            put=True,
+            filterable=True,
+            sortable=True,
+            column="address_scope_id",
+        ),
+        Attribute(name="ip_version", filterable=True, sortable=True),
+        Attribute(
+            name="is_default", parse=validation.boolean, post=True, put=True, filterable=True, sortable=True
+        ),
+        Attribute(
+            name="shared",
+            field=IGNORED,
+            parse=validation.only(False, "subnet pools cannot be shared between projects yet."),
+            post=True,
+            filterable=True,
+            sortable=True,
+        ),
+    ),
+)
+
+
+class SubnetPoolAnswer(Answer, kw_only=True):
+    """A subnet pool as it is shown."""
+
+    prefixes: list[str]
+    min_prefixlen: int
+    max_prefixlen: int
+    default_prefixlen: int
+    default_quota: int | None
+    address_scope_id: str | None
+    ip_version: int
+    is_default: bool
+    shared: bool
+
+
+class SubnetPoolCollection(Collection[SubnetPoolFields]):
+    """Serves subnet pools."""
+
+    def __init__(self, store: Store, service: SubnetPoolService) -> None:
+        super().__init__(RESOURCE, store, service, _answers, create=service.create)
+        self._pools = service
+
+    def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
+        one = "/v2.0/subnetpools/{id}"
+        return [
+            *super().routes(entrance),
+            entrance.route(f"{one}/add_prefixes", policy=policy.TENANT, put=self.add_prefixes),
+            entrance.route(f"{one}/remove_prefixes", policy=policy.TENANT, put=self.remove_prefixes),
+            entrance.route(f"{one}/onboard_network_subnets", policy=policy.TENANT, put=self.onboard),
+        ]
+
+    async def add_prefixes(self, call: Call, path: Mapping[str, str]) -> Response:
+        """PUT add_prefixes."""
+        revision, pool = await self._pools.add_prefixes(call.caller, path["id"], _prefixes(call))
+        return written({"prefixes": _texts(pool)}, 200, revision=revision)
+
+    async def remove_prefixes(self, call: Call, path: Mapping[str, str]) -> Response:
+        """PUT remove_prefixes."""
+        revision, pool = await self._pools.remove_prefixes(call.caller, path["id"], _prefixes(call))
+        return written({"prefixes": _texts(pool)}, 200, revision=revision)
+
+    async def onboard(self, call: Call, path: Mapping[str, str]) -> Response:
+        """PUT onboard_network_subnets."""
+        document = form.decoded(call.body)
+        if document.get("network_id") is None:
+            raise errors.Invalid(
+                "Invalid input for operation: network_id must be specified.", reason="InvalidInput"
+            )
+        _check_only(document, "network_id")
+        try:
+            network_id = validation.uuid_text(document["network_id"])
+        except ValueError as reason:
+            raise form.invalid_input("network_id", reason) from None
+        revision, subnets = await self._pools.onboard(call.caller, path["id"], network_id)
+        return written(
+            [{"id": subnet.id, "cidr": str(Cidr(*subnet.cidr))} for subnet in subnets], 200, revision=revision
+        )
+
+
+async def _answers(call: Call, pools: Sequence[SubnetPool]) -> list[SubnetPoolAnswer]:
+    return [
+        SubnetPoolAnswer(
+            **standard(pool),  # type: ignore[arg-type]  # the common part, by name
+            prefixes=_texts(pool),
+            min_prefixlen=pool.min_prefixlen,
+            max_prefixlen=pool.max_prefixlen,
+            default_prefixlen=pool.default_prefixlen,
+            default_quota=pool.default_quota,
+            address_scope_id=pool.address_scope_id,
+            ip_version=pool.ip_version,
+            is_default=pool.is_default,
+            shared=pool.shared,
+        )
+        for pool in pools
+    ]
+
+
+def _texts(pool: SubnetPool) -> list[str]:
+    return [str(Cidr(*prefix)) for prefix in pool.prefixes]
+
+
+def _prefixes(call: Call) -> tuple[Cidr, ...]:
+    document = form.decoded(call.body)
+    if not document.get("prefixes") or not isinstance(document["prefixes"], list):
+        raise errors.Invalid("Request body contains invalid data")
+    _check_only(document, "prefixes")
+    try:
+        return validation.prefixes(PREFIXES_MAX)(document["prefixes"])
+    except ValueError as reason:
+        raise form.invalid_input("prefixes", reason) from None
+
+
+def _check_only(document: Mapping[str, object], name: str) -> None:
+    unknown = [each for each in document if each != name]
+    if unknown:
+        raise form.unrecognized(unknown)

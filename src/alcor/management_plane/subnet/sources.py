@@ -1,0 +1,104 @@
+"""The pools that new subnets are cut from, read for one attempt and cut one ask after the other."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from alcor.contracts.store import Guard, Query, Store, Unchanged
+from alcor.management_plane import access, settlement
+from alcor.management_plane.caller import Caller
+from alcor.management_plane.subnet import decisions
+from alcor.management_plane.subnet.decisions import SubnetFields
+from alcor.management_plane.subnet_pool import decisions as pool_decisions
+from alcor.model.addressing import Cidr
+from alcor.model.records import Subnet, SubnetPool
+
+_VERSION = 4
+
+
+def ids_of(subnets: Iterable[Subnet]) -> list[str]:
+    """Name the pools that subnets are from."""
+    return sorted({it.subnetpool_id for it in subnets if it.subnetpool_id is not None})
+
+
+async def of(store: Store, subnets: Iterable[Subnet]) -> Mapping[str, SubnetPool]:
+    """Read the pools that subnets are from. Raises Again when one is gone, and so are they."""
+    ids = ids_of(subnets)
+    found = await store.get(SubnetPool, ids) if ids else {}
+    if len(found) != len(ids):
+        raise settlement.Again
+    return found
+
+
+class Sources:
+    """Owner of the pools as they are after what was cut so far."""
+
+    def __init__(self, store: Store, caller: Caller) -> None:
+        self._store = store
+        self._caller = caller
+        self._read: dict[str, SubnetPool] = {}
+        self._default: SubnetPool | None = None
+        self._used: dict[tuple[str, str], int] = defaultdict(int)  # by pool and project, where it matters
+        self.held: dict[str, SubnetPool] = {}
+
+    async def read(self, asks: Sequence[SubnetFields], siblings: Sequence[Subnet]) -> None:
+        """Read the pools that are asked for and those of subnets that are there. Raises Missing, Invalid."""
+        named = sorted({it.subnetpool_id for it in asks if isinstance(it.subnetpool_id, str)})
+        self._read |= await access.fetch(self._store, self._caller, SubnetPool, named)
+        if any(fields.use_default_subnetpool is True for fields in asks):
+            self._default = await default_pool(self._store, self._caller)
+            if self._default is None:
+                raise decisions.no_default_pool(_VERSION)
+            self._read[self._default.id] = self._default
+        self._read |= await of(self._store, siblings)
+        self.held = dict(self._read)
+
+    async def cut(self, fields: SubnetFields, project_id: str) -> tuple[SubnetFields, SubnetPool | None]:
+        """Give the ask with the range that it gets, and the pool it is from. Raises Invalid, Conflict."""
+        if isinstance(fields.subnetpool_id, str):
+            pool = self.held[fields.subnetpool_id]
+        elif fields.use_default_subnetpool is True:
+            assert self._default is not None
+            pool = self.held[self._default.id]
+        else:
+            return fields, None
+        used = await self._used_of(pool, project_id)
+        cidr, after = pool_decisions.cut(
+            pool,
+            cidr=fields.cidr if isinstance(fields.cidr, Cidr) else None,
+            prefix_len=fields.prefixlen if isinstance(fields.prefixlen, int) else None,
+            used=used,
+        )
+        self._used[pool.id, project_id] = used + cidr.size
+        self.held[pool.id] = after
+        return msgspec.structs.replace(fields, cidr=cidr), after
+
+    def revised(self, now_us: int) -> tuple[SubnetPool, ...]:
+        """Give the pools that something was cut from, as they are to be."""
+        return tuple(
+            settlement.revised(pool, now_us)
+            for id_, pool in sorted(self.held.items())
+            if pool is not self._read[id_]
+        )
+
+    def guards(self) -> list[Guard]:
+        """Guard all that was read: which scope a network is in rests on pools that nothing was cut from."""
+        return [Unchanged("subnetpool", it.id, it.revision_number) for _, it in sorted(self._read.items())]
+
+    async def _used_of(self, pool: SubnetPool, project_id: str) -> int:
+        """Count the addresses of a pool that a project has. O(its subnets from there); 0 where nobody asks."""
+        if not pool.default_quota:
+            return 0
+        key = (pool.id, project_id)
+        if key not in self._used:
+            where = {"subnetpool_id": (pool.id,), "project_id": (project_id,)}
+            held = await self._store.select(Subnet, Query(where=where))
+            self._used[key] = sum(Cidr(*subnet.cidr).size for subnet in held)
+        return self._used[key]
+
+
+async def default_pool(store: Store, caller: Caller) -> SubnetPool | None:
+    """Give the region's default pool, if the caller may use it."""
+    found = await store.select(SubnetPool, Query(where={"default_version": (_VERSION,)}, limit=1))
+    return next((pool for pool in found if caller.sees(pool)), None)

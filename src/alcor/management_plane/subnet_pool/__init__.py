@@ -1,0 +1,1 @@
+"""Subnet pools: pure decisions, and the service that reads, decides and commits."""
