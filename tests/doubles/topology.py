@@ -71,6 +71,7 @@ class Region:
     routers: dict[str, set[str]] = field(default_factory=dict)  # router -> subnets
     down_routers: set[str] = field(default_factory=set)
     routes: dict[str, dict[str, set[str]]] = field(default_factory=dict)  # router -> destination -> next hops
+    scopes: dict[str, str] = field(default_factory=dict)  # subnet -> address scope
     rules: dict[str, dict[str, Rule]] = field(default_factory=dict)  # group -> rules
     hosts: tuple[str, ...] = ("h1", "h2", "h3")
 
@@ -180,6 +181,7 @@ class Region:
                     tuple(self.subs[sub].cidr),
                     self.subs[sub].gateway,
                     0xFA163F000000 + zlib.crc32(f"{router}{sub}".encode()) % 0xFFFFFF,
+                    self.scopes.get(sub, ""),
                 )
                 for sub in sorted(self.routers[router])
             ),
@@ -207,7 +209,9 @@ class Region:
             routers = [r for r, subs in self.routers.items() if sub.id in subs and r not in self.down_routers]
             if not routers:
                 return None
-            nets = {self.subs[s].net for s in self.routers[routers[0]] if self.subs[s].cidr.contains(to_ip)}
+            scope = self.scopes.get(sub.id)
+            joined = [self.subs[s] for s in self.routers[routers[0]] if self.scopes.get(s) == scope]
+            nets = {far.net for far in joined if far.cidr.contains(to_ip)}
         found = [p for p in self.ports.values() if p.ip == to_ip and self.subs[p.sub].net in nets]
         return found[0] if found else None
 
@@ -350,6 +354,16 @@ def reroute(region: Region, chance: random.Random) -> None:
         routes = region.routes.setdefault(chance.choice(sorted(region.routers)), {})
         hops = {hop for hop in ("10.0.0.10", "10.0.0.140", "10.0.1.11") if chance.random() < 0.5}
         routes[chance.choice(["10.9.0.0/16", "10.9.9.0/24", "11.0.0.0/8"])] = hops
+
+
+def rescope(region: Region, chance: random.Random) -> None:
+    """Put a subnet into an address scope, or take it out."""
+    sub = chance.choice(sorted(region.subs))
+    scope = chance.choice(["scope-a", "scope-a", "scope-b", ""])
+    if scope:
+        region.scopes[sub] = scope
+    else:
+        region.scopes.pop(sub, None)
 
 
 def _rejoin(region: Region, chance: random.Random) -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 from alcor.contracts.store import Change
 from alcor.model.ids import (
+    AddressScopeId,
     GroupId,
     HostId,
     NetworkId,
@@ -20,6 +21,7 @@ from alcor.model.ids import (
     RouterId,
     RuleId,
     SubnetId,
+    SubnetPoolId,
     Vni,
 )
 from alcor.model.records import (
@@ -37,11 +39,12 @@ from alcor.model.records import (
     SecurityGroup,
     SecurityGroupRule,
     Subnet,
+    SubnetPool,
 )
 
 HOSTS = tuple(HostId(f"host-{index}") for index in range(5))
 PROJECT = ProjectId("project")
-_TABLES = ("networks", "subnets", "ports", "groups", "rules", "routers", "hosts")
+_TABLES = ("networks", "subnets", "ports", "groups", "rules", "routers", "hosts", "pools")
 replace = msgspec.structs.replace
 
 
@@ -68,9 +71,10 @@ class World:
     rules: dict[str, SecurityGroupRule] = field(default_factory=dict)
     routers: dict[str, Router] = field(default_factory=dict)
     hosts: dict[str, Host] = field(default_factory=dict)
+    pools: dict[str, SubnetPool] = field(default_factory=dict)
     revision: int = 0
     _next: int = 0
-    _committed: tuple[dict[str, AnyRecord], ...] = field(default_factory=lambda: tuple({} for _ in range(7)))
+    _committed: tuple[dict[str, AnyRecord], ...] = field(default_factory=lambda: tuple({} for _ in _TABLES))
 
     def commit(self) -> Change:
         """Give what changed since the last commit as the next change of the log."""
@@ -82,6 +86,7 @@ class World:
             dict(self.rules),
             dict(self.routers),
             dict(self.hosts),
+            dict(self.pools),
         )
         puts, deletes = [], []
         for before, after in zip(self._committed, now, strict=True):
@@ -129,6 +134,33 @@ class World:
             self.subnets[subnet.id] = replace(
                 subnet, enable_dhcp=op.flag, dns_nameservers=dns, host_routes=routes
             )
+
+    def add_pool(self, op: Operation) -> None:
+        if len(self.pools) < 4:
+            id_ = SubnetPoolId(self._id("pool"))
+            self.pools[id_] = SubnetPool(
+                id=id_,
+                project_id=PROJECT,
+                min_prefixlen=8,
+                max_prefixlen=32,
+                default_prefixlen=24,
+                address_scope_id=_scope(op.b),
+            )
+
+    def rescope_pool(self, op: Operation) -> None:
+        if pool := _pick(self.pools, op.a):
+            self.pools[pool.id] = replace(pool, address_scope_id=_scope(op.b))
+
+    def onboard_subnet(self, op: Operation) -> None:
+        """A subnet becomes another pool's, or nobody's, which the API never does."""
+        if subnet := _pick(self.subnets, op.a):
+            pool = _pick(self.pools, op.b) if op.flag else None
+            self.subnets[subnet.id] = replace(subnet, subnetpool_id=None if pool is None else pool.id)
+
+    def delete_pool(self, op: Operation) -> None:
+        used = {subnet.subnetpool_id for subnet in self.subnets.values()}
+        if pool := _pick({id_: pool for id_, pool in self.pools.items() if id_ not in used}, op.a):
+            del self.pools[pool.id]
 
     def delete_subnet(self, op: Operation) -> None:
         if subnet := _pick(self.subnets, op.a):
@@ -348,6 +380,7 @@ def rich_world(choice: random.Random) -> World:
     """Give a cloud in which most kinds of neighbourhood exist already, so that few operations reach far."""
     world = World()
     plan = ["register_host"] * 4 + ["add_network"] * 4 + ["add_subnet"] * 4 + ["add_router"] * 2
+    plan += ["add_pool"] * 3 + ["onboard_subnet"] * 4
     plan += ["add_group"] * 4 + ["add_rule"] * 6 + ["add_interface"] * 4 + ["add_port"] * 12
     for name in plan:
         world.do(random_operation(choice, name))
@@ -377,6 +410,10 @@ WEIGHTS = {
     "add_subnet": 2,
     "change_network": 1,
     "change_subnet": 1,
+    "add_pool": 2,
+    "rescope_pool": 4,
+    "onboard_subnet": 4,
+    "delete_pool": 1,
     "delete_subnet": 1,
     "delete_network": 1,
     "add_port": 8,
@@ -416,6 +453,10 @@ def _pick(table, index):  # type: ignore[no-untyped-def]
     return list(table.values())[index % len(table)] if table else None
 
 
+def _scope(choice: int) -> AddressScopeId | None:
+    return AddressScopeId(f"scope-{choice % 3}") if choice % 3 else None
+
+
 def _set(groups: list[tuple[AnyRecord, ...]]) -> RecordSet:
-    networks, subnets, ports, security_groups, rules, routers, hosts = groups
-    return RecordSet(networks, subnets, ports, security_groups, rules, routers, (), hosts)
+    networks, subnets, ports, security_groups, rules, routers, hosts, pools = groups
+    return RecordSet(networks, subnets, ports, security_groups, rules, routers, (), hosts, subnetpools=pools)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from alcor.data_plane.pipeline.flow import Flow, FlowChange, FlowKey
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.model.goal_state import HostState
-from doubles.topology import mutate, random_region, reroute, updates_between
+from doubles.topology import mutate, random_region, reroute, rescope, updates_between
 
 HOST = "h1"
 
@@ -40,6 +40,7 @@ def test_any_sequence_of_changes_gives_the_flows_of_the_final_state(seed: int) -
         for _ in range(chance.randint(0, 4)):
             mutate(region, chance)
             reroute(region, chance)
+            rescope(region, chance)
         before, state = state, region.state(HOST)
         fold(held, program.change(state, updates_between(before, state, chance)))
         for port_id in sorted(region.ports):
@@ -71,6 +72,7 @@ def test_following_the_whole_state_equals_a_fresh_program(seed: int) -> None:
     for _ in range(6):
         mutate(region, chance)
         reroute(region, chance)
+        rescope(region, chance)
     program.replace(region.state(HOST))
     fresh = FlowProgram(region.facts(HOST), 1)
     fresh.seed_port_keys(program.port_keys)
@@ -84,6 +86,7 @@ def test_every_flow_is_fit_for_a_switch(seed: int) -> None:
     chance = random.Random(seed)
     region = random_region(chance)
     reroute(region, chance)
+    rescope(region, chance)
     program = FlowProgram(region.facts(HOST), 1)
     program.replace(region.state(HOST))
     for key, flow in program.flows.items():

@@ -4,8 +4,9 @@ import asyncio
 import io
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import pytest
@@ -191,9 +192,13 @@ class Scene:
                 await self.everywhere(network_key(network), NetworkChange(set_placements=(placement,)))
 
     async def router(
-        self, name: str, legs: dict[str, tuple[str, str]], routes: Iterable[tuple[str, str]] = ()
+        self,
+        name: str,
+        legs: dict[str, tuple[str, str]],
+        routes: Iterable[tuple[str, str]] = (),
+        scopes: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Join networks: `{network: (cidr, gateway)}`. `routes`: destination and next hop."""
+        """Join networks: `{network: (cidr, gateway)}`. `routes`: destination, next hop."""
         interfaces = []
         for number, (network, (cidr, gateway)) in enumerate(sorted(legs.items())):
             address, _, length = cidr.partition("/")
@@ -205,6 +210,7 @@ class Scene:
                     (ip_from_text(address), int(length)),
                     ip_from_text(gateway),
                     0x02BB00000000 + number,
+                    scopes.get(network, ""),
                 )
             )
         extra = sorted(ExtraRoute(Cidr.from_text(cidr), ip_from_text(hop)) for cidr, hop in routes)

@@ -4,11 +4,14 @@ Rows hold only what hosts must know, and share their ids with the nodes, so that
 gigabyte. A row is immutable: whoever keeps one while a change is folded has the state before it.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from alcor.model import addressing, goal_state
 from alcor.model.goal_state import NetworkEntry, RouterInterface, Rule, SectionKey, SubnetEntry
 from alcor.model.ids import (
+    AddressScopeId,
     GroupId,
     HostId,
     NetworkId,
@@ -17,6 +20,7 @@ from alcor.model.ids import (
     RouterId,
     RuleId,
     SubnetId,
+    SubnetPoolId,
     Vni,
 )
 from alcor.model.records import (
@@ -108,6 +112,7 @@ class NetworkNode:
         "id",
         "key",
         "on_demand",
+        "pools",
         "project",
         "routers",
         "subnets",
@@ -119,6 +124,7 @@ class NetworkNode:
         self.entry: NetworkEntry | None = None
         self.project = ProjectId("")
         self.subnets: dict[SubnetId, SubnetEntry] = {}
+        self.pools: dict[SubnetId, SubnetPoolId] = {}  # of the subnets that are from one
         self.bound: dict[PortId, PortRow] = {}  # ports of workloads that have a host
         self.addresses: dict[bytes, PortRow] = {}  # the same ports by address
         self.announced: dict[bytes, PortRow] = {}  # and by addresses of their pairs that they announced
@@ -189,18 +195,33 @@ def rule_entry(rule: SecurityGroupRule) -> Rule:
     )
 
 
-def interfaces_of(row: PortRow, network: NetworkNode) -> tuple[RouterInterface, ...]:
+def interfaces_of(
+    row: PortRow, network: NetworkNode, scopes: Mapping[SubnetPoolId, AddressScopeId]
+) -> tuple[RouterInterface, ...]:
     """Give the legs that an interface port makes: one for each of its addresses, none while it is down.
 
-    A subnet's CIDR and a network's VNI never change, so that legs need not follow them.
+    `scopes`: of pools that are in one. A subnet's CIDR and a network's VNI never change, so that legs need not
+    follow them; but subnets become another pool's, and pools another scope's.
     """
     return tuple(
         RouterInterface(
-            row.id, row.network_id, network.vni, network.subnets[fixed.subnet_id].cidr, fixed.ip, row.mac
+            row.id,
+            row.network_id,
+            network.vni,
+            network.subnets[fixed.subnet_id].cidr,
+            fixed.ip,
+            row.mac,
+            scope_of(fixed.subnet_id, network, scopes),
         )
         for fixed in row.fixed_ips
         if row.admin_state_up and fixed.subnet_id in network.subnets
     )
+
+
+def scope_of(subnet_id: SubnetId, network: NetworkNode, scopes: Mapping[SubnetPoolId, AddressScopeId]) -> str:
+    """Name the address scope that a subnet is in; empty: in none."""
+    pool_id = network.pools.get(subnet_id)
+    return "" if pool_id is None else scopes.get(pool_id, "")
 
 
 def _route(destination: str, next_hop: str) -> tuple[bytes, int, bytes]:

@@ -22,6 +22,7 @@ from alcor.control_plane.nodes import (
 )
 from alcor.model.goal_state import NetworkEntry
 from alcor.model.ids import (
+    AddressScopeId,
     GroupId,
     HostId,
     NetworkId,
@@ -30,6 +31,7 @@ from alcor.model.ids import (
     RouterId,
     RuleId,
     SubnetId,
+    SubnetPoolId,
     Vni,
 )
 from alcor.model.records import (
@@ -44,6 +46,7 @@ from alcor.model.records import (
     SecurityGroup,
     SecurityGroupRule,
     Subnet,
+    SubnetPool,
 )
 
 _K = TypeVar("_K", bound=str)
@@ -70,6 +73,8 @@ class Region:
         self.ports: dict[PortId, PortRow] = {}
         self.networks: dict[NetworkId, NetworkNode] = {}
         self.subnet_networks: dict[SubnetId, NetworkId] = {}
+        self.pool_scopes: dict[SubnetPoolId, AddressScopeId] = {}  # of pools that are in one
+        self.pool_networks: dict[SubnetPoolId, dict[NetworkId, int]] = {}  # how many subnets are from the pool
         self.routers: dict[RouterId, RouterNode] = {}
         self.groups: dict[GroupId, GroupNode] = {}
         self.rule_groups: dict[RuleId, GroupId] = {}
@@ -84,6 +89,8 @@ class Region:
             self._put(RecordSet(projects=tuple(projects)), snapshot.revision)
         async for networks in snapshot.records(Network):
             self._put(RecordSet(networks=tuple(networks)), snapshot.revision)
+        async for pools in snapshot.records(SubnetPool):
+            self._put(RecordSet(subnetpools=tuple(pools)), snapshot.revision)
         async for subnets in snapshot.records(Subnet):
             self._put(RecordSet(subnets=tuple(subnets)), snapshot.revision)
         async for hosts in snapshot.records(Host):
@@ -153,9 +160,15 @@ class Region:
             self._network_of_vni[network.vni] = node
         for project in puts.projects:
             self.priorities[project.id] = project.priority
+        for pool in puts.subnetpools:
+            self._put_pool(pool, revision)
         for subnet in puts.subnets:
             self.subnet_networks[subnet.id] = subnet.network_id
-            self._network(subnet.network_id).subnets[subnet.id] = subnet_entry(subnet)
+            node = self._network(subnet.network_id)
+            node.subnets[subnet.id] = subnet_entry(subnet)
+            if node.pools.get(subnet.id) != subnet.subnetpool_id:
+                self._set_pool(node, subnet.id, subnet.subnetpool_id)
+                self._rescope(node, revision)
         for host in puts.hosts:
             self._host(host.id).record = host
         for group in puts.security_groups:
@@ -190,6 +203,9 @@ class Region:
             self.subnet_networks.pop(subnet.id, None)
             if (network_node := self.networks.get(subnet.network_id)) is not None:
                 network_node.subnets.pop(subnet.id, None)
+                self._set_pool(network_node, subnet.id, None)
+        for pool in deletes.subnetpools:
+            self.pool_scopes.pop(pool.id, None)
         for network in deletes.networks:
             if (network_node := self.networks.get(network.id)) is not None:
                 self._network_of_vni.pop(network_node.vni, None)
@@ -200,6 +216,37 @@ class Region:
             if (host_node := self.hosts.get(host.id)) is not None:
                 host_node.record = None
                 self._drop_host(host_node)
+
+    def _put_pool(self, pool: SubnetPool, revision: int) -> None:
+        if self.pool_scopes.get(pool.id) == pool.address_scope_id:
+            return
+        if pool.address_scope_id is None:
+            del self.pool_scopes[pool.id]
+        else:
+            self.pool_scopes[pool.id] = pool.address_scope_id
+        for network_id in self.pool_networks.get(pool.id, ()):
+            self._rescope(self.networks[network_id], revision)
+
+    def _set_pool(self, network: NetworkNode, subnet_id: SubnetId, pool_id: SubnetPoolId | None) -> None:
+        before = network.pools.pop(subnet_id, None)
+        if before is not None:
+            _discount(self.pool_networks[before], network.id)
+            if not self.pool_networks[before]:
+                del self.pool_networks[before]
+        if pool_id is not None:
+            network.pools[subnet_id] = pool_id
+            _count(self.pool_networks.setdefault(pool_id, {}), network.id)
+
+    def _rescope(self, network: NetworkNode, revision: int) -> None:
+        """Let legs follow the scopes of the network's subnets. O(legs of its routers)."""
+        for router_id in network.routers:
+            interfaces = self.routers[router_id].interfaces
+            for port_id, legs in interfaces.items():
+                row = self.ports[port_id]
+                if row.network_id == network.id:
+                    interfaces[port_id] = interfaces_of(row, network, self.pool_scopes)
+                    if interfaces[port_id] != legs:
+                        self.ports[port_id] = msgspec.structs.replace(row, goal=revision)
 
     def _put_port(self, port: Port, revision: int) -> None:
         old = self.ports.get(port.id)
@@ -246,7 +293,7 @@ class Region:
             return old is not None and old == msgspec.structs.replace(row, announced=old.announced)
         was_interface = old is not None and old.router != NO_ROUTER
         held = self._router(old.router).interfaces.get(old.id, ()) if old is not None and was_interface else ()
-        legs = interfaces_of(row, self._network(row.network_id))
+        legs = interfaces_of(row, self._network(row.network_id), self.pool_scopes)
         return held == legs and (not legs or (old is not None and old.router == row.router))
 
     def _fixed_ips(self, fixed_ips: tuple[FixedIp, ...]) -> tuple[FixedIp, ...]:
@@ -265,7 +312,7 @@ class Region:
         network = self._network(row.network_id)
         if row.router != NO_ROUTER:
             router = self._router(row.router)
-            router.interfaces[row.id] = interfaces_of(row, network)
+            router.interfaces[row.id] = interfaces_of(row, network, self.pool_scopes)
             _count(router.networks, row.network_id)
             _count(network.routers, row.router)
         elif row.host != NO_HOST:

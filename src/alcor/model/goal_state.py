@@ -100,7 +100,10 @@ class Placement(_Entry, frozen=True, array_like=True):
 
 
 class RouterInterface(_Entry, frozen=True, array_like=True):
-    """One leg of a router: its address in one subnet. Key: (port_id, subnet cidr)."""
+    """One leg of a router: its address in one subnet. Key: (port_id, subnet cidr).
+
+    `scope`: the subnet's address scope, empty for none; packets go between legs of the same only.
+    """
 
     port_id: PortId
     network_id: NetworkId
@@ -108,6 +111,7 @@ class RouterInterface(_Entry, frozen=True, array_like=True):
     cidr: tuple[bytes, int]
     ip: bytes
     mac: int
+    scope: str = ""
 
 
 class Rule(_Entry, frozen=True, array_like=True):

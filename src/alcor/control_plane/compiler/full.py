@@ -10,6 +10,7 @@ A host has *local ports*: those bound to it that are no router interfaces. From 
   that it can exchange packets with, and learns of no others;
 - a router section for every router with an interface in a network *with a local port*: packets are routed on
   the sender's host, so a router further away decides nothing here. It lists the interfaces that are up,
+  each with the address scope of its subnet,
   and the extra routes;
 - a group section for every group of a local port with port security.
 
@@ -20,6 +21,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from alcor.control_plane.compiler import entries
+from alcor.control_plane.nodes import scope_of
 from alcor.control_plane.region import Region
 from alcor.model import goal_state
 from alcor.model.goal_state import (
@@ -88,8 +90,9 @@ def _router(region: Region, router_id: RouterId) -> RouterChange:
         network = region.networks[row.network_id]
         for fixed in row.fixed_ips:
             subnet = network.subnets[fixed.subnet_id]
+            scope = scope_of(subnet.id, network, region.pool_scopes)
             interfaces.append(
-                RouterInterface(row.id, row.network_id, network.vni, subnet.cidr, fixed.ip, row.mac)
+                RouterInterface(row.id, row.network_id, network.vni, subnet.cidr, fixed.ip, row.mac, scope)
             )
     interfaces.sort(key=lambda interface: (interface.port_id, interface.cidr))
     node = region.routers[router_id]

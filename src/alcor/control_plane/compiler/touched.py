@@ -21,7 +21,8 @@ def state_of(router: RouterNode | None) -> RouterState:
 class Touched:
     """The state before a change of everything that the change names. O(records in the change).
 
-    Ports of a host whose tunnel endpoint may change count as named: O(ports on that host).
+    Ports of a host whose tunnel endpoint may change count as named: O(ports on that host). So do the legs in
+    subnets that come into another address scope.
     """
 
     def __init__(self, region: Region, change: Change) -> None:
@@ -40,6 +41,14 @@ class Touched:
         puts, deletes = change.puts, change.deletes
         for network in (*puts.networks, *deletes.networks):
             self._note_network(network.id)
+        for pool in puts.subnetpools:
+            if region.pool_scopes.get(pool.id) != pool.address_scope_id:
+                for network_id in region.pool_networks.get(pool.id, ()):
+                    self._note_legs(network_id)
+        for subnet in puts.subnets:
+            node = region.networks.get(subnet.network_id)
+            if node is not None and node.pools.get(subnet.id) != subnet.subnetpool_id:
+                self._note_legs(subnet.network_id)
         for subnet in (*puts.subnets, *deletes.subnets):
             node = region.networks.get(subnet.network_id)
             before = node.subnets.get(subnet.id) if node is not None else None
@@ -101,6 +110,13 @@ class Touched:
         node = self._region.routers.get(router_id)
         legs = node.interfaces.get(port_id, ()) if node is not None else ()
         self.interfaces.setdefault((router_id, port_id), legs)
+
+    def _note_legs(self, network_id: NetworkId) -> None:
+        """The subnets of a network come into another address scope: O(legs of its routers)."""
+        for router_id in self._region.networks[network_id].routers:
+            for port_id in self._region.routers[router_id].interfaces:
+                if self._region.ports[port_id].network_id == network_id:
+                    self._note_interface(router_id, port_id)
 
     def _note_local(self, host_id: HostId, network_id: NetworkId, groups: tuple[GroupId, ...]) -> None:
         if (host_id, network_id) not in self.on_host:

@@ -418,7 +418,7 @@ class FlowProgram:
         interface = self._routers.active_interface(router_id, key)
         if interface is None:
             return []
-        number = self._routers.number(router_id)
+        number = self._routers.number(router_id, interface.scope)
         return routing.interface_flows(interface, router_id, number, self._facts.router_mac)
 
     def _route_flows(self, router_id: str) -> list[Flow]:
@@ -426,5 +426,5 @@ class FlowProgram:
         if router is None:
             return []
         legs = [leg for _, leg in sorted(router.interfaces.items())]
-        number = self._routers.number(router_id)
-        return routing.extra_route_flows(router.routes, legs, router_id, number, self._facts.router_mac)
+        numbers = {leg.scope: self._routers.number(router_id, leg.scope) for leg in legs}
+        return routing.extra_route_flows(router.routes, legs, router_id, numbers, self._facts.router_mac)

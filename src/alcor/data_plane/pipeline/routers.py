@@ -35,6 +35,7 @@ class Routers:
     def change(self, router_id: str, change: RouterChange, *, is_full: bool) -> RouterOutcome:
         """Apply a change of the router's section."""
         section = self._sections.setdefault(router_id, RouterSection())
+        scopes_before = {interface.scope for interface in section.interfaces.values()}
         for interface in section.interfaces.values():
             self._by_mac.pop((interface.vni, interface.mac), None)
         touched = set(
@@ -54,16 +55,21 @@ class Routers:
         for interface in interfaces:
             self._by_mac[interface.vni, interface.mac] = interface
         routed, domains = self._join(router_id, frozenset(interface.vni for interface in interfaces))
-        if section.interfaces:
-            self._numbers.take(router_id)
-        else:
+        scopes = {interface.scope for interface in section.interfaces.values()}
+        for scope in sorted(scopes):
+            self._numbers.take(_part_name(router_id, scope))
+        for scope in scopes_before - scopes:
+            self._numbers.release(_part_name(router_id, scope))
+        if not section.interfaces:
             del self._sections[router_id]
-            self._numbers.release(router_id)
         return RouterOutcome(tuple(sorted(touched)), routed, domains, routes)
 
-    def number(self, router_id: str) -> int:
-        """Give the number that the router has in reg3."""
-        return self._numbers.number_of(router_id)
+    def number(self, router_id: str, scope: str) -> int:
+        """Give the number that a packet in the router has in reg3, which came in from an address scope.
+
+        Each scope has its own: so a packet finds no way but to legs of the scope that it is from.
+        """
+        return self._numbers.number_of(_part_name(router_id, scope))
 
     def is_routed(self, vni: int) -> bool:
         """Has the network an interface of a router that is up?"""
@@ -111,3 +117,7 @@ class Routers:
         for vni in held | vnis:
             self._domains.pop(vni, None)
         return frozenset(routed), held | vnis
+
+
+def _part_name(router_id: str, scope: str) -> str:
+    return f"{router_id} {scope}" if scope else router_id

@@ -1,6 +1,6 @@
 """Flows for routers: gateway ARP, ping answers, routes. An interface is a unit, and so are all extra routes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from alcor.data_plane.pipeline import tables
 from alcor.data_plane.pipeline.flow import (
@@ -35,7 +35,10 @@ _SHARES = (
 
 
 def interface_flows(interface: RouterInterface, router_id: str, number: int, router_mac: int) -> list[Flow]:
-    """Make all flows of one interface. `number` is the router's, `router_mac` this host's own."""
+    """Make all flows of one interface. `router_mac` is this host's own.
+
+    `number`: the router's for the address scope that the interface is in.
+    """
     if len(interface.ip) != 4:
         return []
     address = int.from_bytes(interface.ip, "big")
@@ -95,28 +98,30 @@ def extra_route_flows(
     routes: Iterable[ExtraRoute],
     interfaces: Iterable[RouterInterface],
     router_id: str,
-    number: int,
+    numbers: Mapping[str, int],
     router_mac: int,
 ) -> list[Flow]:
     """Make the flows of a router's extra routes. `interfaces`: those that are there; others lead nowhere.
+
+    `numbers`: the router's by address scope; a route is one of the scope that its next hop is in.
 
     Several next hops of one destination share it: senders are spread over them by the last bits of their
     address, so that the packets of a connection take one way.
     """
     legs = [interface for interface in interfaces if len(interface.ip) == 4]
-    ways: dict[tuple[bytes, int], list[tuple[bytes, RouterInterface]]] = {}
+    ways: dict[tuple[tuple[bytes, int], str], list[tuple[bytes, RouterInterface]]] = {}
     for route in routes:
         leg = next((leg for leg in legs if Cidr(*leg.cidr).contains(route.next_hop)), None)
         if leg is not None:
-            ways.setdefault(route.destination, []).append((route.next_hop, leg))
+            ways.setdefault((route.destination, leg.scope), []).append((route.next_hop, leg))
     flows = []
-    for (network, prefix_len), hops in ways.items():
+    for ((network, prefix_len), scope), hops in ways.items():
         shares = 1 if len(hops) == 1 else _SHARES
         for share in range(shares):
             next_hop, leg = hops[share % len(hops)]
             sender = () if shares == 1 else (Term(Field.IP_SRC, share, shares - 1),)
             towards = prefix_terms(Field.IP_DST, network, prefix_len)
-            match = (IS_IPV4, *sender, *towards, Term(Field.REG3, number))
+            match = (IS_IPV4, *sender, *towards, Term(Field.REG3, numbers[scope]))
             flows.append(
                 Flow(
                     FlowKey(Table.ROUTE, _priority(prefix_len), match),

@@ -29,7 +29,7 @@ _UNMATCHED = {
     Table.ARP_REPLY: "not ARP",
     Table.EGRESS_TRACK: "not IPv4",
     Table.EGRESS_REFUSED: "no egress rule of the security groups allows it",
-    Table.ROUTE: "the router has neither an interface nor a route towards the destination",
+    Table.ROUTE: "the router has no interface and no route towards the destination in the same address scope",
     Table.NEXT_HOP: "nobody has the address of the next hop",
     Table.REMOTE: "nobody in this network has the destination MAC address",
     Table.INGRESS_TRACK: "not IPv4",

@@ -3,7 +3,7 @@
     reg0  VNI of the network the packet is in
     reg1  key of the sending local port, also its conntrack zone
     reg2  key of the receiving local port, also its conntrack zone
-    reg3  number of the router that the packet goes through
+    reg3  number of the router that the packet goes through, and of the address scope that it came in from
     reg4  scratch while an ARP request becomes its reply; VNI of the unknown address that rules ask about
     reg5  address that a routed packet goes to next: its destination, or the next hop of an extra route
 

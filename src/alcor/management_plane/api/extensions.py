@@ -25,6 +25,7 @@ class Extension(msgspec.Struct, frozen=True):
 EXTENSIONS = tuple(
     Extension(alias, name, f"{date}T00:00:00-00:00", description or name)
     for alias, name, date, description in (
+        ("address-scope", "Address scope", "2015-07-26", "Where addresses are unique and routers forward."),
         ("agent", "agent", "2013-02-03", "The hosts' agents."),
         ("agent_sort_key", "Agents Sort Key", "2013-02-03", ""),
         ("alcor-convergence", "Alcor convergence", "2026-01-01", "What is in force, waiting for it, receipts."),
