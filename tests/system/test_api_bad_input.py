@@ -59,7 +59,7 @@ async def test_malformed_bodies_are_refused(content: bytes) -> None:
         ("network", {"tenant_id": "other"}, 400),
         ("network", {"tenant_id": "blue", "project_id": "red"}, 400),
         ("network", {"tags": ["a,b"]}, 400),
-        ("subnet", {"network_id": NOBODY, "ip_version": 4}, 404),
+        ("subnet", {"network_id": NOBODY, "ip_version": 4}, 400),
         ("subnet", {"network_id": "x", "ip_version": 4, "cidr": "10.0.0.0/24"}, 400),
         ("subnet", {"ip_version": 4, "cidr": "10.0.0.0/24"}, 400),
         ("subnet", {"network_id": NOBODY, "ip_version": 4, "cidr": "10.0.0.0/24"}, 404),

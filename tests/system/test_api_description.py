@@ -45,6 +45,9 @@ async def test_every_operation_answers_as_the_document_says(s: Scene) -> None:
         "/v2.0/routers/{id}/remove_router_interface": {"subnet_id": ids["subnets"]},
         "/v2.0/routers/{id}/add_extraroutes": {"router": {"routes": []}},
         "/v2.0/routers/{id}/remove_extraroutes": {"router": {"routes": []}},
+        "/v2.0/subnetpools/{id}/add_prefixes": {"prefixes": ["192.168.0.0/16"]},
+        "/v2.0/subnetpools/{id}/remove_prefixes": {"prefixes": ["192.168.0.0/16"]},
+        "/v2.0/subnetpools/{id}/onboard_network_subnets": {"network_id": ids["networks"]},
         "/v2.0/quotas/{id}": {"quota": {"network": 7}},
         "/v2.0/projects/{id}": {"project": {"priority": 1}},
     }

@@ -17,6 +17,8 @@ KINDS = {
     "security_group_rule",
     "port_group",
     "rbac_policy",
+    "subnetpool",
+    "address_scope",
 }
 
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
 from starlette.responses import Response
 
 from alcor.contracts.store import Store
 from alcor.management_plane.api import form, gate, policy, validation
+from alcor.management_plane.api.accepts import list_of, object_of
 from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection, written
+from alcor.management_plane.api.described import describes, gives
 from alcor.management_plane.api.standard import STANDARD, Answer, standard
 from alcor.management_plane.subnet_pool.decisions import PREFIXES_MAX, SubnetPoolFields
 from alcor.management_plane.subnet_pool.service import SubnetPoolService
@@ -18,6 +21,7 @@ from alcor.model.records import SubnetPool
 
 _LENGTH_MAX = 128  # of any prefix; what the pool's IP version has, the decision knows
 _QUOTA_MAX = 2**31 - 1
+_PREFIXES = object_of({"prefixes": {**list_of(validation.CIDR, most=PREFIXES_MAX), "minItems": 1}}, "prefixes")
 _length = validation.integer(0, _LENGTH_MAX)
 
 
@@ -93,6 +97,19 @@ class SubnetPoolAnswer(Answer, kw_only=True):
     shared: bool
 
 
+class Prefixes(msgspec.Struct, frozen=True):
+    """The prefixes of a pool, after they were changed."""
+
+    prefixes: list[str]
+
+
+class Onboarded(msgspec.Struct, frozen=True):
+    """A subnet that is from the pool now."""
+
+    id: str
+    cidr: str
+
+
 class SubnetPoolCollection(Collection[SubnetPoolFields]):
     """Serves subnet pools."""
 
@@ -109,16 +126,24 @@ class SubnetPoolCollection(Collection[SubnetPoolFields]):
             entrance.route(f"{one}/onboard_network_subnets", policy=policy.TENANT, put=self.onboard),
         ]
 
+    @describes(gives(200, of=Prefixes), summary="Add prefixes to a subnet pool", body=_PREFIXES, refuses=(409,))
     async def add_prefixes(self, call: Call, path: Mapping[str, str]) -> Response:
         """PUT add_prefixes."""
         revision, pool = await self._pools.add_prefixes(call.caller, path["id"], _prefixes(call))
-        return written({"prefixes": _texts(pool)}, 200, revision=revision)
+        return written(Prefixes(_texts(pool)), 200, revision=revision)
 
+    @describes(gives(200, of=Prefixes), summary="Remove prefixes from a subnet pool", body=_PREFIXES)
     async def remove_prefixes(self, call: Call, path: Mapping[str, str]) -> Response:
         """PUT remove_prefixes."""
         revision, pool = await self._pools.remove_prefixes(call.caller, path["id"], _prefixes(call))
-        return written({"prefixes": _texts(pool)}, 200, revision=revision)
+        return written(Prefixes(_texts(pool)), 200, revision=revision)
 
+    @describes(
+        gives(200, of=Onboarded, is_many=True),
+        summary="Make the subnets of a network subnets from the pool",
+        body=object_of({"network_id": validation.UUID}, "network_id"),
+        refuses=(409,),
+    )
     async def onboard(self, call: Call, path: Mapping[str, str]) -> Response:
         """PUT onboard_network_subnets."""
         document = form.decoded(call.body)
@@ -133,7 +158,7 @@ class SubnetPoolCollection(Collection[SubnetPoolFields]):
             raise form.invalid_input("network_id", reason) from None
         revision, subnets = await self._pools.onboard(call.caller, path["id"], network_id)
         return written(
-            [{"id": subnet.id, "cidr": str(Cidr(*subnet.cidr))} for subnet in subnets], 200, revision=revision
+            [Onboarded(subnet.id, str(Cidr(*subnet.cidr))) for subnet in subnets], 200, revision=revision
         )
 
 
