@@ -27,9 +27,8 @@ def frames() -> tuple[bytes, bytes]:
     return encode(Update(100, (section,))), encode(answer)
 
 
-async def answer_for_ever(url: str, count: int) -> None:
-    """Open so many streams and answer whatever comes."""
-    _, answer = frames()
+async def answer_for_ever(url: str, count: int, answer: bytes) -> None:
+    """Open so many streams and answer each frame that comes, until all have ended."""
     room = asyncio.Semaphore(CONNECTING_MAX)
 
     async def one() -> None:
@@ -79,4 +78,4 @@ class RawRing:
 
 
 if __name__ == "__main__":
-    uvloop.run(answer_for_ever(sys.argv[1], int(sys.argv[2])))
+    uvloop.run(answer_for_ever(sys.argv[1], int(sys.argv[2]), frames()[1]))

@@ -8,11 +8,11 @@ from pathlib import Path
 import uvloop
 
 from alcor.adapters import stream
+from alcor.bench import raw_peers
 from alcor.contracts.agent_channel import Channel
 from alcor.model import errors
 
 FRAME_BYTES = 64 * 1024
-CONNECTS_AT_ONCE = 64
 START_TIMEOUT_S = 60.0
 ANSWER = b"taken"
 
@@ -56,16 +56,4 @@ async def _send(channel: Channel, size: int) -> None:
 
 
 def _peers(url: str, streams: int) -> None:
-    uvloop.run(_answer_all(url, streams))
-
-
-async def _answer_all(url: str, streams: int) -> None:
-    room = asyncio.Semaphore(CONNECTS_AT_ONCE)
-
-    async def answer() -> None:
-        async with room:
-            channel = await stream.connect(url)
-        while await channel.receive() is not None:
-            channel.send(ANSWER)
-
-    await asyncio.gather(*(answer() for _ in range(streams)))
+    uvloop.run(raw_peers.answer_for_ever(url, streams, ANSWER))

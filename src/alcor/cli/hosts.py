@@ -21,7 +21,7 @@ def command(context: click.Context, region: Endpoint, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         context.obj = (region, as_json)
         return
-    hosts = asyncio.run(_read(region, "/v2.0/hosts"))["hosts"]
+    hosts = asyncio.run(_every(region))
     if as_json:
         click.echo(msgspec.json.encode(hosts))
         return
@@ -47,7 +47,7 @@ def command(context: click.Context, region: Endpoint, as_json: bool) -> None:
 def show(context: click.Context, name: str) -> None:
     """Show one host."""
     region, as_json = context.obj
-    host = asyncio.run(_read(region, f"/v2.0/hosts/{name}"))["host"]
+    host = asyncio.run(_one(region, name))
     if as_json:
         click.echo(msgspec.json.encode(host))
         return
@@ -63,7 +63,12 @@ def _alive(host: dict[str, Any]) -> str:
     return "yes" if host["alive"] else "NO"
 
 
-async def _read(region: Endpoint, path: str) -> dict[str, Any]:
+async def _every(region: Endpoint) -> list[dict[str, Any]]:
     async with ApiClient(region) as api:
-        answer: dict[str, Any] = await api.get(path)
-        return answer
+        return await api.every("/v2.0/hosts", "hosts")
+
+
+async def _one(region: Endpoint, name: str) -> dict[str, Any]:
+    async with ApiClient(region) as api:
+        host: dict[str, Any] = (await api.get(f"/v2.0/hosts/{name}"))["host"]
+        return host

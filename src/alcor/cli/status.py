@@ -51,5 +51,4 @@ async def _read(region: Endpoint, watch_on: Console | None) -> tuple[list[dict[s
         if watch_on is not None:
             await restart.watch(watch_on, api)
         resync: dict[str, Any] = (await api.get("/v2.0/resync"))["resync"]
-        hosts: list[dict[str, Any]] = (await api.get("/v2.0/hosts"))["hosts"]
-        return hosts, resync
+        return await api.every("/v2.0/hosts", "hosts"), resync

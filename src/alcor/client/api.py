@@ -57,6 +57,18 @@ class ApiClient:
         """Read. Raises the six kinds of error, with the API's own message."""
         return (await self.call("GET", path, params=params))[0]
 
+    async def every(self, path: str, plural: str) -> list[dict[str, Any]]:
+        """Read a list to its end, page by page."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = await self.get(path)
+            found += page[plural]
+            links = page.get(f"{plural}_links", ())
+            following = [link["href"] for link in links if link["rel"] == "next"]
+            if not following:
+                return found
+            path = following[0]
+
     async def post(self, path: str, body: object, **params: Any) -> Any:
         """Create."""
         return (await self.call("POST", path, body=body, params=params))[0]
