@@ -29,7 +29,7 @@ from alcor.model.goal_state import HostState
 from alcor.model.ids import HostId
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
-from doubles.agent import FailingDataPlane, eventually, full
+from doubles.agent import Conversation, FailingDataPlane, eventually, full
 
 TIMING = AgentTiming(beat_s=0.01, silence_s=0.05)
 
@@ -162,3 +162,42 @@ async def test_what_the_queue_kept_is_taken_only_under_a_token_of_its_controller
 
 async def no_stream(url: str) -> Channel:
     raise AssertionError("there is no address to dial")
+
+
+async def test_a_session_ends_when_the_data_plane_was_written_to_for_a_newer_controller() -> None:
+    """As when a neighbour's lapsed record is passed: whose order it had is found out after our Hello."""
+    data_plane = FailingDataPlane()
+    conversations: list[Conversation] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    async def connect(url: str) -> Channel:
+        ours, theirs = channel_pair()
+        conversations.append(Conversation(theirs, epoch=3))
+        tasks.append(asyncio.create_task(conversations[-1].run()))
+        return ours
+
+    agent = Agent(
+        HostFacts(HostId("h"), b"\x7f\x00\x00\x01", 0x020000000001),
+        "zone-1",
+        data_plane,
+        NoJournal(),
+        connect,
+        SystemClock(),
+        SILENT,
+        urls=("tcp://controller:1",),
+    )
+    tasks.append(asyncio.create_task(agent.run()))
+    try:
+        await eventually(lambda: conversations and conversations[0].hello)
+        await conversations[0].outcomes(full("a", 1, epoch=3), complete=True)
+        data_plane.tokens.append(token_of(4, 2))
+        conversations[0].update(full("a", 2, epoch=3))
+        await eventually(lambda: len(conversations) > 1 and conversations[1].hello)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    hello = conversations[1].hello
+    assert hello is not None
+    assert hello.epoch == 4, "it says whom it knows of"
+    assert [held.version.revision for held in hello.held] == [1], "and took nothing more of the older one"

@@ -1,13 +1,18 @@
 """Orders to rescue hosts: who gets them, under which tokens, and when they end. Time is given."""
 
 import io
+from collections import Counter
+from typing import Any
 
 import msgspec
 import pytest
 
 from alcor.contracts.agent_channel import Hello, Rescue, RescueEnd, RescueOutcome, RescueReport
 from alcor.contracts.convergence import HostStatus
-from alcor.control_plane.health.rescue import Rescues
+from alcor.control_plane.health import rescue_choice
+from alcor.control_plane.health.helpers import Helpers
+from alcor.control_plane.health.losses import Losses
+from alcor.control_plane.health.rescue import ORDERS_MAX, Rescues
 from alcor.control_plane.nodes import HostNode
 from alcor.control_plane.region import OnDemandBounds, Region
 from alcor.model import errors
@@ -58,7 +63,7 @@ class Cloud:
                 created_at=0,
                 updated_at=0,
                 revision_number=1,
-                vtep=bytes([10, 0, 0, number]),
+                vtep=(0x0A000000 + number).to_bytes(4, "big"),
                 zone="z",
                 data_plane="ovs",
             )
@@ -336,3 +341,76 @@ def test_every_step_is_in_the_event_log() -> None:
     named = [line["event"] for line in lines]
     assert named == ["host_judged", "rescue_ordered", "rescue_taken", "rescue_ended", "agent_returned"]
     assert all(line["host_id"] == "h0" for line in lines)
+
+
+class CountedNodes(dict[HostId, HostNode]):
+    """Hosts of a region that counts how often one of them is looked up."""
+
+    looked_up = 0
+
+    def get(self, key: HostId, default: Any = None) -> Any:
+        self.looked_up += 1
+        return super().get(key, default)
+
+    def __getitem__(self, key: HostId) -> HostNode:
+        self.looked_up += 1
+        return super().__getitem__(key)
+
+
+@pytest.mark.parametrize("helps", [True, False])
+def test_the_work_of_one_look_does_not_grow_with_the_hosts_that_were_lost(helps: bool) -> None:
+    work = {}
+    for hosts in (2_000, 8_000):
+        cloud = Cloud(hosts, helps=helps)
+        for number in range(3 * hosts // 8):  # not so many that the controller takes itself for cut off
+            cloud.leave(f"h{number}")
+        cloud.pass_s(1.0)
+        counted = CountedNodes(cloud.region.hosts)
+        cloud.region.hosts = counted
+        cloud.rescues.look(cloud.clock.now_s)
+        work[hosts] = counted.looked_up
+    assert work[2_000] == work[8_000]
+
+
+def test_every_host_that_was_lost_has_its_turn() -> None:
+    cloud = Cloud(4_000)
+    for number in range(1_500):
+        cloud.leave(f"h{number}")
+    cloud.pass_s(1.0)
+    for _ in range(1_500 // ORDERS_MAX + 1):
+        cloud.pass_s(0.02)
+    assert len({message.target for _, message in cloud.sent if isinstance(message, Rescue)}) == 1_500
+    of_each = Counter(host for host, message in cloud.sent if isinstance(message, Rescue))
+    assert max(of_each.values()) <= rescue_choice.RESCUES_MAX
+
+
+def test_a_neighbour_of_another_zone_has_its_turn_when_those_of_the_zone_have_failed() -> None:
+    helpers = Helpers()
+    for number in range(200):
+        helpers.came(HostId(f"near{number}"), data_plane="ovs", zone="a")
+    helpers.came(HostId("far"), data_plane="ovs", zone="b")
+    helpers.came(HostId("other"), data_plane="simulated", zone="a")
+    near = helpers.near(data_plane="ovs", zone="a")
+    assert HostId("far") in near
+    assert HostId("other") not in near
+    assert set(near) | set(helpers.near(data_plane="ovs", zone="a")) > set(near)
+    helpers.ordered(HostId("far"))
+    helpers.ordered(HostId("far"))
+    assert HostId("far") not in helpers.near(data_plane="ovs", zone="a")
+    helpers.over(HostId("far"))
+    assert HostId("far") in helpers.near(data_plane="ovs", zone="a")
+    helpers.left(HostId("far"))
+    assert HostId("far") not in helpers.near(data_plane="ovs", zone="a")
+
+
+def test_losses_are_counted_by_zone_while_they_are_recent() -> None:
+    losses = Losses(10.0)
+    for number in range(5):
+        losses.lost(HostId(f"h{number}"), "a", at_s=float(number), now_s=float(number))
+    losses.lost(HostId("long ago"), "a", at_s=0.0, now_s=10.0)
+    losses.found(HostId("h3"))
+    assert losses.lately("a", 9.0) == 4
+    assert losses.lately("b", 9.0) == 0
+    losses.lost(HostId("h0"), "a", at_s=9.5, now_s=9.5)  # lost again
+    assert losses.lately("a", 10.5) == 4
+    assert losses.lately("a", 20.0) == 0

@@ -381,6 +381,7 @@ class Agent:
                 self._forget_waiting()  # kept by the queue, and not named in this Hello
                 self._introduce()
             return
+        self._leave_older_controller()
         while self._waiting and not self._is_introduced and self._in_force.is_set():
             await self._apply_waiting()  # kept by the queue: Hello names it
         self._introduce()
@@ -418,6 +419,19 @@ class Agent:
         self._presentable.set()
         self._log.info("data_plane_synchronised", host=self._facts.host, refused=self._applier.refused)
         self._send([news])
+
+    def _leave_older_controller(self) -> None:
+        """End a session whose controller is older than the one that the data plane was last written to for.
+
+        That one is found out about when a lapsed record is passed: after the Hello that should have named it.
+        """
+        current = self._session
+        if current is not None and current.introduced and current.is_open:
+            recorded = agent_channel.epoch_of(self._data_plane.token)
+            if recorded > current.newest_epoch:
+                current.close(f"the data plane was written to for a controller of epoch {recorded}")
+                self._newest_epoch = max(self._newest_epoch, recorded)
+                self._forget_waiting()
 
     async def _apply_waiting(self) -> None:
         newest = self._epoch_known()  # what came before a newer controller was heard is not taken any more

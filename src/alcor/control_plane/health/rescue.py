@@ -12,8 +12,8 @@ whoever writes under an older one, so an order that is late or lost does no harm
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable
+from itertools import islice
 
 import msgspec
 
@@ -22,6 +22,8 @@ from alcor.contracts.agent_channel import Hello, Rescue, RescueEnd, RescueOutcom
 from alcor.contracts.convergence import HostStatus, RescueStatus
 from alcor.control_plane.health import detector, rescue_choice, warrants
 from alcor.control_plane.health.detector import DetectorSettings, Evidence, Judgement, Surroundings, Verdict
+from alcor.control_plane.health.helpers import Helpers
+from alcor.control_plane.health.losses import Losses
 from alcor.control_plane.health.rescue_choice import Candidate
 from alcor.control_plane.nodes import HostNode
 from alcor.control_plane.region import Region
@@ -31,6 +33,8 @@ from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
 
 TICK_S = 0.05
+LOOKS_MAX = 512  # cases in one tick, each in its turn: a lost region must not take the controller's time
+ORDERS_MAX = 8  # in one tick
 LEASE_S = 5.0  # a neighbour cut off from us stops on its own after it; controllers beat every second
 HELPED_GRACE_S = 1.0  # an agent that is back connects within it
 ORDER_S = 6.0  # from an order until the neighbour's Hello in the host's name
@@ -67,13 +71,6 @@ class _Case:
         self.again_s = AGAIN_MIN_S
 
 
-class _Present(NamedTuple):
-    """Who speaks for a host over its stream."""
-
-    rescuer: HostId
-    helps: bool
-
-
 class Rescues:
     """Owner of the cases, the orders and the tokens. `send` gives a message to a host's own agent."""
 
@@ -89,7 +86,9 @@ class Rescues:
         settings: DetectorSettings = detector.USUAL,
     ) -> None:
         self._region = region
-        self._present: dict[HostId, _Present] = {}
+        self._present: dict[HostId, HostId] = {}  # who speaks for a host: itself (empty) or its rescuer
+        self._helpers = Helpers()
+        self._losses = Losses(settings.cut_off_s)
         self._send = send
         self._clock = clock
         self._log = log
@@ -140,7 +139,11 @@ class Rescues:
         """Take note of who speaks for a host from now on, and give the token to write under."""
         if self._is_inherited(hello):
             self._inherit(hello)
-        self._present[hello.host] = _Present(hello.rescuer, hello.helps)
+        self._present[hello.host] = hello.rescuer
+        if hello.helps and not hello.rescuer:
+            self._helpers.came(hello.host, data_plane=hello.data_plane, zone=hello.zone)
+        else:
+            self._helpers.left(hello.host)
         case = self._cases.get(hello.host)
         if hello.rescuer:
             assert case is not None, "admitted before"
@@ -153,8 +156,7 @@ class Rescues:
             self._succeeded[hello.rescuer] = self._clock.monotonic_s()
             return case.order.granted or hello.token
         if case is not None:
-            del self._cases[hello.host]
-            self._call_off(hello.host, case, "its own agent is back")
+            self._close(hello.host, case, "its own agent is back")
             if case.judgement.verdict is not Verdict.SUSPECTED:
                 self._log.info("agent_returned", host_id=hello.host)
         self._take_up(hello)
@@ -182,7 +184,9 @@ class Rescues:
         # What this controller sends is written under a token of its own: the former one may yet be alive, and
         # order another neighbour.
         granted = self._next_token()
-        self._cases[hello.host].order = _Order(hello.rescuer, hello.token, now_s, why, granted=granted)
+        order = _Order(hello.rescuer, hello.token, now_s, why, granted=granted)
+        self._cases[hello.host].order = order
+        self._helpers.ordered(order.neighbour)
 
     def _take_up(self, hello: Hello) -> None:
         """Take up hosts that the neighbour wrote for until no controller was there."""
@@ -203,8 +207,9 @@ class Rescues:
         `is_silent`: its stream is open, but it was judged dead. Else its stream ended, and may be back.
         """
         now_s = self._clock.monotonic_s()
-        present = self._present.pop(host_id)
-        if not present.rescuer:
+        rescuer = self._present.pop(host_id)
+        self._helpers.left(host_id)
+        if not rescuer:
             grace_s = 0.0 if is_silent else self._settings.grace_s
             self._open(
                 host_id,
@@ -212,8 +217,8 @@ class Rescues:
             )
             return
         case = self._cases.get(host_id)
-        if case is not None and case.order is not None and case.order.neighbour == present.rescuer:
-            self._log.warning("rescuer_left", host_id=host_id, by=present.rescuer, reason=reason)
+        if case is not None and case.order is not None and case.order.neighbour == rescuer:
+            self._log.warning("rescuer_left", host_id=host_id, by=rescuer, reason=reason)
             self._over(case, now_s)
 
     def reported(self, neighbour: HostId, report: RescueReport) -> None:
@@ -232,6 +237,8 @@ class Rescues:
             reason=report.reason,
         )
         self._over(case, now_s)
+        if report.outcome is RescueOutcome.ENDED:  # another writes there: asking again at once is of no use
+            case.due_s = now_s + AGAIN_MIN_S
         if report.outcome is RescueOutcome.NO_ANSWER:
             case.evidence = msgspec.structs.replace(case.evidence, no_answer=report.reason)
             case.due_s = now_s + case.again_s
@@ -240,17 +247,20 @@ class Rescues:
     # What is done about it
 
     def look(self, now_s: float) -> None:
-        """Judge each case, and order a neighbour where that is due. O(cases)."""
-        around = self._surroundings(now_s)
-        for host_id, case in list(self._cases.items()):
+        """Judge the cases whose turn it is, and order a neighbour where that is due. O(LOOKS_MAX)."""
+        self._count_hosts(now_s)
+        orders = 0
+        in_turn = list(islice(self._cases, LOOKS_MAX))
+        for host_id in in_turn:
+            case = self._cases[host_id]
+            if len(in_turn) < len(self._cases):
+                self._cases[host_id] = self._cases.pop(host_id)
             node = self._region.hosts.get(host_id)
             if node is None or node.record is None:
-                del self._cases[host_id]  # nobody knows that host any more
-                self._call_off(host_id, case, "the host is known no longer")
+                self._close(host_id, case, "the host is known no longer")
                 continue
-            judgement = detector.judge(
-                case.evidence, around.get(node.record.zone, Surroundings(1, 0)), now_s, self._settings
-            )
+            around = self._surroundings(node.record.zone, now_s)
+            judgement = detector.judge(case.evidence, around, now_s, self._settings)
             if judgement.verdict is not case.judgement.verdict:
                 self._note(host_id, judgement, now_s - (case.evidence.left_at_s or now_s))
             case.judgement = judgement
@@ -258,8 +268,8 @@ class Rescues:
                 self._call_off(host_id, case, "the order was not carried out in time")
                 self._over(case, now_s)
             wants_help = judgement.verdict in (Verdict.AGENT_DEAD, Verdict.HOST_GONE)
-            if wants_help and case.order is None and now_s >= case.due_s:
-                self._give_order(node, case, now_s)
+            if wants_help and case.order is None and now_s >= case.due_s and orders < ORDERS_MAX:
+                orders += self._give_order(node, case, now_s)
 
     def described(self, status: HostStatus) -> HostStatus:
         """Add to a host's status what is held of it when it is without its own agent."""
@@ -275,23 +285,17 @@ class Rescues:
             rescue=RescueStatus(order.neighbour, order.taken_at_us, order.why),
         )
 
-    def _give_order(self, node: HostNode, case: _Case, now_s: float) -> None:
+    def _give_order(self, node: HostNode, case: _Case, now_s: float) -> bool:
+        """Order a neighbour; False when none can help now."""
         record = node.record
         assert record is not None, "looked at before"
-        carried_out: dict[HostId, int] = {}
-        for other in self._cases.values():
-            if other.order is not None:
-                carried_out[other.order.neighbour] = carried_out.get(other.order.neighbour, 0) + 1
-        candidates = [
-            self._candidate(host_id, case, carried_out)
-            for host_id, present in self._present.items()
-            if present.helps and not present.rescuer and self._data_plane(host_id) == record.data_plane
-        ]
-        choice = rescue_choice.choose(record.zone, candidates, now_s)
+        near = self._helpers.near(data_plane=record.data_plane, zone=record.zone)
+        choice = rescue_choice.choose(record.zone, [self._candidate(host, case) for host in near], now_s)
         if choice.host is None:
             case.due_s = now_s + AGAIN_MIN_S
-            return
+            return False
         order = case.order = _Order(choice.host, self._next_token(), now_s, case.judgement.reason)
+        self._helpers.ordered(order.neighbour)
         self._log.warning(
             "rescue_ordered",
             host_id=node.id,
@@ -305,13 +309,14 @@ class Rescues:
             choice.host,
             Rescue(node.id, record.vtep, record.zone, record.data_plane, order.token, LEASE_S, warrant),
         )
+        return True
 
-    def _candidate(self, host_id: HostId, case: _Case, carried_out: Mapping[HostId, int]) -> Candidate:
+    def _candidate(self, host_id: HostId, case: _Case) -> Candidate:
         node = self._region.hosts[host_id]
         return Candidate(
             host=host_id,
             zone=node.record.zone if node.record is not None else "",
-            rescues=carried_out.get(host_id, 0),
+            rescues=self._helpers.rescues(host_id),
             ports=sum(map(len, node.networks.values())),
             failed_at_s=case.failed.get(host_id),
             succeeded_at_s=self._succeeded.get(host_id),
@@ -320,7 +325,15 @@ class Rescues:
     def _over(self, case: _Case, now_s: float) -> None:
         if case.order is not None:
             case.failed[case.order.neighbour] = now_s
+            self._helpers.over(case.order.neighbour)
             case.order = None
+
+    def _close(self, host_id: HostId, case: _Case, reason: str) -> None:
+        del self._cases[host_id]
+        self._losses.found(host_id)
+        self._call_off(host_id, case, reason)
+        if case.order is not None:
+            self._helpers.over(case.order.neighbour)
 
     def _call_off(self, host_id: HostId, case: _Case, reason: str) -> None:
         if case.order is not None:
@@ -328,30 +341,25 @@ class Rescues:
             self._tell(case.order.neighbour, RescueEnd(host_id, case.order.token, reason))
 
     def _tell(self, neighbour: HostId, message: Rescue | RescueEnd) -> None:
-        present = self._present.get(neighbour)
-        if present is not None and not present.rescuer:
+        if self._present.get(neighbour) == "":  # its own agent is there
             self._send(neighbour, message)
 
     def _open(self, host_id: HostId, evidence: Evidence) -> None:
         self._cases[host_id] = _Case(evidence)
+        node, left_at_s = self._region.hosts.get(host_id), evidence.left_at_s
+        if node is not None and node.record is not None and left_at_s is not None:
+            self._losses.lost(host_id, node.record.zone, left_at_s, self._clock.monotonic_s())
         self._opened.set()
 
-    def _surroundings(self, now_s: float) -> dict[str, Surroundings]:
+    def _count_hosts(self, now_s: float) -> None:
         if now_s - self._zones_at_s > ZONES_S:
             self._zones_at_s = now_s
             self._zones = dict(
                 Counter(node.record.zone for node in self._region.hosts.values() if node.record is not None)
             )
-        lost: Counter[str] = Counter()
-        for host_id, case in self._cases.items():
-            node, left_at_s = self._region.hosts.get(host_id), case.evidence.left_at_s or -math.inf
-            if node is not None and node.record is not None and now_s - left_at_s < self._settings.cut_off_s:
-                lost[node.record.zone] += 1
-        return {zone: Surroundings(self._zones.get(zone, 0), lost[zone]) for zone in {*self._zones, *lost}}
 
-    def _data_plane(self, host_id: HostId) -> str:
-        node = self._region.hosts.get(host_id)
-        return node.record.data_plane if node is not None and node.record is not None else ""
+    def _surroundings(self, zone: str, now_s: float) -> Surroundings:
+        return Surroundings(self._zones.get(zone, 0), self._losses.lately(zone, now_s))
 
     def _next_token(self) -> int:
         self._counter += 1
