@@ -10,12 +10,14 @@ from starlette.applications import Starlette
 from alcor.contracts.convergence import Tracer
 from alcor.contracts.identity import IdentitySource
 from alcor.contracts.memory_store import MemoryAllocator, MemoryStore
-from alcor.contracts.store import AddressAllocator, Store
+from alcor.contracts.store import AddressAllocator, Store, Write
 from alcor.management_plane.api.application import create_application
 from alcor.management_plane.api.limits import Limits
 from alcor.management_plane.audit.trail import AuditTrail
 from alcor.management_plane.identity.believed_headers import BelievedHeaders
-from alcor.runtime.clock import SystemClock
+from alcor.model.ids import HostId, ProjectId
+from alcor.model.records import RecordSet
+from alcor.runtime.clock import SystemClock, new_request_id
 from alcor.runtime.event_log import SILENT
 from documented import Documented
 from doubles.convergence import ConvergenceDouble
@@ -69,6 +71,14 @@ class Scene:
         body = {singular: {name.replace("__", ":"): value for name, value in attributes.items()}}
         response = await self.ask("POST", path, body, expect=201, **who)
         return response.json()[singular]
+
+    async def add_dead_host(self, name: str) -> None:
+        """Have a host that was introduced once, and whose agent is gone."""
+        self.convergence.add_host(name, is_alive=False)
+        status = await self.convergence.host(HostId(name))
+        assert status is not None
+        hosts = RecordSet(hosts=(status.record,))
+        await self.store.commit(Write(request_id=new_request_id(), project_id=ProjectId(""), inserts=hosts))
 
     async def wired_network(self, cidr: str = "10.0.0.0/24", **who: Any) -> tuple[str, str]:
         """Create a network with a subnet; give their ids."""

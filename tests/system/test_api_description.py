@@ -23,7 +23,9 @@ async def s() -> AsyncIterator[Scene]:
 
 async def test_every_operation_answers_as_the_document_says(s: Scene) -> None:
     ids = await blue_objects(s)
-    ids["agents"] = (await s.ask("GET", "/agents", admin=True)).json()["agents"][0]["id"]
+    await s.add_dead_host("host-9")  # agents that live are not forgotten
+    dead = await s.ask("GET", "/agents?host=host-9", admin=True)
+    ids["agents"] = dead.json()["agents"][0]["id"]
     ids["network-ip-availabilities"] = ids["networks"]
     trace = {"trace": {"port_id": ids["ports"], "to_ip": "10.0.0.9"}}
     await s.ask("POST", "/trace", trace, expect=200)
@@ -48,6 +50,10 @@ async def test_every_operation_answers_as_the_document_says(s: Scene) -> None:
         "/v2.0/subnetpools/{id}/add_prefixes": {"prefixes": ["192.168.0.0/16"]},
         "/v2.0/subnetpools/{id}/remove_prefixes": {"prefixes": ["192.168.0.0/16"]},
         "/v2.0/subnetpools/{id}/onboard_network_subnets": {"network_id": ids["networks"]},
+        "/v2.0/ports/{id}/bindings": {"binding": {"host": "host-2"}},
+        "/v2.0/ports/{id}/bindings/{host}": {"binding": {"profile": {"a": 1}}},
+        "/v2.0/ports/{id}/bindings/{host}/activate": {},
+        "/v2.0/agents/{id}": {"agent": {"description": "gone"}},
         "/v2.0/quotas/{id}": {"quota": {"network": 7}},
         "/v2.0/projects/{id}": {"project": {"priority": 1}},
     }

@@ -18,6 +18,9 @@ PUBLIC = {"/", "/healthz", "/openapi.json", "/docs"}
 OPERATOR = {
     "/v2.0/hosts",
     "/v2.0/hosts/{id}",
+    "/v2.0/ports/{id}/bindings",
+    "/v2.0/ports/{id}/bindings/{host}",
+    "/v2.0/ports/{id}/bindings/{host}/activate",
     "/v2.0/projects",
     "/v2.0/projects/{id}",
     "/v2.0/quotas",
@@ -42,6 +45,8 @@ SHARED = {
     "/v2.0/agents",
     "/v2.0/agents/{id}",
     "/v2.0/availability_zones",
+    "/v2.0/service-providers",
+    "/v2.0/floatingips",
     "/v2.0/network-ip-availabilities",
     "/v2.0/network-ip-availabilities/{id}",
     "/v2.0/changes/{revision}",
@@ -97,9 +102,8 @@ def filled(path: str, ids: Mapping[str, str]) -> str:
     kind = path.split("/")[2] if path.count("/") > 1 else ""
     if kind == "events":
         return f"{path}?follow=false"
-    return (
-        path.format(id=ids.get(kind, "host-1"), alias="router", revision="1", tag="t") if "{" in path else path
-    )
+    named = {"id": ids.get(kind, "host-1"), "alias": "router", "revision": "1", "tag": "t", "host": "host-2"}
+    return path.format(**named)
 
 
 async def ask(s: Scene, method: str, path: str, who: Mapping[str, str]) -> httpx.Response:
@@ -115,7 +119,7 @@ async def blue_objects(s: Scene) -> dict[str, str]:
     group = await s.make("security_group", name="g")
     router = await s.make("router", name="r")
     port_group = await s.make("port_group", network_id=network_id, hosts=["host-1"], admin=True)
-    port = await s.make("port", network_id=network_id)
+    port = await s.make("port", network_id=network_id, device_owner="compute:az1")
     share = {"object_type": "network", "object_id": network_id, "action": "access_as_shared"}
     body = {"rbac_policy": {**share, "target_tenant": "red"}}
     policy = (await s.ask("POST", "/rbac-policies", body, expect=201)).json()["rbac_policy"]

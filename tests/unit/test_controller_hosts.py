@@ -9,6 +9,7 @@ from control_plane_doubles import AgentDouble, MemoryChannel, commit, network, p
 from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.controller import Controller
 from alcor.model.ids import HostId
+from alcor.model.records import Host, RecordSet
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
 
@@ -94,3 +95,19 @@ async def test_who_follows_hears_of_every_change_once_and_in_order(
         last = await commit(store, ports=(port(number, ""),))
     assert await controller.wait((), revision=last, until="in_force", timeout_s=2)
     assert heard == list(range(first, last + 1))
+
+
+async def test_a_host_that_is_forgotten_while_it_is_there_introduces_itself_again(
+    store: MemoryStore, controller: Controller
+) -> None:
+    agent = await joined(controller, "a")
+    record = (await store.get(Host, ["a"]))[A]
+    revision = await commit(store, deletes=RecordSet(hosts=(record,)))
+    assert await controller.wait((), revision=revision, until="in_force", timeout_s=2)
+    assert agent.channel is not None
+    assert await asyncio.wait_for(agent.channel.receive(), 2) is None
+    assert agent.channel.close_reason == "the host's record was removed"
+    agent.connect(controller)
+    await asyncio.wait_for(agent.complete.wait(), 2)
+    assert controller.is_alive(A)
+    await agent.disconnect()

@@ -233,6 +233,9 @@ class Controller:
                 stream.learn(section)
                 dirty.append(stream)
         self._convergence.ports_moved(port.id for port in (*change.puts.ports, *change.deletes.ports))
+        for host in change.deletes.hosts:
+            if (forgotten := self._streams.get(host.id)) is not None:  # it came while it was being forgotten
+                forgotten.channel.close("the host's record was removed")
         self._watcher.changed(change)
         self._convergence.revision_known(change.revision)
         return dirty

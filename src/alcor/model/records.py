@@ -101,6 +101,14 @@ class DhcpOption(msgspec.Struct, frozen=True, array_like=True, gc=False):
     data: bytes
 
 
+class PortBinding(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A host that a port is prepared for, and is not bound to."""
+
+    host: HostId
+    vnic_type: str = "normal"
+    profile: msgspec.Raw = msgspec.Raw(b"\x80")  # msgpack map, kept as the client sent it
+
+
 class Port(Record, frozen=True, array_like=True, kw_only=True):
     """An endpoint: of a workload when it has a host, of a router when its owner says so."""
 
@@ -123,6 +131,8 @@ class Port(Record, frozen=True, array_like=True, kw_only=True):
         bytes, ...
     ] = ()  # ascending; addresses of its pairs of which its workload said: they are mine
     dhcp_options: tuple[DhcpOption, ...] = ()  # ascending by name
+    inactive_bindings: tuple[PortBinding, ...] = ()  # ascending by host; never that of `host`
+    data_plane_status: str = ""  # ACTIVE | DOWN, as somebody outside of Alcor says; empty: nobody does
     network_owner: ProjectId = ProjectId("")  # of a guest: the project whose network it is on; else empty
     borrowed_groups: tuple[GroupId, ...] = ()  # ascending; those of its groups that are other projects'
 

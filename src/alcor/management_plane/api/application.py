@@ -20,11 +20,13 @@ from alcor.management_plane.api import (
     subnets,
 )
 from alcor.management_plane.api.audit import AuditCollection
+from alcor.management_plane.api.floating_ips import FloatingIpCollection
 from alcor.management_plane.api.gate import Gate, GuardedRoute
 from alcor.management_plane.api.hosts import HostCollection
 from alcor.management_plane.api.ip_availability import AvailabilityCollection
 from alcor.management_plane.api.limits import UNLIMITED, Limits
 from alcor.management_plane.api.openapi.description import Description
+from alcor.management_plane.api.port_bindings import PortBindingCollection
 from alcor.management_plane.api.port_groups import PortGroupCollection
 from alcor.management_plane.api.ports import PortCollection
 from alcor.management_plane.api.projects import ProjectCollection
@@ -32,13 +34,16 @@ from alcor.management_plane.api.quotas import QuotaCollection
 from alcor.management_plane.api.receipts import ReceiptCollection
 from alcor.management_plane.api.resync import ResyncCollection
 from alcor.management_plane.api.routers import RouterCollection
+from alcor.management_plane.api.service_providers import ServiceProviderCollection
 from alcor.management_plane.api.subnet_pools import SubnetPoolCollection
 from alcor.management_plane.api.tags import TagCollection
 from alcor.management_plane.api.trace import TraceCollection
 from alcor.management_plane.api.versions import Directory
 from alcor.management_plane.audit.trail import AuditTrail
 from alcor.management_plane.events.feed import EventFeed
+from alcor.management_plane.host.service import HostService
 from alcor.management_plane.network.service import NetworkService
+from alcor.management_plane.port.binding_service import BindingService
 from alcor.management_plane.port.service import PortService
 from alcor.management_plane.port_group.service import PortGroupService
 from alcor.management_plane.project.quotas import QuotaService
@@ -109,9 +114,12 @@ def create_application(
         *collections,
         Directory([resource.plural for resource in resources]),
         extensions.ExtensionCollection((extensions.TRACE,) if tracer is not None else ()),
-        HostCollection(convergence),
+        HostCollection(convergence, HostService(store, clock)),
+        ServiceProviderCollection(),
+        FloatingIpCollection(),
         AvailabilityCollection(store),
         ReceiptCollection(store, convergence),
+        PortBindingCollection(store, BindingService(store, clock), convergence),
         events.EventCollection(feed or EventFeed(store, log), clock, stream_bounds),
         ProjectCollection(projects),
         QuotaCollection(QuotaService(store, projects)),

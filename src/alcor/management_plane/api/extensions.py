@@ -60,6 +60,18 @@ EXTENSIONS = tuple(
             "Where ports are bound",
         ),
         (
+            "binding-extended",
+            "Ports Bindings Extended",
+            "2017-07-17",
+            "Bindings that are prepared on one host while another is in force.",
+        ),
+        (
+            "data-plane-status",
+            "Status of the underlying data plane",
+            "2017-01-01",
+            "What somebody outside says of a port's data plane.",
+        ),
+        (
             "default-subnetpools",
             "Default Subnetpools",
             "2016-02-18",
@@ -80,6 +92,7 @@ EXTENSIONS = tuple(
             "Edit extra routes of a router on server side by atomically adding/removing extra routes",
         ),
         ("filter-validation", "Filter parameters validation", "2018-07-04", ""),
+        ("ip_allocation", "IP Allocation", "2016-06-10", "When ports get their addresses: at once, or none."),
         ("ip-substring-filtering", "IP address substring filtering", "2017-11-28", ""),
         (
             "l3-port-ip-change-not-allowed",
@@ -96,6 +109,7 @@ EXTENSIONS = tuple(
             "Provides IP availability data for each network and subnet.",
         ),
         ("pagination", "Pagination support", "2016-06-12", ""),
+        ("port-mac-address-regenerate", "Neutron Port MAC address regenerate", "2018-05-03", ""),
         ("port-security", "Port Security", "2012-07-23", ""),
         ("port-security-groups-filtering", "Port filtering on security groups", "2018-01-09", ""),
         ("project-id", "project_id field enabled", "2016-09-09", ""),
@@ -125,6 +139,7 @@ EXTENSIONS = tuple(
             "2021-10-05",
             "Support filtering security groups on the shared field",
         ),
+        ("service-type", "Neutron Service Type Management", "2013-01-20", "Who provides the services."),
         ("sort-key-validation", "Sort keys validation", "2018-07-04", ""),
         ("sorting", "Sorting support", "2016-06-12", ""),
         ("standard-attr-description", "standard-attr-description", "2016-02-10", ""),

@@ -3,16 +3,27 @@
 import functools
 import uuid
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from starlette.responses import Response
 
 from alcor.contracts.convergence import Convergence, HostStatus, RescueStatus
-from alcor.management_plane.api import described_resource, gate, listing, moments, policy
-from alcor.management_plane.api.attribute import Attribute, Resource
+from alcor.management_plane.api import (
+    described_resource,
+    form,
+    gate,
+    listing,
+    moments,
+    policy,
+    validation,
+)
+from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import JSON, written
-from alcor.management_plane.api.described import described_as
+from alcor.management_plane.api.described import described_as, describes, gives
+from alcor.management_plane.host.service import HostService
 from alcor.model import errors
 from alcor.model.addressing import ip_to_text
 from alcor.model.ids import HostId
@@ -27,23 +38,40 @@ class NoFields(msgspec.Struct, frozen=True):
     """Nothing of these can be said by clients."""
 
 
+class AgentFields(msgspec.Struct, frozen=True):
+    """What may be said of an agent. UNSET: not said."""
+
+    description: str | UnsetType = UNSET
+
+
 def _readable(singular: str, *names: str) -> Resource[NoFields]:
     attributes = tuple(Attribute(name=name, filterable=True, sortable=True) for name in names)
     return Resource(singular=singular, plural=f"{singular}s", kind=Host, fields=NoFields, attributes=attributes)
 
 
 HOSTS = _readable("host", "id", "alive", "zone", "data_plane", "vtep", "ports", "ports_in_force", "reason")
-AGENTS = _readable(
-    "agent",
-    "id",
-    "agent_type",
-    "binary",
-    "topic",
-    "host",
-    "admin_state_up",
-    "alive",
-    "availability_zone",
-    "description",
+AGENTS = Resource(
+    singular="agent",
+    plural="agents",
+    kind=Host,
+    fields=AgentFields,
+    attributes=(
+        *(
+            Attribute(name=name, filterable=True, sortable=True)
+            for name in ("id", "agent_type", "binary", "topic", "host", "alive", "availability_zone")
+        ),
+        Attribute(
+            name="description", parse=validation.text_or_none(), put=True, filterable=True, sortable=True
+        ),
+        Attribute(
+            name="admin_state_up",
+            field=IGNORED,
+            parse=validation.only(True, "agents cannot be switched off."),
+            put=True,
+            filterable=True,
+            sortable=True,
+        ),
+    ),
 )
 ZONES = _readable("availability_zone", "name", "resource", "state")
 
@@ -109,16 +137,23 @@ class ZoneAnswer(msgspec.Struct):
 class HostCollection:
     """Serves hosts, agents and zones."""
 
-    def __init__(self, convergence: Convergence) -> None:
+    def __init__(self, convergence: Convergence, service: HostService) -> None:
         self._convergence = convergence
+        self._service = service
 
     def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
-        """Give the routes; nothing here can be changed by clients."""
+        """Give the routes."""
         return [
             entrance.route("/v2.0/hosts", policy=policy.OPERATOR, get=self.list_hosts),
             entrance.route("/v2.0/hosts/{id}", policy=policy.OPERATOR, get=self.show_host),
             entrance.route("/v2.0/agents", policy=policy.TENANT, get=self.list_agents),
-            entrance.route("/v2.0/agents/{id}", policy=policy.TENANT, get=self.show_agent),
+            entrance.route(
+                "/v2.0/agents/{id}",
+                policy=policy.TENANT,
+                get=self.show_agent,
+                put=self.update_agent,
+                delete=self.delete_agent,
+            ),
             entrance.route("/v2.0/availability_zones", policy=policy.TENANT, get=self.list_zones),
         ]
 
@@ -144,13 +179,34 @@ class HostCollection:
     @described_as(described_resource.showing(AGENTS, AgentAnswer))
     async def show_agent(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET one agent."""
-        if call.caller.is_admin:
-            for record in await self._convergence.host_records():
-                if agent_id(record.id) == path["id"]:
-                    status = await self._convergence.host(record.id)
-                    if status is not None:
-                        return written({"agent": listing.shown(call, _agent(status))}, 200)
-        raise errors.Missing(f"Agent {path['id']} could not be found", reason="AgentNotFound")
+        status = await self._status(call, path["id"])
+        return written({"agent": listing.shown(call, _agent(status))}, 200)
+
+    @describes(
+        gives(200, "agent", of=AgentAnswer),
+        summary="Describe an agent",
+        body=described_resource.update_body(AGENTS),
+    )
+    async def update_agent(self, call: Call, path: Mapping[str, str]) -> Response:
+        """PUT a description: agents cannot be switched off."""
+        status = await self._status(call, path["id"])
+        fields = form.updated(AGENTS, call.body, call.caller)
+        if isinstance(fields.description, UnsetType):
+            return written({"agent": _agent(status)}, 200)
+        revision, host = await self._service.describe(call.caller, status.record.id, fields.description)
+        changed = msgspec.structs.replace(status, record=host)
+        return written({"agent": _agent(changed)}, 200, revision=revision)
+
+    @describes(gives(204, about="It is forgotten."), summary="Forget an agent that is gone", refuses=(409,))
+    async def delete_agent(self, call: Call, path: Mapping[str, str]) -> Response:
+        """DELETE an agent that does not come back, and its host with it."""
+        status = await self._status(call, path["id"])
+        if status.alive:
+            raise errors.Conflict(
+                f"Agent {path['id']} is alive: it would introduce its host again.", reason="AgentIsAlive"
+            )
+        revision = await self._service.forget(call.caller, status.record.id)
+        return Response(status_code=204, headers={"X-Alcor-Revision": str(revision)})
 
     @described_as(described_resource.listing(ZONES, ZoneAnswer))
     async def list_zones(self, call: Call, path: Mapping[str, str]) -> Response:
@@ -159,6 +215,16 @@ class HostCollection:
         zones = sorted({record.zone for record in records if record.zone})
         return _listed(ZONES, call, [ZoneAnswer(id=zone, name=zone) for zone in zones])
 
+    async def _status(self, call: Call, id_: str) -> HostStatus:
+        """Give an agent's host. Raises Missing, for who is no administrator always. O(hosts)."""
+        if call.caller.is_admin:
+            for record in await self._convergence.host_records():
+                if agent_id(record.id) == id_:
+                    status = await self._convergence.host(record.id)
+                    if status is not None:
+                        return status
+        raise errors.Missing(f"Agent {id_} could not be found", reason="AgentNotFound")
+
 
 @functools.lru_cache(maxsize=10_000)
 def agent_id(host: str) -> str:
@@ -166,7 +232,7 @@ def agent_id(host: str) -> str:
     return str(uuid.uuid5(_AGENT_NAMESPACE, host))
 
 
-def _listed(resource: Resource[NoFields], call: Call, answers: list[msgspec.Struct]) -> Response:
+def _listed(resource: Resource[Any], call: Call, answers: list[msgspec.Struct]) -> Response:
     return Response(listing.encoded(resource, listing.listed_from(resource, call, answers)), media_type=JSON)
 
 

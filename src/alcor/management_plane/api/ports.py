@@ -59,7 +59,8 @@ def _dhcp_options(value: object) -> object:
 
 
 @accepts(or_null({"type": "object"}))
-def _profile(value: object) -> object:
+def profile(value: object) -> object:
+    """Accept the profile of a binding."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -69,7 +70,12 @@ def _profile(value: object) -> object:
 
 @accepts(or_null(_MAC))
 def _mac(value: object) -> object:
-    return UNSET if value is None else validation.text()(value)
+    return None if value is None else validation.text()(value)
+
+
+@accepts({"enum": ["ACTIVE", "DOWN", None]})
+def _data_plane_status(value: object) -> object:
+    return "" if value is None else validation.choice("ACTIVE", "DOWN")(value)
 
 
 RESOURCE = Resource(
@@ -142,12 +148,12 @@ RESOURCE = Resource(
             column="host",
         ),
         Attribute(name="binding:vnic_type", field="vnic_type", parse=validation.text(), post=True, put=True),
-        Attribute(
-            name="binding:profile", field="profile", parse=_profile, post=True, put=True, admin_only=True
-        ),
+        Attribute(name="binding:profile", field="profile", parse=profile, post=True, put=True, admin_only=True),
         Attribute(name="binding:vif_type", filterable=True),
         Attribute(name="binding:vif_details"),
         Attribute(name="status", filterable=True, sortable=True),
+        Attribute(name="ip_allocation", filterable=True, sortable=True),
+        Attribute(name="data_plane_status", parse=_data_plane_status, put=True, admin_only=True),
         Attribute(name="alcor:fast_path", field="fast_path", parse=validation.boolean, post=True, put=True),
         Attribute(name="alcor:in_force", filterable=True),
         Attribute(name="alcor:applied_revision"),
@@ -208,6 +214,8 @@ class PortAnswer(
     device_id: str
     device_owner: str
     status: str
+    ip_allocation: str
+    data_plane_status: str | None
     alcor_fast_path: bool
     alcor_in_force: bool
     alcor_applied_revision: int | None
@@ -231,7 +239,7 @@ class _Single(msgspec.Struct, forbid_unknown_fields=True):
 _batch_decoder = msgspec.json.Decoder(_Batch)
 _single_decoder = msgspec.json.Decoder(_Single)
 _NO_PROFILE = msgspec.Raw(b"{}")
-_VIF_DETAILS: dict[str, object] = {"connectivity": "l2", "port_filter": True, "ovs_hybrid_plug": False}
+VIF_DETAILS: dict[str, object] = {"connectivity": "l2", "port_filter": True, "ovs_hybrid_plug": False}
 _NO_DETAILS: dict[str, object] = {}
 
 
@@ -311,6 +319,8 @@ class PortCollection(Collection[PortFields]):
             device_id=port.device_id,
             device_owner=port.device_owner,
             status=state.status,
+            ip_allocation="immediate" if port.fixed_ips else "none",
+            data_plane_status=port.data_plane_status or None,
             alcor_fast_path=port.fast_path,
             alcor_in_force=state.in_force,
             alcor_applied_revision=state.applied_revision,
@@ -321,9 +331,9 @@ class PortCollection(Collection[PortFields]):
         if is_admin:
             is_live = state.host_is_alive
             answer.binding_host_id = port.host
-            answer.binding_profile = _profile_text(port.binding_profile)
+            answer.binding_profile = profile_text(port.binding_profile)
             answer.binding_vif_type = "ovs" if is_live else "binding_failed" if port.host else "unbound"
-            answer.binding_vif_details = _VIF_DETAILS if is_live else _NO_DETAILS
+            answer.binding_vif_details = VIF_DETAILS if is_live else _NO_DETAILS
         return answer
 
 
@@ -364,11 +374,13 @@ def _needs_care(fields: PortFields, *, is_admin: bool) -> bool:
         fields.network_id is UNSET
         or (fields.project_id is not UNSET and not (is_admin and fields.project_id.isprintable()))
         or fields.tags is not UNSET
+        or fields.data_plane_status is not UNSET
         or (not is_admin and (fields.host_id is not UNSET or fields.profile is not UNSET))
     )
 
 
-def _profile_text(packed: msgspec.Raw) -> msgspec.Raw:
+def profile_text(packed: msgspec.Raw) -> msgspec.Raw:
+    """Give the profile of a binding as JSON."""
     if packed == EMPTY_PROFILE:
         return _NO_PROFILE
     return msgspec.Raw(msgspec.json.encode(msgspec.msgpack.decode(packed)))

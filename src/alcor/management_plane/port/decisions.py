@@ -22,6 +22,16 @@ EMPTY_PROFILE = msgspec.Raw(b"\x80")
 # Second-lowest bit of the first octet: locally administered; lowest clear: one station. 2**40 follow.
 _DRAWN_MACS = 0xFA << 40
 TRUSTED = "network:"  # device owners that belong to the network itself
+_TAKEN_AS_SAID = (
+    "name",
+    "description",
+    "admin_state_up",
+    "device_id",
+    "device_owner",
+    "fast_path",
+    "data_plane_status",
+    "tags",
+)
 
 
 Text = Annotated[str, msgspec.Meta(max_length=255)]
@@ -45,7 +55,7 @@ class PortFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     name: Text | UnsetType = UNSET
     description: Text | UnsetType = UNSET
     admin_state_up: bool | UnsetType = UNSET
-    mac_address: str | UnsetType = UNSET
+    mac_address: str | UnsetType | None = UNSET  # None: draw one
     fixed_ips: tuple[FixedIpFields, ...] | UnsetType = UNSET
     security_groups: tuple[Uuid, ...] | UnsetType = UNSET
     allowed_address_pairs: tuple[AddressPairFields, ...] | UnsetType = UNSET
@@ -57,6 +67,7 @@ class PortFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     vnic_type: str | UnsetType = msgspec.field(default=UNSET, name="binding:vnic_type")
     profile: dict[str, Any] | UnsetType = msgspec.field(default=UNSET, name="binding:profile")
     fast_path: bool | UnsetType = msgspec.field(default=UNSET, name="alcor:fast_path")
+    data_plane_status: str | UnsetType = UNSET
     tags: tuple[str, ...] | UnsetType = UNSET
     project_id: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | UnsetType = UNSET
 
@@ -133,7 +144,7 @@ def create(
         _check_groups(groups, secured)
     else:
         groups = (default_group,) if secured and not owner.startswith(TRUSTED) else ()
-    mac = drawn_mac if fields.mac_address is UNSET else parsed_mac(fields.mac_address)
+    mac = parsed_mac(fields.mac_address) if isinstance(fields.mac_address, str) else drawn_mac
     pairs: tuple[AddressPair, ...] = ()
     if fields.allowed_address_pairs is not UNSET:
         pairs = address_pairs.parsed(fields.allowed_address_pairs, mac)
@@ -156,8 +167,8 @@ def create(
         device_owner=owner,
         admin_state_up=True if fields.admin_state_up is UNSET else fields.admin_state_up,
         port_security_enabled=secured,
-        vnic_type=_checked_vnic_type(fields.vnic_type),
-        binding_profile=_packed_profile(fields.profile),
+        vnic_type=checked_vnic_type(fields.vnic_type),
+        binding_profile=packed_profile(fields.profile),
         port_group_id=PortGroupId(port_group_id),
         fast_path=fields.fast_path is True,
         address_pairs=pairs,
@@ -178,6 +189,7 @@ def update(
     *,
     wanted: Sequence[WantedIp] | None,
     draws: Draws,
+    drawn_mac: int = 0,
     now_us: int,
     foreign_groups: Collection[str] = (),
 ) -> Port:
@@ -190,22 +202,22 @@ def update(
     elif fields.device_owner is not UNSET:
         check_owner(fields.device_owner)
     changes: dict[str, object] = {
-        name: value
-        for name in ("name", "description", "admin_state_up", "device_id", "device_owner", "fast_path", "tags")
-        if (value := getattr(fields, name)) is not UNSET
+        name: value for name in _TAKEN_AS_SAID if (value := getattr(fields, name)) is not UNSET
     }
     if wanted is not None:
         changes["fixed_ips"] = _updated_ips(port, wanted, draws)
     if fields.mac_address is not UNSET:
-        changes["mac"] = _updated_mac(port, parsed_mac(fields.mac_address), fields)
+        mac = drawn_mac if fields.mac_address is None else parsed_mac(fields.mac_address)
+        changes["mac"] = _updated_mac(port, mac, fields)
     if fields.extra_dhcp_opts is not UNSET:
         changes["dhcp_options"] = dhcp_options.merged(port.dhcp_options, fields.extra_dhcp_opts)
     if fields.host_id is not UNSET:
         changes["host"] = HostId(fields.host_id)
+        changes["inactive_bindings"] = tuple(it for it in port.inactive_bindings if it.host != fields.host_id)
     if fields.vnic_type is not UNSET:
-        changes["vnic_type"] = _checked_vnic_type(fields.vnic_type)
+        changes["vnic_type"] = checked_vnic_type(fields.vnic_type)
     if fields.profile is not UNSET:
-        changes["binding_profile"] = _packed_profile(fields.profile)
+        changes["binding_profile"] = packed_profile(fields.profile)
     secured = port.port_security_enabled
     if fields.port_security_enabled is not UNSET:
         secured = changes["port_security_enabled"] = fields.port_security_enabled
@@ -409,7 +421,8 @@ def _check_groups(groups: Sequence[GroupId], secured: bool) -> None:
         )
 
 
-def _checked_vnic_type(vnic_type: str | UnsetType) -> str:
+def checked_vnic_type(vnic_type: str | UnsetType) -> str:
+    """Give the one kind of interface there is. Raises Invalid for others."""
     if vnic_type is not UNSET and vnic_type != "normal":
         raise _invalid(
             f"Invalid input for binding:vnic_type. Reason: '{vnic_type}' is not in ['normal'].",
@@ -418,7 +431,8 @@ def _checked_vnic_type(vnic_type: str | UnsetType) -> str:
     return "normal"
 
 
-def _packed_profile(profile: dict[str, Any] | UnsetType) -> msgspec.Raw:
+def packed_profile(profile: dict[str, Any] | UnsetType) -> msgspec.Raw:
+    """Give a binding's profile as it is kept. Raises Invalid when it is too large."""
     if profile is UNSET or not profile:
         return EMPTY_PROFILE
     packed = msgspec.msgpack.encode(profile)

@@ -161,6 +161,7 @@ class PortService:
                     fields,
                     wanted=wanted,
                     draws=drawn.draws,
+                    drawn_mac=decisions.macs_from(random_bytes(5))[0],
                     now_us=self._clock.now_us(),
                     foreign_groups=guests.foreign(groups, before.project_id),
                 )
@@ -374,12 +375,12 @@ def _project(caller: Caller, fields: PortFields) -> str:
     return caller.project_id if fields.project_id is UNSET else fields.project_id
 
 
-def _explain(taken: Taken, asked_macs: Sequence[str | UnsetType], *, was_drawn: bool) -> NoReturn:
+def _explain(taken: Taken, asked_macs: Sequence[str | UnsetType | None], *, was_drawn: bool) -> NoReturn:
     """Say which asked value is taken, or decide again when it was generated."""
     value = taken.value
     if taken.constraint == "mac" and isinstance(value, tuple):
         network_id, mac = value
-        if mac in {macs.parsed_mac(text) for text in asked_macs if text is not UNSET}:
+        if mac in {macs.parsed_mac(text) for text in asked_macs if isinstance(text, str)}:
             raise errors.Conflict(
                 f"Unable to complete operation for network {network_id}. "
                 f"The mac address {mac_to_text(mac)} is in use.",

@@ -32,6 +32,8 @@ TAG_WORDS = {
     "extensions": "What of the API is in force here.",
     "hosts": "The hosts, and what each holds.",
     "agents": "The hosts as Neutron's clients know them.",
+    "service-providers": "Who provides the services.",
+    "floatingips": "None: they are not supported yet.",
     "availability-zones": "Where hosts are.",
     "network-ip-availabilities": "How many addresses are left.",
     "changes": "Which hosts have a change.",
@@ -48,6 +50,7 @@ TAG_WORDS = {
 PATH_WORDS = {
     "id": "The object's id.",
     "tag": "The tag.",
+    "host": "The host's name.",
     "alias": "The extension's short name.",
     "revision": "The number from `X-Alcor-Revision`.",
 }
