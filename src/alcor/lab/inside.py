@@ -22,6 +22,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from alcor.lab import raw_probe
+from alcor.lab.raw_probe import RawProbe
+
 TRIES = 3  # a lost packet is retried; a pair that stays silent this often is blocked
 TRY_S = 1.0
 STARTS_PER_S = 1500.0  # the first packet of each pair passes the slow path of a switch
@@ -39,13 +42,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Probe:
     """One question whether an address answers, and who it is that has it. Owner of its state only."""
 
-    __slots__ = ("done", "icmp", "namespace", "ok", "port", "receivers", "sent", "sock", "to_ip")
+    __slots__ = ("done", "kind", "namespace", "ok", "port", "protocol", "receivers", "sent", "sock", "to_ip")
 
     def __init__(self, asked: dict[str, Any]) -> None:
         self.namespace: str = asked["namespace"]
         self.to_ip: str = asked["to_ip"]
-        self.icmp: bool = asked["kind"] == "icmp"
+        self.kind: str = asked["kind"]
         self.port: int = asked["port"]
+        self.protocol: int = asked["protocol"]
         self.sent = 0
         self.ok = False
         self.done = False
@@ -60,6 +64,8 @@ class Inside:
         self._selector = selectors.DefaultSelector()
         self._raw: dict[str, socket.socket] = {}
         self._raw_names: dict[int, str] = {}  # file descriptor -> namespace
+        self._by_protocol: dict[tuple[str, int], socket.socket] = {}
+        self._questions: dict[int, Probe] = {}  # of any IP protocol
         self._listening: set[tuple[str, int]] = set()
         self._held: dict[int, socket.socket] = {}
         self._next_held = itertools.count(1)
@@ -138,6 +144,8 @@ class Inside:
         """Give for each whether it was answered, and the namespaces that got it."""
         for name in sorted({name for name, _ in self._listening}):
             self._raw_socket(name)  # whoever serves also tells of the pings that reach it
+            for protocol in sorted({probe.protocol for probe in probes if probe.kind == "ip"}):
+                self._socket_of(name, protocol)
         start = time.monotonic()
         for index, probe in enumerate(probes):
             self._at(start + index / STARTS_PER_S, partial(self._start, probe))
@@ -146,6 +154,7 @@ class Inside:
         for sock in self._raw.values():
             self._receive_ping(sock)  # a request is there before its answer is, but not always read before it
         self._pings.clear()
+        self._questions.clear()
         return [(probe.ok, sorted(probe.receivers)) for probe in probes]
 
     def _hold(self, name: str, to_ip: str, port: int) -> int | None:
@@ -214,11 +223,14 @@ class Inside:
     # -- probes
 
     def _start(self, probe: Probe) -> None:
-        if probe.icmp:
-            number = next(self._next_ping)
-            self._ping(probe, (number >> 16 & 0xFFFF, number & 0xFFFF))
-        else:
-            self._connect(probe)
+        match probe.kind:
+            case "icmp":
+                number = next(self._next_ping)
+                self._ping(probe, (number >> 16 & 0xFFFF, number & 0xFFFF))
+            case "ip":
+                self._ask(probe, next(self._next_ping))
+            case _:
+                self._connect(probe)
 
     def _ping(self, probe: Probe, key: tuple[int, int]) -> None:
         if probe.done:
@@ -230,12 +242,47 @@ class Inside:
         self._pings[key] = probe
         request = struct.pack("!BBHHH", _ECHO_REQUEST, 0, 0, *key) + b"alcor probe"
         request = request[:2] + struct.pack("!H", checksum(request)) + request[4:]
-        try:
-            self._raw_socket(probe.namespace).sendto(request, (probe.to_ip, 0))
-        except OSError as error:
-            if error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENOBUFS, errno.EAGAIN):
-                raise
+        _send(self._raw_socket(probe.namespace), request, probe.to_ip)
         self._at(time.monotonic() + TRY_S, lambda: self._ping(probe, key))
+
+    def _ask(self, probe: Probe, key: int) -> None:
+        """Send a question in a packet of the probe's IP protocol, which whoever serves answers."""
+        if probe.done:
+            return
+        if probe.sent == TRIES:
+            self._finish(probe, ok=False)
+            return
+        probe.sent += 1
+        self._questions[key] = probe
+        question = RawProbe(raw_probe.SOURCE_PORT, probe.port, False, key)
+        _send(self._socket_of(probe.namespace, probe.protocol), question.encode(), probe.to_ip)
+        self._at(time.monotonic() + TRY_S, lambda: self._ask(probe, key))
+
+    def _socket_of(self, namespace: str, protocol: int) -> socket.socket:
+        sock = self._by_protocol.get((namespace, protocol))
+        if sock is None:
+            enter(namespace)
+            sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol)
+            sock.setblocking(False)
+            self._by_protocol[namespace, protocol] = sock
+            self._selector.register(sock, selectors.EVENT_READ, partial(self._receive_raw, namespace))
+        return sock
+
+    def _receive_raw(self, here: str, sock: socket.socket) -> None:
+        for _ in range(256):
+            try:
+                packet, (source, _) = sock.recvfrom(2048)
+            except BlockingIOError:
+                return
+            said = raw_probe.decode(packet)
+            probe = self._questions.get(said.key) if said is not None else None
+            if said is None or probe is None:
+                continue
+            if not said.is_answer:
+                probe.receivers.add(here)
+                _send(sock, said.answer().encode(), source)
+            elif source == probe.to_ip and probe.namespace == here:
+                self._finish(probe, ok=True)
 
     def _raw_socket(self, namespace: str) -> socket.socket:
         sock = self._raw.get(namespace)
@@ -321,6 +368,15 @@ class Inside:
                 key.data(key.fileobj)
         while self._timers and self._timers[0][0] <= time.monotonic():
             heapq.heappop(self._timers)[2]()
+
+
+def _send(sock: socket.socket, content: bytes, to_ip: str) -> None:
+    """Send once; what finds no way or no room is sent again anyway."""
+    try:
+        sock.sendto(content, (to_ip, 0))
+    except OSError as error:
+        if error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENOBUFS, errno.EAGAIN):
+            raise
 
 
 def enter(namespace: str) -> None:

@@ -14,16 +14,19 @@ AT_ONCE = 2_000  # bounds the sockets that wait at the same time
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """From which workload to which address, and how. `port` only for TCP (see `serve`).
+    """From which workload to which address, and how. `port`: of TCP (see `serve`), and of `protocol`.
+
+    Kind "ip": a packet of any other IP protocol, which all workloads that serve a port answer.
 
     `answerer`: the workload that has to answer, and which must serve a port too; None: whoever does.
     """
 
     from_workload: Workload
     to_ip: str
-    kind: Literal["icmp", "tcp"]
+    kind: Literal["icmp", "tcp", "ip"]
     port: int = 0
     answerer: Workload | None = None
+    protocol: int = 0
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -82,6 +85,7 @@ def outcomes(probes: Sequence[Probe]) -> list[Outcome]:
                 "to_ip": probe.to_ip,
                 "kind": probe.kind,
                 "port": probe.port,
+                "protocol": probe.protocol,
             }
             for probe in some
         ]
