@@ -12,6 +12,8 @@ from alcor.contracts.data_plane import HostFacts
 from alcor.data_plane.pipeline.numbers import StableNumbers
 from alcor.model.addressing import Cidr, ip_from_text
 from alcor.model.goal_state import (
+    AddressesChange,
+    AddressesSection,
     GroupChange,
     GroupSection,
     HostState,
@@ -26,6 +28,7 @@ from alcor.model.goal_state import (
     Rule,
     SectionUpdate,
     SubnetEntry,
+    addresses_key,
     group_key,
     network_key,
     router_key,
@@ -33,7 +36,9 @@ from alcor.model.goal_state import (
 from alcor.model.records import ExtraRoute, FixedIp
 from alcor.model.version import Version
 
-ICMP, TCP, UDP = 1, 6, 17
+ICMP, TCP, UDP, GRE, SCTP = 1, 6, 17, 47, 132
+ECHO_REPLY, ECHO_REQUEST = 0, 8
+CLIENT_PORT = 40_000  # replies go to a port as high
 
 
 @dataclass
@@ -73,6 +78,8 @@ class Region:
     routes: dict[str, dict[str, set[str]]] = field(default_factory=dict)  # router -> destination -> next hops
     scopes: dict[str, str] = field(default_factory=dict)  # subnet -> address scope
     rules: dict[str, dict[str, Rule]] = field(default_factory=dict)  # group -> rules
+    stateless: set[str] = field(default_factory=set)  # groups
+    address_groups: dict[str, set[Cidr]] = field(default_factory=dict)
     hosts: tuple[str, ...] = ("h1", "h2", "h3")
 
     def add_net(self, net_id: str, vni: int, *cidrs: str) -> None:
@@ -100,7 +107,11 @@ class Region:
             port_max=more.get("high"),
             remote_group=more.get("remote"),
             remote_prefix=None if remote is None else tuple(Cidr.from_text(remote)),
+            remote_addresses=more.get("addresses"),
         )
+
+    def set_addresses(self, address_group: str, *texts: str) -> None:
+        self.address_groups[address_group] = {Cidr.from_text(text) for text in texts}
 
     # What the control plane would make of it.
 
@@ -138,8 +149,13 @@ class Region:
         own = {group for port in local for group in port.groups}
         for group in own:
             section = GroupSection()
-            section.apply(GroupChange(set_rules=tuple(self.rules.get(group, {}).values())))
+            rules = tuple(self.rules.get(group, {}).values())
+            section.apply(GroupChange(stateful=group not in self.stateless, set_rules=rules))
             state.sections[group_key(group)] = section
+            for about in {rule.remote_addresses for rule in rules} - {None}:
+                addresses = AddressesSection()
+                addresses.apply(AddressesChange(set_addresses=tuple(self.address_groups.get(about, ()))))
+                state.sections[addresses_key(about)] = addresses
         state.versions = dict.fromkeys(state.sections, Version(1, 1))
         return state
 
@@ -197,9 +213,19 @@ class Region:
             return None
         if not all(port.up and self.net_of(port).up for port in (sender, receiver)):
             return None
-        forth = self._allows(sender, receiver, False, protocol, dport)
-        back = self._allows(receiver, sender, True, protocol, dport)
-        return receiver.id if forth and back else None
+        asked = ECHO_REQUEST if protocol == ICMP else dport
+        answered = ECHO_REPLY if protocol == ICMP else CLIENT_PORT
+        is_allowed = (
+            self._allows(sender, receiver, False, protocol, asked)
+            and self._allows(receiver, sender, True, protocol, asked)
+            and (self._is_tracked(receiver) or self._allows(receiver, sender, False, protocol, answered))
+            and (self._is_tracked(sender) or self._allows(sender, receiver, True, protocol, answered))
+        )
+        return receiver.id if is_allowed else None
+
+    def _is_tracked(self, port: Port) -> bool:
+        """Do replies need no rule? One stateful group is enough."""
+        return not port.security or not port.groups or not self.stateless.issuperset(port.groups)
 
     def _addressee(self, sender: Port, to_ip: bytes) -> Port | None:
         sub = self.subs[sender.sub]
@@ -215,25 +241,27 @@ class Region:
         found = [p for p in self.ports.values() if p.ip == to_ip and self.subs[p.sub].net in nets]
         return found[0] if found else None
 
-    def _allows(self, own: Port, peer: Port, ingress: bool, protocol: int, dport: int | None) -> bool:
+    def _allows(self, own: Port, peer: Port, ingress: bool, protocol: int, value: int | None) -> bool:
         if not own.security:
             return True
         rules = [rule for group in own.groups for rule in self.rules.get(group, {}).values()]
-        return any(self._permits(rule, own, peer, ingress, protocol, dport) for rule in rules)
+        return any(self._permits(rule, own, peer, ingress, protocol, value) for rule in rules)
 
     def _permits(
-        self, rule: Rule, own: Port, peer: Port, ingress: bool, protocol: int, dport: int | None
+        self, rule: Rule, own: Port, peer: Port, ingress: bool, protocol: int, value: int | None
     ) -> bool:
+        """May a packet to this port, or of this type of ICMP, pass?"""
         if rule.is_ingress != ingress or rule.protocol not in (None, protocol):
             return False
         if rule.port_min is not None:
-            value = 8 if protocol == ICMP else dport
             high = rule.port_min if protocol == ICMP else rule.port_max
             if not rule.port_min <= value <= high:
                 return False
         if rule.remote_group is not None:
             reachable = self.domain(self.subs[own.sub].net, only_up=True)
             return rule.remote_group in peer.groups and self.subs[peer.sub].net in reachable
+        if rule.remote_addresses is not None:
+            return any(each.contains(peer.ip) for each in self.address_groups.get(rule.remote_addresses, ()))
         return rule.remote_prefix is None or Cidr(*rule.remote_prefix).contains(peer.ip)
 
 
@@ -275,6 +303,10 @@ def two_tenants() -> Region:
     return region
 
 
+ADDRESS_GROUPS = ("a0", "a1")
+PREFIXES = ("10.0.0.0/24", "10.0.1.0/24", "10.0.0.0/8", "0.0.0.0/0", "10.0.0.10/32")
+
+
 def random_region(chance: random.Random) -> Region:
     """Up to three networks with overlapping addresses, a router or none, and rules of all kinds."""
     region = Region()
@@ -285,6 +317,8 @@ def random_region(chance: random.Random) -> Region:
         )
     for number in range(chance.randint(0, 2)):
         region.routers[f"r{number}"] = set()
+    for address_group in ADDRESS_GROUPS:
+        region.set_addresses(address_group, *chance.sample(PREFIXES, chance.randint(0, 3)))
     for group in ("g0", "g1", "g2"):
         for number in range(chance.randint(0, 4)):
             random_rule(region, chance, group, f"{group}-rule{number}")
@@ -298,25 +332,25 @@ def random_region(chance: random.Random) -> Region:
 
 
 def random_rule(region: Region, chance: random.Random, group: str, rule_id: str) -> None:
-    protocol = chance.choice([None, ICMP, TCP, TCP, UDP])
+    protocol = chance.choice([None, ICMP, TCP, TCP, UDP, SCTP])
     more: dict[str, object] = {}
     if protocol == ICMP and chance.random() < 0.5:
         more["low"] = chance.choice([0, 8])
-    if protocol in (TCP, UDP) and chance.random() < 0.7:
+    if protocol in (TCP, UDP, SCTP) and chance.random() < 0.7:
         more["low"] = chance.choice([1, 22, 79, 80, 81])
         more["high"] = more["low"] + chance.choice([0, 0, 1, 20, 1000])
-    if chance.random() < 0.5:
+    if chance.random() < 0.4:
         more["remote"] = chance.choice(["g0", "g1", "g2"])
+    elif chance.random() < 0.4:
+        more["addresses"] = chance.choice(ADDRESS_GROUPS)
     elif chance.random() < 0.5:
-        more["prefix"] = chance.choice(
-            ["10.0.0.0/24", "10.0.1.0/24", "10.0.0.0/8", "0.0.0.0/0", "10.0.0.10/32"]
-        )
+        more["prefix"] = chance.choice(PREFIXES)
     region.add_rule(group, rule_id, ingress=chance.random() < 0.5, protocol=protocol, **more)
 
 
 def mutate(region: Region, chance: random.Random) -> None:
     """Make one random change that the API would allow."""
-    kind = chance.randrange(12)
+    kind = chance.randrange(14)
     if kind <= 4 or not region.ports:
         sub = chance.choice(sorted(region.subs))
         last = chance.randint(10, 14)
@@ -341,6 +375,11 @@ def mutate(region: Region, chance: random.Random) -> None:
         net.up = not net.up or chance.random() < 0.7
     elif kind == 9 and region.routers:
         region.down_routers ^= {chance.choice(sorted(region.routers))} if chance.random() < 0.5 else set()
+    elif kind == 12:
+        address_group = chance.choice(ADDRESS_GROUPS)
+        region.address_groups[address_group] ^= {Cidr.from_text(chance.choice(PREFIXES))}
+    elif kind == 13:
+        region.stateless ^= {chance.choice(["g0", "g1", "g2"])} if chance.random() < 0.3 else set()
     else:
         group = chance.choice(["g0", "g1", "g2"])
         rule_id = f"{group}-rule{chance.randrange(4)}"
@@ -421,6 +460,8 @@ def _delta(old, new):
         case GroupChange():
             rules = _differing(old.set_rules, new.set_rules, lambda e: e.id)
             return GroupChange(new.stateful, *rules)
+        case AddressesChange():
+            return AddressesChange(*_differing(old.set_addresses, new.set_addresses, lambda e: e))
 
 
 def _differing(old, new, key_of):

@@ -11,6 +11,8 @@ import msgspec
 
 from alcor.contracts.store import Change
 from alcor.model.ids import (
+    AddressGroupEntryId,
+    AddressGroupId,
     AddressScopeId,
     GroupId,
     HostId,
@@ -26,6 +28,8 @@ from alcor.model.ids import (
 )
 from alcor.model.records import (
     ROUTER_INTERFACE,
+    AddressGroup,
+    AddressGroupEntry,
     AddressPair,
     AnyRecord,
     DhcpOption,
@@ -44,7 +48,18 @@ from alcor.model.records import (
 
 HOSTS = tuple(HostId(f"host-{index}") for index in range(5))
 PROJECT = ProjectId("project")
-_TABLES = ("networks", "subnets", "ports", "groups", "rules", "routers", "hosts", "pools")
+_TABLES = (
+    "networks",
+    "subnets",
+    "ports",
+    "groups",
+    "rules",
+    "routers",
+    "hosts",
+    "pools",
+    "address_groups",
+    "entries",
+)
 replace = msgspec.structs.replace
 
 
@@ -72,22 +87,15 @@ class World:
     routers: dict[str, Router] = field(default_factory=dict)
     hosts: dict[str, Host] = field(default_factory=dict)
     pools: dict[str, SubnetPool] = field(default_factory=dict)
+    address_groups: dict[str, AddressGroup] = field(default_factory=dict)
+    entries: dict[str, AddressGroupEntry] = field(default_factory=dict)
     revision: int = 0
     _next: int = 0
     _committed: tuple[dict[str, AnyRecord], ...] = field(default_factory=lambda: tuple({} for _ in _TABLES))
 
     def commit(self) -> Change:
         """Give what changed since the last commit as the next change of the log."""
-        now: tuple[dict[str, AnyRecord], ...] = (
-            dict(self.networks),
-            dict(self.subnets),
-            dict(self.ports),
-            dict(self.groups),
-            dict(self.rules),
-            dict(self.routers),
-            dict(self.hosts),
-            dict(self.pools),
-        )
+        now: tuple[dict[str, AnyRecord], ...] = tuple(dict(getattr(self, name)) for name in _TABLES)
         puts, deletes = [], []
         for before, after in zip(self._committed, now, strict=True):
             puts.append(tuple(record for id_, record in after.items() if before.get(id_) != record))
@@ -324,12 +332,40 @@ class World:
 
     def add_rule(self, op: Operation) -> None:
         if (group := _pick(self.groups, op.a)) and len(self.rules) < 16:
-            remote = _pick(self.groups, op.b) if op.c % 3 else None
-            self._rule(group.id, remote.id if remote else None, "ingress" if op.flag else "egress")
+            remote = _pick(self.groups, op.b) if op.c % 3 == 1 else None
+            about = _pick(self.address_groups, op.b) if op.c % 3 == 2 else None
+            direction = "ingress" if op.flag else "egress"
+            self._rule(group.id, remote.id if remote else None, direction, about.id if about else None)
 
     def delete_rule(self, op: Operation) -> None:
         if rule := _pick(self.rules, op.a):
             del self.rules[rule.id]
+
+    def add_address_group(self, op: Operation) -> None:
+        if len(self.address_groups) < 3:
+            id_ = AddressGroupId(self._id("addresses"))
+            self.address_groups[id_] = AddressGroup(id=id_, project_id=PROJECT)
+            self.add_address(op)
+
+    def add_address(self, op: Operation) -> None:
+        if group := _pick(self.address_groups, op.a):
+            id_ = AddressGroupEntryId(f"{group.id}-{op.b % 6}")
+            prefix = (bytes([10, op.b % 6, 0, 0]), 16)
+            self.entries[id_] = AddressGroupEntry(
+                id=id_, project_id=PROJECT, address_group_id=group.id, prefix=prefix
+            )
+
+    def remove_address(self, op: Operation) -> None:
+        if entry := _pick(self.entries, op.a):
+            del self.entries[entry.id]
+
+    def delete_address_group(self, op: Operation) -> None:
+        if group := _pick(self.address_groups, op.a):
+            for entry in [each for each in self.entries.values() if each.address_group_id == group.id]:
+                del self.entries[entry.id]
+            for rule in [each for each in self.rules.values() if each.remote_address_group_id == group.id]:
+                del self.rules[rule.id]
+            del self.address_groups[group.id]
 
     def register_host(self, op: Operation) -> None:
         id_ = HOSTS[op.a % len(HOSTS)]
@@ -343,7 +379,13 @@ class World:
         if host := _pick(self.hosts, op.a):
             del self.hosts[host.id]
 
-    def _rule(self, group_id: GroupId, remote_id: GroupId | None, direction: str) -> None:
+    def _rule(
+        self,
+        group_id: GroupId,
+        remote_id: GroupId | None,
+        direction: str,
+        addresses_id: AddressGroupId | None = None,
+    ) -> None:
         id_ = RuleId(self._id("rule"))
         self.rules[id_] = SecurityGroupRule(
             id=id_,
@@ -351,6 +393,7 @@ class World:
             security_group_id=group_id,
             direction=direction,
             remote_group_id=remote_id,
+            remote_address_group_id=addresses_id,
         )
 
     def _workload(self, index: int) -> Port | None:
@@ -381,6 +424,7 @@ def rich_world(choice: random.Random) -> World:
     world = World()
     plan = ["register_host"] * 4 + ["add_network"] * 4 + ["add_subnet"] * 4 + ["add_router"] * 2
     plan += ["add_pool"] * 3 + ["onboard_subnet"] * 4
+    plan += ["add_address_group"] * 2 + ["add_address"] * 3
     plan += ["add_group"] * 4 + ["add_rule"] * 6 + ["add_interface"] * 4 + ["add_port"] * 12
     for name in plan:
         world.do(random_operation(choice, name))
@@ -441,6 +485,10 @@ WEIGHTS = {
     "delete_group": 1,
     "add_rule": 6,
     "delete_rule": 4,
+    "add_address_group": 2,
+    "add_address": 4,
+    "remove_address": 3,
+    "delete_address_group": 1,
     "register_host": 4,
     "rezone_host": 1,
     "forget_host": 1,
@@ -458,5 +506,16 @@ def _scope(choice: int) -> AddressScopeId | None:
 
 
 def _set(groups: list[tuple[AnyRecord, ...]]) -> RecordSet:
-    networks, subnets, ports, security_groups, rules, routers, hosts, pools = groups
-    return RecordSet(networks, subnets, ports, security_groups, rules, routers, (), hosts, subnetpools=pools)
+    networks, subnets, ports, security_groups, rules, routers, hosts, pools, address_groups, entries = groups
+    return RecordSet(
+        networks,
+        subnets,
+        ports,
+        security_groups,
+        rules,
+        routers,
+        hosts=hosts,
+        subnetpools=pools,
+        address_groups=address_groups,
+        address_group_entries=entries,
+    )

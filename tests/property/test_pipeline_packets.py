@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated.fabric import Fabric
 from alcor.data_plane.simulated.host import SimulatedHost
-from doubles.topology import ICMP, TCP, Region, random_region, rescope, two_tenants
+from doubles.topology import GRE, ICMP, SCTP, TCP, Region, random_region, rescope, two_tenants
 
 
 def fabric_of(region: Region) -> Fabric:
@@ -33,11 +33,16 @@ def check_matrix(region: Region, ports: list[int]) -> tuple[int, int]:
             target = int.from_bytes(to_ip, "big")
             if region.ports[source].ip == to_ip:
                 continue
-            for protocol, dport in ((ICMP, None), *((TCP, port) for port in ports)):
+            asked = [(ICMP, None), *((TCP, port) for port in ports)]
+            if region.ports[source].ip < to_ip:  # these are tracked by addresses: what goes back is an answer
+                asked += [(SCTP, ports[0]), (GRE, None)]
+            for protocol, dport in asked:
                 source_port += 1
                 expected = region.reaches(source, to_ip, protocol, dport)
                 if protocol == ICMP:
                     result = exchange.ping(fabric, source, target, identifier=source_port)
+                elif protocol != TCP:
+                    result = exchange.ask(fabric, source, target, protocol, dport or 0)
                 else:
                     result = exchange.connect_tcp(fabric, source, target, dport, sport=source_port)
                 what = (source, to_ip, protocol, dport, expected, [v.dropped_by for v in result.verdicts])

@@ -23,14 +23,16 @@ from alcor.lab.workload import Workload, WorkloadPlan
 from alcor.model.addressing import ip_to_text
 from alcor.model.goal_state import HostState
 from alcor.runtime.event_log import EventLog
-from doubles.topology import ICMP, TCP, Region, mutate, random_region, updates_between
+from doubles.topology import GRE, ICMP, SCTP, TCP, Region, mutate, random_region, updates_between
 
 pytestmark = [pytest.mark.ovs, needs_ovs]
 
 TCP_PORTS = (22, 80, 85, 443)
 TENANTS = ("red", "blue")
-RANDOM_REGIONS = (406, 1276)  # seeds under which many reach each other and many do not
-Question = tuple[str, bytes, int | None]  # source port, address, TCP port (None: ping)
+RANDOM_REGIONS = (407, 1123)  # seeds under which many reach each other and many do not; some are stateless
+# Asked from lower to higher addresses only: they are tracked by addresses, so what goes back is an answer.
+BY_ADDRESS: tuple[tuple[int, int | None], ...] = ((SCTP, 80), (SCTP, 443), (GRE, None))
+Question = tuple[str, bytes, int, int | None]  # source port, address, protocol, port
 
 
 @dataclass
@@ -58,7 +60,7 @@ class Parity:
         self.states: dict[str, HostState] = {}
         self.workloads: dict[str, Workload] = {}
         self._chance = random.Random(1)
-        self._tcp_source = 20_000
+        self._tcp_source = 33_000
 
     async def start(self) -> None:
         for name, (facts, state) in self.region.states().items():
@@ -119,34 +121,43 @@ class Parity:
 
     def questions(self, *, share: float = 1.0) -> list[Question]:
         addresses = sorted({port.ip for port in self.region.ports.values()})
+        either_way = ((ICMP, None), *((TCP, port) for port in TCP_PORTS))
         return [
-            (port_id, ip, tcp_port)
+            (port_id, ip, protocol, number)
             for port_id, port in sorted(self.region.ports.items())
             for ip in addresses
-            for tcp_port in (None, *TCP_PORTS)
+            for protocol, number in (*either_way, *(BY_ADDRESS if port.ip < ip else ()))
             if ip != port.ip and self._chance.random() < share
         ]
 
     def expected(self, asked: Iterable[Question]) -> list[str | None]:
-        return [self.region.reaches(port_id, ip, TCP if tcp else ICMP, tcp) for port_id, ip, tcp in asked]
+        return [self.region.reaches(*question) for question in asked]
 
     def in_memory(self, asked: Iterable[Question]) -> list[str | None]:
         found: list[str | None] = []
-        for port_id, ip, tcp in asked:
+        for port_id, ip, protocol, number in asked:
             target = int.from_bytes(ip, "big")
             self._tcp_source += 1
-            if tcp is None:
+            if protocol == ICMP:
                 result = exchange.ping(self.fabric, port_id, target, identifier=self._tcp_source)
+            elif protocol == TCP:
+                result = exchange.connect_tcp(self.fabric, port_id, target, number, sport=self._tcp_source)
             else:
-                result = exchange.connect_tcp(self.fabric, port_id, target, tcp, sport=self._tcp_source)
+                result = exchange.ask(self.fabric, port_id, target, protocol, number or 0)
             arrived = [delivery.port_id for delivery in result.verdicts[0].delivered] if result.verdicts else []
             found.append("+".join(arrived) if result.succeeded else None)
         return found
 
     async def on_the_wire(self, asked: Iterable[Question]) -> list[str | None]:
         probes = [
-            Probe(self.workloads[port_id], ip_to_text(ip), "tcp" if tcp else "icmp", tcp or 0)
-            for port_id, ip, tcp in asked
+            Probe(
+                self.workloads[port_id],
+                ip_to_text(ip),
+                {ICMP: "icmp", TCP: "tcp"}.get(protocol, "ip"),
+                number or 0,
+                protocol=protocol,
+            )
+            for port_id, ip, protocol, number in asked
         ]
         port_at = {each.namespace: each.port_id for each in self.workloads.values()}
         outcomes = await asyncio.to_thread(packets.outcomes, probes)
@@ -161,9 +172,11 @@ class Parity:
         expected, simulated = self.expected(asked), self.in_memory(asked)
         real = await self.on_the_wire(asked)
         different = [
-            f"{port_id} -> {ip_to_text(ip)} {f'tcp/{tcp}' if tcp else 'ping'}: "
+            f"{port_id} -> {ip_to_text(ip)} protocol {protocol} port {number}: "
             f"oracle {oracle}, simulated {memory}, Open vSwitch {wire}"
-            for (port_id, ip, tcp), oracle, memory, wire in zip(asked, expected, simulated, real, strict=True)
+            for (port_id, ip, protocol, number), oracle, memory, wire in zip(
+                asked, expected, simulated, real, strict=True
+            )
             if not oracle == memory == wire
         ]
         assert not different, "\n".join([f"{len(different)} of {len(asked)} differ", *different[:20]])
@@ -175,7 +188,8 @@ def rich_region() -> Region:
     """Two tenants with equal addresses: networks a and b with a router, network c with two subnets and another.
 
     Groups: `web` (port range from a group, ping by type and prefix), `client` (ssh from a prefix), `any`
-    (everything), `mute` (sends nothing), `pings` (ICMP of every type, nothing else).
+    (everything), `mute` (sends nothing), `pings` (ICMP of every type, nothing else), `quick` (stateless: web
+    requests from an address group, and replies to high ports), `lost` (stateless, and no rule for replies).
     """
     region = Region()
     for tenant, vni in (("red", 100), ("blue", 200)):
@@ -206,6 +220,22 @@ def add_groups(region: Region, tenant: str) -> None:
     region.add_rule(mute, f"{mute}-out", ingress=False, protocol=TCP, low=443, high=443, remote=web)
     region.add_rule(pings, f"{pings}-in", ingress=True, protocol=ICMP)
     region.add_rule(pings, f"{pings}-reply", ingress=True, protocol=ICMP, low=0, prefix="0.0.0.0/0")
+    add_stateless_groups(region, tenant)
+
+
+def add_stateless_groups(region: Region, tenant: str) -> None:
+    quick, lost, friends = (f"{tenant}-{name}" for name in ("quick", "lost", "friends"))
+    region.stateless |= {quick, lost}
+    region.set_addresses(friends, "10.0.0.10/31", "10.0.0.16/29", "10.0.1.0/24")
+    for group in (quick, lost):
+        region.add_rule(group, f"{group}-out", ingress=False)
+        for protocol in (TCP, SCTP):
+            rule_id = f"{group}-web-{protocol}"
+            region.add_rule(group, rule_id, ingress=True, protocol=protocol, low=80, high=80, addresses=friends)
+    for protocol in (TCP, SCTP):
+        rule_id = f"{quick}-replies-{protocol}"
+        region.add_rule(quick, rule_id, ingress=True, protocol=protocol, low=32_768, high=61_000)
+    region.add_rule(quick, f"{quick}-gre", ingress=True, protocol=GRE, addresses=friends)
 
 
 def add_ports(region: Region, tenant: str, shift: int) -> None:
@@ -227,6 +257,9 @@ def add_ports(region: Region, tenant: str, shift: int) -> None:
     port("b-s0", 21, 0, security=False)
     port("b-s0", 22, 1, "any", up=False)
     port("b-s0", 23 + shift, 2, "mute")
+    port("a-s0", 24, 2, "quick")
+    port("b-s0", 24, 0, "quick")
+    port("b-s0", 25, 1, "lost")
     port("c-s0", 10, 0, "any")
     port("c-s0", 30, 1, "web", "client")
     port("c-s1", 10, 2, "client")
@@ -274,6 +307,11 @@ async def test_they_agree_after_each_of_a_few_changes(parity: Parity) -> None:
     await parity.agree(share=0.1)
     region.ports["red-b-s0-10"].host = "h3"
     region.ports["blue-a-s0-10"].host = "h1"
+    await parity.follow()
+    await parity.agree(share=0.1)
+    region.set_addresses("red-friends", "10.0.0.0/8")
+    region.set_addresses("blue-friends")
+    region.stateless.discard("red-quick")
     await parity.follow()
     await parity.agree(share=0.1)
     region.routers["red-r"].discard("red-b-s0")

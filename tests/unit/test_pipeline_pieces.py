@@ -75,7 +75,7 @@ def test_plugging_costs_two_flows() -> None:
 
 @pytest.mark.parametrize(
     ("protocol", "low", "is_enforceable"),
-    [(6, 80, True), (17, 53, True), (1, 8, True), (132, 80, False), (132, None, True)],
+    [(6, 80, True), (17, 53, True), (1, 8, True), (132, 80, True), (136, 80, False), (136, None, True)],
 )
 def test_ports_of_protocols_that_cannot_be_matched_are_not_enforceable(
     protocol: int, low: int | None, is_enforceable: bool

@@ -7,7 +7,7 @@ from alcor.cli import up
 from alcor.model.quota import DEFAULT_LIMITS, UNLIMITED, is_over
 from alcor.model.records import KINDS
 
-OPERATORS = {"host", "project"}  # made by agents and by the operator
+OPERATORS = {"host", "project", "default_security_group_rule"}  # made by agents and by the operator
 
 
 def test_every_kind_that_tenants_make_is_counted() -> None:

@@ -12,10 +12,12 @@ from alcor.model.goal_state import (
     GroupSection,
     HostState,
     NetworkChange,
+    Rule,
     SectionUpdate,
     group_key,
     network_key,
 )
+from alcor.model.ids import RuleId
 from alcor.model.version import Version
 from doubles.topology import Region, address
 
@@ -96,18 +98,19 @@ def test_what_an_incomplete_state_does_not_name_is_left_alone() -> None:
     )
 
 
-def test_a_stateless_group_is_refused() -> None:
+def test_a_rule_that_cannot_be_enforced_is_refused() -> None:
     region, fabric = one_network(), Fabric()
     plane, _ = started(region, fabric, "h1")
     state = region.state("h1")
     section = state.sections[group_key("open")]
     assert isinstance(section, GroupSection)
-    change = GroupChange(stateful=False)
+    ports_of_dccp = Rule(RuleId("dccp"), True, 4, 33, 80, 80, None, None)
+    change = GroupChange(set_rules=(ports_of_dccp,))
     section.apply(change)
     update = SectionUpdate(group_key("open"), Version(1, 1), Version(1, 2), change)
     [refusal] = asyncio.run(plane.apply(state, [update]))
     assert refusal.key == group_key("open")
-    assert "stateless" in refusal.reason
+    assert "rule dccp" in refusal.reason
 
 
 def test_nothing_is_rendered_for_hosts_that_no_packet_visits() -> None:

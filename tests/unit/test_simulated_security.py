@@ -1,5 +1,6 @@
 """Security groups by packets: state, revocation, tenancy of members."""
 
+import pytest
 from test_simulated_forwarding import fabric_of, one_network, syn
 
 from alcor.data_plane.pipeline.tables import Table
@@ -15,7 +16,7 @@ from alcor.model.goal_state import (
     network_key,
 )
 from alcor.model.version import Version
-from doubles.topology import TCP, Region, address, two_ports_of_one_key
+from doubles.topology import GRE, SCTP, TCP, Region, address, two_ports_of_one_key
 
 SSH = 22
 
@@ -89,6 +90,97 @@ def test_one_more_member_costs_one_flow() -> None:
     change = program.change(state, [SectionUpdate(network_key("n"), Version(1, 1), Version(1, 2), came)])
     assert [flow.key.table for flow in change.install] == [Table.INGRESS_RULES]
     assert change.remove == []
+
+
+def stateless_pair(*, same_host: bool = False) -> Region:
+    """Ports a and b, both in a stateless group that lets everything out, and web requests in."""
+    region = one_network()
+    for port in region.ports.values():
+        port.groups = ("quick",)
+        port.host = "h1" if same_host else port.host
+    region.stateless.add("quick")
+    region.add_rule("quick", "quick-out", ingress=False)
+    region.add_rule("quick", "quick-web", ingress=True, protocol=TCP, low=80, high=80)
+    return region
+
+
+@pytest.mark.parametrize("same_host", [False, True])
+def test_a_reply_to_a_stateless_port_needs_a_rule(same_host: bool) -> None:
+    region = stateless_pair(same_host=same_host)
+    connection = TcpConnection(fabric_of(region), "a", address("10.0.0.11"), 80, 5000)
+    assert connection.send(is_opening=True).succeeded
+    answer = connection.answer()
+    assert not answer.succeeded
+    assert answer.verdicts[-1].dropped_by == "no ingress rule of the security groups allows it"
+    region.add_rule("quick", "quick-replies", ingress=True, protocol=TCP, low=1024, high=65535)
+    assert TcpConnection(fabric_of(region), "a", address("10.0.0.11"), 80, 5000).open().succeeded
+
+
+def test_a_stateless_port_is_not_tracked() -> None:
+    region = stateless_pair()
+    region.add_rule("quick", "quick-replies", ingress=True, protocol=TCP, low=1024, high=65535)
+    fabric = fabric_of(region)
+    connection = TcpConnection(fabric, "a", address("10.0.0.11"), 80, 5000)
+    assert connection.send().succeeded, "a segment of no known connection is as good as any"
+    assert all(host.engine().switch.conntrack.is_empty for host in map(fabric.host_named, region.hosts))
+
+
+def test_what_a_stateful_sender_tracked_says_nothing_to_a_stateless_receiver_beside_it() -> None:
+    region = stateless_pair(same_host=True)
+    region.ports["b"].groups = ("open",)  # tracked, and on the host of a
+    fabric = fabric_of(region)
+    connection = TcpConnection(fabric, "a", address("10.0.0.11"), 80, 5000)
+    assert connection.send(is_opening=True).succeeded
+    assert not connection.answer().succeeded, "for b it is a reply, for a a packet that no rule allows"
+
+
+def test_one_stateful_group_is_enough_to_track_a_port() -> None:
+    region = stateless_pair()
+    region.ports["a"].groups = ("open", "quick")
+    region.rules["open"].pop("open-True")
+    assert TcpConnection(fabric_of(region), "a", address("10.0.0.11"), 80, 5000).send(is_opening=True).succeeded
+    assert exchange.connect_tcp(fabric_of(region), "a", address("10.0.0.11"), 80).succeeded
+
+
+def test_a_group_that_turns_stateless_changes_two_flows_a_port() -> None:
+    region = stateless_pair()
+    region.stateless.clear()
+    fabric = fabric_of(region)
+    assert exchange.connect_tcp(fabric, "a", address("10.0.0.11"), 80).succeeded
+    region.stateless.add("quick")
+    before = dict(fabric.host_named("h1").engine().program.flows)
+    follow_rules(fabric, region, "quick")
+    after = fabric.host_named("h1").engine().program.flows
+    assert len(after.keys() - before.keys()) == 2
+    assert not exchange.connect_tcp(fabric, "a", address("10.0.0.11"), 80, sport=6000).succeeded
+
+
+def test_a_rule_about_an_address_group_is_about_its_addresses() -> None:
+    region = one_network()
+    region.rules["open"].pop("open-True")
+    region.set_addresses("friends", "10.0.0.10/32", "192.0.2.0/24")
+    region.add_rule("open", "open-friends", ingress=True, protocol=TCP, low=80, high=80, addresses="friends")
+    fabric = fabric_of(region)
+    assert exchange.connect_tcp(fabric, "a", address("10.0.0.11"), 80).succeeded
+    assert not exchange.connect_tcp(fabric, "a", address("10.0.0.11"), 81).succeeded
+    assert not exchange.connect_tcp(fabric, "b", address("10.0.0.10"), 80).succeeded
+    region.set_addresses("friends")
+    assert not exchange.connect_tcp(fabric_of(region), "a", address("10.0.0.11"), 80).succeeded
+
+
+@pytest.mark.parametrize("protocol", [GRE, SCTP])
+def test_any_protocol_is_allowed_by_its_rule_and_tracked(protocol: int) -> None:
+    region = one_network()
+    region.rules["open"].pop("open-True")
+    fabric = fabric_of(region)
+    assert not exchange.ask(fabric, "a", address("10.0.0.11"), protocol, 80).succeeded
+    low = 80 if protocol == SCTP else None
+    region.add_rule("server", "server-in", ingress=True, protocol=protocol, low=low, high=low)
+    region.ports["b"].groups = ("server",)
+    fabric = fabric_of(region)
+    assert exchange.ask(fabric, "a", address("10.0.0.11"), protocol, 80).succeeded
+    assert exchange.ask(fabric, "a", address("10.0.0.11"), protocol, 81).succeeded is (protocol == GRE)
+    assert not exchange.ping(fabric, "a", address("10.0.0.11")).succeeded
 
 
 def test_a_port_key_used_again_lets_nothing_of_the_old_port_through() -> None:

@@ -15,8 +15,8 @@ from alcor.client.api import ApiClient, Endpoint
 @click.command("trace")
 @click.option("--from", "port", required=True, metavar="PORT", help="Id or name of the sending port.")
 @click.option("--to", "to_ip", required=True, metavar="IP", help="Destination address.")
-@click.option("--proto", type=click.Choice(["icmp", "tcp", "udp"]), default="icmp", show_default=True)
-@click.option("--dport", type=click.IntRange(0, 65535), default=0, help="Destination port for tcp and udp.")
+@click.option("--proto", type=click.Choice(["icmp", "tcp", "udp", "sctp"]), default="icmp", show_default=True)
+@click.option("--dport", type=click.IntRange(0, 65535), default=0, help="Destination port, but for icmp.")
 @options.region
 @options.as_json
 def command(port: str, to_ip: str, proto: str, dport: int, region: Endpoint, as_json: bool) -> None:

@@ -7,8 +7,11 @@ from alcor.contracts.store import Query, R, Value
 from alcor.model import errors
 from alcor.model.records import (
     KINDS,
+    AddressGroup,
+    AddressGroupEntry,
     AddressScope,
     AnyRecord,
+    DefaultRule,
     Host,
     Network,
     Port,
@@ -51,7 +54,7 @@ COLUMNS: Mapping[type[Record], Mapping[str, Extract]] = {
         "borrowed": lambda port: port.borrowed,
     },
     SecurityGroup: _columns("is_default"),
-    SecurityGroupRule: _columns("security_group_id", "remote_group_id"),
+    SecurityGroupRule: _columns("security_group_id", "remote_group_id", "remote_address_group_id"),
     Router: _columns(),
     PortGroup: _columns("network_id"),
     Host: _columns(),
@@ -59,19 +62,14 @@ COLUMNS: Mapping[type[Record], Mapping[str, Extract]] = {
     RbacPolicy: _columns("object_type", "object_id", "target"),
     AddressScope: _columns(),
     SubnetPool: _columns("address_scope_id", "default_version"),
+    AddressGroup: _columns(),
+    AddressGroupEntry: _columns("address_group_id"),
+    DefaultRule: _columns("remote_group_id", "remote_address_group_id"),
 }
 # What RBAC policies share, and which column names their object: a subnet is shared with its network.
-SHARED_BY: Mapping[type[Record], str] = {
-    Network: "id",
-    Subnet: "network_id",
-    SecurityGroup: "id",
-    AddressScope: "id",
-    SubnetPool: "id",
-}
+SHARED_BY: Mapping[type[Record], str] = {Network: "id", Subnet: "network_id", SecurityGroup: "id"}
 SHARED_WITH = "shared_with"  # as if it were their column: the targets of the policies on the object
 BORROWERS = (Port,)  # kinds whose records may use other projects' objects
-# Kinds that use an object by a column of theirs, whosever it is.
-USERS: Mapping[type[Record], str] = {Subnet: "subnetpool_id", SubnetPool: "address_scope_id"}
 # Several values in one record, or none.
 SETS = frozenset(
     {"fixed_ips.subnet_id", "fixed_ips.ip", "security_groups", "network_owner", "borrowed", SHARED_WITH}
@@ -120,6 +118,9 @@ def groups(records: RecordSet) -> Sequence[tuple[AnyRecord, ...]]:
         records.rbac_policies,
         records.address_scopes,
         records.subnetpools,
+        records.address_groups,
+        records.address_group_entries,
+        records.default_rules,
     )
 
 

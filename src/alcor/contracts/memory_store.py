@@ -26,7 +26,7 @@ from alcor.contracts.store import (
     Value,
     Write,
 )
-from alcor.model import addressing, errors, quota
+from alcor.model import addressing, default_rules, errors, quota
 from alcor.model.records import (
     EVERYBODY,
     KIND_OF,
@@ -61,6 +61,8 @@ class MemoryStore:
         self._first_kept = 1
         self._epoch = 0
         self._listeners: list[Callable[[Change], None]] = []
+        for rule in default_rules.BUILT_IN:
+            self._add(rule)
 
     async def get(self, kind: type[R], ids: Sequence[str]) -> dict[str, R]:
         held = self._of(kind)
@@ -263,10 +265,6 @@ class MemoryStore:
                     self._records[borrower][id_].project_id
                     for borrower in columns.BORROWERS
                     for id_ in self._index.get((borrower, "borrowed", object_id), ())
-                } | {
-                    self._records[user][id_].project_id
-                    for user, column in columns.USERS.items()
-                    for id_ in self._index.get((user, column, object_id), ())
                 }
                 return users <= set(others) if project_id == EVERYBODY else project_id not in users
 

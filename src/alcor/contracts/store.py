@@ -46,10 +46,7 @@ class NoneWhere(msgspec.Struct, frozen=True):
 
 
 class NotBorrowed(msgspec.Struct, frozen=True):
-    """No record borrows the object for this project, or, for EVERYBODY, for any but those in `others`.
-
-    Subnets and pools borrow the pool or scope that they are in whosever it is: its owner is one of the others.
-    """
+    """No record borrows the object for this project, or, for EVERYBODY, for any but those in `others`."""
 
     object_id: str
     project_id: str
@@ -159,9 +156,10 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     costs what it alone would. Columns: `id`, `name`, `project_id` for all kinds, and
     subnet: network_id, subnetpool_id; port: network_id, host, mac, device_id, device_owner, port_group_id,
     `fixed_ips.subnet_id`, `fixed_ips.ip` (packed), `security_groups` (member of), `network_owner` (of guests),
-    `borrowed`; security_group: is_default; security_group_rule: security_group_id, remote_group_id;
-    network: vni; port_group: network_id; rbac_policy: object_type, object_id, target;
-    subnetpool: address_scope_id, default_version. What policies share
+    `borrowed`; security_group: is_default; security_group_rule: security_group_id, remote_group_id,
+    remote_address_group_id; network: vni; port_group: network_id; rbac_policy: object_type, object_id, target;
+    subnetpool: address_scope_id, default_version; address_group_entry: address_group_id;
+    default_security_group_rule: remote_group_id, remote_address_group_id. What policies share
     (`columns.SHARED_BY`) has `shared_with`: the targets of those on it. A column that is not listed raises
     Broken.
     `order`: (column, ascending); `id` is appended, so the order is total. `after`: the last record of the page

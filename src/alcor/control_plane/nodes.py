@@ -9,8 +9,9 @@ from collections.abc import Mapping
 import msgspec
 
 from alcor.model import addressing, goal_state
-from alcor.model.goal_state import NetworkEntry, RouterInterface, Rule, SectionKey, SubnetEntry
+from alcor.model.goal_state import NetworkEntry, Prefix, RouterInterface, Rule, SectionKey, SubnetEntry
 from alcor.model.ids import (
+    AddressGroupId,
     AddressScopeId,
     GroupId,
     HostId,
@@ -154,7 +155,7 @@ class RouterNode:
 class GroupNode:
     """A security group: its rules and whom it filters. Its members are told with their placements."""
 
-    __slots__ = ("hosts", "id", "key", "rules", "stateful")
+    __slots__ = ("address_groups", "hosts", "id", "key", "rules", "stateful")
 
     def __init__(self, id: GroupId) -> None:
         self.id = id
@@ -162,6 +163,19 @@ class GroupNode:
         self.stateful = True
         self.rules: dict[RuleId, Rule] = {}
         self.hosts: dict[HostId, int] = {}  # how many secured ports of the host are in it
+        self.address_groups: dict[AddressGroupId, int] = {}  # how many of its rules are about the address group
+
+
+class AddressGroupNode:
+    """An address group: what is in it, and which groups have rules about it."""
+
+    __slots__ = ("addresses", "groups", "id", "key")
+
+    def __init__(self, id: AddressGroupId) -> None:
+        self.id = id
+        self.key: SectionKey = goal_state.addresses_key(id)
+        self.addresses: set[Prefix] = set()
+        self.groups: dict[GroupId, int] = {}  # how many rules of the group are about it
 
 
 def options_of(port: Port) -> tuple[tuple[int, bytes], ...]:
@@ -192,6 +206,7 @@ def rule_entry(rule: SecurityGroupRule) -> Rule:
         rule.port_max,
         rule.remote_group_id,
         rule.remote_prefix,
+        rule.remote_address_group_id,
     )
 
 

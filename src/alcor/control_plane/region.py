@@ -10,6 +10,7 @@ from alcor.contracts.store import Change, Snapshot
 from alcor.control_plane.nodes import (
     NO_HOST,
     NO_ROUTER,
+    AddressGroupNode,
     GroupNode,
     HostNode,
     NetworkNode,
@@ -22,6 +23,7 @@ from alcor.control_plane.nodes import (
 )
 from alcor.model.goal_state import NetworkEntry
 from alcor.model.ids import (
+    AddressGroupId,
     AddressScopeId,
     GroupId,
     HostId,
@@ -36,6 +38,7 @@ from alcor.model.ids import (
 )
 from alcor.model.records import (
     ROUTER_INTERFACE,
+    AddressGroupEntry,
     FixedIp,
     Host,
     Network,
@@ -78,6 +81,7 @@ class Region:
         self.routers: dict[RouterId, RouterNode] = {}
         self.groups: dict[GroupId, GroupNode] = {}
         self.rule_groups: dict[RuleId, GroupId] = {}
+        self.address_groups: dict[AddressGroupId, AddressGroupNode] = {}
         self.hosts: dict[HostId, HostNode] = {}
         self.priorities: dict[ProjectId, int] = {}  # of tenants, where they are not the default
         self._shared: dict[tuple[object, ...], tuple[object, ...]] = {}  # equal tuples of ids, kept once
@@ -95,6 +99,8 @@ class Region:
             self._put(RecordSet(subnets=tuple(subnets)), snapshot.revision)
         async for hosts in snapshot.records(Host):
             self._put(RecordSet(hosts=tuple(hosts)), snapshot.revision)
+        async for entries in snapshot.records(AddressGroupEntry):
+            self._put(RecordSet(address_group_entries=tuple(entries)), snapshot.revision)
         async for groups in snapshot.records(SecurityGroup):
             self._put(RecordSet(security_groups=tuple(groups)), snapshot.revision)
         async for rules in snapshot.records(SecurityGroupRule):
@@ -171,6 +177,8 @@ class Region:
                 self._rescope(node, revision)
         for host in puts.hosts:
             self._host(host.id).record = host
+        for entry in puts.address_group_entries:
+            self._address_group(entry.address_group_id).addresses.add(entry.prefix)
         for group in puts.security_groups:
             self._group(group.id).stateful = group.stateful
         for rule in puts.security_group_rules:
@@ -190,6 +198,10 @@ class Region:
                 self._unlink(row)
         for rule in deletes.security_group_rules:
             self._delete_rule(rule.id)
+        for entry in deletes.address_group_entries:
+            if (addresses_node := self.address_groups.get(entry.address_group_id)) is not None:
+                addresses_node.addresses.discard(entry.prefix)
+                self._drop_address_group(addresses_node)
         for group in deletes.security_groups:
             if (group_node := self.groups.get(group.id)) is not None:
                 group_node.stateful = True
@@ -382,16 +394,31 @@ class Region:
         self._delete_rule(rule.id)
         group = self._group(rule.security_group_id)
         self.rule_groups[rule.id] = group.id
-        group.rules[rule.id] = rule_entry(rule)
+        entry = group.rules[rule.id] = rule_entry(rule)
+        if entry.remote_addresses is not None:
+            node = self._address_group(entry.remote_addresses)
+            _count(group.address_groups, node.id)
+            _count(node.groups, group.id)
 
     def _delete_rule(self, rule_id: RuleId) -> None:
         group_id = self.rule_groups.pop(rule_id, None)
-        if group_id is not None:
-            del self.groups[group_id].rules[rule_id]
+        if group_id is None:
+            return
+        group = self.groups[group_id]
+        entry = group.rules.pop(rule_id)
+        if entry.remote_addresses is not None:
+            node = self.address_groups[entry.remote_addresses]
+            _discount(group.address_groups, node.id)
+            _discount(node.groups, group.id)
+            self._drop_address_group(node)
 
     def _drop_host(self, host: HostNode) -> None:
         if host.record is None and not host.networks:
             self.hosts.pop(host.id, None)
+
+    def _drop_address_group(self, node: AddressGroupNode) -> None:
+        if not (node.addresses or node.groups):
+            self.address_groups.pop(node.id, None)
 
     def _drop_group(self, group: GroupNode) -> None:
         if not (group.rules or group.hosts):
@@ -413,6 +440,12 @@ class Region:
         node = self.groups.get(group_id)
         if node is None:
             node = self.groups[group_id] = GroupNode(group_id)
+        return node
+
+    def _address_group(self, address_group_id: AddressGroupId) -> AddressGroupNode:
+        node = self.address_groups.get(address_group_id)
+        if node is None:
+            node = self.address_groups[address_group_id] = AddressGroupNode(address_group_id)
         return node
 
     def _host(self, host_id: HostId) -> HostNode:

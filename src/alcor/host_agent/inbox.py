@@ -8,6 +8,8 @@ comes at the version that is held and differs, what is held was damaged, and is 
 from enum import Enum
 
 from alcor.model.goal_state import (
+    AddressesChange,
+    AddressesSection,
     GroupChange,
     GroupSection,
     HostState,
@@ -103,6 +105,8 @@ def _fits(section: Section, change: SectionChange) -> bool:
             return isinstance(section, RouterSection)
         case GroupChange():
             return isinstance(section, GroupSection)
+        case AddressesChange():
+            return isinstance(section, AddressesSection)
 
 
 def _changes_nothing(section: Section, change: SectionChange) -> bool:
@@ -119,6 +123,8 @@ def _changes_nothing(section: Section, change: SectionChange) -> bool:
             )
         case GroupSection(), GroupChange():
             return section.stateful == change.stateful and not (change.set_rules or change.gone_rules)
+        case AddressesSection(), AddressesChange():
+            return change == AddressesChange()
         case _:
             return False
 

@@ -7,6 +7,7 @@
                                                            own ports and those that it asked for
     router:<id>     it has a port in a network of it       the router's interfaces and extra routes
     group:<id>      one of its ports is in the group       the rules
+    addresses:<id>  it has a group with a rule about it    the addresses of an address group
 
 The *domain* of a network is the network itself and those one router away from it.
 A change and a full section have one form: a full section is the change from nothing. `set_*` entries replace
@@ -20,11 +21,12 @@ from typing import Any, NewType, TypeAlias, TypeVar
 
 import msgspec
 
-from alcor.model.ids import GroupId, NetworkId, PortId, RuleId, SubnetId, Vni
+from alcor.model.ids import AddressGroupId, GroupId, NetworkId, PortId, RuleId, SubnetId, Vni
 from alcor.model.records import AddressPair, ExtraRoute, FixedIp
 from alcor.model.version import Version
 
 SectionKey = NewType("SectionKey", str)
+Prefix: TypeAlias = tuple[bytes, int]  # network address, prefix length
 
 _K = TypeVar("_K", bound=Any)  # keys are sortable; Python 3.11 has no way to say so shortly
 _V = TypeVar("_V")
@@ -40,6 +42,10 @@ def router_key(router_id: str) -> SectionKey:
 
 def group_key(group_id: str) -> SectionKey:
     return SectionKey(f"group:{group_id}")
+
+
+def addresses_key(address_group_id: str) -> SectionKey:
+    return SectionKey(f"addresses:{address_group_id}")
 
 
 class _Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -124,7 +130,8 @@ class Rule(_Entry, frozen=True, array_like=True):
     port_min: int | None
     port_max: int | None
     remote_group: GroupId | None
-    remote_prefix: tuple[bytes, int] | None
+    remote_prefix: Prefix | None
+    remote_addresses: AddressGroupId | None = None
 
 
 class NetworkChange(msgspec.Struct, frozen=True, array_like=True, tag="network"):
@@ -156,7 +163,14 @@ class GroupChange(msgspec.Struct, frozen=True, array_like=True, tag="group"):
     gone_rules: tuple[RuleId, ...] = ()
 
 
-SectionChange: TypeAlias = NetworkChange | RouterChange | GroupChange
+class AddressesChange(msgspec.Struct, frozen=True, array_like=True, tag="addresses"):
+    """Change of an address group's section. The addresses are their own keys."""
+
+    set_addresses: tuple[Prefix, ...] = ()
+    gone_addresses: tuple[Prefix, ...] = ()
+
+
+SectionChange: TypeAlias = NetworkChange | RouterChange | GroupChange | AddressesChange
 
 
 class SectionUpdate(msgspec.Struct, frozen=True, array_like=True):
@@ -255,7 +269,25 @@ class GroupSection:
         return GroupChange(stateful=self.stateful, set_rules=_sorted_values(self.rules))
 
 
-Section: TypeAlias = NetworkSection | RouterSection | GroupSection
+class AddressesSection:
+    """An address group's section as it is held."""
+
+    __slots__ = ("addresses",)
+
+    def __init__(self) -> None:
+        self.addresses: set[Prefix] = set()
+
+    def apply(self, change: AddressesChange) -> None:
+        """Make the change."""
+        self.addresses.difference_update(change.gone_addresses)
+        self.addresses.update(change.set_addresses)
+
+    def full(self) -> AddressesChange:
+        """Give the change from nothing that makes this section."""
+        return AddressesChange(set_addresses=tuple(sorted(self.addresses)))
+
+
+Section: TypeAlias = NetworkSection | RouterSection | GroupSection | AddressesSection
 
 
 def empty_section_for(change: SectionChange) -> Section:
@@ -267,6 +299,8 @@ def empty_section_for(change: SectionChange) -> Section:
             return RouterSection()
         case GroupChange():
             return GroupSection()
+        case AddressesChange():
+            return AddressesSection()
 
 
 def apply_change(section: Section, change: SectionChange) -> None:
@@ -277,6 +311,8 @@ def apply_change(section: Section, change: SectionChange) -> None:
         case RouterSection(), RouterChange():
             section.apply(change)
         case GroupSection(), GroupChange():
+            section.apply(change)
+        case AddressesSection(), AddressesChange():
             section.apply(change)
         case _:
             raise TypeError(f"a {type(change).__name__} does not fit a {type(section).__name__}")

@@ -20,6 +20,8 @@ DEFAULT_LIMITS: Mapping[str, int] = MappingProxyType(
         "rbac_policy": 10_000,
         "address_scope": 10_000,
         "subnetpool": 10_000,
+        "address_group": 10_000,
+        "address_group_entry": 100_000,  # a list shows all of them
     }
 )
 

@@ -12,7 +12,10 @@ import msgspec
 
 from alcor.model.addressing import Cidr
 from alcor.model.ids import (
+    AddressGroupEntryId,
+    AddressGroupId,
     AddressScopeId,
+    DefaultRuleId,
     GroupId,
     HostId,
     NetworkId,
@@ -27,6 +30,7 @@ from alcor.model.ids import (
     Vni,
 )
 
+PARENT = "PARENT"  # as remote group of a default rule: the group that gets it
 ROUTER_INTERFACE = "network:router_interface"  # device_owner of a router's ports
 ACCESS_AS_SHARED = "access_as_shared"  # action of an RBAC policy
 EVERYBODY = "*"  # target of an RBAC policy: every project
@@ -153,7 +157,7 @@ class SecurityGroup(Record, frozen=True, array_like=True, kw_only=True):
 class SecurityGroupRule(Record, frozen=True, array_like=True, kw_only=True):
     """One permission. Everything that no rule permits is dropped.
 
-    `protocol` is an IP protocol number, or None for any. `port_min`/`port_max` are ports for tcp and udp
+    `protocol` is an IP protocol number, or None for any. `port_min`/`port_max` are ports for tcp, udp and sctp
     (inclusive), type and code for ICMP; None for any.
     """
 
@@ -167,6 +171,8 @@ class SecurityGroupRule(Record, frozen=True, array_like=True, kw_only=True):
     remote_group_id: GroupId | None = None
     remote_prefix: tuple[bytes, int] | None = None
     protocol_text: str | None = None  # as the client wrote it: 'tcp' and '6' are shown as given
+    remote_address_group_id: AddressGroupId | None = None
+    prefix_text: str | None = None  # `remote_prefix` as the client wrote it; None in rules of earlier releases
 
 
 class ExtraRoute(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
@@ -227,6 +233,7 @@ class AddressScope(Record, frozen=True, array_like=True, kw_only=True):
 
     id: AddressScopeId
     ip_version: int = 4
+    shared: bool = False
 
 
 class SubnetPool(Record, frozen=True, array_like=True, kw_only=True):
@@ -242,11 +249,48 @@ class SubnetPool(Record, frozen=True, array_like=True, kw_only=True):
     default_quota: int | None = None  # addresses that a project may have of it
     address_scope_id: AddressScopeId | None = None
     is_default: bool = False
+    shared: bool = False
 
     @property
     def default_version(self) -> int | None:
         """The IP version for which it is the region's default, if it is."""
         return self.ip_version if self.is_default else None
+
+
+class AddressGroup(Record, frozen=True, array_like=True, kw_only=True):
+    """A set of addresses that rules may name. What is in it are its entries, `size` in number."""
+
+    id: AddressGroupId
+    size: int = 0
+
+
+class AddressGroupEntry(Record, frozen=True, array_like=True, kw_only=True):
+    """Addresses of an address group. A record of its own: one more costs one, however many there are."""
+
+    id: AddressGroupEntryId  # made from group and prefix: nothing is in a group twice
+    address_group_id: AddressGroupId
+    prefix: tuple[bytes, int]
+
+
+class DefaultRule(Record, frozen=True, array_like=True, kw_only=True):
+    """A rule that new security groups get; the operator's. Fields as in `SecurityGroupRule`.
+
+    `remote_group_id` may be PARENT: the new group itself.
+    """
+
+    id: DefaultRuleId
+    direction: str
+    ethertype: str = "IPv4"
+    protocol: int | None = None
+    port_min: int | None = None
+    port_max: int | None = None
+    remote_group_id: str | None = None
+    remote_prefix: tuple[bytes, int] | None = None
+    protocol_text: str | None = None
+    remote_address_group_id: AddressGroupId | None = None
+    prefix_text: str | None = None
+    used_in_default_sg: bool = False
+    used_in_non_default_sg: bool = True
 
 
 AnyRecord: TypeAlias = (
@@ -262,6 +306,9 @@ AnyRecord: TypeAlias = (
     | RbacPolicy
     | AddressScope
     | SubnetPool
+    | AddressGroup
+    | AddressGroupEntry
+    | DefaultRule
 )
 
 KINDS: dict[str, type[AnyRecord]] = {
@@ -277,6 +324,9 @@ KINDS: dict[str, type[AnyRecord]] = {
     "rbac_policy": RbacPolicy,
     "address_scope": AddressScope,
     "subnetpool": SubnetPool,
+    "address_group": AddressGroup,
+    "address_group_entry": AddressGroupEntry,
+    "default_security_group_rule": DefaultRule,
 }
 KIND_OF: dict[type[AnyRecord], str] = {record_type: kind for kind, record_type in KINDS.items()}
 
@@ -296,3 +346,6 @@ class RecordSet(msgspec.Struct, frozen=True, array_like=True):
     rbac_policies: tuple[RbacPolicy, ...] = ()
     address_scopes: tuple[AddressScope, ...] = ()
     subnetpools: tuple[SubnetPool, ...] = ()
+    address_groups: tuple[AddressGroup, ...] = ()
+    address_group_entries: tuple[AddressGroupEntry, ...] = ()
+    default_rules: tuple[DefaultRule, ...] = ()

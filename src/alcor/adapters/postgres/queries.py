@@ -17,6 +17,7 @@ _NONE = {
     "subnetpool_id": None,
     "address_scope_id": None,
     "default_version": None,
+    "remote_address_group_id": None,
 }
 _INT8 = 2**63
 _LOWEST, _HIGHEST = "\x01", "\U0010ffff"  # no project's name holds these
@@ -50,12 +51,12 @@ def select(kind: type[Record], query: Query) -> Statement:
         if query.after is not None:
             conditions.append(_after(kind, query.after, order, arguments))
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        by = ", ".join(f"{_ordered(column)}{_direction(ascending)}" for column, ascending in order)
+        by = ", ".join(f"{_ordered(kind, column)}{_direction(ascending)}" for column, ascending in order)
         texts.append(f"FROM {TABLES[kind].name}{where} ORDER BY {by} LIMIT $1")
     if len(texts) == 1:
         return Statement(f"SELECT body {texts[0]}", tuple(arguments))
     # Each alternative by the index that serves it, in order; what they give is merged.
-    keys = ", ".join(f"{_ordered(column)} AS key_{number}" for number, (column, _) in enumerate(order))
+    keys = ", ".join(f"{_ordered(kind, column)} AS key_{number}" for number, (column, _) in enumerate(order))
     parts = " UNION ALL ".join(f"(SELECT {keys}, body {text})" for text in texts)
     by = ", ".join(f"key_{number}{_direction(ascending)}" for number, (_, ascending) in enumerate(order))
     return Statement(f"SELECT body FROM ({parts}) AS found ORDER BY {by} LIMIT $1", tuple(arguments))
@@ -151,8 +152,8 @@ def _direction(ascending: bool) -> str:
     return "" if ascending else " DESC"
 
 
-def _ordered(column: str) -> str:
-    return f"COALESCE({column}, '{NIL}'::uuid)" if column in _NONE else column
+def _ordered(kind: type[Record], column: str) -> str:
+    return f"COALESCE({column}, '{NIL}'::{type_of(kind, column)})" if column in _NONE else column
 
 
 def _after(
@@ -162,7 +163,7 @@ def _after(
     for column, _ in order:
         value = columns.values(record, column)[0]
         arguments.append((value or NIL) if column in _NONE else value)
-        names.append(_ordered(column))
+        names.append(_ordered(kind, column))
         places.append(f"${len(arguments)}::{type_of(kind, column)}")
     directions = [ascending for _, ascending in order]
     if len(set(directions)) == 1:
@@ -212,13 +213,10 @@ def _failing_borrowed(guards: Sequence[NotBorrowed], arguments: list[object]) ->
         f"${len(arguments) - 3 + number}::{sql_type}[]"
         for number, sql_type in enumerate(("uuid", "text", "text", "int8"))
     )
-    used_by = [("loans", "object_id"), *((TABLES[kind].name, column) for kind, column in columns.USERS.items())]
-    uses = " OR ".join(
-        f"EXISTS (SELECT 1 FROM {table} t"
-        f" WHERE t.{column} = g.object_id AND t.project_id >= g.low AND t.project_id < g.high)"
-        for table, column in used_by
+    return (
+        f"SELECT g.n FROM unnest({places}) AS g(object_id, low, high, n) WHERE EXISTS (SELECT 1 FROM loans l"
+        " WHERE l.object_id = g.object_id AND l.project_id >= g.low AND l.project_id < g.high)"
     )
-    return f"SELECT g.n FROM unnest({places}) AS g(object_id, low, high, n) WHERE {uses}"
 
 
 def _spans(guard: NotBorrowed) -> list[tuple[str, str]]:

@@ -14,8 +14,11 @@ from alcor.model import quota
 from alcor.model.ids import ProjectId, RequestId
 from alcor.model.records import (
     KIND_OF,
+    AddressGroup,
+    AddressGroupEntry,
     AddressScope,
     AnyRecord,
+    DefaultRule,
     Host,
     Network,
     Port,
@@ -101,6 +104,7 @@ def _rule(it: SecurityGroupRule, body: bytes) -> Row:
         it.revision_number,
         it.security_group_id,
         it.remote_group_id,
+        it.remote_address_group_id,
         body,
     )
 
@@ -117,7 +121,16 @@ def _pool(it: SubnetPool, body: bytes) -> Row:
     )
 
 
-def _plain(it: Router | Host | Project | AddressScope, body: bytes) -> Row:
+def _entry(it: AddressGroupEntry, body: bytes) -> Row:
+    return (it.id, it.project_id, it.name, it.revision_number, it.address_group_id, body)
+
+
+def _default_rule(it: DefaultRule, body: bytes) -> Row:
+    remote, addresses = it.remote_group_id, it.remote_address_group_id
+    return (it.id, it.project_id, it.name, it.revision_number, remote, addresses, body)
+
+
+def _plain(it: Router | Host | Project | AddressScope | AddressGroup, body: bytes) -> Row:
     return (it.id, it.project_id, it.name, it.revision_number, body)
 
 
@@ -154,7 +167,7 @@ TABLES: Mapping[type[Record], Table] = {
         _table(
             SecurityGroupRule,
             "security_group_rules",
-            {"security_group_id": "uuid", "remote_group_id": "uuid"},
+            {"security_group_id": "uuid", "remote_group_id": "uuid", "remote_address_group_id": "uuid"},
             _rule,
         ),
         _table(Router, "routers", {}, _plain),
@@ -164,6 +177,14 @@ TABLES: Mapping[type[Record], Table] = {
         _table(RbacPolicy, "rbac_policies", _POLICY_COLUMNS, _policy),
         _table(AddressScope, "address_scopes", {}, _plain),
         _table(SubnetPool, "subnetpools", {"address_scope_id": "uuid", "default_version": "int8"}, _pool),
+        _table(AddressGroup, "address_groups", {}, _plain),
+        _table(AddressGroupEntry, "address_group_entries", {"address_group_id": "uuid"}, _entry),
+        _table(
+            DefaultRule,
+            "default_rules",
+            {"remote_group_id": "text", "remote_address_group_id": "uuid"},
+            _default_rule,
+        ),
     )
 }
 _decoders: Mapping[type[Record], msgspec.msgpack.Decoder[Any]] = {

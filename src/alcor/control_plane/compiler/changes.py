@@ -10,17 +10,19 @@ from alcor.control_plane.compiler.touched import Touched
 from alcor.control_plane.nodes import PortRow
 from alcor.control_plane.region import Region
 from alcor.model.goal_state import (
+    AddressesChange,
     GroupChange,
     LocalPort,
     NetworkChange,
     NetworkEntry,
     Placement,
+    Prefix,
     RouterChange,
     RouterInterface,
     Rule,
     SubnetEntry,
 )
-from alcor.model.ids import GroupId, HostId, NetworkId, PortId, RouterId, RuleId, SubnetId
+from alcor.model.ids import AddressGroupId, GroupId, HostId, NetworkId, PortId, RouterId, RuleId, SubnetId
 
 OwnPorts = dict[tuple[HostId, NetworkId], tuple[list[LocalPort], list[PortId]]]
 
@@ -135,6 +137,18 @@ class Changes:
                 found[group_id] = change
                 self.entries_built += len(change.set_rules) + len(change.gone_rules)
         return found
+
+    @cached_property
+    def addresses(self) -> dict[AddressGroupId, AddressesChange]:
+        """The address groups that changed."""
+        changed: dict[AddressGroupId, tuple[list[Prefix], list[Prefix]]] = {}
+        for (address_group_id, prefix), was_in in self._before.addresses.items():
+            node = self._region.address_groups.get(address_group_id)
+            is_in = node is not None and prefix in node.addresses
+            if is_in != was_in:
+                changed.setdefault(address_group_id, ([], []))[0 if is_in else 1].append(prefix)
+                self.entries_built += 1
+        return {id_: AddressesChange(tuple(came), tuple(gone)) for id_, (came, gone) in changed.items()}
 
     def _compare_networks(self) -> None:
         for network_id, entry_before in self._before.networks.items():

@@ -12,7 +12,8 @@ A host has *local ports*: those bound to it that are no router interfaces. From 
   the sender's host, so a router further away decides nothing here. It lists the interfaces that are up,
   each with the address scope of its subnet,
   and the extra routes;
-- a group section for every group of a local port with port security.
+- a group section for every group of a local port with port security;
+- an addresses section for every address group that a rule of these groups names.
 
 Flags (admin_state_up) travel; the pipeline does not forward for what is down.
 """
@@ -25,6 +26,7 @@ from alcor.control_plane.nodes import scope_of
 from alcor.control_plane.region import Region
 from alcor.model import goal_state
 from alcor.model.goal_state import (
+    AddressesChange,
     GroupChange,
     NetworkChange,
     RouterChange,
@@ -32,7 +34,7 @@ from alcor.model.goal_state import (
     SectionChange,
     SectionKey,
 )
-from alcor.model.ids import GroupId, HostId, NetworkId, PortId, RouterId
+from alcor.model.ids import AddressGroupId, GroupId, HostId, NetworkId, PortId, RouterId
 
 _NOTHING: Mapping[NetworkId, Iterable[PortId]] = MappingProxyType({})
 
@@ -59,6 +61,10 @@ def compile_full(
         sections[goal_state.router_key(router_id)] = _router(region, router_id)
     for group_id in groups:
         sections[goal_state.group_key(group_id)] = _group(region, group_id)
+        for rule in region.groups[group_id].rules.values():
+            if rule.remote_addresses is not None:
+                key = goal_state.addresses_key(rule.remote_addresses)
+                sections[key] = _addresses(region, rule.remote_addresses)
     return sections
 
 
@@ -102,3 +108,7 @@ def _router(region: Region, router_id: RouterId) -> RouterChange:
 def _group(region: Region, group_id: GroupId) -> GroupChange:
     node = region.groups[group_id]
     return GroupChange(stateful=node.stateful, set_rules=tuple(rule for _, rule in sorted(node.rules.items())))
+
+
+def _addresses(region: Region, address_group_id: AddressGroupId) -> AddressesChange:
+    return AddressesChange(set_addresses=tuple(sorted(region.address_groups[address_group_id].addresses)))

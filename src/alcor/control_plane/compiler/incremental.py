@@ -23,7 +23,7 @@ from alcor.control_plane.compiler.touched import Touched
 from alcor.control_plane.nodes import NetworkNode
 from alcor.control_plane.region import Region
 from alcor.model.goal_state import LocalPort, NetworkChange, Placement, SectionChange, SectionKey
-from alcor.model.ids import GroupId, HostId, NetworkId, PortId, RouterId
+from alcor.model.ids import AddressGroupId, GroupId, HostId, NetworkId, PortId, RouterId
 
 _Id = TypeVar("_Id", bound=str)
 
@@ -40,7 +40,7 @@ class WorkCount(msgspec.Struct):
 
 
 class Compiled(msgspec.Struct, frozen=True):
-    """A change as the hosts get it. `hosts`: host -> its sections; groups, routers, then networks."""
+    """A change as the hosts get it. `hosts`: host -> its sections in the order of delivery."""
 
     change: Change
     hosts: dict[HostId, list[HostSection]]
@@ -83,6 +83,12 @@ class _Pass:
     def run(self) -> Compiled:
         suspects = self._interest.suspects(self._before)
         held = self._interest
+        self._hand_over(
+            suspects.addresses, interest.addresses_key, held.wants_addresses, self._addresses_in_full
+        )
+        for addresses_id, addresses_change in self._changes.addresses.items():
+            holders = held.addresses_holders(addresses_id)
+            self._give_all(interest.addresses_key(addresses_id), addresses_change, holders)
         self._hand_over(suspects.groups, interest.group_key, held.wants_group, self._group_in_full)
         for group_id, group_change in self._changes.groups().items():
             self._give_all(interest.group_key(group_id), group_change, held.group_holders(group_id))
@@ -103,6 +109,7 @@ class _Pass:
                 *(interest.network_key(id_) for id_ in self._changes.networks()),
                 *(interest.router_key(id_) for id_ in self._changes.routers()),
                 *(interest.group_key(id_) for id_ in self._changes.groups()),
+                *(interest.addresses_key(id_) for id_ in self._changes.addresses),
             )
         )
 
@@ -158,6 +165,12 @@ class _Pass:
         node = self._region.groups[group_id]
         return HostSection(
             node.key, self._in_full(node.key, lambda: sections.group_in_full(node)), is_full=True
+        )
+
+    def _addresses_in_full(self, host_id: HostId, addresses_id: AddressGroupId) -> HostSection:
+        node = self._region.address_groups[addresses_id]
+        return HostSection(
+            node.key, self._in_full(node.key, lambda: sections.addresses_in_full(node)), is_full=True
         )
 
     def _in_full(self, key: SectionKey, make: Callable[[], SectionChange]) -> SharedPart:

@@ -1,10 +1,11 @@
 """Which host wants which section since which revision, kept change by change. Pure.
 
     a port on host H in network N     -> H wants networks in domain(N) and routers of N
-    a secured port on H in group G    -> H wants G
+    a secured port on H in group G    -> H wants G, and the address groups that rules of G are about
 
-Only these can change what a host wants: the first or last port of a host in a network or group, and a network
-joining or leaving a router. Each gives *suspects*, and only suspects are looked at.
+Only these can change what a host wants: the first or last port of a host in a network or group, a network
+joining or leaving a router, and a group's first or last rule about an address group. Each gives *suspects*, and
+only suspects are looked at.
 """
 
 from collections.abc import Iterable
@@ -14,18 +15,19 @@ from alcor.control_plane.compiler.touched import Touched
 from alcor.control_plane.region import Region
 from alcor.model import goal_state
 from alcor.model.goal_state import SectionKey
-from alcor.model.ids import GroupId, HostId, NetworkId, RouterId
+from alcor.model.ids import AddressGroupId, GroupId, HostId, NetworkId, RouterId
 
 
 class Suspects:
     """Sections whose place on a host may have changed."""
 
-    __slots__ = ("groups", "networks", "routers")
+    __slots__ = ("addresses", "groups", "networks", "routers")
 
     def __init__(self) -> None:
         self.networks: dict[HostId, set[NetworkId]] = {}
         self.routers: dict[HostId, set[RouterId]] = {}
         self.groups: dict[HostId, set[GroupId]] = {}
+        self.addresses: dict[HostId, set[AddressGroupId]] = {}
 
     def suspect_networks(self, host_id: HostId, ids: Iterable[NetworkId]) -> None:
         self.networks.setdefault(host_id, set()).update(ids)
@@ -35,6 +37,9 @@ class Suspects:
 
     def suspect_groups(self, host_id: HostId, ids: Iterable[GroupId]) -> None:
         self.groups.setdefault(host_id, set()).update(ids)
+
+    def suspect_addresses(self, host_id: HostId, ids: Iterable[AddressGroupId]) -> None:
+        self.addresses.setdefault(host_id, set()).update(ids)
 
 
 class Interest:
@@ -58,6 +63,8 @@ class Interest:
             keys = [region.networks[id_].key for id_ in sorted(networks)]
             keys += [region.routers[id_].key for id_ in sorted(routers)]
             keys += [region.groups[id_].key for id_ in sorted(host.groups)]
+            named = {about for id_ in host.groups for about in region.groups[id_].address_groups}
+            keys += [region.address_groups[id_].key for id_ in sorted(named)]
             if keys:
                 self.wanted[host.id] = dict.fromkeys(keys, region.revision)
 
@@ -82,6 +89,12 @@ class Interest:
         """Has the host a port that the group filters?"""
         group = self._region.groups.get(group_id)
         return group is not None and host_id in group.hosts
+
+    def wants_addresses(self, host_id: HostId, address_group_id: AddressGroupId) -> bool:
+        """Has a group that filters a port of the host a rule about the address group?"""
+        host = self._region.hosts.get(host_id)
+        node = self._region.address_groups.get(address_group_id)
+        return host is not None and node is not None and not host.groups.keys().isdisjoint(node.groups)
 
     def suspects(self, before: Touched) -> Suspects:
         """Name what may have changed hands, after the change was folded."""
@@ -122,6 +135,16 @@ class Interest:
         for (host_id, group_id), had in before.in_group.items():
             if had != self.wants_group(host_id, group_id):
                 found.suspect_groups(host_id, (group_id,))
+                found.suspect_addresses(host_id, before.rules_about.get(group_id, ()))
+                found.suspect_addresses(host_id, self._rules_about(group_id))
+        for group_id, was_about in before.rules_about.items():
+            turned = was_about ^ self._rules_about(group_id)
+            for host_id in self.group_holders(group_id) if turned else ():
+                found.suspect_addresses(host_id, turned)
+
+    def _rules_about(self, group_id: GroupId) -> frozenset[AddressGroupId]:
+        group = self._region.groups.get(group_id)
+        return frozenset(group.address_groups if group is not None else ())
 
     def network_holders(self, network_id: NetworkId) -> Iterable[HostId]:
         """Name the hosts that want the network. O(those hosts x networks around)."""
@@ -136,6 +159,15 @@ class Interest:
         """Name the hosts that want the group."""
         group = self._region.groups.get(group_id)
         return group.hosts if group is not None else ()
+
+    def addresses_holders(self, address_group_id: AddressGroupId) -> Iterable[HostId]:
+        """Name the hosts that want the address group. O(those hosts x groups with rules about it)."""
+        node = self._region.address_groups.get(address_group_id)
+        return dict.fromkeys(
+            host_id
+            for group_id in (node.groups if node is not None else ())
+            for host_id in self.group_holders(group_id)
+        )
 
     def touch(self, host_id: HostId, key: SectionKey, revision: int) -> None:
         """Note that the section changed on the host."""
@@ -159,12 +191,14 @@ class Interest:
 
 
 def keys_of(host_sections: Iterable[SectionKey]) -> list[SectionKey]:
-    """Sort keys in the order of delivery: groups, routers, then networks, so that a port comes last."""
+    """Sort keys in the order of delivery: addresses, groups, routers, then networks: a port comes last."""
     return sorted(host_sections, key=_delivery_order)
 
 
 def _delivery_order(key: SectionKey) -> tuple[int, SectionKey]:
-    return (0 if key.startswith("group:") else 1 if key.startswith("router:") else 2), key
+    return _ORDER[key.partition(":")[0]], key
 
 
+_ORDER = {"addresses": 0, "group": 1, "router": 2, "network": 3}
 network_key, router_key, group_key = goal_state.network_key, goal_state.router_key, goal_state.group_key
+addresses_key = goal_state.addresses_key

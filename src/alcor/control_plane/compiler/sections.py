@@ -10,9 +10,10 @@ from collections.abc import Iterable
 import msgspec
 
 from alcor.control_plane.compiler import entries
-from alcor.control_plane.nodes import GroupNode, NetworkNode, RouterNode
+from alcor.control_plane.nodes import AddressGroupNode, GroupNode, NetworkNode, RouterNode
 from alcor.control_plane.region import Region
 from alcor.model.goal_state import (
+    AddressesChange,
     GroupChange,
     LocalPort,
     NetworkChange,
@@ -177,6 +178,11 @@ def group_in_full(node: GroupNode) -> GroupChange:
     return GroupChange(node.stateful, tuple(rule for _, rule in sorted(node.rules.items())))
 
 
+def addresses_in_full(node: AddressGroupNode) -> AddressesChange:
+    """Give the addresses, sorted."""
+    return AddressesChange(set_addresses=tuple(sorted(node.addresses)))
+
+
 def entries_in(change: SectionChange) -> int:
     """Count the entries that a full section sets, a host's own ports aside."""
     match change:
@@ -186,6 +192,8 @@ def entries_in(change: SectionChange) -> int:
             return len(change.set_interfaces)
         case GroupChange():
             return len(change.set_rules)
+        case AddressesChange():
+            return len(change.set_addresses)
 
 
 def _field(value: object) -> msgspec.Raw:

@@ -6,9 +6,16 @@ from typing import TypeAlias
 from alcor.contracts.store import Change
 from alcor.control_plane.nodes import NO_HOST, NO_ROUTER, PortRow, RouterNode
 from alcor.control_plane.region import Region
-from alcor.model.goal_state import NetworkEntry, RouterInterface, Rule, SubnetEntry
-from alcor.model.ids import GroupId, HostId, NetworkId, PortId, RouterId, RuleId, SubnetId
-from alcor.model.records import ROUTER_INTERFACE, ExtraRoute, Host, Port, SecurityGroupRule
+from alcor.model.goal_state import NetworkEntry, Prefix, RouterInterface, Rule, SubnetEntry
+from alcor.model.ids import AddressGroupId, GroupId, HostId, NetworkId, PortId, RouterId, RuleId, SubnetId
+from alcor.model.records import (
+    ROUTER_INTERFACE,
+    AddressGroupEntry,
+    ExtraRoute,
+    Host,
+    Port,
+    SecurityGroupRule,
+)
 
 RouterState: TypeAlias = tuple[bool, tuple[ExtraRoute, ...]]
 
@@ -36,6 +43,9 @@ class Touched:
         self.interfaces: dict[tuple[RouterId, PortId], tuple[RouterInterface, ...]] = {}
         self.stateful: dict[GroupId, bool] = {}
         self.rules: dict[RuleId, tuple[GroupId, Rule] | None] = {}
+        # Of groups whose rules are named: the address groups that their rules were about.
+        self.rules_about: dict[GroupId, frozenset[AddressGroupId]] = {}
+        self.addresses: dict[tuple[AddressGroupId, Prefix], bool] = {}  # was it in the address group?
         self.on_host: dict[tuple[HostId, NetworkId], bool] = {}  # had the host a port in it?
         self.in_group: dict[tuple[HostId, GroupId], bool] = {}  # had the host a secured port in it?
         puts, deletes = change.puts, change.deletes
@@ -59,6 +69,8 @@ class Touched:
             self._note_group(group.id)
         self._note_rules(puts.security_group_rules)
         self._note_rules(deletes.security_group_rules)
+        self._note_addresses(puts.address_group_entries)
+        self._note_addresses(deletes.address_group_entries)
         self._note_ports(puts.ports, are_put=True)
         self._note_ports(deletes.ports, are_put=False)
         self._note_hosts((*puts.hosts, *deletes.hosts))
@@ -85,7 +97,20 @@ class Touched:
             before: tuple[GroupId, Rule] | None = None
             if group_id is not None:
                 before = (group_id, self._region.groups[group_id].rules[rule.id])
+                self._note_rules_about(group_id)
             self.rules[rule.id] = before
+            self._note_rules_about(rule.security_group_id)
+
+    def _note_rules_about(self, group_id: GroupId) -> None:
+        if group_id not in self.rules_about:
+            node = self._region.groups.get(group_id)
+            self.rules_about[group_id] = frozenset(node.address_groups if node is not None else ())
+
+    def _note_addresses(self, entries: Iterable[AddressGroupEntry]) -> None:
+        for entry in entries:
+            node = self._region.address_groups.get(entry.address_group_id)
+            named = (entry.address_group_id, entry.prefix)
+            self.addresses.setdefault(named, node is not None and entry.prefix in node.addresses)
 
     def _note_ports(self, ports: Iterable[Port], *, are_put: bool) -> None:
         for port in ports:

@@ -12,7 +12,7 @@ from alcor.control_plane.delivery.paths import HostSession
 from alcor.control_plane.delivery.resync import ResyncLimits, ResyncSchedule
 from alcor.control_plane.region import Region
 from alcor.model.goal_state import SectionKey
-from alcor.model.ids import GroupId, HostId, NetworkId
+from alcor.model.ids import AddressGroupId, GroupId, HostId, NetworkId
 from alcor.model.records import PRIORITY_DEFAULT, PRIORITY_MAX
 from alcor.runtime.clock import Clock
 
@@ -112,6 +112,8 @@ class Admission:
         if kind == "network":
             node = self._region.networks[NetworkId(id_)]
             return 0 if node.on_demand else len(node.bound)
+        if kind == "addresses":
+            return len(self._region.address_groups[AddressGroupId(id_)].addresses)
         return len(self._region.groups[GroupId(id_)].rules) if kind == "group" else 1
 
 

@@ -7,7 +7,7 @@ counts.
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from alcor.model.goal_state import GroupChange, NetworkChange, RouterChange, SectionChange
+from alcor.model.goal_state import AddressesChange, GroupChange, NetworkChange, RouterChange, SectionChange
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -22,6 +22,8 @@ def merged(changes: Sequence[SectionChange]) -> SectionChange:
             return _router([change for change in changes if isinstance(change, RouterChange)])
         case GroupChange():
             return _group([change for change in changes if isinstance(change, GroupChange)])
+        case AddressesChange():
+            return _addresses([change for change in changes if isinstance(change, AddressesChange)])
 
 
 def _network(changes: Sequence[NetworkChange]) -> NetworkChange:
@@ -58,6 +60,11 @@ def _group(changes: Sequence[GroupChange]) -> GroupChange:
         changes[-1].stateful,
         *_last_fates([({rule.id: rule for rule in each.set_rules}, each.gone_rules) for each in changes]),
     )
+
+
+def _addresses(changes: Sequence[AddressesChange]) -> AddressesChange:
+    steps = [({address: address for address in each.set_addresses}, each.gone_addresses) for each in changes]
+    return AddressesChange(*_last_fates(steps))
 
 
 def _last_fates(steps: Iterable[tuple[dict[_K, _V], Iterable[_K]]]) -> tuple[tuple[_V, ...], tuple[_K, ...]]:

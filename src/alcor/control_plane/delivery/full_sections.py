@@ -9,8 +9,15 @@ from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.compiler.sections import HostSection, SharedPart
 from alcor.control_plane.region import Region
 from alcor.model import goal_state
-from alcor.model.goal_state import GroupChange, NetworkChange, RouterChange, SectionChange, SectionKey
-from alcor.model.ids import GroupId, HostId, NetworkId, RouterId
+from alcor.model.goal_state import (
+    AddressesChange,
+    GroupChange,
+    NetworkChange,
+    RouterChange,
+    SectionChange,
+    SectionKey,
+)
+from alcor.model.ids import AddressGroupId, GroupId, HostId, NetworkId, RouterId
 
 KEPT_ENTRIES_MAX = 500_000  # of sections, about 100 MiB; what was made first is dropped for the next
 DIGESTS_MAX = 1_000_000
@@ -82,6 +89,8 @@ class FullSections:
             case "router":
                 router = self._region.routers[RouterId(id_)]
                 shared = SharedPart(RouterChange(router.admin_state_up, routes=router.routes))
+            case "addresses":
+                shared = SharedPart(AddressesChange())
             case _:
                 shared = SharedPart(GroupChange(stateful=self._region.groups[GroupId(id_)].stateful))
         return HostSection(key, shared, is_full=False)
@@ -119,6 +128,8 @@ class FullSections:
                 return sections.network_in_full(self._region.networks[NetworkId(id_)])
             case "router":
                 return sections.router_in_full(self._region.routers[RouterId(id_)])
+            case "addresses":
+                return sections.addresses_in_full(self._region.address_groups[AddressGroupId(id_)])
             case _:
                 return sections.group_in_full(self._region.groups[GroupId(id_)])
 

@@ -4,7 +4,14 @@ from collections.abc import Iterable, Sequence
 
 from alcor.contracts.data_plane import Refusal
 from alcor.data_plane.ovs.flow_table import RefusedByBridge
-from alcor.model.goal_state import GroupChange, NetworkChange, RouterChange, SectionKey, SectionUpdate
+from alcor.model.goal_state import (
+    AddressesChange,
+    GroupChange,
+    NetworkChange,
+    RouterChange,
+    SectionKey,
+    SectionUpdate,
+)
 
 
 def refusals(refused: Sequence[RefusedByBridge], updates: Sequence[SectionUpdate]) -> list[Refusal]:
@@ -32,5 +39,5 @@ def _names(update: SectionUpdate) -> Iterable[str]:
             yield from (interface.port_id for interface in interfaces)
         case GroupChange(set_rules=rules):
             yield from (rule.id for rule in rules)
-        case None:
+        case AddressesChange() | None:
             return

@@ -21,6 +21,7 @@ from alcor.data_plane.pipeline.flow import (
     Field,
     Flow,
     FlowKey,
+    ForgetTrack,
     Goto,
     Match,
     Move,
@@ -83,6 +84,8 @@ FORMATS: dict[Field, FieldFormat] = {
     Field.TCP_DST: FieldFormat(_OXM, 14, 16),
     Field.UDP_SRC: FieldFormat(_OXM, 15, 16),
     Field.UDP_DST: FieldFormat(_OXM, 16, 16),
+    Field.SCTP_SRC: FieldFormat(_OXM, 17, 16),
+    Field.SCTP_DST: FieldFormat(_OXM, 18, 16),
     Field.ICMP_TYPE: FieldFormat(_OXM, 19, 8),
     Field.ICMP_CODE: FieldFormat(_OXM, 20, 8),
     Field.ARP_OP: FieldFormat(_OXM, 21, 16),
@@ -116,6 +119,7 @@ _VENDOR_NICIRA = 0x00002320
 _REG_MOVE = 6
 _CONJUNCTION = 34
 _CT = 35
+_CT_CLEAR = 43
 _CT_COMMIT = 1
 _CT_NO_TABLE = 0xFF
 _ZONE_BITS = 15  # offset 0, 16 bits, in the `ofs << 6 | bits - 1` form
@@ -219,6 +223,8 @@ def _encode_action(action: Action) -> bytes:
         case Commit(zone=zone, mark=mark):
             nested = _set_field(Field.CT_MARK, mark)
             return _track(zone, flags=_CT_COMMIT, table=_CT_NO_TABLE, nested=nested)
+        case ForgetTrack():
+            return struct.pack("!HHIH6x", 0xFFFF, 16, _VENDOR_NICIRA, _CT_CLEAR)
         case Conjunction(id=number, clause=clause, clauses=clauses):
             return struct.pack(
                 "!HHIHBBI", 0xFFFF, 16, _VENDOR_NICIRA, _CONJUNCTION, clause - 1, clauses, number

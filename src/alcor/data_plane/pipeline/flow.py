@@ -44,6 +44,8 @@ class Field(IntEnum):
     CONJ_ID = 29
     IP_FRAG = 30
     REG5 = 31
+    SCTP_SRC = 32
+    SCTP_DST = 33
 
 
 class CtState:
@@ -118,6 +120,10 @@ class Commit(_Action, frozen=True):
     mark: int
 
 
+class ForgetTrack(_Action, frozen=True):
+    """Forget what the connection tracker said of the packet: CT_STATE and CT_MARK are zero again."""
+
+
 class Conjunction(_Action, frozen=True):
     """Satisfy `clause` (1-based) of the `clauses` that together set CONJ_ID to `id`."""
 
@@ -133,7 +139,17 @@ class Goto(_Action, frozen=True):
 
 
 Action: TypeAlias = (
-    SetField | Move | DecTtl | Output | OutputInPort | ToAgent | Track | Commit | Conjunction | Goto
+    SetField
+    | Move
+    | DecTtl
+    | Output
+    | OutputInPort
+    | ToAgent
+    | Track
+    | Commit
+    | ForgetTrack
+    | Conjunction
+    | Goto
 )
 
 

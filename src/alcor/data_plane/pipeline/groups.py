@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
 
 from alcor.data_plane.pipeline import security
+from alcor.data_plane.pipeline.address_sets import AddressSets
 from alcor.data_plane.pipeline.clauses import ClauseIndex
 from alcor.data_plane.pipeline.flow import Flow
 from alcor.data_plane.pipeline.numbers import StableNumbers
 from alcor.data_plane.pipeline.sections import merge
 from alcor.data_plane.pipeline.security import Clause, ConjunctionName
 from alcor.data_plane.pipeline.units import Unit
-from alcor.model.goal_state import GroupChange, GroupSection, LocalPort, Placement
+from alcor.model.goal_state import AddressesChange, GroupChange, GroupSection, LocalPort, Placement
 from alcor.model.ids import NetworkId, PortId, RuleId
 
 _CONJUNCTION_ID_MAX = 0xFFFFFFFF
@@ -69,6 +70,7 @@ class SecurityGroups:
         self._members: dict[MemberKey, Member] = {}
         self._numbers: StableNumbers[ConjunctionName] = StableNumbers(_CONJUNCTION_ID_MAX)
         self._clauses = ClauseIndex()
+        self._address_sets = AddressSets()
         self._dirty_ports: set[str] = set()
         self._dirty_rules: set[tuple[str, RuleId]] = set()
         self._dirty_members: set[MemberKey] = set()
@@ -130,11 +132,15 @@ class SecurityGroups:
         )
         if section.stateful != change.stateful:
             section.stateful = change.stateful
-            rules.update(section.rules)
+            self._dirty_ports.update(group.ports)
         self._dirty_rules.update((group_id, rule_id) for rule_id in rules)
         if rules:
             self._rules_changed(group_id, group)
         self._forget_if_unused(group_id)
+
+    def change_addresses(self, set_id: str, change: AddressesChange, *, is_full: bool) -> None:
+        """Apply a change of an address group's section."""
+        self._address_sets.change(set_id, change, is_full=is_full)
 
     def domains_changed(self, vnis: Iterable[int]) -> None:
         """Take note that networks exchange packets with others than before."""
@@ -151,10 +157,15 @@ class SecurityGroups:
             rendered["conjunction", *name] = [] if number is None else [security.accept_flow(name, number)]
         for port_id in self._dirty_ports:
             self._clauses.replace(("port", port_id), self._port_clauses(port_id))
+            rendered["untracked", port_id] = self._untracked_flows(port_id)
         for group_id, rule_id in self._dirty_rules:
             self._clauses.replace(("rule", group_id, rule_id), self._rule_clauses(group_id, rule_id))
         for key in self._dirty_members:
             self._clauses.replace(("member", *key), self._member_clauses(key))
+        for set_id, address in self._address_sets.take_dirty():
+            users = self._address_sets.users(set_id, address)
+            clauses = [security.address_clause(name, self._numbers.number_of(name), address) for name in users]
+            self._clauses.replace(("address", set_id, *address), clauses)
         self._dirty_ports.clear()
         self._dirty_rules.clear()
         self._dirty_members.clear()
@@ -178,12 +189,14 @@ class SecurityGroups:
         names = Counter(
             security.conjunction_of(group_id, rule)
             for rule in group.section.rules.values()
-            if security.is_rendered(group.section, rule)
+            if security.is_rendered(rule)
         )
         came, gone = names.keys() - group.names.keys(), group.names.keys() - names.keys()
         group.names = names
         for name in gone:
             self._numbers.release(name)
+            if name.addresses:
+                self._address_sets.disuse(name)
             if name.remote:
                 remote = self._groups[name.remote]
                 remote.users.discard(name)
@@ -192,6 +205,8 @@ class SecurityGroups:
                     self._forget_if_unused(name.remote)
         for name in came:
             self._numbers.take(name)
+            if name.addresses:
+                self._address_sets.use(name)
             if name.remote:
                 remote = self._group(name.remote)
                 remote.users.add(name)
@@ -209,6 +224,14 @@ class SecurityGroups:
         group = self._groups.get(name.group)
         return self._numbers.number_of(name) if group is not None and name in group.names else None
 
+    def _untracked_flows(self, port_id: str) -> list[Flow]:
+        """Give the flows of a port whose groups are all stateless: with one that is not, it is tracked."""
+        active = self._ports.get(port_id)
+        groups = active.groups if active is not None else ()
+        if active is None or not groups or any(self._groups[id_].section.stateful for id_ in groups):
+            return []
+        return security.untracked_flows(port_id, active.key)
+
     def _port_clauses(self, port_id: str) -> list[Clause]:
         active = self._ports.get(port_id)
         if active is None:
@@ -222,7 +245,7 @@ class SecurityGroups:
     def _rule_clauses(self, group_id: str, rule_id: RuleId) -> list[Clause]:
         group = self._groups.get(group_id)
         rule = group.section.rules.get(rule_id) if group else None
-        if group is None or rule is None or not security.is_rendered(group.section, rule):
+        if group is None or rule is None or not security.is_rendered(rule):
             return []
         name = security.conjunction_of(group_id, rule)
         return security.rule_clauses(group_id, rule, self._numbers.number_of(name))

@@ -15,6 +15,7 @@ from alcor.data_plane.pipeline.static import static_flows
 from alcor.data_plane.pipeline.units import FlowUnits, Unit
 from alcor.data_plane.pipeline.unknown import unknown_flows
 from alcor.model.goal_state import (
+    AddressesChange,
     GroupChange,
     HostState,
     LocalPort,
@@ -36,6 +37,7 @@ _EMPTY: dict[str, SectionChange] = {
     "network": NetworkChange(),
     "router": RouterChange(),
     "group": GroupChange(),
+    "addresses": AddressesChange(),
 }
 
 
@@ -202,6 +204,8 @@ class FlowProgram:
                 self._change_router(object_id, change, is_full=is_full)
             case GroupChange():
                 self._groups.change_group(object_id, change, is_full=is_full)
+            case AddressesChange():
+                self._groups.change_addresses(object_id, change, is_full=is_full)
             case _:
                 assert_never(change)
 

@@ -21,8 +21,6 @@ def refusal_reason(section: Section) -> str | None:
     """Say why a section cannot be put in force; None when it can."""
     if not isinstance(section, GroupSection):
         return None
-    if not section.stateful:
-        return "stateless security groups are not supported by this data plane"
     bad = [rule_id for rule_id, rule in section.rules.items() if not security.is_enforceable(rule)]
     if not bad:
         return None

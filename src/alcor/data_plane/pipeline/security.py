@@ -1,20 +1,25 @@
 """Security groups as conjunctions: names, clauses of rules, ports and members, and the flows they end in.
 
-A conjunction is named (direction, group, remote group or empty). Without a remote group it has two clauses:
-ports of the group, and a rule's prefix, protocol and port. With one it has three: ports, members' addresses as
-the port's network sees them, and protocol and port.
+A conjunction is named (direction, group, remote group or empty, address group or empty). Without these remotes
+it has two clauses: ports of the group, and a rule's prefix, protocol and port. With one it has three: ports,
+addresses, and protocol and port. Addresses of a group's members are those that the port's network sees.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from alcor.data_plane.pipeline import matching, tables
-from alcor.data_plane.pipeline.flow import Conjunction, Field, Flow, FlowKey, Goto, Match, Term
+from alcor.data_plane.pipeline.flow import Conjunction, Field, Flow, FlowKey, ForgetTrack, Goto, Match, Term
 from alcor.data_plane.pipeline.tables import Table
-from alcor.model.goal_state import GroupSection, Rule
+from alcor.model.goal_state import Prefix, Rule
 
 _IPV4 = 4
-_L4_FIELDS = {matching.TCP: Field.TCP_DST, matching.UDP: Field.UDP_DST}
+_L4_FIELDS = {
+    matching.TCP: Field.TCP_DST,
+    matching.UDP: Field.UDP_DST,
+    matching.SCTP: Field.SCTP_DST,
+}
+_TRACK_TABLES = {False: Table.EGRESS_TRACK, True: Table.INGRESS_TRACK}
 _RULE_TABLES = {False: Table.EGRESS_RULES, True: Table.INGRESS_RULES}
 _ACCEPT_TABLES = {False: Table.EGRESS_ACCEPT, True: Table.INGRESS_ACCEPT}
 _PORT_FIELDS = {False: Field.REG1, True: Field.REG2}
@@ -22,19 +27,22 @@ _REMOTE_FIELDS = {False: Field.IP_DST, True: Field.IP_SRC}
 
 
 class ConjunctionName(NamedTuple):
-    """What a conjunction is for. `remote` empty: rules without remote group."""
+    """What a conjunction is for. `remote`, `addresses`: the remote group or address group; empty: none."""
 
     is_ingress: bool
     group: str
     remote: str
+    addresses: str = ""
 
     @property
     def clauses(self) -> int:
-        return 3 if self.remote else 2
+        return 3 if self.remote or self.addresses else 2
 
     def __str__(self) -> str:
         direction = "ingress" if self.is_ingress else "egress"
         remote = f" with members of {self.remote}" if self.remote else ""
+        if self.addresses:
+            remote = f" with addresses of {self.addresses}"
         return f"security group {self.group}: {direction}{remote}"
 
 
@@ -47,18 +55,18 @@ class Clause(NamedTuple):
 
 
 def is_enforceable(rule: Rule) -> bool:
-    """Can the pipeline hold a rule to the letter? Ports are matched for TCP and UDP, types for ICMP."""
+    """Can the pipeline hold a rule to the letter? Ports are matched for TCP, UDP and SCTP, types for ICMP."""
     return rule.ethertype != _IPV4 or rule.port_min is None or rule.protocol in (matching.ICMP, *_L4_FIELDS)
 
 
-def is_rendered(section: GroupSection, rule: Rule) -> bool:
+def is_rendered(rule: Rule) -> bool:
     """Does the rule give flows? Those of IPv6 and those that are refused do not."""
-    return section.stateful and rule.ethertype == _IPV4 and is_enforceable(rule)
+    return rule.ethertype == _IPV4 and is_enforceable(rule)
 
 
 def conjunction_of(group_id: str, rule: Rule) -> ConjunctionName:
     """Name the conjunction that a rule belongs to."""
-    return ConjunctionName(rule.is_ingress, group_id, rule.remote_group or "")
+    return ConjunctionName(rule.is_ingress, group_id, rule.remote_group or "", rule.remote_addresses or "")
 
 
 def accept_flow(name: ConjunctionName, number: int) -> Flow:
@@ -77,7 +85,7 @@ def rule_clauses(group_id: str, rule: Rule, number: int) -> list[Clause]:
     if rule.remote_group is None and rule.remote_prefix is not None:
         network, prefix_len = rule.remote_prefix
         remote = matching.prefix_terms(_REMOTE_FIELDS[rule.is_ingress], network, prefix_len)
-    clauses = 3 if rule.remote_group else 2
+    clauses = conjunction_of(group_id, rule).clauses
     origin = f"rule {rule.id} of security group {group_id}"
     return [
         Clause(_clause_key(rule.is_ingress, (*remote, *l4)), (number, clauses, clauses), origin)
@@ -104,6 +112,27 @@ def member_clause(name: ConjunctionName, number: int, vni: int, ip: bytes, prefi
         (matching.IS_IPV4, *address, Term(Field.REG0, vni)),
     )
     return Clause(key, (number, 2, 3), f"member of security group {name.remote}")
+
+
+def address_clause(name: ConjunctionName, number: int, address: Prefix) -> Clause:
+    """Give the clause by which addresses are in an address group, the same for every network."""
+    terms = matching.prefix_terms(_REMOTE_FIELDS[name.is_ingress], *address)
+    key = FlowKey(_RULE_TABLES[name.is_ingress], tables.RULES_CONJUNCTION, (matching.IS_IPV4, *terms))
+    return Clause(key, (number, 2, 3), f"in address group {name.addresses}")
+
+
+def untracked_flows(port_id: str, port_key: int) -> list[Flow]:
+    """Lead a port's packets past connection tracking. What another port's tracking found is forgotten first."""
+    return [
+        Flow(
+            FlowKey(
+                track, tables.TRACK_STATELESS, (matching.IS_IPV4, Term(_PORT_FIELDS[is_ingress], port_key))
+            ),
+            (ForgetTrack(), Goto(_RULE_TABLES[is_ingress])),
+            f"port {port_id} is in stateless security groups",
+        )
+        for is_ingress, track in _TRACK_TABLES.items()
+    ]
 
 
 def clause_flow(key: FlowKey, clauses: Iterable[tuple[tuple[int, int, int], str]]) -> Flow:

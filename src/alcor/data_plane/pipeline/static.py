@@ -134,6 +134,7 @@ def _rules(direction: Direction, onward: Table, zone: Field) -> list[Flow]:
             f"no {rules.title.split('_')[0]} rule of the security groups allows it any longer",
         ),
         _flow(accept, tables.NORMAL, (_state(trk | est), unmarked), forth, "connection known and allowed"),
+        _flow(accept, tables.NORMAL, (Term(Field.CT_STATE, 0, trk),), forth, "allowed without a connection"),
         _flow(accept, tables.DEFAULT, (IS_IPV4,), (Commit(zone, 0), *forth), "connection allowed"),
     ]
 

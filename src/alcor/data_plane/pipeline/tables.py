@@ -66,6 +66,8 @@ SPOOF_PAIR_ARP = 95  # below its own addresses: what it says of others is an ann
 SPOOF_DHCP = 90
 SPOOF_IPV4 = 80
 
+TRACK_STATELESS = 110  # above what leads to connection tracking
+
 RULES_INVALID = 100
 RULES_REPLY = 90
 RULES_MARKED_REPLY = 80

@@ -27,6 +27,11 @@ class Conntrack:
     def __init__(self) -> None:
         self._connections: dict[tuple[int, _Tuple], _Connection] = {}
 
+    @property
+    def is_empty(self) -> bool:
+        """Is no connection known?"""
+        return not self._connections
+
     def look_up(self, zone: int, packet: Packet, values: dict[Field, int]) -> tuple[int, int]:
         """Give CT_STATE and CT_MARK of a packet, and note that a reply was seen."""
         if packet.quoted is not None:

@@ -88,6 +88,23 @@ def ping(fabric: Fabric, port_id: PortId, to_ip: int, *, identifier: int = 1) ->
     return Exchange(_reached(back, port_id), (verdict, back))
 
 
+def ask(fabric: Fabric, port_id: PortId, to_ip: int, protocol: int, port: int = 0) -> Exchange:
+    """Send a question in one packet of an IP protocol, and its answer. `port`: of SCTP; others have none."""
+    sender = workload(fabric, port_id)
+    question = _addressed(fabric, sender, to_ip, protocol, **_ports(protocol, _CLIENT_PORT, port))
+    if isinstance(question, Exchange):
+        return question
+    verdict = fabric.inject(port_id, question)
+    if not verdict.delivered:
+        return Exchange(False, (verdict,))
+    answerer = _addressee(fabric, verdict.delivered[0])
+    answer = _addressed(fabric, answerer, sender.ip, protocol, **_ports(protocol, port, _CLIENT_PORT))
+    if isinstance(answer, Exchange):
+        return Exchange(False, (verdict, *answer.verdicts))
+    back = fabric.inject(answerer.port_id, answer)
+    return Exchange(_reached(back, port_id), (verdict, back))
+
+
 class TcpConnection:
     """One TCP connection between two workloads. Owner of nothing but its addresses."""
 
@@ -146,6 +163,10 @@ def _addressed(fabric: Fabric, sender: Workload, to_ip: int, protocol: int, **mo
     if mac is None:
         return Exchange(False, () if verdict is None else (verdict,))
     return packets.ipv4(sender.mac, mac, sender.ip, to_ip, protocol, **more)
+
+
+def _ports(protocol: int, source: int, destination: int) -> dict[str, int]:
+    return {"sctp_src": source, "sctp_dst": destination} if protocol == matching.SCTP else {}
 
 
 def _addressee(fabric: Fabric, delivery: Delivery) -> Workload:

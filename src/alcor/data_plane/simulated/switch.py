@@ -12,6 +12,7 @@ from alcor.data_plane.pipeline.flow import (
     Field,
     Flow,
     FlowChange,
+    ForgetTrack,
     Goto,
     Move,
     Output,
@@ -146,6 +147,8 @@ class Switch:
                 return action.table
             case Commit():
                 self.conntrack.commit(values[action.zone] & 0xFFFF, working.packet, values, action.mark)
+            case ForgetTrack():
+                values[Field.CT_STATE] = values[Field.CT_MARK] = 0
             case Goto():
                 return action.table
             case Conjunction() | DecTtl():

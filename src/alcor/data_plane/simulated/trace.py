@@ -12,6 +12,7 @@ from alcor.data_plane.pipeline.flow import (
     Conjunction,
     DecTtl,
     Field,
+    ForgetTrack,
     Goto,
     Move,
     Output,
@@ -95,7 +96,9 @@ def _packet(sender: Workload, mac: int, target: int, protocol: str, dst_port: in
         return packets.ipv4(*ends, matching.TCP, tcp_src=_SOURCE_PORT, tcp_dst=dst_port)
     if protocol == "udp":
         return packets.ipv4(*ends, matching.UDP, udp_src=_SOURCE_PORT, udp_dst=dst_port)
-    raise errors.Invalid(f"protocol '{protocol}' cannot be traced: use icmp, tcp or udp")
+    if protocol == "sctp":
+        return packets.ipv4(*ends, matching.SCTP, sctp_src=_SOURCE_PORT, sctp_dst=dst_port)
+    raise errors.Invalid(f"protocol '{protocol}' cannot be traced: use icmp, tcp, udp or sctp")
 
 
 def _unresolved(sender: Workload, target: int, question: Verdict | None) -> TraceResult:
@@ -203,6 +206,8 @@ def _action(action: Action) -> str:
             return f"track the connection, go to {Table(action.table).title}"
         case Commit():
             return "remember the connection" if action.mark == 0 else "mark the connection as revoked"
+        case ForgetTrack():
+            return "judge the packet by itself"
         case Goto():
             return f"go to {Table(action.table).title}"
         case Conjunction():
