@@ -80,10 +80,14 @@ async def test_malformed_bodies_are_refused(content: bytes) -> None:
         ("port", {"network_id": NOBODY, "security_groups": ["x"]}, 400),
         ("router", {"external_gateway_info": {"network_id": NOBODY}}, 400),
         ("router", {"distributed": True}, 400),
-        ("security_group", {"stateful": False}, 400),
+        ("security_group", {"stateful": "perhaps"}, 400),
         ("security_group_rule", {"direction": "ingress"}, 400),
         ("security_group_rule", {"security_group_id": NOBODY, "direction": "up"}, 400),
         ("security_group_rule", {"security_group_id": NOBODY, "direction": "ingress"}, 404),
+        ("address_group", {"addresses": ["10.0.0.1"]}, 400),
+        ("address_group", {"addresses": "10.0.0.0/8"}, 400),
+        ("address_group", {"addresses": [7]}, 400),
+        ("address_group", {"tags": []}, 400),
     ],
 )
 async def test_what_cannot_be_is_refused(resource: str, attributes: dict[str, Any], status: int) -> None:
@@ -145,7 +149,7 @@ async def test_paths_methods_and_media_types_that_do_not_exist_are_answered_in_f
 
 @pytest.mark.parametrize(
     "query",
-    ["colour=red", "limit=x", "limit=-1", "sort_key=colour", "sort_key=name&sort_dir=up"],
+    ["colour=red", "limit=x", "limit=-1", "sort_key=colour", "sort_key=name&sort_dir=up", f"marker={NOBODY}"],
 )
 async def test_queries_that_cannot_be_are_refused(query: str) -> None:
     async with scene() as s:

@@ -195,6 +195,69 @@ def test_the_sdk_makes_shows_changes_and_deletes(api_url: str) -> None:
     assert cloud.network.find_network("green") is None
 
 
+def test_the_command_line_client_knows_security_groups_in_full(
+    api_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli = CommandLine(api_url, capsys)
+    made = cli("address", "group", "create", "--address", "10.0.0.0/24", "--address", "192.0.2.1/32", "friends")
+    assert made["addresses"] == ["10.0.0.0/24", "192.0.2.1/32"]
+    cli("address", "group", "set", "--address", "198.51.100.0/24", "--name", "peers", "friends", as_json=False)
+    cli("address", "group", "unset", "--address", "10.0.0.0/24", "peers", as_json=False)
+    assert cli("address", "group", "show", "peers")["addresses"] == ["192.0.2.1/32", "198.51.100.0/24"]
+    assert [each["Name"] for each in cli("address", "group", "list")] == ["peers"]
+    assert cli("security", "group", "create", "--stateless", "quick")["stateful"] is False
+    rule = cli(
+        *("security", "group", "rule", "create", "--protocol", "sctp", "--dst-port", "80:81"),
+        *("--remote-address-group", "peers", "quick"),
+    )
+    assert (rule["protocol"], rule["remote_address_group_id"]) == ("sctp", made["id"])
+    cli("security", "group", "set", "--stateful", "quick", as_json=False)
+    assert cli("security", "group", "show", "quick")["stateful"] is True
+    listed = cli("security", "group", "rule", "list", "quick")
+    assert sorted(each["Remote Address Group"] or "" for each in listed) == ["", "", made["id"]]
+    assert len(cli("default", "security", "group", "rule", "list")) == 4
+    template = cli("default", "security", "group", "rule", "create", "--protocol", "tcp", "--for-custom-sg")
+    assert (template["used_in_default_sg"], template["used_in_non_default_sg"]) == (False, True)
+    cli("default", "security", "group", "rule", "delete", template["id"], as_json=False)
+    cli("security", "group", "delete", "quick", as_json=False)
+    cli("address", "group", "delete", "peers", as_json=False)
+
+
+def test_the_sdk_knows_security_groups_in_full(api_url: str) -> None:
+    import openstack
+
+    network = openstack.connection.Connection(auth_type="none", endpoint=api_url).network
+    group = network.create_address_group(name="sdk", addresses=["10.0.0.0/24"])
+    assert network.add_addresses_to_address_group(group, ["192.0.2.0/24"]).addresses == [
+        "10.0.0.0/24",
+        "192.0.2.0/24",
+    ]
+    assert network.remove_addresses_from_address_group(group, ["10.0.0.0/24"]).addresses == ["192.0.2.0/24"]
+    assert network.update_address_group(group, description="d").description == "d"
+    assert [each.name for each in network.address_groups(name="sdk")] == ["sdk"]
+    stateless = network.create_security_group(name="sdk", stateful=False)
+    assert network.get_security_group(stateless.id).stateful is False
+    rule = network.create_security_group_rule(
+        security_group_id=stateless.id, direction="ingress", remote_address_group_id=group.id
+    )
+    assert rule.remote_address_group_id == group.id
+    with pytest.raises(openstack.exceptions.ConflictException, match="in use on one or more"):
+        network.delete_address_group(group)
+    template = network.create_default_security_group_rule(
+        direction="ingress",
+        protocol="icmp",
+        remote_group_id="PARENT",
+        used_in_default_sg=False,
+        used_in_non_default_sg=True,
+    )
+    assert network.get_default_security_group_rule(template.id).remote_group_id == "PARENT"
+    assert len(list(network.default_security_group_rules())) == 5
+    network.delete_default_security_group_rule(template)
+    network.delete_security_group(stateless)
+    network.delete_address_group(group)
+    assert network.find_address_group("sdk") is None
+
+
 def test_long_bodies_are_refused_on_a_real_connection_and_the_next_request_works(api_url: str) -> None:
     with httpx.Client(base_url=api_url, timeout=30.0) as client:
         body = b'{"network": {"name": "' + b"x" * 10_000_000 + b'"}}'

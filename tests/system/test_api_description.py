@@ -54,6 +54,16 @@ async def test_every_operation_answers_as_the_document_says(s: Scene) -> None:
         "/v2.0/ports/{id}/bindings/{host}": {"binding": {"profile": {"a": 1}}},
         "/v2.0/ports/{id}/bindings/{host}/activate": {},
         "/v2.0/agents/{id}": {"agent": {"description": "gone"}},
+        "/v2.0/default-security-group-rules": {
+            "default_security_group_rule": {
+                "direction": "ingress",
+                "protocol": "gre",
+                "used_in_default_sg": False,
+                "used_in_non_default_sg": True,
+            }
+        },
+        "/v2.0/address-groups/{id}/add_addresses": {"addresses": ["192.0.2.0/24"]},
+        "/v2.0/address-groups/{id}/remove_addresses": {"addresses": ["10.0.0.0/8"]},
         "/v2.0/quotas/{id}": {"quota": {"network": 7}},
         "/v2.0/projects/{id}": {"project": {"priority": 1}},
     }

@@ -44,6 +44,8 @@ async def test_every_kind_of_create_answers_again_what_it_answered(s: Scene) -> 
     network_id, _ = await s.wired_network("10.0.0.0/16")
     group = await s.make("security_group", name="g")
     rule = {"security_group_id": group["id"], "direction": "ingress", "protocol": "tcp"}
+    used = {"used_in_default_sg": False, "used_in_non_default_sg": True}
+    default_rule = {"direction": "ingress", "protocol": "sctp", **used}
     subnet = {"network_id": network_id, "ip_version": 4}
     port = {"network_id": network_id, "binding:host_id": "host-1"}
     for number, (path, body) in enumerate(
@@ -57,6 +59,8 @@ async def test_every_kind_of_create_answers_again_what_it_answered(s: Scene) -> 
             "/routers": {"router": {"name": "r"}},
             "/security-groups": {"security_groups": [{"name": "x"}, {"name": "y"}]},
             "/security-group-rules": {"security_group_rule": rule},
+            "/address-groups": {"address_group": {"addresses": ["10.0.0.0/8", "192.0.2.0/24"]}},
+            "/default-security-group-rules": {"default_security_group_rule": default_rule},
         }.items()
     ):
         first = await post(s, path, body, f"key-{number}", admin=True, expect=201)

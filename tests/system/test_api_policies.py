@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from alcor.management_plane.api.gate import GuardedRoute
 from alcor.management_plane.identity import tokens
 from alcor.management_plane.identity.tokens import TokenTable
+from alcor.model.default_rules import BUILT_IN
 from alcor.runtime.clock import SystemClock
 from api_scene import Scene, error_of, scene
 
@@ -27,7 +28,7 @@ OPERATOR = {
     "/v2.0/resync",
     "/v2.0/resync/networks",
 }
-# The project's to look at, and the operator's to change.
+# Everybody's or the project's to look at, and the operator's to change.
 GRANTED = {
     "/v2.0/quotas/tenant",
     "/v2.0/quotas/project",
@@ -35,6 +36,8 @@ GRANTED = {
     "/v2.0/quotas/{id}/default",
     "/v2.0/quotas/{id}/details",
     "/v2.0/quotas/{id}/details.json",
+    "/v2.0/default-security-group-rules",
+    "/v2.0/default-security-group-rules/{id}",
 }
 # Nobody's object: the same for everybody, or answered by what the caller may see.
 SHARED = {
@@ -65,6 +68,7 @@ CHANGES: dict[str, Any] = {
     "rbac-policies": {"rbac_policy": {"target_tenant": "taken"}},
     "address-scopes": {"address_scope": {"name": "taken"}},
     "subnetpools": {"subnetpool": {"name": "taken"}},
+    "address-groups": {"address_group": {"name": "taken"}},
 }
 READING = ("GET", "HEAD")
 CHANGING = ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
@@ -118,6 +122,7 @@ async def blue_objects(s: Scene) -> dict[str, str]:
     network_id, subnet_id = await s.wired_network()
     group = await s.make("security_group", name="g")
     router = await s.make("router", name="r")
+    addresses = await s.make("address_group", addresses=["10.0.0.0/8"])
     port_group = await s.make("port_group", network_id=network_id, hosts=["host-1"], admin=True)
     port = await s.make("port", network_id=network_id, device_owner="compute:az1")
     share = {"object_type": "network", "object_id": network_id, "action": "access_as_shared"}
@@ -136,6 +141,8 @@ async def blue_objects(s: Scene) -> dict[str, str]:
         "rbac-policies": policy["id"],
         "address-scopes": scope["id"],
         "subnetpools": pool["id"],
+        "address-groups": addresses["id"],
+        "default-security-group-rules": BUILT_IN[0].id,
         "quotas": "blue",
     }
 

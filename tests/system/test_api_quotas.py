@@ -19,6 +19,8 @@ KINDS = {
     "rbac_policy",
     "subnetpool",
     "address_scope",
+    "address_group",
+    "address_group_entry",
 }
 
 
@@ -125,6 +127,7 @@ async def test_every_kind_is_counted_and_held_to_its_limit(s: Scene) -> None:
     port_group = await s.make("port_group", network_id=network_id, hosts=["host-1", "host-2"], admin=True)
     rule = {"security_group_id": group["id"], "direction": "ingress", "protocol": "tcp"}
     made_rule = await s.make("security_group_rule", **rule)
+    addresses = await s.make("address_group", addresses=["10.0.0.0/8", "192.0.2.0/24"])
     # The default group is the project's second, with four rules; a group begins with two.
     expected = {
         "network": 1,
@@ -134,6 +137,8 @@ async def test_every_kind_is_counted_and_held_to_its_limit(s: Scene) -> None:
         "port_group": 1,
         "security_group": 2,
         "security_group_rule": 7,
+        "address_group": 1,
+        "address_group_entry": 2,
     }
     assert await used(s) == expected
     await limit(s, **dict.fromkeys(KINDS, 0))
@@ -152,6 +157,9 @@ async def test_every_kind_is_counted_and_held_to_its_limit(s: Scene) -> None:
         {"security_group_rule": {**rule, "protocol": "udp"}},
         ["security_group_rule"],
     )
+    await refused(s, "/address-groups", {"address_group": {}}, ["address_group"])
+    more = f"/address-groups/{addresses['id']}/add_addresses"
+    assert error_of(await s.ask("PUT", more, {"addresses": ["10.9.0.0/16"]})) == (409, "OverQuota")
     assert await used(s) == expected
     # A router's interface is made for the project, not by it: counted, not refused.
     await s.ask("PUT", f"/routers/{router['id']}/add_router_interface", {"subnet_id": subnet_id}, expect=200)
@@ -164,6 +172,7 @@ async def test_every_kind_is_counted_and_held_to_its_limit(s: Scene) -> None:
         f"/security-groups/{group['id']}",
         f"/routers/{router['id']}",
         f"/networks/{network_id}",
+        f"/address-groups/{addresses['id']}",
     ):
         await s.ask("DELETE", path, expect=204)
     assert await used(s) == {"security_group": 1, "security_group_rule": 4}

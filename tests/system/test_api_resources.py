@@ -269,7 +269,7 @@ async def test_32_first_uses_make_one_default_group() -> None:
         ({"protocol": "tcp", "port_range_min": 2, "port_range_max": 1}, "SecurityGroupInvalidPortRange"),
         ({"protocol": "tcp", "port_range_min": 2}, "SecurityGroupInvalidPortRange"),
         ({"protocol": "tcp", "port_range_min": 0, "port_range_max": 1}, "SecurityGroupInvalidPortValue"),
-        ({"protocol": "tcp", "port_range_min": 1, "port_range_max": 65536}, "HTTPBadRequest"),
+        ({"protocol": "tcp", "port_range_min": 1, "port_range_max": 65536}, "SecurityGroupInvalidPortValue"),
         ({"protocol": "icmp", "port_range_min": 256}, "SecurityGroupInvalidIcmpValue"),
         ({"protocol": "icmp", "port_range_max": 1}, "SecurityGroupMissingIcmpType"),
         ({"protocol": "gre", "port_range_min": 1, "port_range_max": 2}, "SecurityGroupInvalidProtocolForPort"),
@@ -277,8 +277,8 @@ async def test_32_first_uses_make_one_default_group() -> None:
         ({"protocol": 256}, "SecurityGroupRuleInvalidProtocol"),
         ({"protocol": "icmpv6"}, "SecurityGroupEthertypeConflictWithProtocol"),
         ({"remote_ip_prefix": "fd00::/8"}, "SecurityGroupRuleParameterConflict"),
-        ({"remote_ip_prefix": "10.0.0.0/99"}, "HTTPBadRequest"),
-        ({"remote_group_id": "SELF", "remote_ip_prefix": "10.0.0.0/8"}, "SecurityGroupMultipleRemoteEntities"),
+        ({"remote_ip_prefix": "10.0.0.0/99"}, "InvalidCIDR"),
+        ({"remote_group_id": "SELF", "remote_ip_prefix": "10.0.0.0/8"}, "SecurityGroupMultipleRemoteEntites"),
     ],
 )
 async def test_rules_that_cannot_be_are_refused(rule: dict[str, Any], reason: str) -> None:
@@ -431,7 +431,7 @@ async def test_lists_are_sorted_filtered_and_paged_with_links() -> None:
         assert await pages(s, "sort_key=name&sort_dir=asc&limit=2") == [["a", "b"], ["c", "d"], ["e"]]
         assert await pages(s, "sort_key=name&sort_dir=desc&limit=2") == [["e", "d"], ["c", "b"], ["a"]]
         assert await pages(s, "sort_key=description&limit=2") == [["a", "b"], ["c", "d"], ["e"]]
-        assert await pages(s, "sort_key=name&limit=2&admin_state_up=True") == [["a", "b"], ["c", "d"], []]
+        assert await pages(s, "sort_key=name&limit=2&admin_state_up=True") == [["a", "b"], ["c", "d"]]
         assert await pages(s, "name=a&name=d") == [["a", "d"]]
         assert await pages(s, "status=active&description=B") == [["b"]]
         everything = (await s.ask("GET", "/networks?sort_key=name&fields=id&fields=name")).json()["networks"]

@@ -11,6 +11,7 @@ from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.controller import Controller
 from alcor.control_plane.region import OnDemandBounds
 from alcor.data_plane.simulated.fabric import Fabric
+from alcor.management_plane.address_group.service import AddressGroupService
 from alcor.management_plane.addressing.allocator import LeasedAllocator
 from alcor.management_plane.network.service import NetworkService
 from alcor.management_plane.port.service import PortService
@@ -72,6 +73,7 @@ class Cloud:
         self.ports = PortService(self._session, allocator, clock)
         self.port_groups = PortGroupService(self._session, self.ports, clock)
         self.security_groups = SecurityGroupService(self._session, clock)
+        self.address_groups = AddressGroupService(self._session, clock)
         self.routers = RouterService(self._session, allocator, clock)
         self._next_vtep = 0
         self.hosts: dict[HostId, ComputeHost] = {}

@@ -9,18 +9,21 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from alcor.contracts.store import Query, R
 from alcor.data_plane.simulated import packet as packets
+from alcor.management_plane.address_group.decisions import AddressGroupFields
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.network.decisions import NetworkFields
 from alcor.management_plane.port.decisions import FixedIpFields, PortFields
 from alcor.management_plane.port_group.decisions import PortGroupFields
 from alcor.management_plane.router.decisions import InterfaceFields, RouterFields
 from alcor.management_plane.security_group.decisions import GroupFields, RuleFields
+from alcor.management_plane.security_group.rules import Prefix
 from alcor.management_plane.subnet.decisions import SubnetFields
 from alcor.model import errors
 from alcor.model.addressing import Cidr
 from alcor.model.ids import HostId, PortId, ProjectId
 from alcor.model.records import (
     ROUTER_INTERFACE,
+    AddressGroup,
     Network,
     Port,
     PortGroup,
@@ -35,6 +38,8 @@ from alcor.simulation.cloud import GHOST, Cloud
 PORTS_MAX = 120  # beyond it more is removed than made
 BATCH_MAX = 20
 WAIT_S = 5.0
+
+_PREFIX = Prefix("10.1.0.0/16", Cidr.from_text("10.1.0.0/16"))
 
 Operation = Callable[[], Awaitable[None]]
 
@@ -72,6 +77,9 @@ class Operations:
             (5, self.create_group),
             (3, self.delete_group),
             (14, self.create_rule),
+            (3, self.create_address_group),
+            (9, self.change_addresses),
+            (2, self.delete_address_group),
             (9, self.delete_rule),
             (5, self.create_router),
             (5, self.update_router),
@@ -136,7 +144,8 @@ class Operations:
 
     async def create_group(self) -> None:
         if len(await self._all(SecurityGroup)) < 9:
-            await self._cloud.security_groups.create(self._caller(), [GroupFields(name="group")])
+            fields = GroupFields(name="group", stateful=self._chance.random() < 0.8)
+            await self._cloud.security_groups.create(self._caller(), [fields])
 
     async def delete_group(self) -> None:
         group = await self._one(SecurityGroup)
@@ -146,9 +155,9 @@ class Operations:
         group = await self._one(SecurityGroup)
         siblings = [each for each in await self._all(SecurityGroup) if each.project_id == group.project_id]
         chance = self._chance
-        protocol = chance.choice((None, "tcp", "udp", "icmp"))
-        port = chance.randrange(1, 9) if protocol in ("tcp", "udp") else None
-        remote = chance.choice(("none", "group", "group", "prefix"))
+        protocol = chance.choice((None, "tcp", "udp", "sctp", "icmp"))
+        port = chance.randrange(1, 9) if protocol in ("tcp", "udp", "sctp") else None
+        remote = chance.choice(("none", "group", "group", "prefix", "addresses"))
         fields = RuleFields(
             security_group_id=group.id,
             direction=chance.choice(("ingress", "egress")),
@@ -156,13 +165,29 @@ class Operations:
             port_min=port,
             port_max=None if port is None else port + chance.randrange(3),
             remote_group_id=chance.choice(siblings).id if remote == "group" else None,
-            remote_prefix=Cidr.from_text("10.1.0.0/16") if remote == "prefix" else None,
+            remote_prefix=_PREFIX if remote == "prefix" else None,
+            remote_address_group_id=(await self._one(AddressGroup)).id if remote == "addresses" else None,
         )
         await self._cloud.security_groups.create_rules(self._caller_of(group.project_id), [fields])
 
     async def delete_rule(self) -> None:
         rule = await self._one(SecurityGroupRule)
         await self._cloud.security_groups.delete_rule(self._admin(), rule.id, expected=None)
+
+    async def create_address_group(self) -> None:
+        if len(await self._all(AddressGroup)) < 5:
+            fields = AddressGroupFields(addresses=self._addresses())
+            await self._cloud.address_groups.create(self._caller(), [fields])
+
+    async def change_addresses(self) -> None:
+        group = await self._one(AddressGroup)
+        service = self._cloud.address_groups
+        change = self._chance.choice((service.add_addresses, service.remove_addresses))
+        await change(self._admin(), group.id, self._addresses(), expected=None)
+
+    async def delete_address_group(self) -> None:
+        group = await self._one(AddressGroup)
+        await self._cloud.address_groups.delete(self._admin(), group.id, expected=None)
 
     async def create_ports(self) -> None:
         await self._create_ports(await self._one(Network))
@@ -318,6 +343,13 @@ class Operations:
         elif draw < 0.4:
             fields = PortFields(network_id=network.id, host_id=self._host_name(), admin_state_up=False)
         return fields
+
+    def _addresses(self) -> tuple[Cidr, ...]:
+        chance = self._chance
+        texts = (
+            f"10.{chance.randrange(3)}.{chance.randrange(2)}.0/{chance.choice((24, 32))}" for _ in range(3)
+        )
+        return tuple(Cidr.from_text(text) for text in texts)[: chance.randrange(1, 4)]
 
     def _fixed_ip(self, port: Port) -> FixedIpFields:
         if port.fixed_ips and self._chance.random() < 0.6:

@@ -37,7 +37,9 @@ class Witness:
         """A host was given a section, or a change of it."""
         if version.revision >= len(self._reached):
             self._violation(f"host {host}: {key} is of revision {version.revision}, which nobody committed")
-        elif not key.startswith("group:") and key not in self._reached[version.revision].get(host, ()):
+        elif not key.startswith(("group:", "addresses:")) and key not in self._reached[version.revision].get(
+            host, ()
+        ):
             self._violation(f"host {host} was given {key} of revision {version.revision}, out of its reach")
         if isinstance(change, NetworkChange):
             for placement in change.set_placements:

@@ -16,7 +16,6 @@ class AddressScopeFields(msgspec.Struct, frozen=True, kw_only=True):
     name: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
     ip_version: int | UnsetType = UNSET
-    shared: bool | UnsetType = UNSET  # with everybody, by a policy
     tags: tuple[str, ...] | UnsetType = UNSET
     project_id: str | UnsetType = UNSET
 
@@ -34,25 +33,12 @@ def create(fields: AddressScopeFields, *, scope_id: str, caller: Caller, now_us:
         updated_at=now_us,
         revision_number=1,
     )
-    said = given(fields)
-    said.pop("shared", None)
-    return msgspec.structs.replace(scope, **said)
+    return msgspec.structs.replace(scope, **given(fields))
 
 
 def update(scope: AddressScope, fields: AddressScopeFields, *, now_us: int) -> AddressScope:
     """Give the scope as the client wants it."""
-    said = given(fields)
-    said.pop("shared", None)
-    return revised(scope, now_us, **said)
-
-
-def still_shared(scope: AddressScope) -> errors.Invalid:
-    """Make the error for a scope that others use, and which is to be shared no longer."""
-    return errors.Invalid(
-        f"Unable to update address scope {scope.id} : Shared address scope can't be unshared while other "
-        "projects use it.",
-        reason="AddressScopeUpdateError",
-    )
+    return revised(scope, now_us, **given(fields))
 
 
 def in_use(scope: AddressScope) -> errors.Conflict:

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from alcor.contracts.convergence import Convergence, Tracer
 from alcor.contracts.identity import IdentitySource
 from alcor.contracts.store import AddressAllocator, Change, Store
+from alcor.management_plane.address_group.service import AddressGroupService
 from alcor.management_plane.address_scope.service import AddressScopeService
 from alcor.management_plane.api import (
     address_scopes,
@@ -19,7 +20,9 @@ from alcor.management_plane.api import (
     security_groups,
     subnets,
 )
+from alcor.management_plane.api.address_groups import AddressGroupCollection
 from alcor.management_plane.api.audit import AuditCollection
+from alcor.management_plane.api.default_rules import DefaultRuleCollection
 from alcor.management_plane.api.floating_ips import FloatingIpCollection
 from alcor.management_plane.api.gate import Gate, GuardedRoute
 from alcor.management_plane.api.hosts import HostCollection
@@ -51,6 +54,7 @@ from alcor.management_plane.project.service import ProjectService
 from alcor.management_plane.rbac_policy.service import PolicyService
 from alcor.management_plane.router.service import RouterService
 from alcor.management_plane.security_group.service import SecurityGroupService
+from alcor.management_plane.security_group.templates import DefaultRuleService
 from alcor.management_plane.subnet.service import SubnetService
 from alcor.management_plane.subnet_pool.service import SubnetPoolService
 from alcor.management_plane.tagging import TagService
@@ -108,6 +112,8 @@ def create_application(
         rbac_policies.collection(store, PolicyService(store, clock)),
         address_scopes.collection(store, AddressScopeService(store, clock)),
         SubnetPoolCollection(store, SubnetPoolService(store, clock)),
+        AddressGroupCollection(store, AddressGroupService(store, clock)),
+        DefaultRuleCollection(store, DefaultRuleService(store, clock)),
     )
     resources = [collection.resource for collection in collections]
     served: list[Served] = [

@@ -23,7 +23,6 @@ from alcor.management_plane.events import decisions
 from alcor.management_plane.events.decisions import Event, Interest
 from alcor.management_plane.events.feed import EventFeed, Slot, Step
 from alcor.model import errors
-from alcor.model.records import KINDS
 from alcor.runtime.clock import Clock
 
 MEDIA_TYPE = "text/event-stream"
@@ -70,7 +69,7 @@ class EventCollection:
         takes=(
             takes("since", "After this revision; if it is not said, from now on.", {"type": "integer"}),
             takes("follow", "False: end when all there is was sent.", {"enum": ["true", "false"]}),
-            takes("kind", "Only changes of these kinds.", {"enum": list(KINDS)}, many=True),
+            takes("kind", "Only changes of these kinds.", {"enum": list(decisions.TOLD)}, many=True),
             Parameter(
                 name="Last-Event-ID",
                 place="header",
@@ -205,8 +204,8 @@ def _asked(call: Call) -> tuple[int | None, bool, Interest]:
     if unknown:
         raise errors.Invalid(f"{unknown} is invalid attribute for filtering")
     kinds = frozenset(values.get("kind", ()))
-    if not kinds <= KINDS.keys():
-        raise errors.Invalid(f"Invalid input for kind. Reason: it must be one of {', '.join(KINDS)}.")
+    if not kinds <= set(decisions.TOLD):
+        raise errors.Invalid(f"Invalid input for kind. Reason: it must be one of {', '.join(decisions.TOLD)}.")
     try:
         is_followed = validation.boolean(values.get("follow", ["true"])[-1])
     except ValueError as reason:

@@ -26,6 +26,7 @@ EXTENSIONS = tuple(
     Extension(alias, name, f"{date}T00:00:00-00:00", description or name)
     for alias, name, date, description in (
         ("address-scope", "Address scope", "2015-07-26", "Where addresses are unique and routers forward."),
+        ("address-group", "Address group", "2020-07-15", "Support address group"),
         ("agent", "agent", "2013-02-03", "The hosts' agents."),
         ("agent_sort_key", "Agents Sort Key", "2013-02-03", ""),
         ("alcor-convergence", "Alcor convergence", "2026-01-01", "What is in force, waiting for it, receipts."),
@@ -127,14 +128,30 @@ EXTENSIONS = tuple(
             "2012-07-29",
             "Expose functions for quotas management per project",
         ),
-        ("rbac-address-scope", "Add address_scope type to RBAC", "2020-02-12", ""),
         ("rbac-policies", "RBAC Policies", "2015-06-17", "What projects share with others."),
         ("rbac-security-groups", "Add security_group type to network RBAC", "2019-02-14", ""),
-        ("rbac-subnetpool", "Add subnetpool type to RBAC", "2020-02-05", ""),
         ("revision-if-match", "If-Match constraints based on revision_number", "2016-12-11", ""),
         ("router", "Neutron L3 Router", "2012-07-20", "Routers and their interfaces."),
         ("security-group", "security-group", "2012-10-05", "The security groups extension."),
+        (
+            "security-groups-default-rules",
+            "Default rules for security groups",
+            "2022-12-19",
+            "The rules that new security groups get.",
+        ),
         ("security-groups-normalized-cidr", "Normalized CIDR field for security group rules", "2020-07-28", ""),
+        (
+            "security-groups-remote-address-group",
+            "Remote address group id field for security group rules",
+            "2020-08-25",
+            "",
+        ),
+        (
+            "security-groups-rules-belongs-to-default-sg",
+            "Security group rule belongs to the project's default security group",
+            "2023-05-23",
+            "",
+        ),
         (
             "security-groups-shared-filtering",
             "Security group filtering on the shared field",
@@ -148,6 +165,12 @@ EXTENSIONS = tuple(
         ("standard-attr-revisions", "Resource revision numbers", "2016-04-11", ""),
         ("standard-attr-tag", "Tag support for resources with standard attribute", "2017-01-01", ""),
         ("standard-attr-timestamp", "Resource timestamps", "2016-09-12", ""),
+        (
+            "stateful-security-group",
+            "Stateful security group",
+            "2019-11-26",
+            "Groups with stateful=false track nothing.",
+        ),
         (
             "subnet_allocation",
             "Subnet Allocation",

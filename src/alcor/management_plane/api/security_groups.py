@@ -6,32 +6,17 @@ from collections.abc import Sequence
 from alcor.contracts.store import Store
 from alcor.management_plane import access
 from alcor.management_plane.api import validation
-from alcor.management_plane.api.accepts import accepts
-from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
+from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection, Unchangeable
+from alcor.management_plane.api.rule_attributes import rule_attributes
 from alcor.management_plane.api.standard import STANDARD, Answer, standard
 from alcor.management_plane.caller import Caller
+from alcor.management_plane.security_group import decisions
 from alcor.management_plane.security_group.decisions import GroupFields, RuleFields
 from alcor.management_plane.security_group.service import SecurityGroupService
 from alcor.model.addressing import Cidr
 from alcor.model.records import RecordSet, SecurityGroup, SecurityGroupRule
-
-_STATEFUL = validation.only(True, "stateless security groups are not supported yet.")
-
-
-@accepts({"enum": ["IPv4", "IPv6", "ipv4", "ipv6"]})
-def _ethertype(value: object) -> object:
-    lowered = value.lower() if isinstance(value, str) else value
-    return {"ipv4": "IPv4", "ipv6": "IPv6"}.get(str(lowered)) or validation.choice("IPv4", "IPv6")(value)
-
-
-@accepts({"anyOf": [validation.string(40), {"type": "integer"}, {"type": "null"}]})
-def _protocol(value: object) -> object:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return None if value is None else validation.text(40)(value)
-
 
 GROUPS = Resource(
     singular="security_group",
@@ -40,7 +25,7 @@ GROUPS = Resource(
     fields=GroupFields,
     attributes=(
         *STANDARD,
-        Attribute(name="stateful", field=IGNORED, parse=_STATEFUL, post=True, put=True, filterable=True),
+        Attribute(name="stateful", parse=validation.boolean, post=True, put=True, filterable=True),
         Attribute(name="shared", filterable=True),
         Attribute(name="security_group_rules"),
     ),
@@ -62,55 +47,9 @@ RULES = Resource(
             sortable=True,
             column="security_group_id",
         ),
-        Attribute(
-            name="direction",
-            parse=validation.choice("ingress", "egress"),
-            post=True,
-            required=True,
-            filterable=True,
-            sortable=True,
-        ),
-        Attribute(name="ethertype", parse=_ethertype, post=True, filterable=True, sortable=True),
-        Attribute(name="protocol", parse=_protocol, post=True, filterable=True, sortable=True),
-        Attribute(
-            name="port_range_min",
-            field="port_min",
-            parse=validation.optional(validation.integer(0, 65535)),
-            post=True,
-            filterable=True,
-            sortable=True,
-        ),
-        Attribute(
-            name="port_range_max",
-            field="port_max",
-            parse=validation.optional(validation.integer(0, 65535)),
-            post=True,
-            filterable=True,
-            sortable=True,
-        ),
-        Attribute(
-            name="remote_group_id",
-            parse=validation.optional(validation.uuid_text),
-            post=True,
-            filterable=True,
-            sortable=True,
-            column="remote_group_id",
-        ),
-        Attribute(
-            name="remote_ip_prefix",
-            field="remote_prefix",
-            parse=validation.optional(validation.cidr_or_address),
-            post=True,
-            filterable=True,
-            sortable=True,
-        ),
-        Attribute(
-            name="remote_address_group_id",
-            field=IGNORED,
-            parse=validation.only(None, "address groups are not supported yet."),
-            post=True,
-        ),
+        *rule_attributes(validation.uuid_text, has_columns=True),
         Attribute(name="normalized_cidr", filterable=True, sortable=True),
+        Attribute(name="belongs_to_default_sg", filterable=True),
     ),
 )
 
@@ -127,7 +66,8 @@ class RuleAnswer(Answer, kw_only=True):
     remote_group_id: str | None
     remote_ip_prefix: str | None
     normalized_cidr: str | None
-    remote_address_group_id: None = None
+    remote_address_group_id: str | None
+    belongs_to_default_sg: bool
 
 
 class GroupAnswer(Answer, kw_only=True):
@@ -216,6 +156,8 @@ def _rule_answer(rule: SecurityGroupRule) -> RuleAnswer:
         port_range_min=rule.port_min,
         port_range_max=rule.port_max,
         remote_group_id=rule.remote_group_id,
-        remote_ip_prefix=prefix,
+        remote_ip_prefix=rule.prefix_text or prefix,
         normalized_cidr=prefix,
+        remote_address_group_id=rule.remote_address_group_id,
+        belongs_to_default_sg=decisions.belongs_to_default(rule),
     )

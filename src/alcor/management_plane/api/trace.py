@@ -66,7 +66,7 @@ class TraceCollection:
         try:
             fields = msgspec.convert(item, TraceFields)
             to_ip = validation.ip(fields.to_ip)
-            validation.choice("icmp", "tcp", "udp")(fields.protocol)
+            validation.choice("icmp", "tcp", "udp", "sctp")(fields.protocol)
         except (msgspec.ValidationError, ValueError) as reason:
             raise form.invalid_input("trace", reason) from None
         port = await access.fetch_one(self._store, call.caller, Port, fields.port_id)

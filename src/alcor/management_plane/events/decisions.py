@@ -7,10 +7,13 @@ import msgspec
 from alcor.contracts import columns
 from alcor.contracts.store import Change
 from alcor.management_plane.caller import Caller
-from alcor.model.records import KIND_OF, KINDS, AnyRecord, Host, Project, Record
+from alcor.model.records import KIND_OF, KINDS, AddressGroupEntry, AnyRecord, DefaultRule, Host, Project, Record
 
 # What the operator says of tenants and machines is not the tenants'.
-OPERATORS_KINDS: tuple[type[Record], ...] = (Host, Project)
+OPERATORS_KINDS: tuple[type[Record], ...] = (Host, Project, DefaultRule)
+# What is told with the object that it is part of, which is revised with it.
+PARTS: tuple[type[Record], ...] = (AddressGroupEntry,)
+TOLD = tuple(kind for kind, record_type in KINDS.items() if record_type not in PARTS)
 PAGE_MIN = 16  # entries of the log; each may hold ten thousand records
 PAGE_MAX = 512
 _MANY = 2_000  # records in a page, from which on pages become smaller
@@ -56,6 +59,8 @@ def events_of(change: Change, interest: Interest) -> list[Event]:
 
 def is_visible(record: AnyRecord, interest: Interest) -> bool:
     """Is the follower told of this record?"""
+    if type(record) in PARTS:
+        return False
     if interest.kinds and KIND_OF[type(record)] not in interest.kinds:
         return False
     return interest.caller.sees(record) and (interest.caller.is_admin or type(record) not in OPERATORS_KINDS)

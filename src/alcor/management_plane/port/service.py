@@ -23,15 +23,17 @@ from alcor.contracts.store import (
 )
 from alcor.management_plane import access, settlement
 from alcor.management_plane.caller import Caller
-from alcor.management_plane.port import decisions, guests, macs
+from alcor.management_plane.port import decisions, groups, guests, macs
 from alcor.management_plane.port.addresses import DrawnAddresses
 from alcor.management_plane.port.decisions import PortFields, Surroundings, WantedIp
 from alcor.management_plane.port.read_cache import Kept, ReadCache
 from alcor.management_plane.security_group import decisions as group_decisions
+from alcor.management_plane.security_group import templates
 from alcor.model import errors
 from alcor.model.addressing import ip_to_text, mac_to_text
 from alcor.model.ids import GroupId
 from alcor.model.records import (
+    DefaultRule,
     FixedIp,
     Network,
     Port,
@@ -48,7 +50,8 @@ class _Read(msgspec.Struct, frozen=True):
     """What one attempt read: the surroundings, the groups, and the projects whose default group is not made.
 
     `kept`: the part of it that was not read for this attempt. `asked_groups`: ids that the caller named.
-    `grants`: the policies by which the caller uses what is not its own.
+    `grants`: the policies by which the caller uses what is not its own. `templates`: the rules of the default
+    groups that are to be made.
     """
 
     surroundings: Surroundings
@@ -57,6 +60,7 @@ class _Read(msgspec.Struct, frozen=True):
     kept: Kept
     asked_groups: tuple[str, ...]
     grants: access.Grants
+    templates: Sequence[DefaultRule]
 
 
 _NOTHING = Kept({}, {}, {}, {})
@@ -123,6 +127,7 @@ class PortService:
                 [(str(fields.network_id), wants) for fields, wants in zip(asks, wanted, strict=True)], subnets
             )
             ports = self._decide(caller, asks, ids, wanted, read, drawn.draws, port_group)
+            groups.check(ports, read.groups)
             write = self._write(caller, ports, read, port_group)
             try:
                 revision = await self._store.commit(write)
@@ -236,11 +241,12 @@ class PortService:
             [id_ for id_ in network_ids if id_ not in kept.networks],
             [id_ for id_ in group_ids if id_ not in kept.groups],
         )
-        groups = found.groups | kept.groups
-        without = tuple(project for group_id, project in default_ids.items() if group_id not in groups)
+        known = found.groups | kept.groups
+        without = tuple(project for group_id, project in default_ids.items() if group_id not in known)
         surroundings = Surroundings(found.networks | kept.networks, found.subnets | kept.subnets)
-        grants = await self._grants(caller, [*surroundings.networks.values(), *groups.values()], kept)
-        return _Read(surroundings, groups, without, kept, tuple(sorted(asked)), grants)
+        grants = await self._grants(caller, [*surroundings.networks.values(), *known.values()], kept)
+        first_rules = await templates.read(self._store) if without else ()
+        return _Read(surroundings, known, without, kept, tuple(sorted(asked)), grants, first_rules)
 
     async def _grants(
         self, caller: Caller, records: Sequence[Network | SecurityGroup], kept: Kept
@@ -321,7 +327,7 @@ class PortService:
         now_us = self._clock.now_us()
         used_groups = {group_id for port in ports for group_id in port.security_groups}
         made = [
-            group_decisions.default_group(project, now_us)
+            group_decisions.default_group(project, read.templates, now_us)
             for project in read.without_default
             if group_decisions.default_group_id(project) in used_groups
         ]
@@ -334,9 +340,8 @@ class PortService:
             for kind, record in (("network", network), *(("subnet", subnet) for subnet in subnets)):
                 exact = Unchanged(kind, record.id, record.revision_number)
                 guards.append(exact if is_kept else Exists(kind, record.id))
-        guards += [
-            Exists("security_group", group_id) for group_id in sorted(used_groups) if group_id in read.groups
-        ]
+        guards += groups.guards(ports, read.groups)
+        guards += templates.guards_of(rule for _, rules in made for rule in rules)
         guards += map(_still, read.grants.values())
         return Write(
             request_id=caller.request_id,
@@ -363,8 +368,11 @@ class PortService:
         found = await self._store.get(SecurityGroup, wanted) if wanted else {}
         grants = await access.grants_for(self._store, caller, found.values())
         access.require(caller, SecurityGroup, found, wanted, grants)
-        exist = (Exists("security_group", group_id) for group_id in wanted)
-        return list(found.values()), (*exist, *map(_still, grants.values()))
+        stays = sorted(set(fields.security_groups) - set(wanted)) if wanted else []
+        together = found | (await self._store.get(SecurityGroup, stays) if stays else {})
+        after = msgspec.structs.replace(port, security_groups=tuple(sorted(map(GroupId, together))))
+        groups.check([after], together)
+        return list(found.values()), (*groups.guards([after], together), *map(_still, grants.values()))
 
 
 def _still(policy: RbacPolicy) -> Guard:

@@ -1,50 +1,24 @@
-"""What security groups and their rules may be. Pure."""
+"""What security groups, their rules and the rules of new groups may be. Pure."""
 
 import functools
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from alcor.management_plane.caller import Caller
+from alcor.management_plane.security_group import rules
+from alcor.management_plane.security_group.rules import Prefix
 from alcor.management_plane.settlement import given, revised
 from alcor.model import errors
-from alcor.model.addressing import Cidr
-from alcor.model.ids import GroupId, ProjectId, RuleId
-from alcor.model.records import SecurityGroup, SecurityGroupRule
+from alcor.model.ids import DefaultRuleId, GroupId, ProjectId, RuleId
+from alcor.model.records import PARENT, DefaultRule, SecurityGroup, SecurityGroupRule
 
 DEFAULT_NAME = "default"
 # A project's default group is made without being asked for: as in Neutron, its rules must be within the quota.
 DEFAULT_WITHIN = ("security_group_rule",)
-TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
-PROTOCOLS = {
-    "hopopt": 0,
-    "icmp": 1,
-    "igmp": 2,
-    "ipip": 4,
-    "tcp": 6,
-    "egp": 8,
-    "udp": 17,
-    "dccp": 33,
-    "ipv6-encap": 41,
-    "ipv6-route": 43,
-    "ipv6-frag": 44,
-    "rsvp": 46,
-    "gre": 47,
-    "esp": 50,
-    "ah": 51,
-    "icmpv6": 58,
-    "ipv6-icmp": 58,
-    "ipv6-nonxt": 59,
-    "ipv6-opts": 60,
-    "ospf": 89,
-    "vrrp": 112,
-    "pgm": 113,
-    "sctp": 132,
-    "udplite": 136,
-}
-_IPV6_ONLY = frozenset({41, 43, 44, 58, 59, 60})
+DEFAULT_RULES_MAX = 100  # each new group gets as many rules
 # The default group's id is made from its project, so that 32 first calls at once make the same record: all but
 # one find the id taken, and reading it is one read by key.
 _DEFAULT_NAMESPACE = uuid.UUID("6f2a5b1e-3f0e-5c39-9d0b-27d1c3f4a8e6")
@@ -57,6 +31,7 @@ class GroupFields(msgspec.Struct, frozen=True, kw_only=True):
     description: str | UnsetType = UNSET
     tags: tuple[str, ...] | UnsetType = UNSET
     project_id: str | UnsetType = UNSET
+    stateful: bool | UnsetType = UNSET
 
 
 class RuleFields(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,8 +45,26 @@ class RuleFields(msgspec.Struct, frozen=True, kw_only=True):
     port_min: int | None = None
     port_max: int | None = None
     remote_group_id: str | None = None
-    remote_prefix: Cidr | None = None
+    remote_prefix: Prefix | None = None
+    remote_address_group_id: str | None = None
     tags: tuple[str, ...] = ()
+    project_id: str | UnsetType = UNSET
+
+
+class DefaultRuleFields(msgspec.Struct, frozen=True, kw_only=True):
+    """What an administrator says of a rule that new groups get. `remote_group_id` may be PARENT."""
+
+    direction: str
+    used_in_default_sg: bool = False
+    used_in_non_default_sg: bool = True
+    description: str = ""
+    ethertype: str = "IPv4"
+    protocol: str | None = None
+    port_min: int | None = None
+    port_max: int | None = None
+    remote_group_id: str | None = None
+    remote_prefix: Prefix | None = None
+    remote_address_group_id: str | None = None
     project_id: str | UnsetType = UNSET
 
 
@@ -81,8 +74,15 @@ def default_group_id(project_id: str) -> GroupId:
     return GroupId(str(uuid.uuid5(_DEFAULT_NAMESPACE, project_id)))
 
 
-def default_group(project_id: str, now_us: int) -> tuple[SecurityGroup, tuple[SecurityGroupRule, ...]]:
-    """Make a project's default group: everything out, and in from itself."""
+def belongs_to_default(rule: SecurityGroupRule) -> bool:
+    """Is it a rule of its project's default group?"""
+    return rule.security_group_id == default_group_id(rule.project_id)
+
+
+def default_group(
+    project_id: str, templates: Iterable[DefaultRule], now_us: int
+) -> tuple[SecurityGroup, tuple[SecurityGroupRule, ...]]:
+    """Make a project's default group, with the rules that the operator wants there."""
     group = SecurityGroup(
         id=default_group_id(project_id),
         project_id=ProjectId(project_id),
@@ -93,19 +93,17 @@ def default_group(project_id: str, now_us: int) -> tuple[SecurityGroup, tuple[Se
         updated_at=now_us,
         revision_number=1,
     )
-    ids = [str(uuid.uuid5(uuid.UUID(group.id), str(number))) for number in range(4)]
-    inward = tuple(
-        _rule(group, rule_id, "ingress", ethertype, now_us, remote=group.id)
-        for rule_id, ethertype in zip(ids[2:], ("IPv4", "IPv6"), strict=True)
-    )
-    return group, (*outward_rules(group, ids[:2], now_us), *inward)
+    wanted = [template for template in templates if template.used_in_default_sg]
+    ids = [str(uuid.uuid5(uuid.UUID(group.id), template.id)) for template in wanted]
+    return group, _rules_from(wanted, group, ids, now_us)
 
 
-def outward_rules(group: SecurityGroup, ids: Sequence[str], now_us: int) -> tuple[SecurityGroupRule, ...]:
-    """Make the two rules that every new group starts with: everything out."""
-    return tuple(
-        _rule(group, rule_id, "egress", ethertype, now_us)
-        for rule_id, ethertype in zip(ids, ("IPv4", "IPv6"), strict=True)
+def first_rules(
+    group: SecurityGroup, templates: Iterable[DefaultRule], ids: Sequence[str], now_us: int
+) -> tuple[SecurityGroupRule, ...]:
+    """Make the rules that a new group starts with. `ids`: as many as there are templates, at least."""
+    return _rules_from(
+        [template for template in templates if template.used_in_non_default_sg], group, ids, now_us
     )
 
 
@@ -142,85 +140,134 @@ def check_deletable(group: SecurityGroup, caller: Caller) -> None:
         )
 
 
+def check_together(groups: Iterable[SecurityGroup]) -> None:
+    """Raise Conflict for groups of one port of which some are stateless and some are not."""
+    if len({group.stateful for group in groups}) > 1:
+        raise errors.Conflict(
+            "Error Cannot apply both stateful and stateless security groups on the same port at the same time "
+            "while attempting the operation.",
+            reason="SecurityGroupConflict",
+        )
+
+
+def in_use(group_id: str) -> errors.Conflict:
+    """Make the error for what cannot be done to a group while ports are in it."""
+    return errors.Conflict(f"Security Group {group_id} in use.", reason="SecurityGroupInUse")
+
+
 def create_rule(
     fields: RuleFields,
     *,
     rule_id: str,
     group: SecurityGroup,
-    existing: Sequence[SecurityGroupRule],
+    existing: Iterable[SecurityGroupRule],
+    asked: Iterable[SecurityGroupRule] = (),
     now_us: int,
 ) -> SecurityGroupRule:
-    """Make the record of a new rule of the group. Raises Invalid, and Conflict for a duplicate."""
-    number = protocol_number(fields.protocol, fields.ethertype)
-    _check_ports(fields, number)
-    _check_remote(fields)
+    """Make the record of a new rule of a group. `asked`: those made before it by the same call.
+
+    Raises Invalid, and Conflict when a rule that permits the same is there.
+    """
     rule = SecurityGroupRule(
         id=RuleId(rule_id),
         project_id=group.project_id,
         security_group_id=group.id,
-        direction=fields.direction,
         description=fields.description,
-        ethertype=fields.ethertype,
-        protocol=number,
-        protocol_text=None if number is None else fields.protocol,
-        port_min=fields.port_min,
-        port_max=fields.port_max,
-        remote_group_id=None if fields.remote_group_id is None else GroupId(fields.remote_group_id),
-        remote_prefix=fields.remote_prefix,
         tags=fields.tags,
         created_at=now_us,
         updated_at=now_us,
         revision_number=1,
+        **rules.terms(fields),
     )
-    permission = _permission(rule)
+    permission = rules.permission(rule)
+    if any(rules.permission(other) == permission for other in asked):
+        raise errors.Conflict(
+            "Duplicate Security Group Rule in POST.", reason="DuplicateSecurityGroupRuleInPost"
+        )
     for other in existing:
-        if _permission(other) == permission:
+        if rules.permission(other) == permission:
             raise errors.Conflict(
                 f"Security group rule already exists. Rule id is {other.id}.", reason="SecurityGroupRuleExists"
             )
     return rule
 
 
-def protocol_number(text: str | None, ethertype: str) -> int | None:
-    """Give the IP protocol number of a name or number; None for any. Raises Invalid."""
-    if text is None or text.lower() == "any":
-        return None
-    lowered = text.lower()
-    number = PROTOCOLS.get(lowered, int(lowered) if lowered.isascii() and lowered.isdigit() else -1)
-    if not 0 <= number <= 255:
-        raise _invalid(
-            f"Security group rule protocol {text} not supported. Only protocol values "
-            f"{sorted(PROTOCOLS)} and integer representations [0 to 255] are supported.",
-            "SecurityGroupRuleInvalidProtocol",
+def create_default_rules(
+    asks: Sequence[DefaultRuleFields], *, ids: Sequence[str], existing: Sequence[DefaultRule], now_us: int
+) -> list[DefaultRule]:
+    """Make the records of new default rules.
+
+    Raises Invalid, Conflict for what new groups would get twice, and LimitReached.
+    """
+    made: list[DefaultRule] = []
+    for fields, rule_id in zip(asks, ids, strict=True):
+        rule = DefaultRule(
+            id=DefaultRuleId(rule_id),
+            project_id=ProjectId(""),
+            description=fields.description,
+            created_at=now_us,
+            updated_at=now_us,
+            revision_number=1,
+            used_in_default_sg=fields.used_in_default_sg,
+            used_in_non_default_sg=fields.used_in_non_default_sg,
+            **rules.terms(fields),
         )
-    if ethertype == "IPv6" and number == ICMP:
-        return ICMPV6
-    if ethertype == "IPv4" and number in _IPV6_ONLY:
-        raise _invalid(
-            f"Invalid ethertype {ethertype} for protocol {text}.", "SecurityGroupEthertypeConflictWithProtocol"
+        if any(_is_same_default(rule, other) for other in made):
+            raise errors.Conflict(
+                "Duplicate Default Security Group Rule in POST.", reason="DuplicateDefaultSgRuleInPost"
+            )
+        for other in existing:
+            if _is_same_default(rule, other):
+                raise errors.Conflict(
+                    f"Default Security group rule already exists. Rule id is {other.id}.",
+                    reason="DefaultSecurityGroupRuleExists",
+                )
+        made.append(rule)
+    if len(existing) + len(made) > DEFAULT_RULES_MAX:
+        raise errors.Conflict(
+            "Quota exceeded for resources: ['default_security_group_rule'].", reason="OverQuota"
         )
-    return number
+    return made
 
 
-def _rule(
-    group: SecurityGroup,
-    rule_id: str,
-    direction: str,
-    ethertype: str,
-    now_us: int,
-    remote: GroupId | None = None,
-) -> SecurityGroupRule:
-    return SecurityGroupRule(
-        id=RuleId(rule_id),
-        project_id=group.project_id,
-        security_group_id=group.id,
-        direction=direction,
-        ethertype=ethertype,
-        remote_group_id=remote,
-        created_at=now_us,
-        updated_at=now_us,
-        revision_number=1,
+def _is_same_default(one: DefaultRule, other: DefaultRule) -> bool:
+    """Would a new group get two rules that permit the same?"""
+    together = (one.used_in_default_sg and other.used_in_default_sg) or (
+        one.used_in_non_default_sg and other.used_in_non_default_sg
     )
+    return together and rules.permission(one) == rules.permission(other)
+
+
+def _rules_from(
+    templates: Sequence[DefaultRule], group: SecurityGroup, ids: Sequence[str], now_us: int
+) -> tuple[SecurityGroupRule, ...]:
+    return tuple(
+        SecurityGroupRule(
+            id=RuleId(rule_id),
+            project_id=group.project_id,
+            security_group_id=group.id,
+            direction=template.direction,
+            ethertype=template.ethertype,
+            protocol=template.protocol,
+            protocol_text=template.protocol_text,
+            port_min=template.port_min,
+            port_max=template.port_max,
+            remote_group_id=_remote(template, group),
+            remote_prefix=template.remote_prefix,
+            prefix_text=template.prefix_text,
+            remote_address_group_id=template.remote_address_group_id,
+            created_at=now_us,
+            updated_at=now_us,
+            revision_number=1,
+        )
+        for template, rule_id in zip(templates, ids, strict=False)
+    )
+
+
+def _remote(template: DefaultRule, group: SecurityGroup) -> GroupId | None:
+    if template.remote_group_id == PARENT:
+        return group.id
+    return None if template.remote_group_id is None else GroupId(template.remote_group_id)
 
 
 def _check_name(fields: GroupFields) -> None:
@@ -228,75 +275,3 @@ def _check_name(fields: GroupFields) -> None:
         raise errors.Conflict(
             "Default security group already exists.", reason="SecurityGroupDefaultAlreadyExists"
         )
-
-
-def _check_ports(fields: RuleFields, protocol: int | None) -> None:
-    low, high = fields.port_min, fields.port_max
-    if low is None and high is None:
-        return
-    if protocol is None:
-        raise _invalid(
-            "Must also specify protocol if port range is given.", "SecurityGroupProtocolRequiredWithPorts"
-        )
-    if protocol in (ICMP, ICMPV6):
-        _check_icmp(low, high)
-    elif protocol in (TCP, UDP):
-        if low is None or high is None or low > high:
-            raise _invalid(
-                "For TCP/UDP protocols, port_range_min must be <= port_range_max",
-                "SecurityGroupInvalidPortRange",
-            )
-        if low == 0:
-            raise _invalid("Invalid value for port 0", "SecurityGroupInvalidPortValue")
-    else:
-        # Open vSwitch matches ports of TCP and UDP; what cannot be enforced is refused (law 7).
-        raise _invalid(
-            f"Port range cannot be specified for protocol {fields.protocol}: only for tcp, udp and icmp.",
-            "SecurityGroupInvalidProtocolForPort",
-        )
-
-
-def _check_icmp(icmp_type: int | None, code: int | None) -> None:
-    for field, value in (("port_range_min (type)", icmp_type), ("port_range_max (code)", code)):
-        if value is not None and value > 255:
-            raise _invalid(
-                f"Invalid value for ICMP {field} {value}. It must be 0 to 255.", "SecurityGroupInvalidIcmpValue"
-            )
-    if icmp_type is None:
-        raise _invalid(
-            f"ICMP code (port-range-max) {code} is provided but ICMP type (port-range-min) is missing.",
-            "SecurityGroupMissingIcmpType",
-        )
-
-
-def _check_remote(fields: RuleFields) -> None:
-    if fields.remote_prefix is None:
-        return
-    if fields.remote_group_id is not None:
-        raise _invalid(
-            "Only remote_ip_prefix or remote_group_id may be provided.", "SecurityGroupMultipleRemoteEntities"
-        )
-    is_ipv4 = len(fields.remote_prefix.network) == 4
-    if is_ipv4 != (fields.ethertype == "IPv4"):
-        raise _invalid(
-            f"Conflicting value ethertype {fields.ethertype} for CIDR {fields.remote_prefix}",
-            "SecurityGroupRuleParameterConflict",
-        )
-
-
-def _permission(rule: SecurityGroupRule) -> tuple[object, ...]:
-    # The whole address space as prefix permits what no prefix does.
-    prefix = None if rule.remote_prefix is None or rule.remote_prefix[1] == 0 else tuple(rule.remote_prefix)
-    return (
-        rule.direction,
-        rule.ethertype,
-        rule.protocol,
-        rule.port_min,
-        rule.port_max,
-        rule.remote_group_id,
-        prefix,
-    )
-
-
-def _invalid(message: str, reason: str) -> errors.Invalid:
-    return errors.Invalid(message, reason=reason)

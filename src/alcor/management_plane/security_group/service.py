@@ -3,13 +3,12 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from alcor.contracts.store import Exists, NoneWhere, Query, Store, Taken, Unchanged, Write
+from alcor.contracts.store import Exists, Guard, NoneWhere, Query, Store, Taken, Unchanged, Write
 from alcor.management_plane import access, settlement
 from alcor.management_plane.caller import Caller
-from alcor.management_plane.security_group import decisions
+from alcor.management_plane.security_group import decisions, rules, templates
 from alcor.management_plane.security_group.decisions import GroupFields, RuleFields
-from alcor.model import errors
-from alcor.model.records import Port, RecordSet, SecurityGroup, SecurityGroupRule
+from alcor.model.records import AddressGroup, DefaultRule, Port, RecordSet, SecurityGroup, SecurityGroupRule
 from alcor.runtime.clock import Clock, new_ids
 
 
@@ -23,50 +22,61 @@ class SecurityGroupService:
     async def ensure_default(self, caller: Caller) -> None:
         """Make the default group of the caller's project at its first use. Safe under concurrent first uses."""
         group_id = decisions.default_group_id(caller.project_id)
-        if group_id in await self._store.get(SecurityGroup, [group_id]):
-            return
-        group, rules = decisions.default_group(caller.project_id, self._clock.now_us())
-        write = Write(
-            request_id=caller.request_id,
-            actor=caller.actor,
-            project_id=caller.project_id,
-            inserts=RecordSet(security_groups=(group,), security_group_rules=rules),
-            within=decisions.DEFAULT_WITHIN,
-        )
-        try:
-            await self._store.commit(write)
-        except Taken:
-            return  # Another first use was quicker: the group is there.
+
+        async def attempt() -> None:
+            if group_id in await self._store.get(SecurityGroup, [group_id]):
+                return
+            wanted = await templates.read(self._store)
+            group, made = decisions.default_group(caller.project_id, wanted, self._clock.now_us())
+            write = Write(
+                request_id=caller.request_id,
+                actor=caller.actor,
+                project_id=caller.project_id,
+                inserts=RecordSet(security_groups=(group,), security_group_rules=made),
+                guards=templates.guards_of(made),
+                within=decisions.DEFAULT_WITHIN,
+            )
+            try:
+                await self._store.commit(write)
+            except Taken:
+                return  # Another first use was quicker: the group is there.
+
+        await settlement.settle(attempt)
 
     async def create(self, caller: Caller, asks: Sequence[GroupFields]) -> tuple[int, list[SecurityGroup]]:
         """Make groups, all or none; give the revision and the records in order."""
         ids = new_ids(len(asks))
-        rule_ids = new_ids(2 * len(asks))
         now_us = self._clock.now_us()
         groups = [
             decisions.create(fields, group_id=group_id, caller=caller, now_us=now_us)
             for fields, group_id in zip(asks, ids, strict=True)
         ]
-        rules = [
-            rule
-            for number, group in enumerate(groups)
-            for rule in decisions.outward_rules(group, rule_ids[2 * number : 2 * number + 2], now_us)
-        ]
         await self.ensure_default(caller)
-        write = Write(
-            request_id=caller.request_id,
-            actor=caller.actor,
-            project_id=caller.project_id,
-            inserts=RecordSet(security_groups=tuple(groups), security_group_rules=tuple(rules)),
-            within=("security_group", "security_group_rule"),
-            once=caller.once,
-        )
-        return await self._store.commit(write), groups
+
+        async def attempt() -> tuple[int, list[SecurityGroup]]:
+            wanted = await templates.read(self._store)
+            made = [
+                rule
+                for group in groups
+                for rule in decisions.first_rules(group, wanted, new_ids(len(wanted)), now_us)
+            ]
+            write = Write(
+                request_id=caller.request_id,
+                actor=caller.actor,
+                project_id=caller.project_id,
+                inserts=RecordSet(security_groups=tuple(groups), security_group_rules=tuple(made)),
+                guards=templates.guards_of(made),
+                within=("security_group", "security_group_rule"),
+                once=caller.once,
+            )
+            return await self._store.commit(write), groups
+
+        return await settlement.settle(attempt)
 
     async def update(
         self, caller: Caller, group_id: str, fields: GroupFields, *, expected: int | None
     ) -> tuple[int, SecurityGroup]:
-        """Change a group."""
+        """Change a group. Raises Conflict SecurityGroupInUse for another statefulness while a port is in it."""
 
         async def attempt() -> tuple[int, SecurityGroup]:
             before = await access.fetch_own(
@@ -74,19 +84,23 @@ class SecurityGroupService:
             )
             settlement.check_expected(before, expected)
             after = decisions.update(before, fields, now_us=self._clock.now_us())
+            guards: list[Guard] = [Unchanged("security_group", before.id, before.revision_number)]
+            if after.stateful != before.stateful:
+                await self._require_unused(before)
+                guards.append(NoneWhere("port", "security_groups", before.id))
             write = Write(
                 request_id=caller.request_id,
                 actor=caller.actor,
                 project_id=before.project_id,
                 updates=RecordSet(security_groups=(after,)),
-                guards=(Unchanged("security_group", before.id, before.revision_number),),
+                guards=tuple(guards),
             )
             return await self._store.commit(write), after
 
         return await settlement.settle(attempt)
 
     async def delete(self, caller: Caller, group_id: str, *, expected: int | None) -> int:
-        """Remove a group, its rules, and the rules of others that name it as remote.
+        """Remove a group, its rules, and the rules and default rules of others that name it as remote.
 
         Raises Conflict SecurityGroupInUse while a port is in it.
         """
@@ -97,12 +111,11 @@ class SecurityGroupService:
             )
             settlement.check_expected(group, expected)
             decisions.check_deletable(group, caller)
-            members = Query(where={"security_groups": (group.id,)}, limit=1)
-            if await self._store.select(Port, members):
-                raise errors.Conflict(f"Security Group {group.id} in use.", reason="SecurityGroupInUse")
-            rules = {rule.id: rule for rule in await self._rules("security_group_id", [group.id])}
+            await self._require_unused(group)
+            gone = {rule.id: rule for rule in await self._rules("security_group_id", [group.id])}
             naming = await self._rules("remote_group_id", [group.id])
-            rules |= {rule.id: rule for rule in naming}
+            gone |= {rule.id: rule for rule in naming}
+            about = await self._store.select(DefaultRule, Query(where={"remote_group_id": (group.id,)}))
             others = await self._store.get(
                 SecurityGroup, sorted({rule.security_group_id for rule in naming} - {group.id})
             )
@@ -116,14 +129,16 @@ class SecurityGroupService:
                 ),
                 deletes=RecordSet(
                     security_groups=(group,),
-                    security_group_rules=tuple(rules.values()),
+                    security_group_rules=tuple(gone.values()),
                     rbac_policies=tuple(await access.policies_on(self._store, group.id)),
+                    default_rules=tuple(about),
                 ),
                 guards=(
                     NoneWhere("port", "security_groups", group.id),
                     NoneWhere("security_group_rule", "security_group_id", group.id),  # but for these rules
                     NoneWhere("security_group_rule", "remote_group_id", group.id),
                     NoneWhere("rbac_policy", "object_id", group.id),
+                    NoneWhere("default_security_group_rule", "remote_group_id", group.id),
                     *(
                         Unchanged("security_group", other.id, other.revision_number)
                         for other in others.values()
@@ -140,40 +155,50 @@ class SecurityGroupService:
         """Make rules, all or none. Their groups are revised, so that no duplicate slips in beside them."""
         ids = new_ids(len(asks))
         group_ids = sorted({fields.security_group_id for fields in asks})
-        remote_ids = sorted({fields.remote_group_id for fields in asks if fields.remote_group_id is not None})
+        remote_ids = rules.ids_of(asks, "remote_group_id")
+        addresses_ids = rules.ids_of(asks, "remote_address_group_id")
 
         async def attempt() -> tuple[int, list[SecurityGroupRule]]:
             groups = await access.fetch_all_own(
                 self._store, caller, SecurityGroup, group_ids, "create_security_group_rule"
             )
             await access.fetch(self._store, caller, SecurityGroup, sorted(set(remote_ids) - set(group_ids)))
+            await access.fetch(self._store, caller, AddressGroup, addresses_ids)
             existing: dict[str, list[SecurityGroupRule]] = defaultdict(list)
             for rule in await self._rules("security_group_id", group_ids):
                 existing[rule.security_group_id].append(rule)
             now_us = self._clock.now_us()
-            made = []
+            made: dict[str, list[SecurityGroupRule]] = defaultdict(list)
             for fields, rule_id in zip(asks, ids, strict=True):
                 group = groups[fields.security_group_id]
-                rule = decisions.create_rule(
-                    fields, rule_id=rule_id, group=group, existing=existing[group.id], now_us=now_us
+                of_group = made[group.id]
+                of_group.append(
+                    decisions.create_rule(
+                        fields,
+                        rule_id=rule_id,
+                        group=group,
+                        existing=existing[group.id],
+                        asked=of_group,
+                        now_us=now_us,
+                    )
                 )
-                existing[group.id].append(rule)
-                made.append(rule)
+            inserted = sorted((rule for of_group in made.values() for rule in of_group), key=lambda it: it.id)
             owners = [groups[group_id] for group_id in group_ids]
             write = Write(
                 request_id=caller.request_id,
                 actor=caller.actor,
                 project_id=caller.project_id,
-                inserts=RecordSet(security_group_rules=tuple(made)),
+                inserts=RecordSet(security_group_rules=tuple(inserted)),
                 within=("security_group_rule",),
                 once=caller.once,
                 updates=RecordSet(security_groups=tuple(settlement.revised(group, now_us) for group in owners)),
                 guards=(
                     *(Unchanged("security_group", group.id, group.revision_number) for group in owners),
                     *(Exists("security_group", remote_id) for remote_id in remote_ids),
+                    *(Exists("address_group", addresses_id) for addresses_id in addresses_ids),
                 ),
             )
-            return await self._store.commit(write), made
+            return await self._store.commit(write), inserted
 
         return await settlement.settle(attempt)
 
@@ -208,6 +233,10 @@ class SecurityGroupService:
             for rule in await self._rules("security_group_id", tuple(by_group)):
                 by_group[rule.security_group_id].append(rule)
         return by_group
+
+    async def _require_unused(self, group: SecurityGroup) -> None:
+        if await self._store.select(Port, Query(where={"security_groups": (group.id,)}, limit=1)):
+            raise decisions.in_use(group.id)
 
     async def _rules(self, column: str, group_ids: Sequence[str]) -> list[SecurityGroupRule]:
         return await self._store.select(SecurityGroupRule, Query(where={column: tuple(group_ids)}))

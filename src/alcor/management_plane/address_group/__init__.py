@@ -1,0 +1,1 @@
+"""Address groups: pure decisions, and the service that reads, decides and commits."""
