@@ -152,7 +152,7 @@ async def test_a_project_sees_what_is_shared_with_it_and_changes_none_of_it(s: S
     assert await listed(s, "/networks", project="green") == sorted([own_id, network_id])
     assert await listed(s, "/subnets", project="green") == sorted([own_subnet, subnet_id])
     paged = (await s.ask("GET", "/networks?limit=1", project="green", expect=200)).json()
-    (link,) = paged["networks_links"]
+    link = paged["networks_links"][0]
     following = (await s.client.get(link["href"], headers={"X-Project-Id": "green"})).json()
     assert {paged["networks"][0]["id"], following["networks"][0]["id"]} == {own_id, network_id}
     subnet = {"subnet": {"network_id": network_id, "ip_version": 4, "cidr": "10.9.0.0/24"}}

@@ -15,7 +15,6 @@ from alcor.model.ids import AddressScopeId, NetworkId, ProjectId, RequestId, Sub
 from alcor.model.records import AddressScope, Subnet, SubnetPool
 
 CALLER = Caller(ProjectId("blue"), False, RequestId("req-1"))
-ADMIN = Caller(ProjectId("blue"), True, RequestId("req-1"))
 SCOPE = AddressScope(id=AddressScopeId("scope"), project_id=ProjectId("blue"))
 
 
@@ -23,9 +22,9 @@ def cidrs(*texts: str) -> tuple[Cidr, ...]:
     return tuple(map(Cidr.from_text, texts))
 
 
-def pool(*texts: str, scoped: Scoped | None = None, caller: Caller = CALLER, **said: object) -> SubnetPool:
+def pool(*texts: str, scoped: Scoped | None = None, **said: object) -> SubnetPool:
     fields = SubnetPoolFields(name="p", prefixes=cidrs(*texts), **said)  # type: ignore[arg-type]
-    return decisions.create(fields, pool_id="p", scoped=scoped, caller=caller, now_us=1)
+    return decisions.create(fields, pool_id="p", scoped=scoped, caller=CALLER, now_us=1)
 
 
 def texts(found: tuple[tuple[bytes, int], ...]) -> list[str]:
@@ -134,13 +133,9 @@ def test_prefixes_only_grow_by_update_and_shrink_where_no_subnet_is() -> None:
     held = pool("10.0.0.0/24", "10.0.4.0/24")
     _, held = decisions.cut(held, cidr=Cidr.from_text("10.0.4.0/26"), prefix_len=None, used=0)
     with pytest.raises(errors.Invalid) as refused:
-        decisions.update(
-            held, SubnetPoolFields(prefixes=cidrs("10.0.0.0/24")), scoped=None, caller=CALLER, now_us=2
-        )
+        decisions.update(held, SubnetPoolFields(prefixes=cidrs("10.0.0.0/24")), scoped=None, now_us=2)
     assert reason_of(refused) == "IllegalSubnetPoolPrefixUpdate"
-    grown = decisions.update(
-        held, SubnetPoolFields(prefixes=cidrs("10.0.0.0/21")), scoped=None, caller=CALLER, now_us=2
-    )
+    grown = decisions.update(held, SubnetPoolFields(prefixes=cidrs("10.0.0.0/21")), scoped=None, now_us=2)
     assert texts(grown.prefixes) == ["10.0.0.0/21"]
     assert prefixes.without(grown.prefixes, grown.free) == cidrs("10.0.4.0/26")
     assert grown.revision_number == held.revision_number + 1
@@ -178,14 +173,6 @@ def test_pools_of_a_scope_do_not_overlap() -> None:
     decisions.with_more(
         first, cidrs("10.1.0.0/16"), scoped=Scoped(SCOPE, (first,)), now_us=2
     )  # itself is no other
-
-
-def test_only_administrators_say_which_pool_is_the_default() -> None:
-    with pytest.raises(errors.Invalid) as refused:
-        pool("10.0.0.0/8", is_default=True)
-    assert reason_of(refused) == "PolicyNotAuthorized"
-    assert pool("10.0.0.0/8", is_default=True, caller=ADMIN).default_version == 4
-    assert pool("10.0.0.0/8", is_default=False).default_version is None
 
 
 @dataclass

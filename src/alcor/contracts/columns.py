@@ -67,9 +67,17 @@ COLUMNS: Mapping[type[Record], Mapping[str, Extract]] = {
     DefaultRule: _columns("remote_group_id", "remote_address_group_id"),
 }
 # What RBAC policies share, and which column names their object: a subnet is shared with its network.
-SHARED_BY: Mapping[type[Record], str] = {Network: "id", Subnet: "network_id", SecurityGroup: "id"}
+SHARED_BY: Mapping[type[Record], str] = {
+    Network: "id",
+    Subnet: "network_id",
+    SecurityGroup: "id",
+    AddressScope: "id",
+    SubnetPool: "id",
+}
 SHARED_WITH = "shared_with"  # as if it were their column: the targets of the policies on the object
 BORROWERS = (Port,)  # kinds whose records may use other projects' objects
+# Kinds that use an object by a column of theirs, whosever it is.
+USERS: Mapping[type[Record], str] = {Subnet: "subnetpool_id", SubnetPool: "address_scope_id"}
 # Several values in one record, or none.
 SETS = frozenset(
     {"fixed_ips.subnet_id", "fixed_ips.ip", "security_groups", "network_owner", "borrowed", SHARED_WITH}

@@ -265,6 +265,10 @@ class MemoryStore:
                     self._records[borrower][id_].project_id
                     for borrower in columns.BORROWERS
                     for id_ in self._index.get((borrower, "borrowed", object_id), ())
+                } | {
+                    self._records[user][id_].project_id
+                    for user, column in columns.USERS.items()
+                    for id_ in self._index.get((user, column, object_id), ())
                 }
                 return users <= set(others) if project_id == EVERYBODY else project_id not in users
 

@@ -233,7 +233,6 @@ class AddressScope(Record, frozen=True, array_like=True, kw_only=True):
 
     id: AddressScopeId
     ip_version: int = 4
-    shared: bool = False
 
 
 class SubnetPool(Record, frozen=True, array_like=True, kw_only=True):
@@ -249,7 +248,6 @@ class SubnetPool(Record, frozen=True, array_like=True, kw_only=True):
     default_quota: int | None = None  # addresses that a project may have of it
     address_scope_id: AddressScopeId | None = None
     is_default: bool = False
-    shared: bool = False
 
     @property
     def default_version(self) -> int | None:

@@ -213,10 +213,13 @@ def _failing_borrowed(guards: Sequence[NotBorrowed], arguments: list[object]) ->
         f"${len(arguments) - 3 + number}::{sql_type}[]"
         for number, sql_type in enumerate(("uuid", "text", "text", "int8"))
     )
-    return (
-        f"SELECT g.n FROM unnest({places}) AS g(object_id, low, high, n) WHERE EXISTS (SELECT 1 FROM loans l"
-        " WHERE l.object_id = g.object_id AND l.project_id >= g.low AND l.project_id < g.high)"
+    used_by = [("loans", "object_id"), *((TABLES[kind].name, column) for kind, column in columns.USERS.items())]
+    uses = " OR ".join(
+        f"EXISTS (SELECT 1 FROM {table} t"
+        f" WHERE t.{column} = g.object_id AND t.project_id >= g.low AND t.project_id < g.high)"
+        for table, column in used_by
     )
+    return f"SELECT g.n FROM unnest({places}) AS g(object_id, low, high, n) WHERE {uses}"
 
 
 def _spans(guard: NotBorrowed) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ class AddressScopeFields(msgspec.Struct, frozen=True, kw_only=True):
     name: str | UnsetType = UNSET
     description: str | UnsetType = UNSET
     ip_version: int | UnsetType = UNSET
+    shared: bool | UnsetType = UNSET  # with everybody, by a policy
     tags: tuple[str, ...] | UnsetType = UNSET
     project_id: str | UnsetType = UNSET
 
@@ -33,12 +34,25 @@ def create(fields: AddressScopeFields, *, scope_id: str, caller: Caller, now_us:
         updated_at=now_us,
         revision_number=1,
     )
-    return msgspec.structs.replace(scope, **given(fields))
+    said = given(fields)
+    said.pop("shared", None)
+    return msgspec.structs.replace(scope, **said)
 
 
 def update(scope: AddressScope, fields: AddressScopeFields, *, now_us: int) -> AddressScope:
     """Give the scope as the client wants it."""
-    return revised(scope, now_us, **given(fields))
+    said = given(fields)
+    said.pop("shared", None)
+    return revised(scope, now_us, **said)
+
+
+def still_shared(scope: AddressScope) -> errors.Invalid:
+    """Make the error for a scope that others use, and which is to be shared no longer."""
+    return errors.Invalid(
+        f"Unable to update address scope {scope.id} : Shared address scope can't be unshared while other "
+        "projects use it.",
+        reason="AddressScopeUpdateError",
+    )
 
 
 def in_use(scope: AddressScope) -> errors.Conflict:

@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 
-from alcor.contracts.store import NoneWhere, Query, Store, Unchanged, Write
+from msgspec import UNSET
+
+from alcor.contracts.store import NoneWhere, NotBorrowed, Query, Stale, Store, Taken, Unchanged, Write
 from alcor.management_plane import access, settlement
 from alcor.management_plane.address_scope import decisions
 from alcor.management_plane.address_scope.decisions import AddressScopeFields
 from alcor.management_plane.caller import Caller
+from alcor.management_plane.rbac_policy import decisions as policy_decisions
+from alcor.management_plane.rbac_policy import sharing
 from alcor.model.records import AddressScope, RecordSet, SubnetPool
 from alcor.runtime.clock import Clock, new_ids
 
@@ -31,7 +35,14 @@ class AddressScopeService:
             request_id=caller.request_id,
             actor=caller.actor,
             project_id=caller.project_id,
-            inserts=RecordSet(address_scopes=tuple(scopes)),
+            inserts=RecordSet(
+                address_scopes=tuple(scopes),
+                rbac_policies=tuple(
+                    policy_decisions.opening(scope, policy_id, now_us)
+                    for fields, scope, policy_id in zip(asks, scopes, new_ids(len(asks)), strict=True)
+                    if fields.shared is True
+                ),
+            ),
             within=("address_scope",),
             once=caller.once,
         )
@@ -43,9 +54,10 @@ class AddressScopeService:
         """Change a scope."""
 
         async def attempt() -> tuple[int, AddressScope]:
-            before = await access.fetch_one(self._store, caller, AddressScope, scope_id)
+            before = await access.fetch_own(self._store, caller, AddressScope, scope_id, "update_address_scope")
             settlement.check_expected(before, expected)
-            after = decisions.update(before, fields, now_us=self._clock.now_us())
+            now_us = self._clock.now_us()
+            after = decisions.update(before, fields, now_us=now_us)
             write = Write(
                 request_id=caller.request_id,
                 actor=caller.actor,
@@ -53,7 +65,16 @@ class AddressScopeService:
                 updates=RecordSet(address_scopes=(after,)),
                 guards=(Unchanged("address_scope", before.id, before.revision_number),),
             )
-            return await self._store.commit(write), after
+            if fields.shared is not UNSET:
+                write = await sharing.shared(self._store, write, before, now_us, is_shared=fields.shared)
+            try:
+                return await self._store.commit(write), after
+            except Taken as taken:
+                raise settlement.Again from taken  # somebody else shares it just now
+            except Stale as stale:
+                if isinstance(stale.guard, NotBorrowed):
+                    raise decisions.still_shared(before) from stale
+                raise
 
         return await settlement.settle(attempt)
 
@@ -61,16 +82,20 @@ class AddressScopeService:
         """Remove a scope. Raises Conflict AddressScopeInUse while a pool is in it."""
 
         async def attempt() -> int:
-            scope = await access.fetch_one(self._store, caller, AddressScope, scope_id)
+            scope = await access.fetch_own(self._store, caller, AddressScope, scope_id, "delete_address_scope")
             settlement.check_expected(scope, expected)
             if await self._store.select(SubnetPool, Query(where={"address_scope_id": (scope.id,)}, limit=1)):
                 raise decisions.in_use(scope)
+            policies = await access.policies_on(self._store, scope.id)
             write = Write(
                 request_id=caller.request_id,
                 actor=caller.actor,
                 project_id=scope.project_id,
-                deletes=RecordSet(address_scopes=(scope,)),
-                guards=(NoneWhere("subnetpool", "address_scope_id", scope.id),),
+                deletes=RecordSet(address_scopes=(scope,), rbac_policies=tuple(policies)),
+                guards=(
+                    NoneWhere("subnetpool", "address_scope_id", scope.id),
+                    NoneWhere("rbac_policy", "object_id", scope.id),  # but for those that go with it
+                ),
             )
             return await self._store.commit(write)
 

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 
 from alcor.contracts.store import Store
+from alcor.management_plane import access
 from alcor.management_plane.address_scope.decisions import AddressScopeFields
 from alcor.management_plane.address_scope.service import AddressScopeService
 from alcor.management_plane.api import validation
-from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
+from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
 from alcor.management_plane.api.standard import STANDARD, Answer, standard
-from alcor.model.records import AddressScope
+from alcor.model.records import AddressScope, RecordSet
 
 RESOURCE = Resource(
     singular="address_scope",
@@ -29,10 +30,11 @@ RESOURCE = Resource(
         ),
         Attribute(
             name="shared",
-            field=IGNORED,
-            parse=validation.only(False, "address scopes cannot be shared between projects yet."),
+            parse=validation.boolean,
             post=True,
             put=True,
+            admin_only=True,
+            default=False,
             filterable=True,
             sortable=True,
         ),
@@ -51,13 +53,19 @@ def collection(store: Store, service: AddressScopeService) -> Collection[Address
     """Serve address scopes."""
 
     async def answers(call: Call, scopes: Sequence[AddressScope]) -> list[AddressScopeAnswer]:
-        return [
-            AddressScopeAnswer(
-                **standard(scope),  # type: ignore[arg-type]  # the common part, by name
-                ip_version=scope.ip_version,
-                shared=scope.shared,
-            )
-            for scope in scopes
-        ]
+        shared = await access.grants_on(store, call.caller.project_id, [scope.id for scope in scopes])
+        return [_answer(scope, shared=scope.id in shared) for scope in scopes]
 
-    return Collection(RESOURCE, store, service, answers, create=service.create)
+    def as_made(call: Call, made: RecordSet) -> list[AddressScopeAnswer]:
+        shared = {policy.object_id for policy in made.rbac_policies}
+        return [_answer(scope, shared=scope.id in shared) for scope in made.address_scopes]
+
+    return Collection(RESOURCE, store, service, answers, create=service.create, as_made=as_made)
+
+
+def _answer(scope: AddressScope, *, shared: bool) -> AddressScopeAnswer:
+    return AddressScopeAnswer(
+        **standard(scope),  # type: ignore[arg-type]  # the common part, by name
+        ip_version=scope.ip_version,
+        shared=shared,
+    )

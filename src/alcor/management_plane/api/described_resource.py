@@ -96,6 +96,7 @@ def listing(resource: Resource[Any], answer: type[msgspec.Struct]) -> Operation:
         summary=f"List {many}",
         gives=(_page(resource, answer, f"The {many} that match, a page of them."),),
         takes=_listing_parameters(resource),
+        refuses=(404,),  # the marker
     )
 
 

@@ -19,9 +19,9 @@ def decoded(body: bytes) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise errors.Invalid("The request body is not valid JSON.") from None
+        raise errors.Invalid("Body contains invalid data: it is not valid JSON.") from None
     if not isinstance(value, dict):
-        raise errors.Invalid("The request body must be a JSON object.")
+        raise errors.Invalid("Body contains invalid data: it is not an object.")
     return value
 
 
@@ -36,15 +36,21 @@ def created_from(resource: Resource[F], document: dict[str, Any], caller: Caller
     if resource.plural not in document:
         return [fields_of(resource, document[resource.singular], caller, is_create=True)], False
     items = document[resource.plural]
-    if not isinstance(items, list) or not items:
-        raise errors.Invalid(f"'{resource.plural}' must be a list with at least one {resource.singular}.")
+    if not isinstance(items, list):
+        raise errors.Invalid(f"Body contains invalid data: '{resource.plural}' is not a list.")
+    if not items:
+        raise errors.Invalid("Resources required")
     check_batch(len(items), resource.plural)
-    return [fields_of(resource, item, caller, is_create=True) for item in items], True
+    return [
+        fields_of(resource, _unwrapped(item, resource.singular), caller, is_create=True) for item in items
+    ], True
 
 
 def updated(resource: Resource[F], body: bytes, caller: Caller) -> F:
     """Give what a PUT asks for. Raises Invalid."""
     document = decoded(body)
+    if resource.plural in document:
+        raise errors.Invalid("Bulk operation not supported")
     _check_envelope(document, resource.singular)
     return fields_of(resource, document[resource.singular], caller, is_create=False)
 
@@ -87,7 +93,7 @@ def _check_envelope(document: Mapping[str, Any], *names: str) -> None:
 def fields_of(resource: Resource[F], item: object, caller: Caller, *, is_create: bool) -> F:
     """Give what one object of a body asks for. Raises Invalid."""
     if not isinstance(item, dict):
-        raise errors.Invalid(f"Body contains invalid data: a {resource.singular} must be an object.")
+        raise errors.Invalid(f"Object '{resource.singular}' contains invalid data")
     attributes = resource.by_name
     unknown = [name for name in item if name not in attributes and name not in _PROJECT_NAMES]
     if unknown:
@@ -99,7 +105,8 @@ def fields_of(resource: Resource[F], item: object, caller: Caller, *, is_create:
             fields["project_id"] = project
         _check_required(resource, item)
     elif any(name in item for name in _PROJECT_NAMES):
-        raise errors.Invalid("Attribute project_id not allowed in PUT")
+        name = next(name for name in _PROJECT_NAMES if name in item)
+        raise errors.Invalid(f"Cannot update read-only attribute {name}")
     for name, value in item.items():
         if name not in _PROJECT_NAMES:
             parsed = _value(attributes[name], value, caller, is_create=is_create)
@@ -109,10 +116,17 @@ def fields_of(resource: Resource[F], item: object, caller: Caller, *, is_create:
     return resource.fields(**fields)
 
 
+def _unwrapped(item: Any, name: str) -> Any:
+    """Give what is in a batch: each object, or, as some clients write it, each below its name again."""
+    return item[name] if isinstance(item, dict) and item.keys() == {name} else item
+
+
 def _value(attribute: Attribute, value: object, caller: Caller, *, is_create: bool) -> object:
     allowed = attribute.post if is_create else attribute.put
     if attribute.parse is None or not allowed:
-        raise errors.Invalid(f"Attribute {attribute.name} not allowed in {'POST' if is_create else 'PUT'}")
+        if is_create:
+            raise errors.Invalid(f"Attribute '{attribute.name}' not allowed in POST")
+        raise errors.Invalid(f"Cannot update read-only attribute {attribute.name}")
     if attribute.admin_only and not caller.is_admin and attribute.default is UNSET:
         raise forbidden(attribute.name)
     try:

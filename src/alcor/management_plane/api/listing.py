@@ -5,6 +5,8 @@ that a filter never costs more memory than the pages it looks at. Sorting by wha
 reads all matching records first; the store bounds that.
 """
 
+import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -15,6 +17,7 @@ from alcor.contracts import columns
 from alcor.contracts.store import Query, Store, Value
 from alcor.management_plane import access
 from alcor.management_plane.api import validation
+from alcor.management_plane.api.accepts import Literal, literal_of
 from alcor.management_plane.api.attribute import Attribute, F, Resource
 from alcor.management_plane.api.call import Call
 from alcor.model import errors
@@ -22,6 +25,7 @@ from alcor.model.addressing import ip_from_text
 from alcor.model.records import EVERYBODY, AnyRecord
 
 PAGE_MAX = 10_000
+SEARCH_MAX = 50_000  # records that one request looks at; the page ends there, and its link goes on
 _CHUNK = 1000
 _PAGING = frozenset({"fields", "sort_key", "sort_dir", "limit", "marker", "page_reverse"})
 _TAG_FILTERS = frozenset({"tags", "tags-any", "not-tags", "not-tags-any"})
@@ -59,6 +63,7 @@ def planned(resource: Resource[F], call: Call) -> Plan:
     for name, value in call.parameters:
         values.setdefault(name, []).append(value)
     attributes = resource.by_name
+    _check_filters(values, attributes)
     where: dict[str, tuple[Value, ...]] = {}
     matches: list[Matches] = []
     for name, texts in values.items():
@@ -73,12 +78,12 @@ def planned(resource: Resource[F], call: Call) -> Plan:
         where=where,
         any_of=() if call.caller.is_admin else access.visible(resource.kind, call.caller.project_id),
         matches=tuple(matches),
-        fields=tuple(values.get("fields", ())),
+        fields=tuple(name for name in values.get("fields", ()) if name),
         order=_order(values, attributes),
         limit=limit,
         is_limited=is_limited,
         marker=values["marker"][-1] if "marker" in values else None,
-        is_reverse=_flag(values, "page_reverse"),
+        is_reverse=values.get("page_reverse", ["False"])[-1].lower() == "true",
     )
 
 
@@ -86,27 +91,29 @@ async def listed(resource: Resource[F], call: Call, store: Store, answers: Answe
     """Read, compare and cut the page that the call asks for."""
     plan = planned(resource, call)
     marker = await _marker(resource, call, store, plan)
+    looked_at = ""
     if any(not values for values in plan.where.values()):
         found: list[msgspec.Struct] = []
     elif all(_column(resource, name) in _SORT_COLUMNS for name, _ in plan.order):
-        found = await _by_store(resource, store, answers, plan, marker)
+        found, looked_at = await _by_store(resource, store, answers, plan, marker)
     else:
         found = await _by_answers(resource, store, answers, plan)
-    return _page(call, plan, found)
+    return _page(call, plan, found, looked_at)
 
 
 def listed_from(resource: Resource[F], call: Call, answers: Sequence[msgspec.Struct]) -> Page:
     """Compare and cut the page from answers that are not in the store."""
     plan = planned(resource, call)
-    return _page(call, plan, _sorted(plan, answers))
+    return _page(call, plan, _sorted(resource, plan, answers))
 
 
-def _page(call: Call, plan: Plan, found: list[msgspec.Struct]) -> Page:
+def _page(call: Call, plan: Plan, found: list[msgspec.Struct], looked_at: str = "") -> Page:
+    """Make the page. `looked_at`: the search goes on after this one; empty: it is at its end, or has enough."""
     has_more = len(found) > plan.limit
     del found[plan.limit :]
     if plan.is_reverse:
         found.reverse()
-    return Page(found, _links(call, plan, found, has_more=has_more), plan.fields)
+    return Page(found, _links(call, plan, found, looked_at, has_more=has_more), plan.fields)
 
 
 def encoded(resource: Resource[F], page: Page) -> bytes:
@@ -122,7 +129,7 @@ def encoded(resource: Resource[F], page: Page) -> bytes:
 
 def shown(call: Call, answer: msgspec.Struct) -> object:
     """Give what the call asks for of one answer."""
-    return chosen(answer, [value for name, value in call.parameters if name == "fields"])
+    return chosen(answer, [value for name, value in call.parameters if name == "fields" and value])
 
 
 def chosen(answer: msgspec.Struct, fields: Sequence[str]) -> object:
@@ -135,23 +142,41 @@ def chosen(answer: msgspec.Struct, fields: Sequence[str]) -> object:
 
 async def _by_store(
     resource: Resource[F], store: Store, answers: Answers, plan: Plan, marker: AnyRecord | None
-) -> list[msgspec.Struct]:
+) -> tuple[list[msgspec.Struct], str]:
+    """Read until there is enough for the page; give where a search that costs too much was left."""
     wanted = plan.limit + 1
     order = tuple((_column(resource, name), ascending != plan.is_reverse) for name, ascending in plan.order)
     if not any(name == "id" for name, _ in order):
         order = (*order, ("id", not plan.is_reverse))
     found: list[msgspec.Struct] = []
     after = marker
-    chunk = wanted if not plan.matches else max(_CHUNK, plan.limit)
+    chunk = wanted if not plan.matches else _CHUNK
+    looked_at = 0
     while len(found) < wanted:
+        if looked_at >= SEARCH_MAX:
+            assert after is not None, "at least one was looked at"
+            return found, after.id
         query = Query(where=plan.where, any_of=plan.any_of, order=order, after=after, limit=chunk)
         records: Sequence[AnyRecord] = await store.select(resource.kind, query)
+        looked_at += len(records)
         found += [
-            answer for answer in await answers(records) if all(matches(answer) for matches in plan.matches)
+            answer
+            for answer in await _answered(answers, records)
+            if all(matches(answer) for matches in plan.matches)
         ]
         if len(records) < chunk:
             break
         after = records[-1]
+    return found, ""
+
+
+async def _answered(answers: Answers, records: Sequence[AnyRecord]) -> list[msgspec.Struct]:
+    """Make the answers of many records, with pauses: other requests are not to wait for a long list."""
+    found: list[msgspec.Struct] = []
+    for start in range(0, len(records), _CHUNK):
+        if start:
+            await asyncio.sleep(0)
+        found += await answers(records[start : start + _CHUNK])
     return found
 
 
@@ -166,10 +191,10 @@ async def _by_answers(
     records: Sequence[AnyRecord] = await store.select(
         resource.kind, Query(where=plan.where, any_of=plan.any_of)
     )
-    return _sorted(plan, await answers(records))
+    return _sorted(resource, plan, await _answered(answers, records))
 
 
-def _sorted(plan: Plan, answers: Sequence[msgspec.Struct]) -> list[msgspec.Struct]:
+def _sorted(resource: Resource[F], plan: Plan, answers: Sequence[msgspec.Struct]) -> list[msgspec.Struct]:
     found = [answer for answer in answers if all(matches(answer) for matches in plan.matches)]
     for name, ascending in reversed((*plan.order, ("id", True))):
         found.sort(
@@ -179,22 +204,15 @@ def _sorted(plan: Plan, answers: Sequence[msgspec.Struct]) -> list[msgspec.Struc
     if plan.marker is not None:
         at = [value_of(answer, "id") for answer in found]
         if plan.marker not in at:
-            raise _no_marker(plan.marker)
+            raise access.missing(resource.kind, plan.marker)
         found = found[at.index(plan.marker) + 1 :]
     return found[: plan.limit + 1]
-
-
-def _no_marker(marker: str) -> errors.Invalid:
-    return errors.Invalid(f"Invalid input for operation: marker {marker} not found.", reason="InvalidInput")
 
 
 async def _marker(resource: Resource[F], call: Call, store: Store, plan: Plan) -> AnyRecord | None:
     if plan.marker is None:
         return None
-    try:
-        record: AnyRecord = await access.fetch_one(store, call.caller, resource.kind, plan.marker)
-    except errors.Missing:
-        raise _no_marker(plan.marker) from None
+    record: AnyRecord = await access.fetch_one(store, call.caller, resource.kind, plan.marker)
     return record
 
 
@@ -208,6 +226,31 @@ def _sort_value(answer: msgspec.Struct, name: str) -> tuple[bool, str | int]:
     return (value is not None, value if isinstance(value, (int, str)) else str(value))
 
 
+def _check_filters(values: Mapping[str, Sequence[str]], attributes: Mapping[str, Attribute]) -> None:
+    """Raise Invalid for filters that do not exist, all at once, and for texts that mean nothing there."""
+    unknown = []
+    for name, texts in values.items():
+        if name in _PAGING or (name in _TAG_FILTERS and "tags" in attributes):
+            continue
+        attribute = attributes.get("project_id" if name == "tenant_id" else name)
+        if attribute is None or not attribute.filterable:
+            unknown.append(name)
+        elif (kind := literal_of(attribute.parse)) != "string":
+            for text in texts:
+                _check_literal(kind, text)
+    if unknown:
+        raise errors.Invalid(f"{unknown} is invalid attribute for filtering")
+
+
+def _check_literal(kind: Literal, text: str) -> None:
+    if kind == "integer" and not re.fullmatch(r"[-+]?[0-9]{1,18}", text.strip()):
+        raise errors.Invalid(f"Invalid input for operation: '{text}' is not an integer.", reason="InvalidInput")
+    if kind == "boolean" and not (_is_flag(text, True) or _is_flag(text, False)):
+        raise errors.Invalid(
+            f"Invalid input for operation: '{text}' cannot be converted to boolean.", reason="InvalidInput"
+        )
+
+
 def _add_filter(
     name: str,
     texts: Sequence[str],
@@ -218,9 +261,7 @@ def _add_filter(
     if name in _TAG_FILTERS:
         matches.append(_tags_match(name, {tag for text in texts for tag in text.split(",")}))
         return
-    attribute = attributes.get("project_id" if name == "tenant_id" else name)
-    if attribute is None or not attribute.filterable:
-        raise errors.Invalid(f"[{name!r}] is invalid attribute for filtering")
+    attribute = attributes["project_id" if name == "tenant_id" else name]
     if attribute.name == "fixed_ips":
         _add_fixed_ips(texts, where, matches)
     elif attribute.column is None:
@@ -256,7 +297,8 @@ def _add_fixed_ips(texts: Sequence[str], where: dict[str, tuple[Value, ...]], ma
         key, separator, value = text.partition("=")
         if not separator or key not in ("ip_address", "subnet_id", "ip_address_substr"):
             raise errors.Invalid(
-                f"Invalid input for fixed_ips. Reason: '{text}' is not a filter for addresses."
+                f"Invalid input for operation: '{text}' is not of the form <key>=[value].",
+                reason="InvalidInput",
             )
         asked.setdefault(key, []).append(value)
     if "subnet_id" in asked:
@@ -320,13 +362,16 @@ def _order(
     directions = values.get("sort_dir", ["asc"] * len(keys))
     if len(keys) != len(directions):
         raise errors.Invalid("The number of sort_keys and sort_dirs must be same")
-    for key in keys:
-        if key not in attributes or not attributes[key].sortable:
-            raise errors.Invalid(f"[{key!r}] is invalid attribute for sort_keys")
-    for direction in directions:
-        if direction not in ("asc", "desc"):
-            raise errors.Invalid(f"[{direction!r}] is invalid value for sort_dirs, valid value is asc and desc")
-    return tuple((key, direction == "asc") for key, direction in zip(keys, directions, strict=True))
+    unknown = [key for key in keys if key not in attributes or not attributes[key].sortable]
+    if unknown:
+        raise errors.Invalid(f"{unknown} is invalid attribute for sort_keys")
+    wrong = [direction for direction in directions if direction not in ("asc", "desc")]
+    if wrong:
+        raise errors.Invalid(f"{wrong} is invalid value for sort_dirs, valid value is 'asc' and 'desc'")
+    order: dict[str, bool] = {}
+    for key, direction in zip(keys, directions, strict=True):
+        order.setdefault(key, direction == "asc")  # said again, a key decides nothing any more
+    return tuple(order.items())
 
 
 def _limit(values: Mapping[str, Sequence[str]]) -> tuple[int, bool]:
@@ -334,32 +379,35 @@ def _limit(values: Mapping[str, Sequence[str]]) -> tuple[int, bool]:
         return PAGE_MAX, False
     text = values["limit"][-1]
     if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise errors.Invalid(f"Limit must be an integer 0 or greater and not '{text}'", reason="BadRequest")
+        raise errors.Invalid(
+            f"Bad limit request: Limit must be an integer 0 or greater and not '{text}'.", reason="BadRequest"
+        )
     return (min(int(text), PAGE_MAX), True) if int(text) else (PAGE_MAX, False)
 
 
-def _flag(values: Mapping[str, Sequence[str]], name: str) -> bool:
-    return name in values and _is_flag(values[name][-1], True)
-
-
-def _links(call: Call, plan: Plan, items: Sequence[msgspec.Struct], *, has_more: bool) -> list[dict[str, str]]:
+def _links(
+    call: Call, plan: Plan, items: Sequence[msgspec.Struct], looked_at: str, *, has_more: bool
+) -> list[dict[str, str]]:
+    """Give the links as Neutron does, where clients asked for pages: a full page has one onward, whether or not
+    something is there, and the empty page after it one back. Where they did not, only what leads on."""
+    limit, is_full = ("limit", str(plan.limit)), len(items) == plan.limit
+    kept = [limit, *(pair for pair in call.parameters if pair[0] not in ("limit", "marker", "page_reverse"))]
+    back = [*kept, ("page_reverse", "True")]
+    if looked_at:
+        onward = [*(back if plan.is_reverse else kept), ("marker", looked_at)]
+        return [_link(call, "previous" if plan.is_reverse else "next", onward)]
+    if not plan.is_limited:
+        return [_link(call, "next", kept + _marked(items[-1:]))] if has_more and not plan.is_reverse else []
     links = []
-    has_next = bool(items) and (plan.marker is not None if plan.is_reverse else has_more)
-    has_previous = bool(items) and (has_more if plan.is_reverse else plan.marker is not None)
-    kept = [pair for pair in call.parameters if pair[0] not in ("limit", "marker", "page_reverse")]
-    if has_next:
-        links.append(
-            _link(call, "next", [*kept, ("limit", str(plan.limit)), ("marker", value_of(items[-1], "id"))])
-        )
-    if has_previous and plan.is_limited:
-        back = [
-            *kept,
-            ("limit", str(plan.limit)),
-            ("marker", value_of(items[0], "id")),
-            ("page_reverse", "True"),
-        ]
-        links.append(_link(call, "previous", back))
+    if is_full or plan.is_reverse:
+        links.append(_link(call, "next", kept + _marked(items[-1:])))
+    if is_full or not plan.is_reverse:
+        links.append(_link(call, "previous", back + _marked(items[:1])))
     return links
+
+
+def _marked(items: Sequence[msgspec.Struct]) -> list[tuple[str, str]]:
+    return [("marker", value_of(item, "id")) for item in items]
 
 
 def _link(call: Call, rel: str, parameters: Sequence[tuple[str, str]]) -> dict[str, str]:

@@ -6,9 +6,10 @@ import msgspec
 from starlette.responses import Response
 
 from alcor.contracts.store import Store
+from alcor.management_plane import access
 from alcor.management_plane.api import form, gate, policy, validation
 from alcor.management_plane.api.accepts import list_of, object_of
-from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
+from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection, written
 from alcor.management_plane.api.described import describes, gives
@@ -17,7 +18,7 @@ from alcor.management_plane.subnet_pool.decisions import PREFIXES_MAX, SubnetPoo
 from alcor.management_plane.subnet_pool.service import SubnetPoolService
 from alcor.model import errors
 from alcor.model.addressing import Cidr
-from alcor.model.records import SubnetPool
+from alcor.model.records import RecordSet, SubnetPool
 
 _LENGTH_MAX = 128  # of any prefix; what the pool's IP version has, the decision knows
 _QUOTA_MAX = 2**31 - 1
@@ -69,13 +70,21 @@ RESOURCE = Resource(
         ),
         Attribute(name="ip_version", filterable=True, sortable=True),
         Attribute(
-            name="is_default", parse=validation.boolean, post=True, put=True, filterable=True, sortable=True
+            name="is_default",
+            parse=validation.boolean,
+            post=True,
+            put=True,
+            admin_only=True,
+            default=False,
+            filterable=True,
+            sortable=True,
         ),
         Attribute(
             name="shared",
-            field=IGNORED,
-            parse=validation.only(False, "subnet pools cannot be shared between projects yet."),
+            parse=validation.boolean,
             post=True,
+            admin_only=True,
+            default=False,
             filterable=True,
             sortable=True,
         ),
@@ -114,7 +123,11 @@ class SubnetPoolCollection(Collection[SubnetPoolFields]):
     """Serves subnet pools."""
 
     def __init__(self, store: Store, service: SubnetPoolService) -> None:
-        super().__init__(RESOURCE, store, service, _answers, create=service.create)
+        async def answers(call: Call, pools: Sequence[SubnetPool]) -> list[SubnetPoolAnswer]:
+            shared = await access.grants_on(store, call.caller.project_id, [pool.id for pool in pools])
+            return [_answer(pool, shared=pool.id in shared) for pool in pools]
+
+        super().__init__(RESOURCE, store, service, answers, create=service.create, as_made=_as_made)
         self._pools = service
 
     def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
@@ -162,22 +175,24 @@ class SubnetPoolCollection(Collection[SubnetPoolFields]):
         )
 
 
-async def _answers(call: Call, pools: Sequence[SubnetPool]) -> list[SubnetPoolAnswer]:
-    return [
-        SubnetPoolAnswer(
-            **standard(pool),  # type: ignore[arg-type]  # the common part, by name
-            prefixes=_texts(pool),
-            min_prefixlen=pool.min_prefixlen,
-            max_prefixlen=pool.max_prefixlen,
-            default_prefixlen=pool.default_prefixlen,
-            default_quota=pool.default_quota,
-            address_scope_id=pool.address_scope_id,
-            ip_version=pool.ip_version,
-            is_default=pool.is_default,
-            shared=pool.shared,
-        )
-        for pool in pools
-    ]
+def _as_made(call: Call, made: RecordSet) -> list[SubnetPoolAnswer]:
+    shared = {policy.object_id for policy in made.rbac_policies}
+    return [_answer(pool, shared=pool.id in shared) for pool in made.subnetpools]
+
+
+def _answer(pool: SubnetPool, *, shared: bool) -> SubnetPoolAnswer:
+    return SubnetPoolAnswer(
+        **standard(pool),  # type: ignore[arg-type]  # the common part, by name
+        prefixes=_texts(pool),
+        min_prefixlen=pool.min_prefixlen,
+        max_prefixlen=pool.max_prefixlen,
+        default_prefixlen=pool.default_prefixlen,
+        default_quota=pool.default_quota,
+        address_scope_id=pool.address_scope_id,
+        ip_version=pool.ip_version,
+        is_default=pool.is_default,
+        shared=shared,
+    )
 
 
 def _texts(pool: SubnetPool) -> list[str]:

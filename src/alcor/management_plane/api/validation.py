@@ -11,6 +11,7 @@ from alcor.management_plane.api.accepts import (
     Schema,
     accepts,
     list_of,
+    literal_of,
     object_of,
     or_null,
     schema_of,
@@ -77,7 +78,7 @@ def name(value: object) -> str:
     return found
 
 
-@accepts(BOOLEAN)
+@accepts(BOOLEAN, "boolean")
 def boolean(value: object) -> bool:
     """Accept true and false, also as text and as 1 and 0."""
     if isinstance(value, bool):
@@ -94,7 +95,7 @@ def boolean(value: object) -> bool:
 def only(expected: object, sentence: str) -> Parse:
     """Accept the one value that is true here; everything else is refused with the sentence."""
 
-    @accepts({"const": expected})
+    @accepts({"const": expected}, "boolean" if isinstance(expected, bool) else "string")
     def parse(value: object) -> object:
         found = boolean(value) if isinstance(expected, bool) else value
         if found != expected:
@@ -113,7 +114,8 @@ def integer(low: int, high: int) -> Parse:
                 {"type": "integer", "minimum": low, "maximum": high},
                 {"type": "string", "pattern": "^-?[0-9]{1,18}$"},
             ]
-        }
+        },
+        "integer",
     )
     def parse(value: object) -> int:
         number = None
@@ -130,7 +132,7 @@ def integer(low: int, high: int) -> Parse:
     return parse
 
 
-@accepts({"enum": [4, 6, "4", "6"]})
+@accepts({"enum": [4, 6, "4", "6"]}, "integer")
 def ip_version(value: object) -> int:
     """Accept 4 and 6, also as text."""
     if str(value) not in ("4", "6") or isinstance(value, float):
@@ -140,7 +142,11 @@ def ip_version(value: object) -> int:
 
 def optional(parse: Parse) -> Parse:
     """Accept null as well."""
-    return Accepting(lambda value: None if value is None else parse(value), or_null(schema_of(parse) or {}))
+    return Accepting(
+        lambda value: None if value is None else parse(value),
+        or_null(schema_of(parse) or {}),
+        literal_of(parse),
+    )
 
 
 def choice(*accepted: str) -> Parse:

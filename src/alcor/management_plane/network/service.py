@@ -11,10 +11,11 @@ from alcor.management_plane.caller import Caller
 from alcor.management_plane.network import decisions
 from alcor.management_plane.network.decisions import NetworkFields
 from alcor.management_plane.rbac_policy import decisions as policy_decisions
+from alcor.management_plane.rbac_policy import sharing
 from alcor.management_plane.subnet import sources
 from alcor.management_plane.turns import Turns
 from alcor.model import errors
-from alcor.model.records import EVERYBODY, Network, Port, RbacPolicy, RecordSet, Subnet, SubnetPool
+from alcor.model.records import Network, Port, RecordSet, Subnet, SubnetPool
 from alcor.runtime.clock import Clock, new_ids, random_bytes
 
 
@@ -58,7 +59,7 @@ class NetworkService:
                 inserts=RecordSet(
                     networks=tuple(networks),
                     rbac_policies=tuple(
-                        _opening(network, open_ids[network.id], now_us)
+                        policy_decisions.opening(network, open_ids[network.id], now_us)
                         for fields, network in zip(asks, networks, strict=True)
                         if fields.shared is True
                     ),
@@ -98,7 +99,7 @@ class NetworkService:
                 guards=(Unchanged("network", before.id, before.revision_number),),
             )
             if fields.shared is not UNSET:
-                write = await self._sharing(write, before, now_us, shared=fields.shared)
+                write = await sharing.shared(self._store, write, before, now_us, is_shared=fields.shared)
             try:
                 return await self._store.commit(write), after
             except Taken as taken:
@@ -109,22 +110,6 @@ class NetworkService:
                 raise
 
         return await settlement.settle(attempt)
-
-    async def _sharing(self, write: Write, network: Network, now_us: int, *, shared: bool) -> Write:
-        """Have the write share the network with everybody, or no longer."""
-        policies = await access.policies_on(self._store, network.id)
-        opening = [policy for policy in policies if policy.target == EVERYBODY]
-        if shared == bool(opening):
-            return write
-        if shared:
-            policy = _opening(network, new_ids(1)[0], now_us)
-            return msgspec.structs.replace(write, inserts=RecordSet(rbac_policies=(policy,)))
-        others = [policy for policy in policies if policy.target != EVERYBODY]
-        return msgspec.structs.replace(
-            write,
-            deletes=RecordSet(rbac_policies=tuple(opening)),
-            guards=(*write.guards, *policy_decisions.without(opening[0], network, others)),
-        )
 
     async def delete(self, caller: Caller, network_id: str, *, expected: int | None) -> int:
         """Remove a network and its subnets. Raises Conflict NetworkInUse while a port is on it."""
@@ -166,15 +151,3 @@ class NetworkService:
             )
             for network_id, group in subnets.items()
         }
-
-
-def _opening(network: Network, policy_id: str, now_us: int) -> RbacPolicy:
-    """Make the policy that shares a network with everybody: `shared` is a view of it."""
-    return policy_decisions.made(
-        policy_decisions.object_type_of(Network),
-        network,
-        EVERYBODY,
-        project_id=network.project_id,
-        policy_id=policy_id,
-        now_us=now_us,
-    )

@@ -15,14 +15,21 @@ from alcor.model.records import (
     ACCESS_AS_SHARED,
     EVERYBODY,
     KIND_OF,
+    AddressScope,
     AnyRecord,
     Network,
     RbacPolicy,
     SecurityGroup,
+    SubnetPool,
 )
 
 # Kinds of objects that policies share, as clients name them. `columns.SHARED_BY` has them, too.
-OBJECTS: dict[str, type[AnyRecord]] = {"network": Network, "security_group": SecurityGroup}
+OBJECTS: dict[str, type[AnyRecord]] = {
+    "network": Network,
+    "security_group": SecurityGroup,
+    "subnetpool": SubnetPool,
+    "address_scope": AddressScope,
+}
 REVISED: tuple[type[AnyRecord], ...] = (
     Network,
 )  # objects that grow a revision with their policies, as in Neutron
@@ -85,6 +92,18 @@ def made(
     )
 
 
+def opening(shared: AnyRecord, policy_id: str, now_us: int) -> RbacPolicy:
+    """Make the policy that shares an object with everybody: `shared` is a view of it."""
+    return made(
+        object_type_of(type(shared)),
+        shared,
+        EVERYBODY,
+        project_id=shared.project_id,
+        policy_id=policy_id,
+        now_us=now_us,
+    )
+
+
 def update(policy: RbacPolicy, fields: PolicyFields, caller: Caller, *, now_us: int) -> RbacPolicy:
     """Give the policy with the target that the client wants. Raises Invalid."""
     target = fields.target
@@ -119,7 +138,7 @@ def without(
             return (_stays(other),)
     if policy.target != EVERYBODY:
         return (NotBorrowed(shared.id, policy.target),)
-    allowed = sorted({instead, *(other.target for other in others)} - {""})
+    allowed = sorted({instead, shared.project_id, *(other.target for other in others)} - {""})
     return (*map(_stays, others), NotBorrowed(shared.id, EVERYBODY, tuple(allowed)))
 
 

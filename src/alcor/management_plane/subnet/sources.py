@@ -12,7 +12,7 @@ from alcor.management_plane.subnet import decisions
 from alcor.management_plane.subnet.decisions import SubnetFields
 from alcor.management_plane.subnet_pool import decisions as pool_decisions
 from alcor.model.addressing import Cidr
-from alcor.model.records import Subnet, SubnetPool
+from alcor.model.records import RbacPolicy, Subnet, SubnetPool
 
 _VERSION = 4
 
@@ -38,6 +38,7 @@ class Sources:
         self._store = store
         self._caller = caller
         self._read: dict[str, SubnetPool] = {}
+        self._grants: list[RbacPolicy] = []  # by which the caller uses what is not its own
         self._default: SubnetPool | None = None
         self._used: dict[tuple[str, str], int] = defaultdict(int)  # by pool and project, where it matters
         self.held: dict[str, SubnetPool] = {}
@@ -45,12 +46,19 @@ class Sources:
     async def read(self, asks: Sequence[SubnetFields], siblings: Sequence[Subnet]) -> None:
         """Read the pools that are asked for and those of subnets that are there. Raises Missing, Invalid."""
         named = sorted({it.subnetpool_id for it in asks if isinstance(it.subnetpool_id, str)})
-        self._read |= await access.fetch(self._store, self._caller, SubnetPool, named)
+        found = await self._store.get(SubnetPool, named) if named else {}
+        defaults = []
         if any(fields.use_default_subnetpool is True for fields in asks):
-            self._default = await default_pool(self._store, self._caller)
-            if self._default is None:
-                raise decisions.no_default_pool(_VERSION)
-            self._read[self._default.id] = self._default
+            defaults = await default_pools(self._store)
+        grants = await access.grants_for(self._store, self._caller, [*found.values(), *defaults])
+        access.require(self._caller, SubnetPool, found, named, grants)
+        self._grants = list(grants.values())
+        self._read |= found
+        for pool in defaults:
+            if self._caller.sees(pool) or pool.id in grants:
+                self._default = self._read[pool.id] = pool
+        if self._default is None and any(fields.use_default_subnetpool is True for fields in asks):
+            raise decisions.no_default_pool(_VERSION)
         self._read |= await of(self._store, siblings)
         self.held = dict(self._read)
 
@@ -84,7 +92,10 @@ class Sources:
 
     def guards(self) -> list[Guard]:
         """Guard all that was read: which scope a network is in rests on pools that nothing was cut from."""
-        return [Unchanged("subnetpool", it.id, it.revision_number) for _, it in sorted(self._read.items())]
+        return [
+            *(Unchanged("subnetpool", it.id, it.revision_number) for _, it in sorted(self._read.items())),
+            *(Unchanged("rbac_policy", it.id, it.revision_number) for it in self._grants),
+        ]
 
     async def _used_of(self, pool: SubnetPool, project_id: str) -> int:
         """Count the addresses of a pool that a project has. O(its subnets from there); 0 where nobody asks."""
@@ -98,7 +109,6 @@ class Sources:
         return self._used[key]
 
 
-async def default_pool(store: Store, caller: Caller) -> SubnetPool | None:
-    """Give the region's default pool, if the caller may use it."""
-    found = await store.select(SubnetPool, Query(where={"default_version": (_VERSION,)}, limit=1))
-    return next((pool for pool in found if caller.sees(pool)), None)
+async def default_pools(store: Store) -> list[SubnetPool]:
+    """Give the region's default pool, whosever it is, if there is one."""
+    return await store.select(SubnetPool, Query(where={"default_version": (_VERSION,)}, limit=1))

@@ -19,7 +19,7 @@ from alcor.model import errors, prefixes
 from alcor.model.addressing import Cidr
 from alcor.model.ids import AddressScopeId, SubnetPoolId
 from alcor.model.prefixes import Prefix
-from alcor.model.records import AddressScope, Subnet, SubnetPool
+from alcor.model.records import AddressScope, RbacPolicy, Subnet, SubnetPool
 
 VERSION = 4
 MIN_PREFIXLEN = 8
@@ -41,6 +41,7 @@ class SubnetPoolFields(msgspec.Struct, frozen=True, kw_only=True):
     default_quota: int | UnsetType | None = UNSET
     address_scope_id: str | UnsetType | None = UNSET
     is_default: bool | UnsetType = UNSET
+    shared: bool | UnsetType = UNSET  # with everybody, by a policy
     tags: tuple[str, ...] | UnsetType = UNSET
     project_id: str | UnsetType = UNSET
 
@@ -50,13 +51,13 @@ class Scoped(msgspec.Struct, frozen=True):
 
     scope: AddressScope
     pools: Sequence[SubnetPool]
+    grants: tuple[RbacPolicy, ...] = ()  # by which the caller uses it, if it is another's
 
 
 def create(
     fields: SubnetPoolFields, *, pool_id: str, scoped: Scoped | None, caller: Caller, now_us: int
 ) -> SubnetPool:
     """Make the record of a new pool. Raises Invalid, and Conflict AddressScopePrefixConflict."""
-    check_default_allowed(False, fields, caller)
     asked = () if fields.prefixes is UNSET else fields.prefixes
     if not asked:
         raise _invalid("Empty subnet pool prefix list.", "EmptySubnetPoolPrefixList")
@@ -77,20 +78,18 @@ def create(
     )
     said = given(fields)
     said.pop("prefixes", None)
+    said.pop("shared", None)
     pool = msgspec.structs.replace(pool, **said)
     _check_bounds(pool)
     _check_scope(pool, scoped)
     return pool
 
 
-def update(
-    pool: SubnetPool, fields: SubnetPoolFields, *, scoped: Scoped | None, caller: Caller, now_us: int
-) -> SubnetPool:
+def update(pool: SubnetPool, fields: SubnetPoolFields, *, scoped: Scoped | None, now_us: int) -> SubnetPool:
     """Give the pool as the client wants it; its prefixes only grow. `scoped`: of the scope that it is to be in.
 
     Raises Invalid, and Conflict AddressScopePrefixConflict.
     """
-    check_default_allowed(pool.is_default, fields, caller)
     said = given(fields)
     asked = said.pop("prefixes", None)
     after = revised(pool, now_us, **said)
@@ -191,12 +190,6 @@ def check_deletable(pool: SubnetPool) -> None:
         raise _invalid(
             "Unable to delete subnet pool: Subnet pool has existing allocations.", "SubnetPoolDeleteError"
         )
-
-
-def check_default_allowed(is_default: bool, fields: SubnetPoolFields, caller: Caller) -> None:
-    """Raise Invalid (403) for somebody who is no administrator and would change which pool is the default."""
-    if not caller.is_admin and fields.is_default is not UNSET and fields.is_default != is_default:
-        raise _invalid("Setting is_default requires the admin role.", "PolicyNotAuthorized")
 
 
 def second_default() -> errors.Invalid:

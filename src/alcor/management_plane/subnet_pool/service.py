@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from alcor.contracts.store import Guard, NoneWhere, Query, Store, Unchanged, Write
 from alcor.management_plane import access, settlement
 from alcor.management_plane.caller import Caller
+from alcor.management_plane.rbac_policy import decisions as policy_decisions
 from alcor.management_plane.subnet import sources
 from alcor.management_plane.subnet_pool import decisions
 from alcor.management_plane.subnet_pool.decisions import Scoped, SubnetPoolFields
@@ -45,7 +47,7 @@ class SubnetPoolService:
                 scoped = scopes[scope_id] if scope_id is not None else None
                 pool = decisions.create(fields, pool_id=pool_id, scoped=scoped, caller=caller, now_us=now_us)
                 if scoped is not None:
-                    scopes[scoped.scope.id] = Scoped(scoped.scope, (*scoped.pools, pool))
+                    scopes[scoped.scope.id] = msgspec.structs.replace(scoped, pools=(*scoped.pools, pool))
                 made.append(pool)
             await self._check_defaults(None, made)
             revised, guards = _scopes_revised(scopes.values(), now_us)
@@ -53,7 +55,14 @@ class SubnetPoolService:
                 request_id=caller.request_id,
                 actor=caller.actor,
                 project_id=caller.project_id,
-                inserts=RecordSet(subnetpools=tuple(made)),
+                inserts=RecordSet(
+                    subnetpools=tuple(made),
+                    rbac_policies=tuple(
+                        policy_decisions.opening(pool, policy_id, now_us)
+                        for fields, pool, policy_id in zip(asks, made, new_ids(len(asks)), strict=True)
+                        if fields.shared is True
+                    ),
+                ),
                 updates=RecordSet(address_scopes=revised),
                 guards=(*guards, *_default_guards(made)),
                 within=("subnetpool",),
@@ -70,9 +79,11 @@ class SubnetPoolService:
 
         def decide(pool: SubnetPool, scoped: Scoped | None, now_us: int) -> SubnetPool:
             settlement.check_expected(pool, expected)
-            return decisions.update(pool, fields, scoped=scoped, caller=caller, now_us=now_us)
+            return decisions.update(pool, fields, scoped=scoped, now_us=now_us)
 
-        return await self._changed(caller, pool_id, decide, scope_id=fields.address_scope_id)
+        return await self._changed(
+            caller, pool_id, decide, "update_subnetpool", scope_id=fields.address_scope_id
+        )
 
     async def add_prefixes(self, caller: Caller, pool_id: str, more: Sequence[Cidr]) -> tuple[int, SubnetPool]:
         """Extend a pool."""
@@ -80,6 +91,7 @@ class SubnetPoolService:
             caller,
             pool_id,
             lambda pool, scoped, now_us: decisions.with_more(pool, more, scoped=scoped, now_us=now_us),
+            "add_prefixes",
         )
 
     async def remove_prefixes(
@@ -87,15 +99,20 @@ class SubnetPoolService:
     ) -> tuple[int, SubnetPool]:
         """Take prefixes that no subnet is from out of a pool."""
         return await self._changed(
-            caller, pool_id, lambda pool, _, now_us: decisions.with_fewer(pool, fewer, now_us=now_us)
+            caller,
+            pool_id,
+            lambda pool, _, now_us: decisions.with_fewer(pool, fewer, now_us=now_us),
+            "remove_prefixes",
         )
 
     async def onboard(self, caller: Caller, pool_id: str, network_id: str) -> tuple[int, list[Subnet]]:
         """Make the subnets of a network subnets from the pool, which is extended by their prefixes."""
 
         async def attempt() -> tuple[int, list[Subnet]]:
-            pool = await access.fetch_one(self._store, caller, SubnetPool, pool_id)
-            network = await access.fetch_one(self._store, caller, Network, network_id)
+            pool = await access.fetch_own(self._store, caller, SubnetPool, pool_id, "onboard_network_subnets")
+            network = await access.fetch_own(
+                self._store, caller, Network, network_id, "onboard_network_subnets"
+            )
             subnets = await self._store.select(Subnet, Query(where={"network_id": (network.id,)}))
             await self._check_owner(caller, pool)
             scoped = await self._scoped(pool.address_scope_id)
@@ -129,26 +146,35 @@ class SubnetPoolService:
         """Remove a pool. Raises Invalid SubnetPoolDeleteError while a subnet is from it."""
 
         async def attempt() -> int:
-            pool = await access.fetch_one(self._store, caller, SubnetPool, pool_id)
+            pool = await access.fetch_own(self._store, caller, SubnetPool, pool_id, "delete_subnetpool")
             settlement.check_expected(pool, expected)
             decisions.check_deletable(pool)
+            policies = await access.policies_on(self._store, pool.id)
             write = Write(
                 request_id=caller.request_id,
                 actor=caller.actor,
                 project_id=pool.project_id,
-                deletes=RecordSet(subnetpools=(pool,)),  # subnets cut from it revise it, so this is the guard
+                # Subnets cut from it revise it, so this is the guard.
+                deletes=RecordSet(subnetpools=(pool,), rbac_policies=tuple(policies)),
+                guards=(NoneWhere("rbac_policy", "object_id", pool.id),),  # but for those that go with it
             )
             return await self._store.commit(write)
 
         return await settlement.settle(attempt)
 
     async def _changed(
-        self, caller: Caller, pool_id: str, decide: Decide, *, scope_id: str | UnsetType | None = UNSET
+        self,
+        caller: Caller,
+        pool_id: str,
+        decide: Decide,
+        action: str,
+        *,
+        scope_id: str | UnsetType | None = UNSET,
     ) -> tuple[int, SubnetPool]:
         """Commit what is decided about a pool. `scope_id`: the scope that it is to be in; UNSET: as before."""
 
         async def attempt() -> tuple[int, SubnetPool]:
-            before = await access.fetch_one(self._store, caller, SubnetPool, pool_id)
+            before = await access.fetch_own(self._store, caller, SubnetPool, pool_id, action)
             await self._check_owner(caller, before)
             if scope_id is UNSET or scope_id == before.address_scope_id:
                 scoped = await self._scoped(before.address_scope_id)
@@ -179,10 +205,12 @@ class SubnetPoolService:
 
     async def _scoped_anew(self, caller: Caller, scope_id: str) -> Scoped:
         """Read a scope that the caller names, and what is in it. Raises Missing."""
-        await access.fetch_one(self._store, caller, AddressScope, scope_id)
+        found = await self._store.get(AddressScope, [scope_id])
+        grants = await access.grants_for(self._store, caller, found.values())
+        access.require(caller, AddressScope, found, (scope_id,), grants)
         scoped = await self._scoped(scope_id)
         assert scoped is not None
-        return scoped
+        return msgspec.structs.replace(scoped, grants=tuple(grants.values()))
 
     async def _scoped(self, scope_id: str | None) -> Scoped | None:
         """Read the scope that a pool is in, whoever's it is, and the pools in it. O(those pools)."""
@@ -239,8 +267,12 @@ def _default_guards(pools: Sequence[SubnetPool]) -> list[Guard]:
 
 def _scopes_revised(scopes: Iterable[Scoped], now_us: int) -> tuple[tuple[AddressScope, ...], list[Guard]]:
     """Give the scopes one revision further, and the guards that nobody else did so."""
-    found = [scoped.scope for scoped in scopes]
+    them = list(scopes)
+    found = [scoped.scope for scoped in them]
     return (
         tuple(settlement.revised(scope, now_us) for scope in found),
-        [Unchanged("address_scope", scope.id, scope.revision_number) for scope in found],
+        [
+            *(Unchanged("address_scope", scope.id, scope.revision_number) for scope in found),
+            *(Unchanged("rbac_policy", it.id, it.revision_number) for scoped in them for it in scoped.grants),
+        ],
     )

@@ -22,5 +22,5 @@ CREATE TABLE subnetpools (
     body bytea NOT NULL
 );
 CREATE INDEX subnetpools_project ON subnetpools (project_id, id);
-CREATE INDEX subnetpools_scope ON subnetpools (address_scope_id) WHERE address_scope_id IS NOT NULL;
+CREATE INDEX subnetpools_scope ON subnetpools (address_scope_id, project_id) WHERE address_scope_id IS NOT NULL;
 CREATE INDEX subnetpools_default ON subnetpools (default_version) WHERE default_version IS NOT NULL;
