@@ -8,11 +8,13 @@ import msgspec
 import pytest
 
 from alcor.contracts.agent_channel import Hello, Rescue, RescueEnd, RescueOutcome, RescueReport
+from alcor.contracts.audit import Entry
 from alcor.contracts.convergence import HostStatus
 from alcor.control_plane.health import rescue_choice
 from alcor.control_plane.health.helpers import Helpers
 from alcor.control_plane.health.losses import Losses
 from alcor.control_plane.health.rescue import ORDERS_MAX, Rescues
+from alcor.control_plane.health.rescue_trail import RescueTrail
 from alcor.control_plane.nodes import HostNode
 from alcor.control_plane.region import OnDemandBounds, Region
 from alcor.model import errors
@@ -44,11 +46,12 @@ class Cloud:
         self.region = Region(OnDemandBounds())
         self.sent: list[tuple[str, Rescue | RescueEnd]] = []
         self.events = io.StringIO()
+        self.kept: list[Entry] = []
         self.rescues = Rescues(
             self.region,
             lambda host, message: self.sent.append((host, message)),
             self.clock,
-            EventLog(stream=self.events),
+            RescueTrail(self.kept.append, self.clock, EventLog(stream=self.events)),
             epoch=epoch,
             warrant_key=key,
         )
@@ -185,6 +188,20 @@ def test_the_own_agent_s_return_ends_the_rescue() -> None:
     assert cloud.described("h0").rescue is None
     with pytest.raises(errors.Conflict):  # and it stays ended
         cloud.come("h0", rescuer=neighbour, token=order.token)
+
+
+def test_each_step_of_a_rescue_is_in_the_audit_trail_once() -> None:
+    cloud = Cloud(3)
+    cloud.leave("h0")
+    cloud.pass_s(1.0)
+    neighbour, order = cloud.order()
+    cloud.come("h0", rescuer=neighbour, token=order.token)
+    cloud.come("h0")
+    assert [(entry.operation, entry.targets, entry.status) for entry in cloud.kept] == [
+        (operation, ("h0",), 0) for operation in ("order_rescue", "take_rescue", "end_rescue")
+    ]
+    assert len({entry.id for entry in cloud.kept}) == 3
+    assert all(f"'{neighbour}'" in entry.reason for entry in cloud.kept)
 
 
 def restarted(*, hosts: int = 3) -> tuple[Cloud, str, Rescue]:

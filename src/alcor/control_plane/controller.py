@@ -36,6 +36,7 @@ from alcor.contracts.agent_channel import (
     RescueReport,
     Welcome,
 )
+from alcor.contracts.audit import Entry
 from alcor.contracts.convergence import HostStatus, NetworkProgress, PortState, Receipt, ResyncProgress
 from alcor.contracts.queue import GoalQueue, QueueState
 from alcor.contracts.store import Change, Store
@@ -59,6 +60,7 @@ from alcor.control_plane.delivery.resync import ResyncLimits
 from alcor.control_plane.delivery.resync_view import ResyncView
 from alcor.control_plane.health.probes import Probes
 from alcor.control_plane.health.rescue import Rescues
+from alcor.control_plane.health.rescue_trail import RescueTrail
 from alcor.control_plane.health.watch import Heard, Watch
 from alcor.control_plane.intake import Intake
 from alcor.control_plane.introductions import Introductions
@@ -94,6 +96,7 @@ class Controller:
         queue: GoalQueue | None = None,
         resync: ResyncLimits = ResyncLimits(),  # noqa: B008 - frozen
         warrant_key: bytes = b"",
+        audit: Callable[[Entry], None] | None = None,
         watcher: PortWatcher | None = None,
     ) -> None:
         """`warrant_key`: the same for all controllers of a region, and known to nobody else."""
@@ -101,6 +104,7 @@ class Controller:
         self._clock = clock
         self._log = log
         self._warrant_key = warrant_key
+        self._audit = audit or _keep_nothing
         self._supervisor = Supervisor(log)
         self.failed = self._supervisor.failed
         self.region = Region(on_demand)
@@ -515,7 +519,7 @@ class Controller:
             self.region,
             self._tell_agent,
             self._clock,
-            self._log,
+            RescueTrail(self._audit, self._clock, self._log),
             epoch=self.epoch,
             warrant_key=self._warrant_key,
         )
@@ -557,6 +561,10 @@ class Controller:
 def _is_urgent(change: Change) -> bool:
     """Does one of its ports ask for the fast path?"""
     return any(port.fast_path for port in change.puts.ports)
+
+
+def _keep_nothing(entry: Entry) -> None:
+    """Where there is no audit trail."""
 
 
 def _decode(frame: bytes) -> FromAgent:

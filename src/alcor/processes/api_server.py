@@ -12,6 +12,7 @@ import msgspec
 
 from alcor.adapters.http_server import HttpServer
 from alcor.adapters.postgres.store import PostgresStore
+from alcor.contracts.audit import Entry
 from alcor.contracts.convergence import Convergence, Tracer
 from alcor.contracts.store import Change
 from alcor.management_plane import key_sweeper
@@ -57,6 +58,7 @@ class ApiServer:
         self.failed = self._supervisor.failed
         self.url = ""
         self._bound: tuple[Identities, socket.socket] | None = None
+        self._trail: AuditTrail | None = None
 
     def bind(self) -> None:
         """Bind the socket: what cannot be is found out before anything starts. Raises Invalid, Unavailable."""
@@ -80,7 +82,15 @@ class ApiServer:
         sweeper = Supervisor(self._log)
         sweeper.start("request_keys", key_sweeper.sweep_for_ever(store, self._log))
         self._stack.push_async_callback(sweeper.close)
+        self._trail = AuditTrail(store.audit(), self._clock, self._log, days=self._settings.audit_days)
+        self._trail.start()
+        self._stack.push_async_callback(self._trail.close)
         return store
+
+    def audit(self, entry: Entry) -> None:
+        """Keep what this process did by itself. Once the store is open."""
+        assert self._trail is not None, "open_store comes before"
+        self._trail.note(entry)
 
     async def serve(
         self,
@@ -92,13 +102,11 @@ class ApiServer:
     ) -> None:
         """Answer from now on. `follow` as in `create_application`. Raises Unavailable."""
         assert self._bound is not None, "bind comes first"
+        assert self._trail is not None, "open_store comes before"
         settings, (identities, listener) = self._settings, self._bound
         allocator = LeasedAllocator(store.leases(), self._clock)
         store.listen(allocator.on_commit)
         self._stack.push_async_callback(allocator.close)
-        trail = AuditTrail(store.audit(), self._clock, self._log, days=settings.audit_days)
-        trail.start()
-        self._stack.push_async_callback(trail.close)
         feed = EventFeed(store, self._log)
         application = create_application(
             store,
@@ -115,7 +123,7 @@ class ApiServer:
             follow=follow,
             tracer=tracer,
             feed=feed,
-            trail=trail,
+            trail=self._trail,
         )
         await self._listen(application, identities, listener)
         self._stack.push_async_callback(feed.close)

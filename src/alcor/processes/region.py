@@ -96,6 +96,7 @@ class Region:
             on_demand=settings.on_demand,
             queue=await self._start_queue(),
             warrant_key=authority.derive_key("rescue warrants"),
+            audit=self._server.audit,
             watcher=teller,
         )
         await controller.start()

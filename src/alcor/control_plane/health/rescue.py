@@ -25,12 +25,12 @@ from alcor.control_plane.health.detector import DetectorSettings, Evidence, Judg
 from alcor.control_plane.health.helpers import Helpers
 from alcor.control_plane.health.losses import Losses
 from alcor.control_plane.health.rescue_choice import Candidate
+from alcor.control_plane.health.rescue_trail import RescueTrail
 from alcor.control_plane.nodes import HostNode
 from alcor.control_plane.region import Region
 from alcor.model import errors
 from alcor.model.ids import HostId
 from alcor.runtime.clock import Clock
-from alcor.runtime.event_log import EventLog
 
 TICK_S = 0.05
 LOOKS_MAX = 512  # cases in one tick, each in its turn: a lost region must not take the controller's time
@@ -79,7 +79,7 @@ class Rescues:
         region: Region,
         send: Send,
         clock: Clock,
-        log: EventLog,
+        trail: RescueTrail,
         *,
         epoch: int,
         warrant_key: bytes,
@@ -91,7 +91,7 @@ class Rescues:
         self._losses = Losses(settings.cut_off_s)
         self._send = send
         self._clock = clock
-        self._log = log
+        self._trail = trail
         self._settings = settings
         self._epoch = epoch
         self._warrant_key = warrant_key
@@ -150,15 +150,13 @@ class Rescues:
             assert case.order is not None, "admitted before"
             if not case.order.taken_at_us:
                 case.order.taken_at_us = self._clock.now_us()
-                self._log.warning(
-                    "rescue_taken", host_id=hello.host, by=hello.rescuer, token=hello.token, why=case.order.why
-                )
+                self._trail.taken(hello.host, hello.rescuer, hello.token, why=case.order.why)
             self._succeeded[hello.rescuer] = self._clock.monotonic_s()
             return case.order.granted or hello.token
         if case is not None:
             self._close(hello.host, case, "its own agent is back")
             if case.judgement.verdict is not Verdict.SUSPECTED:
-                self._log.info("agent_returned", host_id=hello.host)
+                self._trail.returned(hello.host)
         self._take_up(hello)
         return self._next_token()
 
@@ -218,7 +216,7 @@ class Rescues:
             return
         case = self._cases.get(host_id)
         if case is not None and case.order is not None and case.order.neighbour == rescuer:
-            self._log.warning("rescuer_left", host_id=host_id, by=rescuer, reason=reason)
+            self._trail.rescuer_left(host_id, rescuer, case.order.token, reason)
             self._over(case, now_s)
 
     def reported(self, neighbour: HostId, report: RescueReport) -> None:
@@ -229,13 +227,7 @@ class Rescues:
         if (case.order.neighbour, case.order.token) != (neighbour, report.token):
             return
         now_s = self._clock.monotonic_s()
-        self._log.warning(
-            "rescue_not_done",
-            host_id=report.target,
-            by=neighbour,
-            outcome=report.outcome.name.lower(),
-            reason=report.reason,
-        )
+        self._trail.not_done(report.target, neighbour, report.token, report.outcome, report.reason)
         self._over(case, now_s)
         if report.outcome is RescueOutcome.ENDED:  # another writes there: asking again at once is of no use
             case.due_s = now_s + AGAIN_MIN_S
@@ -296,14 +288,7 @@ class Rescues:
             return False
         order = case.order = _Order(choice.host, self._next_token(), now_s, case.judgement.reason)
         self._helpers.ordered(order.neighbour)
-        self._log.warning(
-            "rescue_ordered",
-            host_id=node.id,
-            by=order.neighbour,
-            token=order.token,
-            why=order.why,
-            chosen=choice.reason,
-        )
+        self._trail.ordered(node.id, order.neighbour, order.token, why=order.why, chosen=choice.reason)
         warrant = warrants.make(self._warrant_key, target=node.id, neighbour=order.neighbour, token=order.token)
         self._tell(
             choice.host,
@@ -337,7 +322,7 @@ class Rescues:
 
     def _call_off(self, host_id: HostId, case: _Case, reason: str) -> None:
         if case.order is not None:
-            self._log.info("rescue_ended", host_id=host_id, by=case.order.neighbour, reason=reason)
+            self._trail.ended(host_id, case.order.neighbour, case.order.token, reason)
             self._tell(case.order.neighbour, RescueEnd(host_id, case.order.token, reason))
 
     def _tell(self, neighbour: HostId, message: Rescue | RescueEnd) -> None:
@@ -366,10 +351,4 @@ class Rescues:
         return agent_channel.token_of(self._epoch, self._counter)
 
     def _note(self, host_id: HostId, judgement: Judgement, after_s: float) -> None:
-        self._log.warning(
-            "host_judged",
-            host_id=host_id,
-            verdict=judgement.verdict.value,
-            reason=judgement.reason,
-            after_ms=round(after_s * 1000),
-        )
+        self._trail.judged(host_id, judgement.verdict.value, judgement.reason, after_ms=round(after_s * 1000))
