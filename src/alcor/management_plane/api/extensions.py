@@ -180,6 +180,12 @@ EXTENSIONS = tuple(
             "Enables allocation of subnets from a subnet pool",
         ),
         ("subnet_onboard", "Subnet Onboard", "2018-12-18", "Subnets that are there become a pool's."),
+        (
+            "subnet-service-types",
+            "Subnet service types",
+            "2016-03-15",
+            "Subnets that serve some device owners only.",
+        ),
         ("subnetpool-prefix-ops", "Subnet Pool Prefix Operations", "2019-02-08", ""),
         ("tag-creation", "Tag creation extension", "2024-07-23", ""),
         ("tag-ports-during-bulk-creation", "Tag Ports During Bulk Creation", "2019-12-29", ""),

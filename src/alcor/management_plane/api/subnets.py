@@ -7,15 +7,19 @@ from msgspec import UNSET
 from alcor.contracts.store import Store
 from alcor.management_plane import access
 from alcor.management_plane.api import validation
-from alcor.management_plane.api.accepts import accepts, or_null, schema_of
+from alcor.management_plane.api.accepts import accepts, list_of, or_null, schema_of
 from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
 from alcor.management_plane.api.standard import STANDARD, Answer, standard
 from alcor.management_plane.subnet.decisions import SubnetFields
 from alcor.management_plane.subnet.service import SubnetService
+from alcor.model import errors
 from alcor.model.addressing import Cidr, ip_to_text
 from alcor.model.records import Subnet
+
+SERVICE_TYPES_MAX = 32
+_OWNERS = ("network:", "neutron:", "compute:", "baremetal:", "trunk:")  # how device owners begin
 
 
 @accepts(or_null(validation.IP))
@@ -26,6 +30,25 @@ def _gateway(value: object) -> object:
 @accepts(or_null(schema_of(validation.pools) or {}))
 def _pools(value: object) -> object:
     return UNSET if value is None else validation.pools(value)
+
+
+@accepts(or_null(list_of(validation.string(), most=SERVICE_TYPES_MAX)))
+def _service_types(value: object) -> object:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise ValueError("Subnet service types must be a list.")
+    parse = validation.text()
+    for each in value:
+        if not isinstance(each, str) or not each.startswith(_OWNERS):
+            raise errors.Invalid(
+                f"Subnet service type {each} does not correspond to a valid device owner.",
+                reason="InvalidSubnetServiceType",
+            )
+        parse(each)
+    if len(value) > SERVICE_TYPES_MAX:
+        raise ValueError(f"more than {SERVICE_TYPES_MAX} service types.")
+    return tuple(dict.fromkeys(value))
 
 
 RESOURCE = Resource(
@@ -62,6 +85,7 @@ RESOURCE = Resource(
         Attribute(
             name="enable_dhcp", parse=validation.boolean, post=True, put=True, filterable=True, sortable=True
         ),
+        Attribute(name="service_types", parse=_service_types, post=True, put=True),
         Attribute(
             name="subnetpool_id",
             parse=validation.optional(validation.uuid_text),
@@ -101,6 +125,7 @@ class SubnetAnswer(Answer, kw_only=True):
     dns_nameservers: tuple[str, ...]
     host_routes: list[dict[str, str]]
     enable_dhcp: bool
+    service_types: tuple[str, ...]
     shared: bool  # as its network is
     subnetpool_id: str | None
     ip_version: int = 4
@@ -129,6 +154,7 @@ def _answer(subnet: Subnet, *, shared: bool) -> SubnetAnswer:
         dns_nameservers=subnet.dns_nameservers,
         host_routes=[{"destination": cidr, "nexthop": hop} for cidr, hop in subnet.host_routes],
         enable_dhcp=subnet.enable_dhcp,
+        service_types=subnet.service_types,
         shared=shared,
         subnetpool_id=subnet.subnetpool_id,
     )

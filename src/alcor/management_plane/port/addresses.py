@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from alcor.contracts.store import AddressAllocator, Taken
-from alcor.management_plane.port.decisions import Draws, WantedIp
+from alcor.management_plane.port.decisions import Draws, Place, WantedIp
 from alcor.model import errors
 from alcor.model.records import FixedIp, Subnet
 
@@ -37,12 +37,16 @@ class DrawnAddresses:
         self, wanted: Sequence[tuple[str, Sequence[WantedIp]]], subnets: Mapping[str, Sequence[Subnet]]
     ) -> None:
         """Draw all addresses that are not named, one call per subnet; `wanted` is by network."""
-        anywhere: Counter[str] = Counter()
+        anywhere: Counter[Place] = Counter()
+        among: dict[Place, tuple[str, Sequence[Subnet], bool]] = {}
         inside: dict[str, tuple[Subnet, int]] = {}
         for network_id, wants in wanted:
             for want in wants:
                 if want.subnet is None:
-                    anywhere[network_id] += 1
+                    place = want.place(network_id)
+                    anywhere[place] += 1
+                    if place not in among:
+                        among[place] = (network_id, want.among or subnets[network_id], bool(want.among))
                 elif want.ip is None:
                     _, count = inside.get(want.subnet.id, (want.subnet, 0))
                     inside[want.subnet.id] = (want.subnet, count + 1)
@@ -52,16 +56,17 @@ class DrawnAddresses:
             async with few:
                 self.draws.in_subnet[subnet.id] = await self._take(subnet, count)
 
-        async def in_network(network_id: str, count: int) -> None:
+        async def in_some(place: Place, count: int) -> None:
+            network_id, some, in_order = among[place]
             async with few:
-                found = await self._take_anywhere(network_id, subnets[network_id], count)
+                found = await self._take_anywhere(network_id, some, count, in_order=in_order)
             found.reverse()  # consumed from the end: the first port gets the first address
-            self.draws.anywhere[network_id] = found
+            self.draws.anywhere[place] = found
 
         # All are waited for, also when one finds nothing: what they drew is given back together.
         ends = await asyncio.gather(
             *(in_subnet(subnet, count) for subnet, count in inside.values()),
-            *(in_network(network_id, count) for network_id, count in anywhere.items()),
+            *(in_some(place, count) for place, count in anywhere.items()),
             return_exceptions=True,
         )
         for end in ends:
@@ -84,21 +89,28 @@ class DrawnAddresses:
         self._allocator.discard(subnet_id, ip)
         return True
 
-    async def _take_anywhere(self, network_id: str, subnets: Sequence[Subnet], count: int) -> list[FixedIp]:
-        """Take from the first subnet that has room; halve the count when none has room for all."""
+    async def _take_anywhere(
+        self, network_id: str, subnets: Sequence[Subnet], count: int, *, in_order: bool
+    ) -> list[FixedIp]:
+        """Take from the first subnet that has room; halve the count when none has room for all.
+
+        `in_order`: halve it as soon as one has not, so that a subnet is filled before the next gives any.
+        """
         for subnet in subnets:
             try:
                 return await self._take(subnet, count)
             except errors.Conflict as full:
                 if full.reason != "IpAddressGenerationFailure":
                     raise
+                if in_order and count > 1:
+                    break
         if count == 1 or len(subnets) == 1:
             raise errors.Conflict(
                 f"No more IP addresses available on network {network_id}.", reason="IpAddressGenerationFailure"
             )
         half = count // 2
-        first = await self._take_anywhere(network_id, subnets, count - half)
-        return first + await self._take_anywhere(network_id, subnets, half)
+        first = await self._take_anywhere(network_id, subnets, count - half, in_order=in_order)
+        return first + await self._take_anywhere(network_id, subnets, half, in_order=in_order)
 
     async def _take(self, subnet: Subnet, count: int) -> list[FixedIp]:
         ips = await self._allocator.take(subnet, count)

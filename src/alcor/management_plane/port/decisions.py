@@ -1,12 +1,12 @@
 """What a port may be, and which addresses it wants. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from alcor.management_plane.port import address_pairs, dhcp_options
+from alcor.management_plane.port import address_pairs, dhcp_options, service_types
 from alcor.management_plane.port.address_pairs import AddressPairFields
 from alcor.management_plane.port.dhcp_options import DhcpOptionFields
 from alcor.management_plane.port.macs import parsed_mac
@@ -34,6 +34,7 @@ _TAKEN_AS_SAID = (
 )
 
 
+Place: TypeAlias = str | tuple[str, ...]  # a network, or some of its subnets
 Text = Annotated[str, msgspec.Meta(max_length=255)]
 Uuid = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 
@@ -73,10 +74,18 @@ class PortFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class WantedIp(msgspec.Struct, frozen=True):
-    """An address to find: `subnet` None means any of the network's, `ip` None means any of the subnet's."""
+    """An address to find: `subnet` None means any of the network's, `ip` None means any of the subnet's.
+
+    `among`: the subnets that may give it, best first; empty: all of the network.
+    """
 
     subnet: Subnet | None
     ip: bytes | None
+    among: tuple[Subnet, ...] = ()
+
+    def place(self, network_id: str) -> Place:
+        """Name where the address may be, if it may be in several subnets."""
+        return tuple(subnet.id for subnet in self.among) if self.among else network_id
 
 
 ANY_IP = (WantedIp(None, None),)
@@ -92,16 +101,31 @@ class Surroundings(msgspec.Struct, frozen=True):
 class Draws(msgspec.Struct):
     """Generated values for one attempt; consumed from the end. Owner: the service's attempt."""
 
-    anywhere: dict[str, list[FixedIp]]  # by network
+    anywhere: dict[Place, list[FixedIp]]
     in_subnet: dict[str, list[FixedIp]]
 
 
 def wanted_ips(
-    asked: Sequence[FixedIpFields] | UnsetType, network_id: str, subnets: Sequence[Subnet]
+    asked: Sequence[FixedIpFields] | UnsetType,
+    network_id: str,
+    subnets: Sequence[Subnet],
+    owner: str | UnsetType = UNSET,
+    held: Sequence[FixedIp] = (),
 ) -> tuple[WantedIp, ...]:
-    """Give the addresses that a port asks for. Raises Invalid for those that the network cannot give."""
+    """Give the addresses that a port asks for. Raises Invalid for those that the network cannot give.
+
+    `owner`: the port's, for subnets that serve some only. `held`: what the port has, wherever that is.
+    Raises Conflict when no subnet of the network serves the owner.
+    """
+    serving = service_types.serving(subnets, "" if owner is UNSET else owner)
     if asked is UNSET:
-        return ANY_IP if subnets else ()
+        if serving is subnets:
+            return ANY_IP if subnets else ()
+        return (WantedIp(None, None, tuple(service_types.required(serving, network_id, owner))),)
+    if asked and serving is not subnets:
+        theirs = {fixed.subnet_id for fixed in held}
+        subnets = [*serving, *(it for it in subnets if it.id in theirs and it not in serving)]
+        service_types.required(subnets, network_id, owner)
     if len(asked) > FIXED_IPS_MAX:
         raise _invalid(f"Exceeded maximum amount of fixed ips per port: {FIXED_IPS_MAX}.", "InvalidInput")
     wanted = tuple(_wanted_ip(entry, network_id, subnets) for entry in asked)
@@ -348,7 +372,7 @@ def _is_edge(ip: bytes, cidr: Cidr) -> bool:
 
 def _found_ip(want: WantedIp, network_id: str, draws: Draws) -> FixedIp:
     if want.subnet is None:
-        return draws.anywhere[network_id].pop()
+        return draws.anywhere[want.place(network_id)].pop()
     if want.ip is None:
         return draws.in_subnet[want.subnet.id].pop()
     return FixedIp(want.subnet.id, want.ip)

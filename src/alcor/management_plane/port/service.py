@@ -119,7 +119,12 @@ class PortService:
                 if not caller.owns(networks[str(fields.network_id)]):
                     guests.check_created(fields)
         wanted = [
-            decisions.wanted_ips(fields.fixed_ips, str(fields.network_id), subnets[str(fields.network_id)])
+            decisions.wanted_ips(
+                fields.fixed_ips,
+                str(fields.network_id),
+                subnets[str(fields.network_id)],
+                fields.device_owner,
+            )
             for fields in asks
         ]
         async with DrawnAddresses(self._allocator) as drawn:
@@ -156,7 +161,13 @@ class PortService:
             if fields.fixed_ips is not UNSET:
                 of_network = Query(where={"network_id": (before.network_id,)})
                 subnets[before.network_id] = await self._store.select(Subnet, of_network)
-                wanted = decisions.wanted_ips(fields.fixed_ips, before.network_id, subnets[before.network_id])
+                wanted = decisions.wanted_ips(
+                    fields.fixed_ips,
+                    before.network_id,
+                    subnets[before.network_id],
+                    before.device_owner if fields.device_owner is UNSET else fields.device_owner,
+                    before.fixed_ips,
+                )
             async with DrawnAddresses(self._allocator) as drawn:
                 if wanted is not None:
                     to_draw = decisions.wanted_after(before, wanted)

@@ -33,6 +33,7 @@ class SubnetFields(msgspec.Struct, frozen=True, kw_only=True):
     dns_nameservers: tuple[str, ...] | UnsetType = UNSET
     host_routes: tuple[tuple[str, str], ...] | UnsetType = UNSET
     enable_dhcp: bool | UnsetType = UNSET
+    service_types: tuple[str, ...] | UnsetType = UNSET
     tags: tuple[str, ...] | UnsetType = UNSET
     project_id: str | UnsetType = UNSET
 

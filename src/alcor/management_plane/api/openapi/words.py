@@ -85,6 +85,7 @@ WORDS = {
     "dns_nameservers": "Told to workloads by DHCP.",
     "host_routes": "Routes told to workloads by DHCP.",
     "enable_dhcp": "Whether DHCP answers here.",
+    "service_types": "Device owners whose ports get addresses here; none: all.",
     "subnetpool_id": "The pool that its range is cut from; null: none.",
     "use_default_subnetpool": "Cut the range from the region's default pool.",
     "prefixlen": "How long the prefix to cut is; of the pool's default length if not said.",
