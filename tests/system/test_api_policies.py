@@ -39,6 +39,8 @@ GRANTED = {
     "/v2.0/default-security-group-rules",
     "/v2.0/default-security-group-rules/{id}",
 }
+# Made by reading, so that readers may not.
+MEMBERS = {"/v2.0/auto-allocated-topology/{id}"}
 # Nobody's object: the same for everybody, or answered by what the caller may see.
 SHARED = {
     "/v2.0",
@@ -129,7 +131,10 @@ async def blue_objects(s: Scene) -> dict[str, str]:
     body = {"rbac_policy": {**share, "target_tenant": "red"}}
     policy = (await s.ask("POST", "/rbac-policies", body, expect=201)).json()["rbac_policy"]
     scope = await s.make("address_scope", name="scope", ip_version=4)
-    pool = await s.make("subnetpool", name="pool", prefixes=["10.0.0.0/8"])
+    pool = await s.make(
+        "subnetpool", name="p", prefixes=["10.128.0.0/9"], default_prefixlen=24, is_default=True, admin=True
+    )
+    await s.ask("GET", "/auto-allocated-topology/blue", expect=200)
     return {
         "networks": network_id,
         "subnets": subnet_id,
@@ -144,6 +149,7 @@ async def blue_objects(s: Scene) -> dict[str, str]:
         "address-groups": addresses["id"],
         "default-security-group-rules": BUILT_IN[0].id,
         "quotas": "blue",
+        "auto-allocated-topology": "blue",
     }
 
 
@@ -187,7 +193,7 @@ async def test_nobody_comes_past_any_route_and_roles_say_how_far_the_others_come
             expected = {
                 "nobody": None if is_public else 401,
                 "without a role": None if is_public else 403,
-                "reader": None if reads and template not in OPERATOR else 403,
+                "reader": None if reads and template not in OPERATOR | MEMBERS else 403,
                 "member": 403 if template in (OPERATOR if reads else OPERATOR | GRANTED) else None,
             }
             for name, status in expected.items():
@@ -208,7 +214,7 @@ async def test_another_projects_objects_do_not_exist_on_any_route(s: Scene) -> N
     await s.ask("GET", "/security-groups", project="green", expect=200)  # makes the default group of green
     before = await s.store.revision()
     for template in routes(s.application):
-        if template in PUBLIC | OPERATOR | SHARED | GRANTED:
+        if template in PUBLIC | OPERATOR | SHARED | GRANTED | MEMBERS:
             continue
         kind = template.split("/")[2]
         assert kind in CHANGES, f"{template}: say above whose objects these are"

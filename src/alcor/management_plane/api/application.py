@@ -22,6 +22,7 @@ from alcor.management_plane.api import (
 )
 from alcor.management_plane.api.address_groups import AddressGroupCollection
 from alcor.management_plane.api.audit import AuditCollection
+from alcor.management_plane.api.auto_topology import TopologyCollection
 from alcor.management_plane.api.default_rules import DefaultRuleCollection
 from alcor.management_plane.api.floating_ips import FloatingIpCollection
 from alcor.management_plane.api.gate import Gate, GuardedRoute
@@ -43,6 +44,7 @@ from alcor.management_plane.api.tags import TagCollection
 from alcor.management_plane.api.trace import TraceCollection
 from alcor.management_plane.api.versions import Directory
 from alcor.management_plane.audit.trail import AuditTrail
+from alcor.management_plane.auto_topology.service import TopologyService
 from alcor.management_plane.events.feed import EventFeed
 from alcor.management_plane.host.service import HostService
 from alcor.management_plane.network.service import NetworkService
@@ -125,6 +127,7 @@ def create_application(
         FloatingIpCollection(),
         AvailabilityCollection(store),
         ReceiptCollection(store, convergence),
+        TopologyCollection(TopologyService(store, allocator, clock, turns)),
         PortBindingCollection(store, BindingService(store, clock), convergence),
         events.EventCollection(feed or EventFeed(store, log), clock, stream_bounds),
         ProjectCollection(projects),

@@ -29,6 +29,12 @@ EXTENSIONS = tuple(
         ("address-group", "Address group", "2020-07-15", "Support address group"),
         ("agent", "agent", "2013-02-03", "The hosts' agents."),
         ("agent_sort_key", "Agents Sort Key", "2013-02-03", ""),
+        (
+            "alcor-auto-topology",
+            "Alcor auto topology",
+            "2026-01-01",
+            "/v2.0/auto-allocated-topology gives a network, subnet and router; not yet a way outside.",
+        ),
         ("alcor-convergence", "Alcor convergence", "2026-01-01", "What is in force, waiting for it, receipts."),
         (
             "alcor-events",

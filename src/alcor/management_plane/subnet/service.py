@@ -144,4 +144,4 @@ class SubnetService:
 def _keys(asks: Sequence[SubnetFields]) -> set[str]:
     """Name the pools that are asked, as far as they are named."""
     named = {fields.subnetpool_id for fields in asks if isinstance(fields.subnetpool_id, str)}
-    return named | {"default" for fields in asks if fields.use_default_subnetpool is True}
+    return named | {sources.DEFAULT for fields in asks if fields.use_default_subnetpool is True}

@@ -14,6 +14,7 @@ from alcor.management_plane.subnet_pool import decisions as pool_decisions
 from alcor.model.addressing import Cidr
 from alcor.model.records import RbacPolicy, Subnet, SubnetPool
 
+DEFAULT = "default"  # the turn of who asks for the default pool, whichever that is
 _VERSION = 4
 
 

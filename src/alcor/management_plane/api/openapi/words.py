@@ -46,6 +46,7 @@ TAG_WORDS = {
     "audit": "Who did what, when, from where.",
     "subnetpools": "Prefixes of which subnets are cut.",
     "address-scopes": "Where addresses are unique, and within which routers forward.",
+    "auto-allocated-topology": "A network, subnet and router for who asks for nothing else.",
     "trace": "Which rule decides over a packet.",
 }
 
