@@ -207,6 +207,16 @@ async def test_what_a_deleted_port_held_is_free_again(store: Store) -> None:
     ]
 
 
+async def test_an_address_and_its_subnet_are_asked_for_together(store: Store) -> None:
+    vpc = network()
+    one, other = subnet_of(vpc), subnet_of(vpc)
+    crossed = port(vpc, 1, fixed_ips=(*address(one, 5), *address(other, 6)))
+    meant = port(vpc, 2, fixed_ips=address(one, 6))
+    await add(store, vpc, one, other, crossed, meant)
+    where = {"fixed_ips.subnet_id": [one.id], "fixed_ips.ip": [b"\x0a\0\0\x06"]}
+    assert await store.select(Port, Query(where=where)) == [meant]
+
+
 async def test_an_update_moves_addresses_and_memberships(store: Store) -> None:
     vpc = network()
     subnet = subnet_of(vpc)

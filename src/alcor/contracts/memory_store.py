@@ -183,6 +183,13 @@ class MemoryStore:
             parts = (query.where, alternative)
             matching = [self._ids(kind, column, it) for part in parts for column, it in part.items()]
             found |= set.intersection(*matching)
+        if {"fixed_ips.subnet_id", "fixed_ips.ip"} <= query.where.keys():
+            subnets, ips = query.where["fixed_ips.subnet_id"], query.where["fixed_ips.ip"]
+            found &= {
+                port.id
+                for port in map(self._of(Port).__getitem__, found)
+                if any(fixed.subnet_id in subnets and fixed.ip in ips for fixed in port.fixed_ips)
+            }
         return [held[id_] for id_ in found]
 
     def _ids(self, kind: type[Record], column: str, values: Sequence[Value]) -> set[str]:

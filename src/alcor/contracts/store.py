@@ -164,7 +164,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     subnetpool: address_scope_id, default_version; address_group_entry: address_group_id;
     default_security_group_rule: remote_group_id, remote_address_group_id. What policies share
     (`columns.SHARED_BY`) has `shared_with`: the targets of those on it. A column that is not listed raises
-    Broken.
+    Broken. Of an address `fixed_ips.subnet_id` and `fixed_ips.ip` are asked together: one has both.
     `order`: (column, ascending); `id` is appended, so the order is total. `after`: the last record of the page
     before, in this order. `limit` None: all, at most 100,000 (then LimitReached).
     """

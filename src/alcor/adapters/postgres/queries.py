@@ -7,7 +7,7 @@ import msgspec
 from alcor.adapters.postgres.rows import TABLES, UUID
 from alcor.contracts import columns
 from alcor.contracts.store import Exists, Guard, NoneWhere, NotBorrowed, Query, Unchanged, Value
-from alcor.model.records import EVERYBODY, KINDS, AnyRecord, Record
+from alcor.model.records import EVERYBODY, KINDS, AnyRecord, Port, Record
 
 NIL = "00000000-0000-0000-0000-000000000000"  # sorts before every id, as "none" does in the contract
 # What a record holds where the column is NULL.
@@ -29,6 +29,27 @@ _SETS = {
     "network_owner": ("loans", "borrower_id", "owner", "text"),
     "borrowed": ("loans", "borrower_id", "object_id", "uuid"),
 }
+_ADDRESS = "fixed_ips."  # columns of one table: together they are about one address
+# Columns whose index leaves out what most records have: nothing.
+_PARTIAL: dict[type[Record], frozenset[str]] = {Port: frozenset({"host", "device_id", "name"})}
+# Columns whose index gives the records of one value in the order of ids.
+_IN_ORDER: dict[type[Record], frozenset[str]] = {Port: _PARTIAL[Port] | {"network_id"}}
+# Columns that an index finds few records by. Ports have more of them, see `_PARTIAL`.
+_NARROW = frozenset(
+    {
+        "id",
+        "network_id",
+        "mac",
+        "port_group_id",
+        "security_group_id",
+        "remote_group_id",
+        "object_id",
+        "borrowed",
+        "security_groups",
+        "fixed_ips.subnet_id",
+        "fixed_ips.ip",
+    }
+)
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -44,22 +65,35 @@ def select(kind: type[Record], query: Query) -> Statement:
     order = columns.total_order(kind, query)
     texts = []
     for number, alternative in enumerate(query.any_of or ({},)):
-        conditions = [_conditions(kind, part, arguments) for part in (query.where, alternative) if part]
+        parts = [part for part in (query.where, alternative) if part]
+        narrow = [
+            column
+            for part in parts
+            for column, values in part.items()
+            if column in _NARROW or (column in _PARTIAL.get(kind, ()) and "" not in values)
+        ]
+        is_narrow = bool(narrow)
+        conditions = [_conditions(kind, part, arguments, is_narrow=is_narrow) for part in parts]
         conditions += [
-            f"({_conditions(kind, earlier, arguments)}) IS NOT TRUE" for earlier in query.any_of[:number]
+            f"({_conditions(kind, earlier, arguments, is_narrow=False)}) IS NOT TRUE"
+            for earlier in query.any_of[:number]
         ]
         if query.after is not None:
             conditions.append(_after(kind, query.after, order, arguments))
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         by = ", ".join(f"{_ordered(kind, column)}{_direction(ascending)}" for column, ascending in order)
-        texts.append(f"FROM {TABLES[kind].name}{where} ORDER BY {by} LIMIT $1")
+        source = f"{TABLES[kind].name}{where}"
+        if narrow and not any(_is_in_order(kind, column, part) for part in parts for column in narrow):
+            # Found first, then sorted: else the planner may prefer to walk all records in the order asked for.
+            source = f"(SELECT * FROM {source} OFFSET 0) AS found"
+        texts.append(f"FROM {source} ORDER BY {by} LIMIT $1")
     if len(texts) == 1:
         return Statement(f"SELECT body {texts[0]}", tuple(arguments))
     # Each alternative by the index that serves it, in order; what they give is merged.
     keys = ", ".join(f"{_ordered(kind, column)} AS key_{number}" for number, (column, _) in enumerate(order))
-    parts = " UNION ALL ".join(f"(SELECT {keys}, body {text})" for text in texts)
+    united = " UNION ALL ".join(f"(SELECT {keys}, body {text})" for text in texts)
     by = ", ".join(f"key_{number}{_direction(ascending)}" for number, (_, ascending) in enumerate(order))
-    return Statement(f"SELECT body FROM ({parts}) AS found ORDER BY {by} LIMIT $1", tuple(arguments))
+    return Statement(f"SELECT body FROM ({united}) AS found ORDER BY {by} LIMIT $1", tuple(arguments))
 
 
 class GuardGroup(msgspec.Struct, frozen=True):
@@ -118,25 +152,60 @@ def storable(sql_type: str, values: Sequence[Value]) -> list[Value]:
             return [value for value in values if isinstance(value, str) and "\0" not in value]
 
 
-def _conditions(kind: type[Record], where: Mapping[str, Sequence[Value]], arguments: list[object]) -> str:
-    return " AND ".join(_condition(kind, column, values, arguments) for column, values in where.items())
+def _is_in_order(kind: type[Record], column: str, where: Mapping[str, Sequence[Value]]) -> bool:
+    """Does an index give the records of the column's values in the order of ids? Sets become ids."""
+    is_one = column in _IN_ORDER.get(kind, ()) and len(where.get(column, ())) == 1
+    return is_one or (column in where and (column in _SETS or column == "id"))
 
 
-def _condition(kind: type[Record], column: str, values: Sequence[Value], arguments: list[object]) -> str:
+def _conditions(
+    kind: type[Record], where: Mapping[str, Sequence[Value]], arguments: list[object], *, is_narrow: bool
+) -> str:
+    """Join the conditions on all columns. `is_narrow`: an index finds few records by some column."""
+    address = [column for column in where if column.startswith(_ADDRESS)]
+    conditions = [
+        _condition(kind, column, values, arguments, is_narrow=is_narrow)
+        for column, values in where.items()
+        if column not in address
+    ]
+    if address:
+        conditions.append(_set_condition(kind, address, where, arguments))
+    return " AND ".join(conditions)
+
+
+def _condition(
+    kind: type[Record], column: str, values: Sequence[Value], arguments: list[object], *, is_narrow: bool
+) -> str:
     if column == columns.SHARED_WITH and kind in columns.SHARED_BY:
         targets = _equals("target", "text", storable("text", values), arguments)
-        # An array: with a join the planner may prefer to walk all records in the order that is asked for.
         objects = f"ARRAY(SELECT object_id FROM rbac_policies WHERE {targets})"
         return f"{columns.SHARED_BY[kind]} = ANY({objects})"
     sql_type = type_of(kind, column)
     stored = storable(sql_type, values)
     if column in _SETS:
-        table, id_name, name, _ = _SETS[column]
-        return f"id IN (SELECT {id_name} FROM {table} WHERE {_equals(name, sql_type, stored, arguments)})"
+        return _set_condition(kind, [column], {column: values}, arguments)
     condition = _equals(column, sql_type, stored, arguments)
+    if column == "project_id" and is_narrow:
+        # Compared, not looked up: of a new table the planner knows no better than to walk all of a project.
+        return f"({condition}) IS TRUE"
+    if column in _PARTIAL.get(kind, ()) and "" not in values:
+        return f"{condition} AND {column} <> ''"
     if column in _NONE and _NONE[column] in values:
         return f"({condition} OR {column} IS NULL)"
     return condition
+
+
+def _set_condition(
+    kind: type[Record], names: Sequence[str], where: Mapping[str, Sequence[Value]], arguments: list[object]
+) -> str:
+    """Look for records by columns with several values, all of one table and of one row of it."""
+    table, id_name, _, _ = _SETS[names[0]]
+    equal = []
+    for column in names:
+        sql_type = type_of(kind, column)
+        equal.append(_equals(_SETS[column][2], sql_type, storable(sql_type, where[column]), arguments))
+    # An array: with a join the planner may prefer to walk all records in the order that is asked for.
+    return f"id = ANY(ARRAY(SELECT {id_name} FROM {table} WHERE {' AND '.join(equal)}))"
 
 
 def _equals(name: str, sql_type: str, values: Sequence[Value], arguments: list[object]) -> str:

@@ -14,6 +14,13 @@ CONNECT_S = 5.0
 AWAY_S = 3.0  # how long a call waits for a server that is away
 RETRY_AFTER_S = 1.0
 
+READ_SETTINGS = (
+    # Made while the tables were empty, a plan may live long; what is read often has an index,
+    "SET enable_seqscan = off",
+    # which gives the records in the order of pages: what is collected first is all read for one page.
+    "SET enable_bitmapscan = off",
+)
+
 # The server is away or went away: nothing is known about the statement under way.
 LOST = (
     OSError,
@@ -45,8 +52,13 @@ async def connect(dsn: str) -> Session:
 
 async def open_pool(dsn: str, *, size: int) -> asyncpg.Pool:
     """Open a pool of sessions for reads."""
+
+    async def prepare(session: Session) -> None:
+        await prefer(session, READ_SETTINGS)
+
     return await asyncpg.create_pool(
         dsn,
+        init=prepare,
         min_size=1,
         max_size=size,
         timeout=CONNECT_S,

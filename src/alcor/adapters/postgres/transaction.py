@@ -130,7 +130,7 @@ def taken(error: asyncpg.UniqueViolationError) -> Taken:
         case "address":
             return Taken(constraint, (values[0], bytes.fromhex(values[1].removeprefix("\\x"))))
         case "mac":
-            return Taken(constraint, (values[0], int(values[1])))
+            return Taken(constraint, (values[1], int(values[0])))
         case "vni":
             return Taken(constraint, int(values[0]))
         case "policy":
