@@ -23,6 +23,8 @@ import msgspec
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from alcor.adapters import joined_writes
+
 LOOK_S = 0.25
 Write = Callable[[str, str], bytes]  # type and message of an error to its body
 _REASONS = {
@@ -71,7 +73,7 @@ class _Connection(HttpToolsProtocol):
         self._unread = (0.0, 0)  # since when, how much
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(joined_writes.joining(transport))
         self._since = self.loop.time()
         self._door.enter(self)
 
