@@ -8,6 +8,7 @@ import msgspec
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from alcor.bench.api import Api
 from alcor.bench.big_network import BigNetwork
 from alcor.bench.group import Group
 from alcor.bench.neighbours import Neighbours
@@ -19,7 +20,7 @@ from alcor.bench.sustained import Sustained
 from alcor.bench.vpc_size import VpcSize
 
 Results: TypeAlias = (
-    Provisioning | OnDemand | VpcSize | Paths | Group | Resync | BigNetwork | Sustained | Neighbours
+    Provisioning | OnDemand | VpcSize | Paths | Group | Resync | BigNetwork | Sustained | Neighbours | Api
 )
 COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b8b8b8")
 AIM_COLOUR = "#d62728"
@@ -59,6 +60,8 @@ def panels(results: Results) -> list[Panel]:
             return _sustained(results)
         case Neighbours():
             return _neighbours(results)
+        case Api():
+            return _api(results)
         case _:
             assert_never(results)
 
@@ -240,4 +243,33 @@ def _neighbours(results: Neighbours) -> list[Panel]:
     return [
         Panel(title, "ms", ("p50", "highest", "raw stream", "flows"), times, aim=200),
         Panel("agent memory", "bytes a neighbour", ("as told", "with flows"), memory, aim=1024),
+    ]
+
+
+def _api(results: Api) -> list[Panel]:
+    small, large = (f"{stored} stored" for stored in results.stored)
+    by_name = {kind.name: kind for kind in results.kinds}
+    floors = {floor.name: floor for floor in results.floors}
+    quick = [kind for kind in results.kinds if not kind.name.startswith("list")]
+    worked = {
+        small: [kind.small.api_ms for kind in quick],
+        large: [kind.large.api_ms for kind in quick],
+    }
+    listed = by_name["list 1,000"]
+    long = {"": [listed.small.api_ms, listed.large.api_ms, floors["empty answer: list 1,000"].processor_ms]}
+    slower = {
+        "time": [kind.slowdown.value for kind in results.kinds],
+        "processor": [kind.processor_slowdown.value for kind in results.kinds],
+    }
+    labels = tuple(kind.name.replace(" ", "\n") for kind in quick)
+    return [
+        Panel("API process, each request", "ms of a core", labels, worked, aim=1000 / 3000),
+        Panel("list of 1,000 ports", "ms of a core", (small, large, "empty answer"), long, aim=30),
+        Panel(
+            f"{results.stored[1]} stored to {results.stored[0]}",
+            "ratio",
+            tuple(kind.name.replace(" ", "\n") for kind in results.kinds),
+            slower,
+            aim=1.2,
+        ),
     ]

@@ -17,6 +17,15 @@ def processor_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
+def running_s(pid: int) -> float:
+    """Give the same to the nanosecond, as the scheduler counts it: for what takes less than a tick."""
+    total = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            total += int((thread / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
 def memory_mib(pid: int) -> float:
     """Give the resident memory."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 2**20

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alcor.bench import (
+    api,
     big_network,
     charts,
     group,
@@ -257,6 +258,40 @@ def sustained_command(quick: bool, full: bool, json_file: Path | None, chart_fil
         f"{pairs.lower:.2f}, {pairs.median:.2f}, {pairs.upper:.2f}; processor {worked_ratio.value:.2f}x"
     )
     _write(results, json_file, chart_file)
+
+
+@command.command("api")
+@click.option("--quick", is_flag=True, help="20,000 ports instead of 1,000,000: a minute.")
+@options.json_file
+@options.chart_file
+def api_command(quick: bool, json_file: Path | None, chart_file: Path | None) -> None:
+    """What a request costs, with 1,000 and with 1,000,000 ports stored, by turns: ten minutes, 4 GB."""
+    console = Console()
+    results = uvloop.run(api.run("quick" if quick else "full", console.print))
+    table = Table("request", "stored", "per s", "p50 ms", "p99 ms", "API ms", "store ms", "large to small")
+    for kind in results.kinds:
+        time, worked = kind.slowdown, kind.processor_slowdown
+        ratio = f"time {time.value:.2f}, processor {worked.value:.2f}"
+        for stored, side, shown in zip(results.stored, (kind.small, kind.large), ("", ratio), strict=True):
+            table.add_row(kind.name, str(stored), *_api_side(side), shown)
+    for name, side in results.alone.items():
+        table.add_row(f"{name}, alcor api", str(results.stored[1]), *_api_side(side), "")
+    for floor in results.floors:
+        table.add_row(floor.name, "", f"{floor.per_s:.0f}", "", "", f"{floor.processor_ms:.3f}", "", "")
+    console.print(table)
+    console.print("API, store: milliseconds of a core for each request, of the process and of its store.")
+    _write(results, json_file, chart_file)
+
+
+def _api_side(side: api.Side) -> tuple[str, ...]:
+    took = side.took
+    return (
+        f"{side.per_s:.0f}",
+        f"{took.p50:.2f}",
+        f"{took.p99:.2f}",
+        f"{side.api_ms:.3f}",
+        f"{side.store_ms:.3f}",
+    )
 
 
 @command.command("neighbours")
