@@ -15,7 +15,7 @@ from alcor.management_plane.api.application import create_application
 from alcor.management_plane.api.limits import Limits
 from alcor.management_plane.audit.trail import AuditTrail
 from alcor.management_plane.identity.believed_headers import BelievedHeaders
-from alcor.model.ids import HostId, ProjectId
+from alcor.model.ids import ProjectId
 from alcor.model.records import RecordSet
 from alcor.runtime.clock import SystemClock, new_request_id
 from alcor.runtime.event_log import SILENT
@@ -74,10 +74,7 @@ class Scene:
 
     async def add_dead_host(self, name: str) -> None:
         """Have a host that was introduced once, and whose agent is gone."""
-        self.convergence.add_host(name, is_alive=False)
-        status = await self.convergence.host(HostId(name))
-        assert status is not None
-        hosts = RecordSet(hosts=(status.record,))
+        hosts = RecordSet(hosts=(self.convergence.add_host(name, is_alive=False),))
         await self.store.commit(Write(request_id=new_request_id(), project_id=ProjectId(""), inserts=hosts))
 
     async def wired_network(self, cidr: str = "10.0.0.0/24", **who: Any) -> tuple[str, str]:

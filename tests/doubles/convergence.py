@@ -31,13 +31,14 @@ class ConvergenceDouble:
         self.acknowledges_at_once = False
         store.listen(self._heard)
 
-    def add_host(self, name: str, *, is_alive: bool = True, zone: str = "") -> None:
-        """Introduce a host, or change whether its agent lives."""
+    def add_host(self, name: str, *, is_alive: bool = True, zone: str = "") -> Host:
+        """Introduce a host, or change whether its agent lives; give its record."""
         number = len(self._hosts) + 1
         record = Host(
             id=HostId(name), project_id="", vtep=bytes((192, 0, 2, number)), zone=zone, data_plane="double"
         )
         self._hosts[name] = (record, is_alive)
+        return record
 
     def acknowledge(self, port_id: str) -> None:
         """The port's host has it in force, as it is now."""
@@ -116,6 +117,10 @@ class ConvergenceDouble:
             self._ports[port.id] = (port, change.revision)
             if self.acknowledges_at_once and port.host in self._hosts:
                 self._applied[port.id] = change.revision
+        for host in change.puts.hosts:
+            self._hosts[host.id] = (host, self._hosts.get(host.id, (host, False))[1])
+        for host in change.deletes.hosts:
+            self._hosts.pop(host.id, None)
         for port in change.deletes.ports:
             self._ports.pop(port.id, None)
             self._applied.pop(port.id, None)

@@ -120,7 +120,7 @@ def create_application(
     resources = [collection.resource for collection in collections]
     served: list[Served] = [
         *collections,
-        Directory([resource.plural for resource in resources]),
+        Directory(resources),
         extensions.ExtensionCollection((extensions.TRACE,) if tracer is not None else ()),
         HostCollection(convergence, HostService(store, clock)),
         ServiceProviderCollection(),

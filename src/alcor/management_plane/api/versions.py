@@ -1,11 +1,13 @@
 """Where the API begins: its versions, its resources, and whether it answers."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 from starlette.responses import Response
 
 from alcor.management_plane.api import gate, policy
+from alcor.management_plane.api.attribute import Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import written
 from alcor.management_plane.api.described import describes, gives
@@ -50,8 +52,8 @@ class HealthAnswer(msgspec.Struct):
 class Directory:
     """Serves the root, the version's root and the health check."""
 
-    def __init__(self, plurals: Sequence[str]) -> None:
-        self._plurals = plurals
+    def __init__(self, resources: Sequence[Resource[Any]]) -> None:
+        self._resources = resources
 
     def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
         """Give the routes."""
@@ -73,9 +75,9 @@ class Directory:
         root = f"{call.base_url}/v2.0"
         resources = [
             ResourceAnswer(
-                plural.removesuffix("s"), plural, [LinkAnswer("self", f"{root}/{plural.replace('_', '-')}")]
+                each.singular, each.plural, [LinkAnswer("self", f"{root}/{each.plural.replace('_', '-')}")]
             )
-            for plural in self._plurals
+            for each in self._resources
         ]
         return written(ResourcesAnswer(resources, _version(call)), 200)
 
