@@ -207,6 +207,12 @@ def test_stateful_and_stateless_groups_do_not_go_together() -> None:
     assert refused.value.reason == "SecurityGroupConflict"
 
 
+def test_one_call_makes_so_many_first_rules_and_no_more() -> None:
+    decisions.check_batch(10_000, BUILT_IN)
+    with pytest.raises(errors.Invalid):
+        decisions.check_batch(10_000, BUILT_IN * 3)
+
+
 def defaults(*asks: DefaultRuleFields, existing: tuple[DefaultRule, ...] = ()) -> list[DefaultRule]:
     ids = [f"d{number}" for number in range(len(asks))]
     return decisions.create_default_rules(asks, ids=ids, existing=existing, now_us=1)

@@ -19,6 +19,7 @@ DEFAULT_NAME = "default"
 # A project's default group is made without being asked for: as in Neutron, its rules must be within the quota.
 DEFAULT_WITHIN = ("security_group_rule",)
 DEFAULT_RULES_MAX = 100  # each new group gets as many rules
+FIRST_RULES_MAX = 100_000  # made along with the groups of one call
 # The default group's id is made from its project, so that 32 first calls at once make the same record: all but
 # one find the id taken, and reading it is one read by key.
 _DEFAULT_NAMESPACE = uuid.UUID("6f2a5b1e-3f0e-5c39-9d0b-27d1c3f4a8e6")
@@ -105,6 +106,16 @@ def first_rules(
     return _rules_from(
         [template for template in templates if template.used_in_non_default_sg], group, ids, now_us
     )
+
+
+def check_batch(groups: int, templates: Sequence[DefaultRule]) -> None:
+    """Raise Invalid for a call that would make too many rules along with its groups."""
+    count = groups * len(templates)
+    if count > FIRST_RULES_MAX:
+        raise errors.Invalid(
+            f"{groups} security groups with {count} rules in one request: at most {FIRST_RULES_MAX} are made.",
+            reason="BatchTooLarge",
+        )
 
 
 def create(fields: GroupFields, *, group_id: str, caller: Caller, now_us: int) -> SecurityGroup:
