@@ -157,6 +157,33 @@ async def test_another_projects_address_group_does_not_exist(s: Scene) -> None:
         assert await refused(s, "PUT", path, {"addresses": ["10.0.0.0/8"]}) == (404, "AddressGroupNotFound")
 
 
+async def test_an_address_group_is_shared_by_policies_and_stays_so_while_it_is_used(stored: Scene) -> None:
+    s = stored
+    made = await s.make("address_group", addresses=["10.0.0.0/8"])
+    path = f"/address-groups/{made['id']}"
+    policy = {"object_type": "address_group", "object_id": made["id"], "action": "access_as_shared"}
+    body = {"rbac_policy": {**policy, "target_tenant": "green"}}
+    shared = (await s.ask("POST", "/rbac-policies", body, expect=201)).json()["rbac_policy"]
+    shown = (await s.ask("GET", path, project="green", expect=200)).json()["address_group"]
+    assert (shown["shared"], shown["addresses"]) == (True, ["10.0.0.0/8"])
+    assert await ids(s, "/address-groups", project="green") == [made["id"]]
+    assert await refused(s, "GET", path, project="red") == (404, "AddressGroupNotFound")
+    for action in ("add_addresses", "remove_addresses"):
+        answer = await refused(s, "PUT", f"{path}/{action}", {"addresses": ["10.0.0.0/8"]}, project="green")
+        assert answer == (403, "PolicyNotAuthorized")
+    assert await refused(s, "DELETE", path, project="green") == (403, "PolicyNotAuthorized")
+    group = await s.make("security_group", project="green", name="g")
+    theirs = await rule(s, group["id"], project="green", remote_address_group_id=made["id"])
+    assert await refused(s, "DELETE", path) == (409, "AddressGroupInUse")
+    assert await refused(s, "DELETE", f"/rbac-policies/{shared['id']}") == (409, "RbacPolicyInUse")
+    await s.ask("DELETE", f"/security-group-rules/{theirs['id']}", project="green", expect=204)
+    await s.ask("DELETE", f"/rbac-policies/{shared['id']}", expect=204)
+    assert await refused(s, "GET", path, project="green") == (404, "AddressGroupNotFound")
+    await s.ask("POST", "/rbac-policies", body, expect=201)
+    await s.ask("DELETE", path, expect=204)
+    assert (await s.ask("GET", "/rbac-policies")).json()["rbac_policies"] == []
+
+
 async def test_stateless_groups_are_made_and_stay_so_while_they_are_used(stored: Scene) -> None:
     s = stored
     network_id, _ = await s.wired_network()
@@ -319,6 +346,7 @@ async def test_two_equal_rules_in_one_call_are_refused_and_none_is_made(s: Scene
 async def test_the_aliases_of_what_is_in_force_are_named(s: Scene) -> None:
     for alias in (
         "address-group",
+        "rbac-address-group",
         "security-groups-remote-address-group",
         "stateful-security-group",
         "security-groups-default-rules",

@@ -73,11 +73,16 @@ SHARED_BY: Mapping[type[Record], str] = {
     SecurityGroup: "id",
     AddressScope: "id",
     SubnetPool: "id",
+    AddressGroup: "id",
 }
 SHARED_WITH = "shared_with"  # as if it were their column: the targets of the policies on the object
 BORROWERS = (Port,)  # kinds whose records may use other projects' objects
 # Kinds that use an object by a column of theirs, whosever it is.
-USERS: Mapping[type[Record], str] = {Subnet: "subnetpool_id", SubnetPool: "address_scope_id"}
+USERS: Mapping[type[Record], str] = {
+    Subnet: "subnetpool_id",
+    SubnetPool: "address_scope_id",
+    SecurityGroupRule: "remote_address_group_id",
+}
 # Several values in one record, or none.
 SETS = frozenset(
     {"fixed_ips.subnet_id", "fixed_ips.ip", "security_groups", "network_owner", "borrowed", SHARED_WITH}

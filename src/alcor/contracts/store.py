@@ -48,7 +48,8 @@ class NoneWhere(msgspec.Struct, frozen=True):
 class NotBorrowed(msgspec.Struct, frozen=True):
     """No record borrows the object for this project, or, for EVERYBODY, for any but those in `others`.
 
-    Subnets and pools borrow the pool or scope that they are in whosever it is: its owner is one of the others.
+    Subnets and pools borrow the pool or scope that they are in, and rules the address group they are about,
+    whosever it is: its owner is one of the others.
     """
 
     object_id: str

@@ -51,7 +51,7 @@ class AddressGroupService:
         """Change a group's name or description."""
 
         async def attempt() -> tuple[int, AddressGroup]:
-            before = await self._fetch(caller, group_id, expected)
+            before = await self._fetch(caller, group_id, "update_address_group", expected)
             after = decisions.update(before, fields, now_us=self._clock.now_us())
             return await self._commit(caller, before, RecordSet(address_groups=(after,))), after
 
@@ -63,7 +63,7 @@ class AddressGroupService:
         """Put addresses into a group, all or none."""
 
         async def attempt() -> tuple[int, AddressGroup]:
-            before = await self._fetch(caller, group_id, expected)
+            before = await self._fetch(caller, group_id, "add_addresses", expected)
             found = await self._find(before, addresses)
             after, entries = decisions.added(before, addresses, found, now_us=self._clock.now_us())
             try:
@@ -85,7 +85,7 @@ class AddressGroupService:
         """Take addresses out of a group, all or none."""
 
         async def attempt() -> tuple[int, AddressGroup]:
-            before = await self._fetch(caller, group_id, expected)
+            before = await self._fetch(caller, group_id, "remove_addresses", expected)
             found = await self._find(before, addresses)
             after = decisions.removed(before, addresses, found, now_us=self._clock.now_us())
             revision = await self._commit(
@@ -102,7 +102,7 @@ class AddressGroupService:
         """Remove a group and what is in it. Raises Conflict AddressGroupInUse while a rule is about it."""
 
         async def attempt() -> int:
-            group = await self._fetch(caller, group_id, expected)
+            group = await self._fetch(caller, group_id, "delete_address_group", expected)
             about = Query(where={"remote_address_group_id": (group.id,)}, limit=1)
             for kind in (SecurityGroupRule, DefaultRule):
                 if await self._store.select(kind, about):
@@ -114,11 +114,16 @@ class AddressGroupService:
                 request_id=caller.request_id,
                 actor=caller.actor,
                 project_id=group.project_id,
-                deletes=RecordSet(address_groups=(group,), address_group_entries=tuple(entries)),
+                deletes=RecordSet(
+                    address_groups=(group,),
+                    address_group_entries=tuple(entries),
+                    rbac_policies=tuple(await access.policies_on(self._store, group.id)),
+                ),
                 guards=(
                     NoneWhere("security_group_rule", "remote_address_group_id", group.id),
                     NoneWhere("default_security_group_rule", "remote_address_group_id", group.id),
                     NoneWhere("address_group_entry", "address_group_id", group.id),  # but for these
+                    NoneWhere("rbac_policy", "object_id", group.id),
                 ),
             )
             return await self._store.commit(write)
@@ -136,8 +141,8 @@ class AddressGroupService:
             addresses.sort(key=lambda address: (len(address.network), address))
         return found
 
-    async def _fetch(self, caller: Caller, group_id: str, expected: int | None) -> AddressGroup:
-        group = await access.fetch_one(self._store, caller, AddressGroup, group_id)
+    async def _fetch(self, caller: Caller, group_id: str, action: str, expected: int | None) -> AddressGroup:
+        group = await access.fetch_own(self._store, caller, AddressGroup, group_id, action)
         settlement.check_expected(group, expected)
         return group
 

@@ -7,6 +7,7 @@ import msgspec
 from starlette.responses import Response
 
 from alcor.contracts.store import Store
+from alcor.management_plane import access
 from alcor.management_plane.address_group.decisions import AddressGroupFields
 from alcor.management_plane.address_group.service import AddressGroupService
 from alcor.management_plane.api import form, gate, policy, validation
@@ -53,6 +54,7 @@ RESOURCE = Resource(
     attributes=(
         *(attribute for attribute in STANDARD if attribute.name != "tags"),
         Attribute(name="addresses", parse=address_list, post=True),
+        Attribute(name="shared", filterable=True),
     ),
 )
 
@@ -72,7 +74,7 @@ class AddressGroupAnswer(msgspec.Struct, kw_only=True):
     updated_at: str
     revision_number: int
     addresses: list[str]
-    shared: bool = False
+    shared: bool
 
 
 class AddressGroupCollection(Collection[AddressGroupFields]):
@@ -81,7 +83,8 @@ class AddressGroupCollection(Collection[AddressGroupFields]):
     def __init__(self, store: Store, service: AddressGroupService) -> None:
         async def answers(call: Call, groups: Sequence[AddressGroup]) -> list[AddressGroupAnswer]:
             addresses = await service.addresses_of(groups)
-            return [_answer(group, addresses[group.id]) for group in groups]
+            shared = await access.grants_on(store, call.caller.project_id, [group.id for group in groups])
+            return [_answer(group, addresses[group.id], shared=group.id in shared) for group in groups]
 
         super().__init__(RESOURCE, store, service, answers, create=service.create, as_made=_as_made)
         self._groups = service
@@ -139,13 +142,14 @@ def _as_made(call: Call, made: RecordSet) -> list[AddressGroupAnswer]:
     addresses: dict[str, list[Cidr]] = {group.id: [] for group in made.address_groups}
     for entry in made.address_group_entries:
         addresses[entry.address_group_id].append(Cidr(*entry.prefix))
-    return [_answer(group, addresses[group.id]) for group in made.address_groups]
+    return [_answer(group, addresses[group.id], shared=False) for group in made.address_groups]
 
 
-def _answer(group: AddressGroup, addresses: Sequence[Cidr]) -> AddressGroupAnswer:
+def _answer(group: AddressGroup, addresses: Sequence[Cidr], *, shared: bool) -> AddressGroupAnswer:
     common = standard(group)
     del common["tags"]
     return AddressGroupAnswer(
         **common,  # type: ignore[arg-type]  # the common part, by name
         addresses=[str(address) for address in addresses],
+        shared=shared,
     )

@@ -134,6 +134,7 @@ EXTENSIONS = tuple(
             "2012-07-29",
             "Expose functions for quotas management per project",
         ),
+        ("rbac-address-group", "Add address_group type to RBAC", "2021-01-20", ""),
         ("rbac-address-scope", "Add address_scope type to RBAC", "2020-02-12", ""),
         ("rbac-policies", "RBAC Policies", "2015-06-17", "What projects share with others."),
         ("rbac-security-groups", "Add security_group type to network RBAC", "2019-02-14", ""),

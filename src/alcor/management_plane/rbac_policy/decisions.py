@@ -15,6 +15,7 @@ from alcor.model.records import (
     ACCESS_AS_SHARED,
     EVERYBODY,
     KIND_OF,
+    AddressGroup,
     AddressScope,
     AnyRecord,
     Network,
@@ -29,6 +30,7 @@ OBJECTS: dict[str, type[AnyRecord]] = {
     "security_group": SecurityGroup,
     "subnetpool": SubnetPool,
     "address_scope": AddressScope,
+    "address_group": AddressGroup,
 }
 REVISED: tuple[type[AnyRecord], ...] = (
     Network,

@@ -55,6 +55,7 @@ class SecurityGroupService:
 
         async def attempt() -> tuple[int, list[SecurityGroup]]:
             wanted = await templates.read(self._store)
+            decisions.check_batch(len(groups), wanted)
             made = [
                 rule
                 for group in groups
@@ -163,7 +164,9 @@ class SecurityGroupService:
                 self._store, caller, SecurityGroup, group_ids, "create_security_group_rule"
             )
             await access.fetch(self._store, caller, SecurityGroup, sorted(set(remote_ids) - set(group_ids)))
-            await access.fetch(self._store, caller, AddressGroup, addresses_ids)
+            addresses = await self._store.get(AddressGroup, addresses_ids) if addresses_ids else {}
+            grants = await access.grants_for(self._store, caller, addresses.values())
+            access.require(caller, AddressGroup, addresses, addresses_ids, grants)
             existing: dict[str, list[SecurityGroupRule]] = defaultdict(list)
             for rule in await self._rules("security_group_id", group_ids):
                 existing[rule.security_group_id].append(rule)
@@ -196,6 +199,7 @@ class SecurityGroupService:
                     *(Unchanged("security_group", group.id, group.revision_number) for group in owners),
                     *(Exists("security_group", remote_id) for remote_id in remote_ids),
                     *(Exists("address_group", addresses_id) for addresses_id in addresses_ids),
+                    *(Unchanged("rbac_policy", it.id, it.revision_number) for it in grants.values()),
                 ),
             )
             return await self._store.commit(write), inserted

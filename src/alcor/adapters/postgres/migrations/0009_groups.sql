@@ -19,7 +19,7 @@ CREATE TABLE address_group_entries (
 CREATE INDEX address_group_entries_group ON address_group_entries (address_group_id, id);
 
 ALTER TABLE security_group_rules ADD COLUMN remote_address_group_id uuid;
-CREATE INDEX security_group_rules_addresses ON security_group_rules (remote_address_group_id)
+CREATE INDEX security_group_rules_addresses ON security_group_rules (remote_address_group_id, project_id)
     WHERE remote_address_group_id IS NOT NULL;
 
 -- Rules that new security groups get. Few rows, at first those of Neutron (model/default_rules.py).

@@ -135,7 +135,7 @@ WORDS = {
     "security_group_id": "The group it belongs to.",
     "security_group_rules": "Its rules.",
     "stateful": "Whether answers to what is allowed are allowed.",
-    "object_type": "What kind of object is shared: network or security_group.",
+    "object_type": "What kind of object is shared, as `network` or `security_group`.",
     "object_id": "The object that is shared.",
     "action": "How: access_as_shared.",
     "target_tenant": "With which project; `*`, with all, is for administrators to say.",
