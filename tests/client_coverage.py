@@ -68,6 +68,7 @@ ALIASES = {
     "quota-check-limit": "tests/system/test_api_quotas.py",
     "quota_details": "quotas",
     "quotas": "quotas",
+    "rbac-address-group": "rbac_policies",
     "rbac-address-scope": "rbac_policies",
     "rbac-policies": "rbac_policies",
     "rbac-security-groups": "rbac_policies",

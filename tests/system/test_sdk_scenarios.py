@@ -336,11 +336,13 @@ def rbac_policies(sdk: Any) -> None:
     delete(sdk, "rbac_policy", policy)
     pool = sdk.create_subnet_pool(name="ours", prefixes=["10.40.0.0/16"])
     scope = sdk.create_address_scope(name="ours", ip_version=4)
-    for kind, shared in (("subnetpool", pool), ("address_scope", scope)):
+    group = sdk.create_address_group(name="ours", addresses=[])
+    for kind, shared in (("subnetpool", pool), ("address_scope", scope), ("address_group", group)):
         wanted = {"object_type": kind, "object_id": shared.id, "action": "access_as_shared"}
         delete(sdk, "rbac_policy", sdk.create_rbac_policy(**wanted, target_project_id="*"))
     sdk.delete_subnet_pool(pool)
     sdk.delete_address_scope(scope)
+    sdk.delete_address_group(group)
     sdk.delete_network(network)
 
 
