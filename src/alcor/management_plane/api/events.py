@@ -22,6 +22,7 @@ from alcor.management_plane.api.described import Parameter, describes, gives, ta
 from alcor.management_plane.events import decisions
 from alcor.management_plane.events.decisions import Event, Interest
 from alcor.management_plane.events.feed import EventFeed, Slot, Step
+from alcor.management_plane.events.shares import Shares
 from alcor.model import errors
 from alcor.runtime.clock import Clock
 
@@ -39,7 +40,7 @@ class Bounds(msgspec.Struct, frozen=True):
     give_up_s: float = 60.0  # and one that takes so long is cut off
 
 
-class _EventData(msgspec.Struct):
+class _EventData(msgspec.Struct, omit_defaults=True):
     revision: int
     committed_at: str
     request_id: str
@@ -48,10 +49,12 @@ class _EventData(msgspec.Struct):
     id: str
     project_id: str
     revision_number: int
+    object_type: str = ""
+    object_id: str = ""
 
 
 class EventCollection:
-    """Serves the stream: to a project what is its own, to administrators all."""
+    """Serves the stream: to a project what it may see, to administrators all."""
 
     def __init__(self, feed: EventFeed, clock: Clock, bounds: Bounds) -> None:
         self._feed = feed
@@ -87,14 +90,16 @@ class EventCollection:
         slot = self._feed.slot(call.caller.project_id)
         try:
             after = await self._feed.start_after(since)
+            shares = await self._feed.shares(call.caller)
             through = None if is_followed else await self._feed.newest()
         except BaseException:
             slot.release()
             raise
-        return EventStream(self._pieces(call, interest, after, through), slot, self._clock, self._bounds)
+        pieces = self._pieces(call, interest, shares, after, through)
+        return EventStream(pieces, slot, self._clock, self._bounds)
 
     async def _pieces(
-        self, call: Call, interest: Interest, after: int, through: int | None
+        self, call: Call, interest: Interest, shares: Shares, after: int, through: int | None
     ) -> AsyncIterator[bytes]:
         yield f": after revision {after}\nretry: 2000\nid: {after}\n\n".encode()
         steps = (
@@ -108,7 +113,7 @@ class EventCollection:
                 if self._clock.monotonic_s() - checked_s >= self._bounds.heartbeat_s:
                     checked_s = self._clock.monotonic_s()
                     await call.admit_again()
-                for piece in _pieces_of(step, interest):
+                for piece in _pieces_of(step, interest, shares):
                     yield piece
         except errors.AlcorError as error:
             yield ending(error.reason, error.message)
@@ -167,11 +172,11 @@ def ending(reason: str, message: str) -> bytes:
     return b"event: end\ndata: " + msgspec.json.encode({"reason": reason, "message": message}) + b"\n\n"
 
 
-def _pieces_of(step: Step, interest: Interest) -> list[bytes]:
+def _pieces_of(step: Step, interest: Interest, shares: Shares) -> list[bytes]:
     """Write a step: its events in pieces of bounded size, and the place in the log."""
     pieces = []
     for change in step.changes:
-        events = decisions.events_of(change, interest)
+        events = decisions.events_of(change, interest, shares)
         for start in range(0, len(events), _CHUNK):
             written = [_written(change, event) for event in events[start : start + _CHUNK]]
             if start + _CHUNK >= len(events):
@@ -190,6 +195,8 @@ def _written(change: Change, event: Event) -> bytes:
         id=event.id,
         project_id=event.project_id,
         revision_number=event.revision_number,
+        object_type=event.object_type,
+        object_id=event.object_id,
     )
     name = f"event: {event.kind}.{event.operation}\n".encode()
     return name + b"data: " + msgspec.json.encode(data) + b"\n\n"

@@ -16,9 +16,12 @@ from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 
-from alcor.contracts.store import Change, Store
+from alcor.contracts.store import Change, Query, Store
+from alcor.management_plane.caller import Caller
 from alcor.management_plane.events import decisions
+from alcor.management_plane.events.shares import Shares
 from alcor.model import errors
+from alcor.model.records import EVERYBODY, RbacPolicy
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
 
@@ -109,6 +112,13 @@ class EventFeed:
         except errors.Missing:
             raise gone(since) from None
         return since
+
+    async def shares(self, caller: Caller) -> Shares:
+        """Give what is shared with the caller's project now; administrators see all without."""
+        if caller.is_admin:
+            return Shares(caller.project_id)
+        where = {"target": (caller.project_id, EVERYBODY)}
+        return Shares(caller.project_id, await self._store.select(RbacPolicy, Query(where=where)))
 
     async def newest(self) -> int:
         """Give the last revision there is."""
