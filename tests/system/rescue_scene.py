@@ -29,14 +29,14 @@ class RescueScene:
         self.hosts = {host.name: host for host in lab.hosts}
         self.workloads: dict[str, Workload] = {}
         self.ips: dict[str, str] = {}
-        self._network = ""
+        self.network_id = ""
         self._group = ""
 
     async def build(self) -> None:
         """Make a network with a subnet, and a group that lets everything in."""
         network = (await self.api.post("/v2.0/networks", {"network": {"name": "n"}}))["network"]
-        self._network = network["id"]
-        subnet = {"network_id": self._network, "cidr": "10.9.0.0/24", "ip_version": 4}
+        self.network_id = network["id"]
+        subnet = {"network_id": self.network_id, "cidr": "10.9.0.0/24", "ip_version": 4}
         await self.api.post("/v2.0/subnets", {"subnet": subnet})
         group = await self.api.post("/v2.0/security-groups", {"security_group": {"name": "open"}})
         self._group = group["security_group"]["id"]
@@ -47,7 +47,7 @@ class RescueScene:
         """Create a port on a host; does not wait."""
         body = {
             "name": name,
-            "network_id": self._network,
+            "network_id": self.network_id,
             "binding:host_id": host,
             "security_groups": [self._group],
         }
@@ -55,15 +55,22 @@ class RescueScene:
         self.ips[name] = port["fixed_ips"][0]["ip_address"]
         return port
 
-    async def plug(self, name: str, host: str) -> dict[str, Any]:
-        """Create a port with its workload, ACTIVE, addressed by DHCP and serving TCP 80."""
-        port = await self.port(name, host)
+    async def bind(self, name: str, host: str, port: dict[str, Any]) -> dict[str, Any]:
+        """Put a port that somebody made on a host, as the compute service does."""
+        bound = {"port": {"binding:host_id": host}}
+        answer: dict[str, Any] = (await self.api.put(f"/v2.0/ports/{port['id']}", bound))["port"]
+        self.ips[name] = port["fixed_ips"][0]["ip_address"]
+        return answer
+
+    async def plug(self, name: str, host: str, *, made: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Create a port, or take one, with its workload, ACTIVE, addressed by DHCP and serving TCP 80."""
+        port = await self.port(name, host) if made is None else await self.bind(name, host, made)
         plan = WorkloadPlan(port["id"], mac_from_text(port["mac_address"]), self.hosts[host])
-        made = await asyncio.to_thread(self.lab.add_workloads, [plan])
-        self.workloads[name] = made[0]
+        plugged = await asyncio.to_thread(self.lab.add_workloads, [plan])
+        self.workloads[name] = plugged[0]
         answer = await self.api.get(f"/v2.0/ports/{port['id']}", wait="active", timeout=10)
-        await asyncio.to_thread(workload.configure_by_dhcp, made, self.lab.dhcp_script)
-        await asyncio.to_thread(packets.serve, made, 80)
+        await asyncio.to_thread(workload.configure_by_dhcp, plugged, self.lab.dhcp_script)
+        await asyncio.to_thread(packets.serve, plugged, 80)
         active: dict[str, Any] = answer["port"]
         return active
 

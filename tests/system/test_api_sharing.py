@@ -365,6 +365,44 @@ async def test_the_aliases_say_what_can_be_shared(s: Scene) -> None:
     assert {"rbac-policies", "rbac-security-groups", "security-groups-shared-filtering"} <= aliases
 
 
+async def test_a_project_is_told_of_what_is_shared_with_it(s: Scene) -> None:
+    network_id, _ = await s.wired_network()
+    await s.wired_network(cidr="10.1.0.0/24")
+    since = await s.store.revision()
+    policy = await share(s, network_id, "green")
+    subnet = {"network_id": network_id, "ip_version": 4, "cidr": "10.2.0.0/24"}
+    late = await s.make("subnet", **subnet)
+    guest = await s.make("port", network_id=network_id, project="green")
+    await s.ask("DELETE", f"/ports/{guest['id']}", project="green", expect=204)
+    await s.ask("DELETE", f"/subnets/{late['id']}", expect=204)
+    await s.ask("DELETE", f"/rbac-policies/{policy['id']}", expect=204)
+    await s.ask("PUT", f"/networks/{network_id}", {"network": {"name": "mine"}}, expect=200)
+
+    async def told(project: str) -> list[str]:
+        answer = await s.ask("GET", f"/events?since={since}&follow=false", project=project, expect=200)
+        lines = [
+            line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")
+        ]
+        assert ('"object_type":"network"' in answer.text) == (project != "red")
+        return [line for line in lines if not line.startswith("security_group")]
+
+    ended = ["port.deleted", "subnet.deleted", "network.updated", "rbac_policy.deleted", "network.updated"]
+    owners = ["network.updated", "rbac_policy.created", "network.updated", "subnet.created", "port.created"]
+    assert sorted(await told("blue")) == sorted(owners + ended)
+    # Though nothing is shared any more when the stream begins.
+    assert await told("green") == [
+        "network.updated",
+        "rbac_policy.created",
+        "network.updated",
+        "subnet.created",
+        "port.created",
+        "port.deleted",
+        "subnet.deleted",
+        "rbac_policy.deleted",
+    ]
+    assert await told("red") == []
+
+
 async def test_a_request_that_is_sent_again_makes_one_policy(s: Scene) -> None:
     key = {"Idempotency-Key": "k"}
     body = {"network": {"name": "n", "shared": True}}

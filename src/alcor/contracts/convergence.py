@@ -168,6 +168,7 @@ class TraceResult(msgspec.Struct, frozen=True):
     decided_by: str  # a sentence: the rule that decided
     steps: tuple[TraceStep, ...]
     packet: dict[str, Any] = {}
+    far_end: PortId | None = None  # the port that it reached or that refuses it; None: it does not come so far
 
 
 class Tracer(Protocol):

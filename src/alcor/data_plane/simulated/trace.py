@@ -71,6 +71,7 @@ def trace(
         decided_by=_decision(fabric, sender, target, what, verdict),
         steps=_steps(verdict),
         packet=packet.describe(),
+        far_end=reached or _receiver(fabric, verdict.visits[-1]),
     )
 
 
@@ -138,7 +139,9 @@ def _drop(fabric: Fabric, sender: Workload, target: int, what: str, last: Visit)
     if direction == "egress":
         port_id, peer = sender.port_id, _address(target)
     else:
-        port_id, peer = _receiver(fabric, last), _address(sender.ip)
+        receiver = _receiver(fabric, last)
+        assert receiver is not None, "what comes in is for a port"
+        port_id, peer = receiver, _address(sender.ip)
     groups = fabric.scope_of(port_id).port.groups
     if not groups:
         return f"port {port_id} is in no security group, so nothing is allowed: {what} {preposition} {peer}"
@@ -146,11 +149,10 @@ def _drop(fabric: Fabric, sender: Workload, target: int, what: str, last: Visit)
     return f"no {rules} allows {what} {preposition} {peer}"
 
 
-def _receiver(fabric: Fabric, visit: Visit) -> PortId:
-    """Name the port whose key is in reg2, on the host where the packet was."""
-    port_id = fabric.host_named(visit.host).engine().program.port_of_key(visit.step.values[Field.REG2])
-    assert port_id is not None, "reg2 is written by a port's own flow"
-    return port_id
+def _receiver(fabric: Fabric, visit: Visit) -> PortId | None:
+    """Name the port whose key is in reg2, on the host where the packet was; None: it is for no port there."""
+    key = visit.step.values[Field.REG2]
+    return fabric.host_named(visit.host).engine().program.port_of_key(key) if key else None
 
 
 def _is_fixed(decision: Decision | None) -> bool:

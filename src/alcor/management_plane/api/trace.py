@@ -69,7 +69,7 @@ class TraceCollection:
             validation.choice("icmp", "tcp", "udp", "sctp")(fields.protocol)
         except (msgspec.ValidationError, ValueError) as reason:
             raise form.invalid_input("trace", reason) from None
-        port = await access.fetch_one(self._store, call.caller, Port, fields.port_id)
+        port = await access.fetch_own(self._store, call.caller, Port, fields.port_id, "create_trace")
         result = await self._tracer.trace(
             port_id=port.id,
             to_ip=to_ip,
@@ -77,4 +77,18 @@ class TraceCollection:
             dst_port=fields.dst_port,
             icmp_type=fields.icmp_type,
         )
+        if not await self._may_see(call, result.far_end):
+            result = _without_far_end(result)
         return written({"trace": result}, 200)
+
+    async def _may_see(self, call: Call, port_id: str | None) -> bool:
+        if port_id is None or call.caller.is_admin:
+            return True
+        found = await self._store.get(Port, [port_id])
+        return port_id in found and call.caller.sees(found[port_id])
+
+
+def _without_far_end(result: TraceResult) -> TraceResult:
+    """Tell of a packet to another project's port, on a network that both use, no more than the packet would."""
+    end = "delivered to" if result.delivered else "refused by the security groups of"
+    return TraceResult(result.delivered, None, f"{end} a port of another project", (), result.packet)
