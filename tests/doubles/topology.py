@@ -379,7 +379,7 @@ def mutate(region: Region, chance: random.Random) -> None:
         address_group = chance.choice(ADDRESS_GROUPS)
         region.address_groups[address_group] ^= {Cidr.from_text(chance.choice(PREFIXES))}
     elif kind == 13:
-        region.stateless ^= {chance.choice(["g0", "g1", "g2"])} if chance.random() < 0.3 else set()
+        region.stateless ^= {chance.choice(["g0", "g1", "g2"])}
     else:
         group = chance.choice(["g0", "g1", "g2"])
         rule_id = f"{group}-rule{chance.randrange(4)}"

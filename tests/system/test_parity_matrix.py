@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.ovs, needs_ovs]
 
 TCP_PORTS = (22, 80, 85, 443)
 TENANTS = ("red", "blue")
-RANDOM_REGIONS = (407, 1123)  # seeds under which many reach each other and many do not; some are stateless
+RANDOM_REGIONS = (407, 1466)  # seeds under which many reach each other and many do not; some are stateless
 # Asked from lower to higher addresses only: they are tracked by addresses, so what goes back is an answer.
 BY_ADDRESS: tuple[tuple[int, int | None], ...] = ((SCTP, 80), (SCTP, 443), (GRE, None))
 Question = tuple[str, bytes, int, int | None]  # source port, address, protocol, port

@@ -142,6 +142,16 @@ def test_one_stateful_group_is_enough_to_track_a_port() -> None:
     assert exchange.connect_tcp(fabric_of(region), "a", address("10.0.0.11"), 80).succeeded
 
 
+def test_a_stateless_group_without_rules_is_stateless_too() -> None:
+    region = stateless_pair()
+    region.stateless.add("bare")
+    for port in region.ports.values():
+        port.groups = ("bare", "quick")
+    connection = TcpConnection(fabric_of(region), "a", address("10.0.0.11"), 80, 5000)
+    assert connection.send(is_opening=True).succeeded
+    assert not connection.answer().succeeded
+
+
 def test_a_group_that_turns_stateless_changes_two_flows_a_port() -> None:
     region = stateless_pair()
     region.stateless.clear()

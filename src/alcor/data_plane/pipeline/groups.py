@@ -56,8 +56,9 @@ class _Group:
 
     @property
     def is_unused(self) -> bool:
+        """Is there nothing to know of it? That it is stateless is told before its ports are, rules or none."""
         section = self.section
-        return not (self.ports or self.users or section.rules or self.members)
+        return section.stateful and not (self.ports or self.users or section.rules or self.members)
 
 
 class SecurityGroups:
