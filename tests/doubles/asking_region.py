@@ -85,7 +85,8 @@ class AskingRegion:
             self.agents[facts.host] = agent
             self._tasks.append(asyncio.create_task(agent.run()))
         await self.until(
-            lambda: sum(status.alive for status in self.controller.hosts()) == len(hosts), timeout_s=20
+            lambda: sum(status.alive for status in self.controller.convergence.hosts()) == len(hosts),
+            timeout_s=20,
         )
 
     async def stop(self) -> None:
@@ -121,7 +122,7 @@ class AskingRegion:
         revision = await commit(
             self.store, routers=(Router(id=id_, project_id=PROJECT, routes=routes),), ports=legs
         )
-        assert await self.controller.wait_revision(revision, timeout_s=5)
+        assert await self.controller.convergence.wait_revision(revision, timeout_s=5)
 
     def release(self, host: str, name: str) -> None:
         """Let a host say that it needs a neighbour no longer."""
@@ -154,12 +155,12 @@ class AskingRegion:
     async def delete(self, name: str) -> None:
         gone = self.ports.pop(name)
         revision = await commit(self.store, deletes=RecordSet(ports=(gone,)))
-        assert await self.controller.wait_revision(revision, timeout_s=5)
+        assert await self.controller.convergence.wait_revision(revision, timeout_s=5)
 
     async def in_force(self, revision: int, *names: str) -> None:
         ids = [self.ports[name].id for name in names]
-        assert await self.controller.wait(ids, revision=revision, until="in_force", timeout_s=5)
-        assert await self.controller.wait_revision(revision, timeout_s=5)
+        assert await self.controller.convergence.wait(ids, revision=revision, until="in_force", timeout_s=5)
+        assert await self.controller.convergence.wait_revision(revision, timeout_s=5)
 
     def state(self, host: str) -> HostState:
         return self.agents[host]._applier.state

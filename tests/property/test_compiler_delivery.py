@@ -113,7 +113,9 @@ async def come_to_rest(controller: Controller, store: MemoryStore, agents: list[
         agent.connect(controller)
         await asyncio.wait_for(agent.complete.wait(), 2)
     bound = [port.id for port in store._records[Port].values() if port.host]
-    assert await controller.wait(bound, revision=await store.revision(), until="in_force", timeout_s=2)
+    assert await controller.convergence.wait(
+        bound, revision=await store.revision(), until="in_force", timeout_s=2
+    )
     for _ in range(50):
         await asyncio.sleep(0)
-    assert all(status.sections_pending == 0 for status in controller.hosts())
+    assert all(status.sections_pending == 0 for status in controller.convergence.hosts())

@@ -34,13 +34,17 @@ async def test_streams_break_and_agents_die_and_yet_all_comes_in_force(tmp_path:
         for number in range(60):
             one = port(number, HostId(f"host-{number % HOSTS}"))
             revisions.append(await commit(store, ports=(one,)))
-            assert await controller.wait([one.id], revision=revisions[-1], until="in_force", timeout_s=20)
+            assert await controller.convergence.wait(
+                [one.id], revision=revisions[-1], until="in_force", timeout_s=20
+            )
         for revision in revisions:
-            assert await controller.wait_revision(revision, timeout_s=20)
+            assert await controller.convergence.wait_revision(revision, timeout_s=20)
         assert not hosts.failed.is_set()
         await hosts.crash([HostId("host-0")])  # at least one, however fast this machine is
         assert hosts.crashes
-        assert await controller.wait([one.id], revision=revisions[-1], until="in_force", timeout_s=20)
+        assert await controller.convergence.wait(
+            [one.id], revision=revisions[-1], until="in_force", timeout_s=20
+        )
     finally:
         await hosts.stop()
         await server.close()

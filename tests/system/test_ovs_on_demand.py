@@ -65,7 +65,7 @@ class Scene(AskingRegion):
             await asyncio.to_thread(workloads.configure, each, address=address, gateway=None, mtu=1450)
         ids = [self.ports[name].id for name in names]
         revision = await self.store.revision()
-        assert await self.controller.wait(ids, revision=revision, until="active", timeout_s=10)
+        assert await self.controller.convergence.wait(ids, revision=revision, until="active", timeout_s=10)
 
     def ip(self, name: str) -> str:
         return ip_to_text(self.ports[name].fixed_ips[0].ip)

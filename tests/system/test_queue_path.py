@@ -71,7 +71,9 @@ class Scene:
         hosts.start()
         try:
             await eventually(lambda: all(self.path(host) in ("fast", "queue") for host in NAMES))
-            await eventually(lambda: sum(status.alive for status in self.controller.hosts()) == HOSTS)
+            await eventually(
+                lambda: sum(status.alive for status in self.controller.convergence.hosts()) == HOSTS
+            )
             yield hosts
         finally:
             await hosts.stop()
@@ -95,10 +97,10 @@ class Scene:
         await eventually(lambda: all(self.path(host) == "queue" for host in NAMES))
 
     def path(self, host: HostId) -> str:
-        return next((each.path for each in self.controller.hosts() if each.record.id == host), "")
+        return next((each.path for each in self.controller.convergence.hosts() if each.record.id == host), "")
 
     def reason(self, host: HostId) -> str:
-        return next(each.path_reason for each in self.controller.hosts() if each.record.id == host)
+        return next(each.path_reason for each in self.controller.convergence.hosts() if each.record.id == host)
 
     def held(self, hosts: EmulatedHosts, host: HostId) -> dict[SectionKey, object]:
         state = hosts._agents[host]._applier.state
@@ -125,8 +127,8 @@ async def test_hosts_without_streams_hold_all_and_their_ports_are_in_force(tmp_p
     async with scene_in(tmp_path) as scene, scene.hosts(with_stream=False) as hosts:
         for _ in range(10):
             revision = await scene.add_ports(4)
-            assert await scene.controller.wait_revision(revision, timeout_s=WAIT_S)
-        receipt = scene.controller.receipt(revision)
+            assert await scene.controller.convergence.wait_revision(revision, timeout_s=WAIT_S)
+        receipt = scene.controller.convergence.receipt(revision)
         assert receipt is not None
         assert {part.path for part in receipt.hosts} == {"queue"}
         await scene.all_hold_the_full_compilation(hosts)
@@ -136,23 +138,25 @@ async def test_a_workload_over_the_queue_makes_its_port_active_and_down_again(tm
     async with scene_in(tmp_path) as scene, scene.hosts(with_stream=False) as hosts:
         revision = await scene.add_ports(1)
         one = port(0, NAMES[0], groups=("web",))
-        assert await scene.controller.wait([one.id], revision=revision, until="in_force", timeout_s=WAIT_S)
+        assert await scene.controller.convergence.wait(
+            [one.id], revision=revision, until="in_force", timeout_s=WAIT_S
+        )
         hosts.data_planes[NAMES[0]].plug(one.id)
-        await eventually(lambda: scene.controller.port_states([one])[0].status == "ACTIVE")
+        await eventually(lambda: scene.controller.convergence.port_states([one])[0].status == "ACTIVE")
         hosts.data_planes[NAMES[0]].unplug(one.id)
-        await eventually(lambda: scene.controller.port_states([one])[0].status == "DOWN")
+        await eventually(lambda: scene.controller.convergence.port_states([one])[0].status == "DOWN")
 
 
 async def test_cut_streams_fall_back_to_the_queue_and_return(tmp_path: Path) -> None:
     async with scene_in(tmp_path) as scene, scene.hosts(with_stream=True) as hosts:
         assert {scene.path(host) for host in NAMES} == {"fast"}
-        assert await scene.controller.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
+        assert await scene.controller.convergence.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
         await scene.cut_streams()
         await eventually(lambda: "answers over the queue" in scene.reason(NAMES[0]))
-        assert await scene.controller.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
+        assert await scene.controller.convergence.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
         scene.server = await stream.serve([scene.stream_url], scene.controller.serve_channel)
         await eventually(lambda: all(scene.path(host) == "fast" for host in NAMES))
-        assert await scene.controller.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
+        assert await scene.controller.convergence.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
         await scene.all_hold_the_full_compilation(hosts)
 
 
@@ -167,28 +171,28 @@ async def test_a_queue_killed_under_load_loses_nothing(tmp_path: Path) -> None:
                 await scene.nats.ensure_running()
             await asyncio.sleep(0.01)
         for revision in revisions:
-            assert await scene.controller.wait_revision(revision, timeout_s=WAIT_S)
+            assert await scene.controller.convergence.wait_revision(revision, timeout_s=WAIT_S)
         await scene.all_hold_the_full_compilation(hosts)
 
 
 async def test_a_wiped_queue_is_made_again_and_loses_nothing(tmp_path: Path) -> None:
     async with scene_in(tmp_path) as scene, scene.hosts(with_stream=False) as hosts:
-        assert await scene.controller.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
+        assert await scene.controller.convergence.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
         _kill(scene.nats)
         shutil.rmtree(tmp_path / "nats" / "store")
         revision = await scene.add_ports(8)
         await scene.nats.ensure_running()
-        assert await scene.controller.wait_revision(revision, timeout_s=WAIT_S)
+        assert await scene.controller.convergence.wait_revision(revision, timeout_s=WAIT_S)
         await scene.all_hold_the_full_compilation(hosts)
 
 
 async def test_ports_are_not_in_force_while_neither_path_is_there(tmp_path: Path) -> None:
     async with scene_in(tmp_path) as scene, scene.hosts(with_stream=False):
         revision = await scene.add_ports(4)
-        assert await scene.controller.wait_revision(revision, timeout_s=WAIT_S)
+        assert await scene.controller.convergence.wait_revision(revision, timeout_s=WAIT_S)
         _kill(scene.nats)
         one = port(0, NAMES[0], groups=("web",))
-        await eventually(lambda: not scene.controller.port_states([one])[0].in_force)
+        await eventually(lambda: not scene.controller.convergence.port_states([one])[0].in_force)
         await scene.add_ports(4)
         await eventually(lambda: "the ledger keeps it" in scene.reason(NAMES[0]))
         assert scene.path(NAMES[0]) == "none"
@@ -198,11 +202,11 @@ async def test_a_full_queue_is_said_in_words_and_loses_nothing(tmp_path: Path) -
     async with scene_in(tmp_path, kept_max_bytes=4096) as scene:
         async with scene.hosts(with_stream=False) as hosts:
             revision = await scene.add_ports(200)  # more than it keeps, and yet delivered to who listens
-            assert await scene.controller.wait_revision(revision, timeout_s=WAIT_S)
+            assert await scene.controller.convergence.wait_revision(revision, timeout_s=WAIT_S)
             await eventually(lambda: scene.queue.state.is_full)
             assert "maximum bytes exceeded" in scene.queue.state.reason
             await scene.all_hold_the_full_compilation(hosts)
-        await eventually(lambda: not any(status.alive for status in scene.controller.hosts()))
+        await eventually(lambda: not any(status.alive for status in scene.controller.convergence.hosts()))
         await scene.add_ports(200)
         await eventually(lambda: scene.path(NAMES[0]) in ("queue", "none"))
         async with scene.hosts(with_stream=False) as hosts:
@@ -215,7 +219,7 @@ async def test_a_server_with_less_room_keeps_what_it_can(tmp_path: Path) -> None
         stream_info = await scene.queue.client.jetstream().stream_info(subjects.STREAM)
         assert stream_info.config.max_bytes == 2 * 1024 * 1024
         async with scene.hosts(with_stream=False) as hosts:
-            assert await scene.controller.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
+            assert await scene.controller.convergence.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
             await scene.all_hold_the_full_compilation(hosts)
 
 
@@ -223,19 +227,19 @@ async def test_a_server_with_less_room_keeps_what_it_can(tmp_path: Path) -> None
 async def test_a_full_disk_is_said_in_words_and_loses_nothing(tmp_path: Path) -> None:
     with _full_disk(tmp_path / "nats" / "store") as fill:
         async with scene_in(tmp_path) as scene, scene.hosts(with_stream=False) as hosts:
-            assert await scene.controller.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
+            assert await scene.controller.convergence.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
             fill()
             async with asyncio.timeout(WAIT_S):
                 while "confirms nothing" not in scene.queue.state.reason:
                     revision = await scene.add_ports(4)
-                    assert await scene.controller.wait_revision(revision, timeout_s=WAIT_S)
+                    assert await scene.controller.convergence.wait_revision(revision, timeout_s=WAIT_S)
                     await asyncio.sleep(0.2)
             assert scene.queue.state.is_full
             await scene.all_hold_the_full_compilation(hosts)
             _kill(scene.nats)
             (tmp_path / "nats" / "store" / "filler").unlink()
             await scene.nats.ensure_running()
-            assert await scene.controller.wait_revision(await scene.add_ports(4), timeout_s=WAIT_S)
+            assert await scene.controller.convergence.wait_revision(await scene.add_ports(4), timeout_s=WAIT_S)
             await eventually(lambda: not scene.queue.state.is_full and scene.queue.state.unconfirmed == 0)
             await scene.all_hold_the_full_compilation(hosts)
 
@@ -259,8 +263,8 @@ def _full_disk(directory: Path) -> Iterator[Callable[[], None]]:
 
 async def test_the_queue_keeps_the_last_value_of_each_section_only(tmp_path: Path) -> None:
     async with scene_in(tmp_path) as scene, scene.hosts(with_stream=False):
-        assert await scene.controller.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
-        assert await scene.controller.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
+        assert await scene.controller.convergence.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
+        assert await scene.controller.convergence.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
         frames = await _frames_kept(scene, NAMES[0])
         assert len(frames) == len(compile_full(scene.controller.region, NAMES[0]))  # the last of each section
 
@@ -304,14 +308,14 @@ def _kill(nats: EmbeddedNats) -> None:
 async def test_a_receipt_names_the_queue_for_hosts_that_are_away(tmp_path: Path) -> None:
     async with scene_in(tmp_path) as scene:
         async with scene.hosts(with_stream=False):
-            assert await scene.controller.wait_revision(await scene.add_ports(4), timeout_s=WAIT_S)
-        await eventually(lambda: not any(status.alive for status in scene.controller.hosts()))
+            assert await scene.controller.convergence.wait_revision(await scene.add_ports(4), timeout_s=WAIT_S)
+        await eventually(lambda: not any(status.alive for status in scene.controller.convergence.hosts()))
         revision = await scene.add_ports(4)
-        await eventually(lambda: scene.controller.receipt(revision) is not None)
-        receipt = scene.controller.receipt(revision)
+        await eventually(lambda: scene.controller.convergence.receipt(revision) is not None)
+        receipt = scene.controller.convergence.receipt(revision)
         assert receipt is not None
         assert {(part.state, part.path) for part in receipt.hosts} == {("unreachable", "queue")}
         assert "until it is back" in scene.reason(NAMES[0])
         async with scene.hosts(with_stream=False) as hosts:
-            assert await scene.controller.wait_revision(revision, timeout_s=WAIT_S)
+            assert await scene.controller.convergence.wait_revision(revision, timeout_s=WAIT_S)
             await scene.all_hold_the_full_compilation(hosts)

@@ -86,8 +86,8 @@ class World:
 
     async def settle(self, revision: int = 0) -> None:
         """Wait until every host holds all that was committed, at least this revision."""
-        assert not revision or await self.controller.wait_revision(revision, timeout_s=10)
-        assert await self.controller.wait_revision(await self.store.revision(), timeout_s=10)
+        assert not revision or await self.controller.convergence.wait_revision(revision, timeout_s=10)
+        assert await self.controller.convergence.wait_revision(await self.store.revision(), timeout_s=10)
         for home, host in self.hosts.items():
             host.hold(self.agents[home].state, remove=True)
 

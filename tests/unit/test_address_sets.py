@@ -66,13 +66,13 @@ async def test_one_address_more_of_ten_thousand_is_small() -> None:
         agent.connect(controller)
     for agent in agents:
         await asyncio.wait_for(agent.complete.wait(), 20)
-    assert await controller.wait_revision(await store.revision(), timeout_s=20)
+    assert await controller.convergence.wait_revision(await store.revision(), timeout_s=20)
     hosts = [Concerned(agent) for agent in agents]
     caller = Caller(PROJECT, False, RequestId("r"))
     try:
         for change in (service.add_addresses, service.remove_addresses):
             revision, _ = await change(caller, friends, [NEW], expected=None)
-            assert await controller.wait_revision(revision, timeout_s=5)
+            assert await controller.convergence.wait_revision(revision, timeout_s=5)
             for host in hosts[:2]:
                 size, [section] = host.news()
                 assert section.key == addresses_key(friends)

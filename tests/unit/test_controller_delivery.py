@@ -43,11 +43,11 @@ async def joined(controller: Controller, name: str = "a") -> AgentDouble:
 
 async def is_in_force(controller: Controller, revision: int, *numbers: int, timeout_s: float = 2) -> bool:
     ids = [port(number).id for number in numbers]
-    return await controller.wait(ids, revision=revision, until="in_force", timeout_s=timeout_s)
+    return await controller.convergence.wait(ids, revision=revision, until="in_force", timeout_s=timeout_s)
 
 
 def state_of(controller: Controller, number: int, host: str = "a"):
-    return controller.port_states([port(number, host)])[0]
+    return controller.convergence.port_states([port(number, host)])[0]
 
 
 async def test_a_port_is_in_force_when_its_host_acknowledged_it(store, controller) -> None:
@@ -66,17 +66,19 @@ async def test_a_record_that_the_controller_has_not_heard_of_is_not_in_force(sto
     assert await is_in_force(controller, revision, 1)
     changed = port(1, "a", admin_state_up=False)
     revision = await commit(store, updates=RecordSet(ports=(changed,)))
-    state = controller.port_states([changed])[0]  # before its change was taken in
+    state = controller.convergence.port_states([changed])[0]  # before its change was taken in
     assert (state.status, state.in_force) == ("BUILD", False)
     assert await is_in_force(controller, revision, 1)
-    assert controller.port_states([changed])[0].in_force
+    assert controller.convergence.port_states([changed])[0].in_force
     await agent.disconnect()
 
 
 async def test_a_plugged_port_is_active_and_an_unplugged_one_is_not(store, controller) -> None:
     agent = await joined(controller)
     revision = await commit(store, ports=(port(1, "a"),))
-    waiting = asyncio.create_task(controller.wait([port(1).id], revision=revision, until="active", timeout_s=2))
+    waiting = asyncio.create_task(
+        controller.convergence.wait([port(1).id], revision=revision, until="active", timeout_s=2)
+    )
     await is_in_force(controller, revision, 1)
     agent.plug(port(1).id)
     assert await waiting
@@ -93,14 +95,14 @@ async def test_a_port_is_being_built_until_the_answer_comes(store, controller) -
     revision = await commit(store, ports=(port(1, "a"),))
     assert not await is_in_force(controller, revision, 1, timeout_s=0.02)
     assert state_of(controller, 1).status == "BUILD"
-    receipt = controller.receipt(revision)
+    receipt = controller.convergence.receipt(revision)
     assert receipt is not None
     assert not receipt.in_force
     assert [host.state for host in receipt.hosts] == ["pending"]
     agent.speak_again()
     assert await is_in_force(controller, revision, 1)
-    assert await controller.wait_revision(revision, timeout_s=1)
-    assert controller.receipt(revision).hosts[0].state == "in_force"
+    assert await controller.convergence.wait_revision(revision, timeout_s=1)
+    assert controller.convergence.receipt(revision).hosts[0].state == "in_force"
     await agent.disconnect()
 
 
@@ -114,10 +116,10 @@ async def test_nothing_is_in_force_while_the_agent_is_away_and_it_is_by_itself_a
     assert not state_of(controller, 1).in_force
     second = await commit(store, ports=(port(2, "a"),))
     assert not await is_in_force(controller, second, 2, timeout_s=0.02)
-    assert controller.receipt(second).hosts[0].state == "unreachable"
+    assert controller.convergence.receipt(second).hosts[0].state == "unreachable"
     agent.connect(controller)
     assert await is_in_force(controller, second, 1, 2)
-    assert await controller.wait_revision(second, timeout_s=1)
+    assert await controller.convergence.wait_revision(second, timeout_s=1)
     assert state_of(controller, 1).status == "ACTIVE"
     assert agent.held() == compile_full(controller.region, "a")
     await agent.disconnect()
@@ -181,11 +183,11 @@ async def test_a_refused_section_puts_its_ports_in_error_until_it_is_in_force(st
     state = state_of(controller, 1)
     assert (state.status, state.in_force) == ("ERROR", False)
     assert "no room for flows" in state.reason
-    assert controller.receipt(revision).hosts[0].state == "refused"
+    assert controller.convergence.receipt(revision).hosts[0].state == "refused"
     agent.refuses.clear()
     again = await commit(store, ports=(port(2, "a"),))
     assert await is_in_force(controller, again, 1, 2)
-    assert await controller.wait_revision(revision, timeout_s=1)
+    assert await controller.convergence.wait_revision(revision, timeout_s=1)
     await agent.disconnect()
 
 
@@ -218,7 +220,7 @@ async def test_a_moved_port_leaves_one_host_and_is_in_force_on_the_other(store, 
     revision = await commit(store, updates=RecordSet(ports=(port(1, "b"),)))
     assert stored.host == "a"
     assert await is_in_force(controller, revision, 1)
-    assert await controller.wait_revision(revision, timeout_s=1)
+    assert await controller.convergence.wait_revision(revision, timeout_s=1)
     assert one.held() == {}
     assert other.held() == compile_full(controller.region, "b")
     await one.disconnect()
@@ -296,11 +298,11 @@ async def test_hosts_tell_how_far_they_are(store, controller) -> None:
     assert await is_in_force(controller, revision, 1, 2)
     agent.plug(port(2).id)
     await asyncio.sleep(0.01)
-    (status,) = controller.hosts()
+    (status,) = controller.convergence.hosts()
     assert (status.record.id, status.alive, status.ports, status.ports_in_force) == ("a", True, 2, 2)
     assert (status.ports_plugged, status.sections, status.sections_pending) == (1, 1, 0)
     await agent.disconnect()
-    (status,) = controller.hosts()
+    (status,) = controller.convergence.hosts()
     assert (status.alive, status.ports_in_force) == (False, 0)
 
 
@@ -318,7 +320,7 @@ async def test_changes_missed_by_the_listener_are_read_from_the_log(store, contr
 async def test_held_state_is_the_full_compilation(store, controller) -> None:
     await commit(store, ports=(port(1, "a"), port(2, "b")))
     revision = await commit(store, ports=(port(3, "a"),))
-    await controller.wait((), revision=revision, until="in_force", timeout_s=1)
+    await controller.convergence.wait((), revision=revision, until="in_force", timeout_s=1)
     state = controller.held_state("a")
     assert {key: section.full() for key, section in state.sections.items()} == compile_full(
         controller.region, "a"

@@ -75,7 +75,7 @@ async def test_hosts_beyond_the_limit_wait_welcomed_and_all_are_synchronised(sto
     assert now.bytes_left > 0
     await until(lambda: sum(bool(each.updates) for each in agents) >= LIMIT)
     assert sum(bool(each.updates) for each in agents) == LIMIT
-    assert all(controller.is_alive(HostId(each.host)) for each in agents)
+    assert all(controller.convergence.is_alive(HostId(each.host)) for each in agents)
     most = 0
     while controller.resync().done < HOSTS:
         for each in agents:
@@ -120,11 +120,13 @@ async def test_a_change_while_a_host_waits_reaches_it_with_its_turn(store, contr
     late.connect(controller)
     await until(lambda: controller.resync().waiting == 1)
     revision = await commit(store, ports=(port(900, late.host, groups=("web",)),))
-    assert not await controller.wait([port(900).id], revision=revision, until="in_force", timeout_s=0.05)
+    assert not await controller.convergence.wait(
+        [port(900).id], revision=revision, until="in_force", timeout_s=0.05
+    )
     assert late.updates == []
-    assert controller.port_states([port(900, late.host, groups=("web",))])[0].status == "BUILD"
+    assert controller.convergence.port_states([port(900, late.host, groups=("web",))])[0].status == "BUILD"
     await busy[0].disconnect()  # its turn is another's
-    assert await controller.wait([port(900).id], revision=revision, until="in_force", timeout_s=2)
+    assert await controller.convergence.wait([port(900).id], revision=revision, until="in_force", timeout_s=2)
     assert late.held() == compile_full(controller.region, late.host)
     for each in (*busy[1:], late):
         await each.disconnect()
@@ -178,7 +180,9 @@ async def test_a_warm_restart_works_out_the_digest_of_each_shared_section_once(s
 async def test_the_controllers_digest_is_that_of_what_the_host_holds(store, controller) -> None:
     await fill(store)
     await commit(store, ports=tuple(port(n + 100, name(1), groups=("web",)) for n in range(5)))
-    await controller.wait([port(104).id], revision=await store.revision(), until="in_force", timeout_s=0)
+    await controller.convergence.wait(
+        [port(104).id], revision=await store.revision(), until="in_force", timeout_s=0
+    )
     state = controller.held_state(HostId(name(1)))
     for key, section in state.sections.items():
         assert controller.section_digest(HostId(name(1)), key) == goal_state.digest(section.full())

@@ -76,7 +76,7 @@ async def region(bounds: OnDemandBounds) -> AsyncIterator[tuple[MemoryStore, Con
     for agent in agents:
         await asyncio.wait_for(agent.complete.wait(), 20)
     # The introductions of hosts reach the others as moves of their ports' placements: let all of it arrive.
-    assert await controller.wait_revision(await store.revision(), timeout_s=20)
+    assert await controller.convergence.wait_revision(await store.revision(), timeout_s=20)
     try:
         yield store, controller, [Concerned(agent) for agent in agents if agent.host != NEW.host]
     finally:
@@ -93,7 +93,7 @@ async def test_one_member_more_of_ten_thousand_is_small() -> None:
         for came in (True, False):
             change = {"ports": (NEW,)} if came else {"deletes": RecordSet(ports=(NEW,))}
             revision = await commit(store, **change)
-            assert await controller.wait_revision(revision, timeout_s=5)
+            assert await controller.convergence.wait_revision(revision, timeout_s=5)
             for host in hosts:
                 size, [section] = host.news()
                 assert section.key.startswith("network:")
@@ -105,13 +105,13 @@ async def test_one_member_more_of_ten_thousand_is_small() -> None:
 async def test_a_new_group_of_a_port_changes_one_flow() -> None:
     async with region(TOLD_WHOLE) as (store, controller, hosts):
         joined = port(10_000, HOSTS[0], groups=(CLIENTS, WEB))
-        await controller.wait_revision(
+        await controller.convergence.wait_revision(
             await commit(store, security_group_rules=(rule("among", WEB, WEB),)), timeout_s=5
         )
         for host in hosts:
             host.flows_changed(host.news()[1])
         revision = await commit(store, updates=RecordSet(ports=(joined,)))
-        assert await controller.wait_revision(revision, timeout_s=5)
+        assert await controller.convergence.wait_revision(revision, timeout_s=5)
         for host in hosts:
             size, sections = host.news()
             assert size <= BYTES_MAX + 40  # the name of one group more
@@ -121,5 +121,5 @@ async def test_a_new_group_of_a_port_changes_one_flow() -> None:
 async def test_one_member_more_of_a_large_network_is_told_to_nobody_who_did_not_ask() -> None:
     async with region(OnDemandBounds()) as (store, controller, hosts):
         revision = await commit(store, ports=(NEW,))
-        assert await controller.wait_revision(revision, timeout_s=5)
+        assert await controller.convergence.wait_revision(revision, timeout_s=5)
         assert [host.news() for host in hosts] == [(0, [])] * len(hosts)

@@ -137,7 +137,7 @@ async def test_who_asked_in_vain_is_told_when_the_port_comes() -> None:
         assert region.controller.look_ups.absent == 1
         region.ports.pop("new")
         revision = await commit(region.store, ports=(new,))
-        assert await region.controller.wait_revision(revision, timeout_s=2)
+        assert await region.controller.convergence.wait_revision(revision, timeout_s=2)
         await region.until(lambda: new.id in region.placements("h1"))
         assert region.controller.look_ups.found == 0, "nobody had to ask again"
         region.check()
@@ -175,7 +175,9 @@ async def test_a_connection_to_a_neighbour_that_was_learned_survives_a_new_strea
         stream = region.controller._streams[HostId("h1")]
         stream.channel.close("cut")
         await region.until(lambda: region.controller._streams.get(HostId("h1")) not in (None, stream))
-        await region.until(lambda: all(not status.sections_pending for status in region.controller.hosts()))
+        await region.until(
+            lambda: all(not status.sections_pending for status in region.controller.convergence.hosts())
+        )
         assert region.ping("a", "b").succeeded
         assert region.controller.look_ups.found == 2, "nothing had to be learned again"
         region.check()

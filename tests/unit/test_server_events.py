@@ -149,7 +149,7 @@ async def test_plugged_is_told_only_when_the_port_is_in_force(s: Scene) -> None:
     s.agent.mute = True
     await s.put(1, first=True)
     s.agent.plug("port-000001")
-    await until(lambda: s.controller.port_states([server_port(1, "a")])[0].plugged)
+    await until(lambda: s.controller.convergence.port_states([server_port(1, "a")])[0].plugged)
     assert s.receiver.heard == []
     s.agent.speak_again()
     await until(lambda: s.receiver.names() == [PLUGGED])

@@ -16,7 +16,7 @@ class Answers:
         self._controller = controller
 
     async def port_states(self, ports: Sequence[Port]) -> list[PortState]:
-        return self._controller.port_states(ports)
+        return self._controller.convergence.port_states(ports)
 
     async def wait(
         self,
@@ -26,25 +26,27 @@ class Answers:
         until: Literal["in_force", "active"],
         timeout_s: float,
     ) -> bool:
-        return await self._controller.wait(port_ids, revision=revision, until=until, timeout_s=timeout_s)
+        return await self._controller.convergence.wait(
+            port_ids, revision=revision, until=until, timeout_s=timeout_s
+        )
 
     async def wait_revision(self, revision: int, *, timeout_s: float) -> bool:
-        return await self._controller.wait_revision(revision, timeout_s=timeout_s)
+        return await self._controller.convergence.wait_revision(revision, timeout_s=timeout_s)
 
     async def receipt(self, revision: int) -> Receipt | None:
-        return self._controller.receipt(revision)
+        return self._controller.convergence.receipt(revision)
 
     async def hosts(self) -> list[HostStatus]:
-        return self._controller.hosts()
+        return self._controller.convergence.hosts()
 
     async def host(self, host_id: HostId) -> HostStatus | None:
-        return self._controller.host(host_id)
+        return self._controller.convergence.host(host_id)
 
     async def host_records(self) -> list[Host]:
-        return self._controller.host_records()
+        return self._controller.convergence.host_records()
 
     async def live_hosts(self) -> list[HostId]:
-        return self._controller.live_hosts()
+        return self._controller.convergence.live_hosts()
 
     async def resync(self) -> ResyncProgress:
         return self._controller.resync()

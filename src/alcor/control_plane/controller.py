@@ -7,7 +7,6 @@ agents --acknowledgements, plugs--> ledger --> convergence (those who wait)
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
@@ -37,7 +36,7 @@ from alcor.contracts.agent_channel import (
     Welcome,
 )
 from alcor.contracts.audit import Entry
-from alcor.contracts.convergence import HostStatus, NetworkProgress, PortState, Receipt, ResyncProgress
+from alcor.contracts.convergence import NetworkProgress, ResyncProgress
 from alcor.contracts.queue import GoalQueue, QueueState
 from alcor.contracts.store import Change, Store
 from alcor.control_plane import convergence, introductions
@@ -69,7 +68,6 @@ from alcor.control_plane.region import OnDemandBounds, Region
 from alcor.model import errors
 from alcor.model.goal_state import HostState, SectionKey
 from alcor.model.ids import HostId, NetworkId, PortId
-from alcor.model.records import Host, Port
 from alcor.model.version import Version
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
@@ -451,42 +449,12 @@ class Controller:
     def _tell_pace(self, stream: Heard, beat_s: float) -> None:
         stream.channel.send(_encoder.encode(Pace(beat_s)))
 
-    # Convergence
+    # What is known of the hosts
 
-    def port_states(self, ports: Sequence[Port]) -> list[PortState]:
-        return self._convergence.port_states(ports)
-
-    async def wait(
-        self,
-        port_ids: Sequence[PortId],
-        *,
-        revision: int,
-        until: Literal["in_force", "active"],
-        timeout_s: float,
-    ) -> bool:
-        return await self._convergence.wait(port_ids, revision=revision, until=until, timeout_s=timeout_s)
-
-    async def wait_revision(self, revision: int, *, timeout_s: float) -> bool:
-        return await self._convergence.wait_revision(revision, timeout_s=timeout_s)
-
-    def receipt(self, revision: int) -> Receipt | None:
-        return self._convergence.receipt(revision)
-
-    def hosts(self) -> list[HostStatus]:
-        return [self._rescues.described(status) for status in self._convergence.hosts()]
-
-    def host(self, host_id: HostId) -> HostStatus | None:
-        status = self._convergence.host(host_id)
-        return None if status is None else self._rescues.described(status)
-
-    def host_records(self) -> list[Host]:
-        return self._convergence.host_records()
-
-    def live_hosts(self) -> list[HostId]:
-        return self._convergence.live_hosts()
-
-    def is_alive(self, host_id: HostId) -> bool:
-        return self._convergence.is_alive(host_id)
+    @property
+    def convergence(self) -> RegionConvergence:
+        """How far the hosts are, and waiting for them. Of this term: `start` makes it anew."""
+        return self._convergence
 
     def resync(self) -> ResyncProgress:
         return self._resync_view.summary(self.epoch)
@@ -512,7 +480,14 @@ class Controller:
         return convergence.held_state(host_id, self.epoch, self._compiler.interest, self._full)
 
     def _new_convergence(self) -> RegionConvergence:
-        return RegionConvergence(self.region, self._compiler.interest, self._ledger, self._streams, self._paths)
+        return RegionConvergence(
+            self.region,
+            self._compiler.interest,
+            self._ledger,
+            self._streams,
+            self._paths,
+            describe=self._rescues.described,
+        )
 
     def _new_rescues(self) -> Rescues:
         return Rescues(

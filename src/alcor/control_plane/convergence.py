@@ -1,7 +1,7 @@
 """How far the hosts are: states of ports and hosts, receipts, and waiting for them without polling (law 1)."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -46,12 +46,16 @@ class RegionConvergence:
         ledger: Ledger,
         streams: Mapping[HostId, HostSession],
         paths: Paths,
+        *,
+        describe: Callable[[HostStatus], HostStatus],
     ) -> None:
+        """`describe` adds to a host's status what is known of a host without its own agent."""
         self._region = region
         self._interest = interest
         self._ledger = ledger
         self._streams = streams
         self._paths = paths
+        self._describe = describe
         self._waiters_of_host: dict[HostId, dict[_PortWaiter, None]] = {}
         self._waiters_of_port: dict[PortId, dict[_PortWaiter, None]] = {}
         self._revision_known: dict[int, list[asyncio.Future[None]]] = {}
@@ -174,7 +178,7 @@ class RegionConvergence:
         rows = [row for own in node.networks.values() for row in own.values()]
         wanted = self._interest.wanted.get(node.id, {})
         pending = sum(account.acknowledged.get(key, -1) < revision for key, revision in wanted.items())
-        return HostStatus(
+        status = HostStatus(
             record=node.record,
             alive=stream is not None,
             started_at=stream.started_at if stream is not None else None,
@@ -189,6 +193,7 @@ class RegionConvergence:
             path_reason=choice.reason,
             paths=self._paths.words(node.id),
         )
+        return self._describe(status)
 
     # Waiting
 

@@ -36,7 +36,7 @@ def untruths(cloud: Cloud, ports: Sequence[Port]) -> Iterator[str]:
 
 
 def _untruths_by(cloud: Cloud, controller: Controller, ports: Sequence[Port], now_s: float) -> Iterator[str]:
-    for port, state in zip(ports, controller.port_states(ports), strict=True):
+    for port, state in zip(ports, controller.convergence.port_states(ports), strict=True):
         if port.device_owner == ROUTER_INTERFACE or not (state.in_force or state.status == "ACTIVE"):
             continue
         host = cloud.hosts.get(port.host)
@@ -84,7 +84,7 @@ async def differences(cloud: Cloud, controller: Controller) -> list[str]:
         found += _host_differences(region, host, controller.learned(host.id))
     found += await _port_differences(cloud, controller)
     found += _receipt_differences(cloud, controller, region.revision)
-    for status in controller.hosts():
+    for status in controller.convergence.hosts():
         if status.record.id in cloud.hosts and (status.sections_pending or not status.alive or status.rescue):
             found.append(f"host {status.record.id}: {status.reason}")
     for host in cloud.hosts.values():
@@ -129,7 +129,7 @@ def _installed(flows: Sequence[Flow]) -> dict[FlowKey, Flow]:
 async def _port_differences(cloud: Cloud, controller: Controller) -> list[str]:
     ports = await all_ports(cloud.store)
     found = []
-    for port, state in zip(ports, controller.port_states(ports), strict=True):
+    for port, state in zip(ports, controller.convergence.port_states(ports), strict=True):
         host = cloud.hosts.get(port.host)
         if port.device_owner == ROUTER_INTERFACE:
             if not state.in_force and GHOST not in state.reason:
@@ -148,7 +148,7 @@ async def _port_differences(cloud: Cloud, controller: Controller) -> list[str]:
 
 def _receipt_differences(cloud: Cloud, controller: Controller, newest: int) -> Iterator[str]:
     for revision in range(1, newest + 1):
-        receipt = controller.receipt(revision)
+        receipt = controller.convergence.receipt(revision)
         for part in receipt.hosts if receipt is not None else ():
             if part.host in cloud.hosts and part.state not in ("in_force", "superseded"):
                 yield f"revision {revision} is {part.state} on {part.host}: {part.reason}"

@@ -280,7 +280,7 @@ class Operations:
             return
         until = self._chance.choice(("in_force", "active"))
         ids = [port.id for port in ports]
-        await controller.wait(ids, revision=revision, until=until, timeout_s=WAIT_S)  # type: ignore[arg-type]
+        await controller.convergence.wait(ids, revision=revision, until=until, timeout_s=WAIT_S)  # type: ignore[arg-type]
 
     # What workloads do
 

@@ -213,7 +213,7 @@ class _Run:
         for sentence in checks.untruths(self._cloud, ports):
             self._violated(f"at {self._virtual.monotonic_s():.3f} s: {sentence}")
         for term in self._cloud.terms:
-            term.controller.hosts()
+            term.controller.convergence.hosts()
         self._note(f"revision {await self._cloud.store.revision()}")
 
     async def _keep_a_controller(self) -> None:
