@@ -101,10 +101,8 @@ async def test_a_rescue_goes_on_when_the_controller_starts_anew(scene: RescueSce
     await scene.until("h1", is_rescued)
     await scene.region.stop()
     await scene.region.start()
-    up = time.monotonic()
     host = await scene.until("h1", is_rescued)
-    took_s = time.monotonic() - up
-    assert took_s < 8.0, f"{took_s:.1f} s\n{scene.log('h1')}"  # a second or two, not the ten of a new order
+    assert "did not connect" not in host["rescue"]["why"], "it goes on: nobody waited for h1's own agent"
     assert host["rescue"]["by"] in ("h2", "h3", "h4")
     await scene.plug("after-restart", "h1")
     assert await scene.reaches("after-restart", "far")
