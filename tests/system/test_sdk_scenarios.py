@@ -148,6 +148,10 @@ def subnet_pools(sdk: Any) -> None:
     for record in (cut, by_default):
         sdk.delete_subnet(record)
     sdk.delete_network(network)
+    assert sdk.validate_auto_allocated_topology().id == "dry-run=pass"
+    topology = sdk.get_auto_allocated_topology(pool.project_id)
+    assert sdk.get_network(topology.id).name == "auto_allocated_network"
+    sdk.delete_auto_allocated_topology(pool.project_id)
     delete(sdk, "subnet_pool", pool)
     delete(sdk, "address_scope", scope)
 

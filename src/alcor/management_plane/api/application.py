@@ -103,6 +103,7 @@ def create_application(
     projects = ProjectService(store, clock)
     tag_service = TagService(store, clock)
     turns = Turns()
+    routers = RouterService(store, allocator, clock)
     collections = (
         networks.collection(store, NetworkService(store, clock, turns)),
         subnets.collection(store, SubnetService(store, clock, turns)),
@@ -110,7 +111,7 @@ def create_application(
         PortGroupCollection(store, port_groups, convergence),
         security_groups.group_collection(store, group_service),
         security_groups.rule_collection(store, group_service),
-        RouterCollection(store, RouterService(store, allocator, clock)),
+        RouterCollection(store, routers),
         rbac_policies.collection(store, PolicyService(store, clock)),
         address_scopes.collection(store, AddressScopeService(store, clock)),
         SubnetPoolCollection(store, SubnetPoolService(store, clock)),
@@ -127,7 +128,7 @@ def create_application(
         FloatingIpCollection(),
         AvailabilityCollection(store),
         ReceiptCollection(store, convergence),
-        TopologyCollection(TopologyService(store, allocator, clock, turns)),
+        TopologyCollection(TopologyService(store, allocator, clock, routers=routers, turns=turns)),
         PortBindingCollection(store, BindingService(store, clock), convergence),
         events.EventCollection(feed or EventFeed(store, log), clock, stream_bounds),
         ProjectCollection(projects),

@@ -12,6 +12,7 @@ from alcor.management_plane.port import decisions as port_decisions
 from alcor.management_plane.router import decisions as router_decisions
 from alcor.management_plane.router.decisions import RouterFields
 from alcor.management_plane.router.joined import Joined
+from alcor.management_plane.router.service import RouterService
 from alcor.management_plane.subnet import decisions as subnet_decisions
 from alcor.management_plane.subnet import sources
 from alcor.management_plane.subnet.decisions import SubnetFields
@@ -19,18 +20,25 @@ from alcor.management_plane.subnet.sources import Sources
 from alcor.management_plane.turns import Turns
 from alcor.model import errors
 from alcor.model.ids import ProjectId
-from alcor.model.records import ROUTER_INTERFACE, Network, Port, RecordSet, Router, Subnet
+from alcor.model.records import Network, Port, RecordSet, Router, Subnet
 from alcor.runtime.clock import Clock, new_ids, random_bytes
-
-_DEFAULT = sources.DEFAULT
 
 
 class TopologyService:
     """Makes and removes the topologies of projects."""
 
-    def __init__(self, store: Store, allocator: AddressAllocator, clock: Clock, turns: Turns) -> None:
+    def __init__(
+        self,
+        store: Store,
+        allocator: AddressAllocator,
+        clock: Clock,
+        *,
+        routers: RouterService,
+        turns: Turns,
+    ) -> None:
         self._store = store
         self._allocator = allocator
+        self._routers = routers
         self._clock = clock
         self._turns = turns
 
@@ -54,7 +62,7 @@ class TopologyService:
             except Taken as taken:  # somebody else made it just now; or a drawn value is taken
                 raise settlement.Again from taken
 
-        async with self._turns.of([_DEFAULT]):
+        async with self._turns.of([sources.DEFAULT]):
             return await settlement.settle(attempt)
 
     async def delete(self, caller: Caller, project_id: str) -> int | None:
@@ -66,7 +74,7 @@ class TopologyService:
             if network is None:
                 return None
             router = await self._router(project_id)
-            interfaces = [] if router is None else await self._interfaces(router)
+            interfaces = [] if router is None else await self._routers.interfaces(router)
             where = {"network_id": (network_id,)}
             subnets = await self._store.select(Subnet, Query(where=where))
             ports = await self._store.select(Port, Query(where=where, limit=len(interfaces) + 1))
@@ -81,7 +89,7 @@ class TopologyService:
                     self._allocator.give_back(fixed.subnet_id, [fixed.ip])
             return revision
 
-        async with self._turns.of([_DEFAULT]):
+        async with self._turns.of([sources.DEFAULT]):
             return await settlement.settle(attempt)
 
     async def _made(self, owner: Caller, project_id: str) -> Write:
@@ -116,7 +124,7 @@ class TopologyService:
             router,
             subnet,
             network,
-            await self._joined(before),
+            Joined((), {}) if before is None else await self._routers.joined(before),
             port_id=port_id,
             mac=port_decisions.macs_from(random_bytes(5))[0],
             now_us=now_us,
@@ -153,15 +161,6 @@ class TopologyService:
     async def _router(self, project_id: str) -> Router | None:
         router_id = decisions.router_id_of(project_id)
         return (await self._store.get(Router, [router_id])).get(router_id)
-
-    async def _interfaces(self, router: Router) -> list[Port]:
-        where = {"device_id": (router.id,), "device_owner": (ROUTER_INTERFACE,)}
-        return await self._store.select(Port, Query(where=where))
-
-    async def _joined(self, router: Router | None) -> Joined:
-        interfaces = [] if router is None else await self._interfaces(router)
-        subnet_ids = sorted({fixed.subnet_id for port in interfaces for fixed in port.fixed_ips})
-        return Joined(interfaces, await self._store.get(Subnet, subnet_ids) if subnet_ids else {})
 
 
 def _of_project(caller: Caller, project_id: str) -> Caller:

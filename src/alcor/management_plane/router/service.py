@@ -90,7 +90,7 @@ class RouterService:
         return await settlement.settle(attempt)
 
     async def _update(self, caller: Caller, before: Router, fields: RouterFields) -> tuple[int, Router]:
-        joined = None if fields.routes is UNSET else await self._joined(before)
+        joined = None if fields.routes is UNSET else await self.joined(before)
         after = decisions.update(before, fields, joined, now_us=self._clock.now_us())
         write = self._write(caller, before, updates=RecordSet(routers=(after,)))
         return await self._store.commit(write), after
@@ -124,7 +124,7 @@ class RouterService:
 
         async def attempt() -> tuple[int, Router, Port]:
             router = await access.fetch_one(self._store, caller, Router, router_id)
-            joined = await self._joined(router)
+            joined = await self.joined(router)
             if fields.port_id is not None:
                 return await self._add_port(caller, router, joined, fields.port_id)
             return await self._add_subnet(caller, router, joined, str(fields.subnet_id))
@@ -138,7 +138,7 @@ class RouterService:
 
         async def attempt() -> tuple[int, Router, Port]:
             router = await access.fetch_one(self._store, caller, Router, router_id)
-            joined = await self._joined(router)
+            joined = await self.joined(router)
             port = decisions.interface_to_remove(router, fields, joined.interfaces)
             routes.check_unused(router, joined.of(port))
             after = settlement.revised(router, self._clock.now_us())
@@ -227,7 +227,8 @@ class RouterService:
         )
         return await self._store.commit(write), after, interface
 
-    async def _joined(self, router: Router) -> Joined:
+    async def joined(self, router: Router) -> Joined:
+        """Give what the router has."""
         interfaces = await self.interfaces(router)
         subnet_ids = sorted({fixed.subnet_id for port in interfaces for fixed in port.fixed_ips})
         subnets = await self._store.get(Subnet, subnet_ids) if subnet_ids else {}
