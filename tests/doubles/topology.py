@@ -29,6 +29,7 @@ from alcor.model.goal_state import (
     SectionUpdate,
     SubnetEntry,
     addresses_key,
+    Tag,
     group_key,
     network_key,
     router_key,
@@ -66,6 +67,7 @@ class Port:
     groups: tuple[str, ...] = ()
     security: bool = True
     up: bool = True
+    tag: tuple[str, int] | None = None  # of a sub-port: its parent, which is on the same host, and the VLAN
 
 
 @dataclass
@@ -169,7 +171,15 @@ class Region:
             network=NetworkEntry(net, self.nets[net].vni, 1450, self.nets[net].up),
             set_subnets=tuple(SubnetEntry(sub.id, tuple(sub.cidr), sub.gateway, True, (), ()) for sub in subs),
             set_ports=tuple(
-                LocalPort(p.id, p.mac, (FixedIp(p.sub, p.ip),), p.groups, p.security, p.up)
+                LocalPort(
+                    p.id,
+                    p.mac,
+                    (FixedIp(p.sub, p.ip),),
+                    p.groups,
+                    p.security,
+                    p.up,
+                    tag=Tag(*p.tag) if p.tag is not None else None,
+                )
                 for p in ports
                 if p.host == host
             ),
@@ -403,6 +413,17 @@ def rescope(region: Region, chance: random.Random) -> None:
         region.scopes[sub] = scope
     else:
         region.scopes.pop(sub, None)
+
+
+def retrunk(region: Region, chance: random.Random) -> None:
+    """Make ports sub-ports of others on their hosts at random; who is neither may be anything."""
+    for port in region.ports.values():
+        port.tag = None
+    for host in region.hosts:
+        own = [port for _, port in sorted(region.ports.items()) if port.host == host]
+        for vlan, port in enumerate(own[1:], 100):
+            if chance.random() < 0.5:
+                port.tag = (own[0].id, vlan)
 
 
 def _rejoin(region: Region, chance: random.Random) -> None:

@@ -24,6 +24,7 @@ from alcor.model.ids import (
     RuleId,
     SubnetId,
     SubnetPoolId,
+    TrunkId,
     Vni,
 )
 from alcor.model.records import (
@@ -44,6 +45,7 @@ from alcor.model.records import (
     SecurityGroupRule,
     Subnet,
     SubnetPool,
+    TrunkLink,
 )
 
 HOSTS = tuple(HostId(f"host-{index}") for index in range(5))
@@ -233,6 +235,12 @@ class World:
                 if ip in other.announced and other.network_id == port.network_id:
                     self.ports[other.id] = replace(other, announced=())
             self.ports[port.id] = replace(port, announced=(ip,))
+
+    def trunk_port(self, op: Operation) -> None:
+        """A port becomes a sub-port of another, on its host, or is one no longer."""
+        if (port := self._workload(op.a)) and (parent := self._workload(op.b)) and port.id != parent.id:
+            link = TrunkLink(TrunkId("trunk"), parent.id, 1 + op.c) if op.flag else None
+            self.ports[port.id] = replace(port, trunk=link, host=parent.host if link else port.host)
 
     def raise_port(self, op: Operation) -> None:
         if port := _pick(self.ports, op.a):
@@ -466,6 +474,7 @@ WEIGHTS = {
     "regroup_port": 5,
     "secure_port": 3,
     "pair_port": 2,
+    "trunk_port": 3,
     "announce": 3,
     "raise_port": 3,
     "configure_port": 1,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from alcor.data_plane.pipeline.flow import Flow, FlowChange, FlowKey
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.model.goal_state import HostState
-from doubles.topology import mutate, random_region, reroute, rescope, updates_between
+from doubles.topology import mutate, random_region, reroute, rescope, retrunk, updates_between
 
 HOST = "h1"
 
@@ -41,6 +41,7 @@ def test_any_sequence_of_changes_gives_the_flows_of_the_final_state(seed: int) -
             mutate(region, chance)
             reroute(region, chance)
             rescope(region, chance)
+            retrunk(region, chance)
         before, state = state, region.state(HOST)
         fold(held, program.change(state, updates_between(before, state, chance)))
         for port_id in sorted(region.ports):
@@ -73,6 +74,7 @@ def test_following_the_whole_state_equals_a_fresh_program(seed: int) -> None:
         mutate(region, chance)
         reroute(region, chance)
         rescope(region, chance)
+        retrunk(region, chance)
     program.replace(region.state(HOST))
     fresh = FlowProgram(region.facts(HOST), 1)
     fresh.seed_port_keys(program.port_keys)
@@ -87,6 +89,7 @@ def test_every_flow_is_fit_for_a_switch(seed: int) -> None:
     region = random_region(chance)
     reroute(region, chance)
     rescope(region, chance)
+    retrunk(region, chance)
     program = FlowProgram(region.facts(HOST), 1)
     program.replace(region.state(HOST))
     for key, flow in program.flows.items():

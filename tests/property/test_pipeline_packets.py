@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated.fabric import Fabric
 from alcor.data_plane.simulated.host import SimulatedHost
-from doubles.topology import GRE, ICMP, SCTP, TCP, Region, random_region, rescope, two_tenants
+from doubles.topology import GRE, ICMP, SCTP, TCP, Region, random_region, rescope, retrunk, two_tenants
 
 
 def fabric_of(region: Region) -> Fabric:
@@ -18,7 +18,7 @@ def fabric_of(region: Region) -> Fabric:
         simulated.hold(state, remove=True)
         fabric.join(simulated)
         for port in region.ports.values():
-            if port.host == host:
+            if port.host == host and port.tag is None:
                 simulated.plug(port.id)
     return fabric
 
@@ -69,3 +69,12 @@ def test_random_regions_agree_with_the_oracle(seed: int) -> None:
     for _ in range(chance.randrange(3)):
         rescope(region, chance)
     check_matrix(region, [80, 1021])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32))
+def test_sub_ports_reach_whom_ports_would(seed: int) -> None:
+    chance = random.Random(seed)
+    region = random_region(chance)
+    retrunk(region, chance)
+    check_matrix(region, [80])

@@ -31,6 +31,7 @@ from alcor.model.goal_state import (
     SectionKey,
     SectionUpdate,
     SubnetEntry,
+    Tag,
     apply_change,
     empty_section_for,
     group_key,
@@ -162,8 +163,9 @@ class Scene:
         pair: str = "",
         options: tuple[tuple[int, bytes], ...] = (),
         secured: bool = True,
+        tag: tuple[str, int] | None = None,
     ) -> None:
-        """Deliver a port; `on`: number of its host, from 0."""
+        """Deliver a port; `on`: number of its host, from 0. `tag`: of a sub-port its parent, and the VLAN."""
         number = len(self.macs) + 1
         self.macs[name] = 0x02AA00000000 + number
         fixed = FixedIp(SubnetId(f"{network}-subnet"), ip_from_text(ip))
@@ -171,7 +173,9 @@ class Scene:
         port = LocalPort(PortId(name), self.macs[name], (fixed,), members, secured, True)
         if pair:
             port = msgspec.structs.replace(port, pairs=(pair_of(self.macs[name], pair),))
-        port = msgspec.structs.replace(port, dhcp_options=options)
+        port = msgspec.structs.replace(
+            port, dhcp_options=options, tag=None if tag is None else Tag(PortId(tag[0]), tag[1])
+        )
         home = self.hosts[on]
         self._where[name] = home
         placement = Placement(
@@ -242,6 +246,13 @@ class Scene:
             await self._where[name].events.until_plugged([name])
         if dhcp:
             await asyncio.to_thread(self.lab.configure_by_dhcp, made)
+
+    async def plug_tagged(self, name: str, parent: str, vlan: int) -> None:
+        """Make the workload of a sub-port behind its parent's, and give it its address."""
+        args = {"port_id": name, "mac": self.macs[name], "vlan": vlan}
+        made = await asyncio.to_thread(self.lab.add_tagged, self.workloads[parent], **args)
+        self.workloads[name] = made
+        await asyncio.to_thread(self.lab.configure_by_dhcp, [made])
 
 
 def pair_of(mac: int, text: str) -> AddressPair:

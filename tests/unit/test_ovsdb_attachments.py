@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from alcor.data_plane.ovs.attachments import Attachment, AttachmentView, record_keys
+from alcor.data_plane.ovs.attachments import Attachment, AttachmentView, KeyPlace, record_keys
 from alcor.data_plane.ovs.ovsdb import Json, JsonStream, TableUpdates
 from alcor.model.ids import PortId
 
@@ -107,7 +107,7 @@ def test_a_port_key_that_cannot_be_is_ignored(view: AttachmentView, key: str) ->
 
 
 def test_a_recorded_key_replaces_the_one_before() -> None:
-    (operation,) = record_keys({"i": 9})
+    (operation,) = record_keys({KeyPlace("i"): 9})
     mutations = operation["mutations"]
     assert isinstance(mutations, list)
     assert [mutation[1] for mutation in mutations if isinstance(mutation, list)] == ["delete", "insert"]

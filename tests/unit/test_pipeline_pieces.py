@@ -70,7 +70,7 @@ def test_a_placement_on_another_host_costs_two_flows_and_three_when_routed() -> 
 
 def test_plugging_costs_two_flows() -> None:
     port = LocalPort("p", 1, (FixedIp("s", IP),), (), True, True)
-    assert len(local_port.plug_flows(port, 7, 3, 12)) == 2
+    assert len(local_port.plug_flows(port, 7, 3, 12, is_parent=False)) == 2
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from alcor.model.records import (
     SecurityGroupRule,
     Subnet,
     SubnetPool,
+    Trunk,
 )
 
 # Values of a column in a record; `Any` because the record's own type is the key of the table below.
@@ -65,6 +66,7 @@ COLUMNS: Mapping[type[Record], Mapping[str, Extract]] = {
     AddressGroup: _columns(),
     AddressGroupEntry: _columns("address_group_id"),
     DefaultRule: _columns("remote_group_id", "remote_address_group_id"),
+    Trunk: _columns("port_id"),
 }
 # What RBAC policies share, and which column names their object: a subnet is shared with its network.
 SHARED_BY: Mapping[type[Record], str] = {
@@ -134,6 +136,7 @@ def groups(records: RecordSet) -> Sequence[tuple[AnyRecord, ...]]:
         records.address_groups,
         records.address_group_entries,
         records.default_rules,
+        records.trunks,
     )
 
 

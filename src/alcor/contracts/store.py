@@ -163,7 +163,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     `borrowed`; security_group: is_default; security_group_rule: security_group_id, remote_group_id,
     remote_address_group_id; network: vni; port_group: network_id; rbac_policy: object_type, object_id, target;
     subnetpool: address_scope_id, default_version; address_group_entry: address_group_id;
-    default_security_group_rule: remote_group_id, remote_address_group_id. What policies share
+    default_security_group_rule: remote_group_id, remote_address_group_id; trunk: port_id. What policies share
     (`columns.SHARED_BY`) has `shared_with`: the targets of those on it. A column that is not listed raises
     Broken. Of an address `fixed_ips.subnet_id` and `fixed_ips.ip` are asked together: one has both.
     `order`: (column, ascending); `id` is appended, so the order is total. `after`: the last record of the page

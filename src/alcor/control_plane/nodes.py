@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from alcor.model import addressing, goal_state
-from alcor.model.goal_state import NetworkEntry, Prefix, RouterInterface, Rule, SectionKey, SubnetEntry
+from alcor.model.goal_state import NetworkEntry, Prefix, RouterInterface, Rule, SectionKey, SubnetEntry, Tag
 from alcor.model.ids import (
     AddressGroupId,
     AddressScopeId,
@@ -58,6 +58,7 @@ class PortRow(msgspec.Struct, frozen=True, gc=False):
     pairs: tuple[AddressPair, ...] = ()
     announced: tuple[bytes, ...] = ()
     dhcp_options: tuple[tuple[int, bytes], ...] = ()
+    tag: Tag | None = None
 
     @property
     def is_local(self) -> bool:
@@ -82,6 +83,7 @@ class PortRow(msgspec.Struct, frozen=True, gc=False):
             and self.pairs == port.address_pairs
             and self.announced == port.announced
             and self.dhcp_options == options_of(port)
+            and self.tag == tag_of(port)
         )
 
 
@@ -181,6 +183,12 @@ class AddressGroupNode:
 def options_of(port: Port) -> tuple[tuple[int, bytes], ...]:
     """Give what hosts must know of a port's DHCP options."""
     return tuple((each.code, each.data) for each in port.dhcp_options) if port.dhcp_options else ()
+
+
+def tag_of(port: Port) -> Tag | None:
+    """Give what hosts must know of a port's trunk: of a sub-port only."""
+    link = port.trunk
+    return None if link is None or link.is_parent else Tag(link.parent_id, link.vlan)
 
 
 def subnet_entry(subnet: Subnet) -> SubnetEntry:

@@ -20,6 +20,7 @@ from alcor.control_plane.nodes import (
     options_of,
     rule_entry,
     subnet_entry,
+    tag_of,
 )
 from alcor.model.goal_state import NetworkEntry
 from alcor.model.ids import (
@@ -286,6 +287,7 @@ class Region:
             port.address_pairs,
             port.announced,
             options_of(port),
+            tag_of(port),
         )
         if old is None and not is_interface:
             return row

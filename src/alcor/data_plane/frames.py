@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 _ETHERTYPE_IPV4 = 0x0800
 _ARP_HEAD = b"\x08\x06\x00\x01\x08\x00\x06\x04"  # for IPv4 over Ethernet (RFC 826)
+_VLAN_HEAD = b"\x81\x00"
 _UDP = 17
 _TTL = 64
 
@@ -42,6 +43,16 @@ def parse_ipv4(frame: bytes) -> Ipv4Frame | None:
         header=frame[14 : 14 + header_len],
         payload=frame[14 + header_len : 14 + total],
     )
+
+
+def tagged(frame: bytes, vlan: int) -> bytes:
+    """Put a VLAN tag on a frame (IEEE 802.1Q)."""
+    return frame[:12] + _VLAN_HEAD + vlan.to_bytes(2, "big") + frame[12:]
+
+
+def untagged(frame: bytes) -> bytes:
+    """Take a frame's VLAN tag off, if it has one."""
+    return frame[:12] + frame[16:] if frame[12:14] == _VLAN_HEAD else frame
 
 
 def asked_address(frame: bytes, *, of_source: bool = False) -> bytes | None:

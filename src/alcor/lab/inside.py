@@ -20,10 +20,12 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from alcor.lab import raw_probe
 from alcor.lab.raw_probe import RawProbe
+from alcor.lab.inside_tags import Tagger
 
 TRIES = 3  # a lost packet is retried; a pair that stays silent this often is blocked
 TRY_S = 1.0
@@ -68,6 +70,7 @@ class Inside:
         self._questions: dict[int, Probe] = {}  # of any IP protocol
         self._listening: set[tuple[str, int]] = set()
         self._held: dict[int, socket.socket] = {}
+        self._taggers: dict[str, Tagger] = {}
         self._next_held = itertools.count(1)
         self._pings: dict[tuple[int, int], Probe] = {}
         self._next_ping = itertools.count(1)
@@ -101,6 +104,8 @@ class Inside:
         match request["do"]:
             case "prepare":
                 return self._prepare(request["namespaces"])
+            case "tag":
+                return self._tag(request["parent"], request["vlan"], request["device"])
             case "listen":
                 return self._listen(request["namespaces"], request["port"])
             case "probe":
@@ -125,6 +130,17 @@ class Inside:
                 checksums_off(sock, "eth0")
                 for device in ("lo", "eth0"):
                     _set_up(sock, device)
+        return True
+
+    def _tag(self, parent: str, vlan: int, device: str) -> bool:
+        enter(parent)
+        if parent not in self._taggers:
+            self._taggers[parent] = Tagger(self._selector, "eth0")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            _set_up(sock, device)
+        # The device is a wire: the parent must not answer there for its own addresses.
+        Path(f"/proc/sys/net/ipv4/conf/{device}/arp_ignore").write_text("8")
+        self._taggers[parent].add(vlan, device)
         return True
 
     def _listen(self, names: list[str], port: int) -> bool:

@@ -24,6 +24,10 @@ class InsideClient:
         """Set the devices of workloads up, with checksums computed in software."""
         self._ask({"do": "prepare", "namespaces": list(namespaces)})
 
+    def tag(self, parent: str, vlan: int, device: str) -> None:
+        """Make a device of the parent's namespace one of its VLANs."""
+        self._ask({"do": "tag", "parent": parent, "vlan": vlan, "device": device})
+
     def listen(self, namespaces: Sequence[str], port: int) -> None:
         """Serve TCP on a port in each namespace: a greeting that names it, then an echo."""
         self._ask({"do": "listen", "namespaces": list(namespaces), "port": port})

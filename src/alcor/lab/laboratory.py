@@ -86,6 +86,16 @@ class Laboratory:
             workload.plug(made)
         return made
 
+    def add_tagged(self, parent: Workload, *, port_id: str, mac: int, vlan: int) -> Workload:
+        """Make the workload of a sub-port, behind its parent's."""
+        self._workloads_made += 1
+        number = self._workloads_made
+        made = workload.create_tagged(
+            parent, port_id=port_id, mac=mac, vlan=vlan, prefix=self.id, number=number
+        )
+        self.workloads.append(made)
+        return made
+
     def configure_by_dhcp(self, workloads: Sequence[Workload]) -> None:
         """Give workloads their addresses by DHCP, all at the same time."""
         workload.configure_by_dhcp(workloads, self.dhcp_script)

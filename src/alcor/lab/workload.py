@@ -73,6 +73,17 @@ def create(plans: Sequence[WorkloadPlan], *, prefix: str, first: int, inside: In
     return workloads
 
 
+def create_tagged(parent: Workload, *, port_id: str, mac: int, vlan: int, prefix: str, number: int) -> Workload:
+    """Make a namespace whose `eth0` is a VLAN of the parent's: the workload of a sub-port."""
+    namespace = f"{prefix}-w{number}"
+    namespaces.batch([f"netns add {namespace}"])
+    peer = f"eth0 netns {namespace} address {mac_to_text(mac)}"
+    namespaces.batch([f"link add v{vlan} type veth peer name {peer}"], namespace=parent.namespace)
+    parent.inside.prepare([namespace])
+    parent.inside.tag(parent.namespace, vlan, f"v{vlan}")
+    return Workload(port_id, mac, parent.host, namespace, parent.device, parent.inside)
+
+
 def plug(workloads: Sequence[Workload]) -> None:
     """Plug workloads in, one database transaction for each host; returns when the switches have done it."""
     for host, of_host in by_host(workloads):

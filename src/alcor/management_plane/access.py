@@ -25,6 +25,7 @@ from alcor.model.records import (
     SecurityGroupRule,
     Subnet,
     SubnetPool,
+    Trunk,
 )
 
 R = TypeVar("R", bound=AnyRecord)
@@ -47,6 +48,7 @@ _NOT_FOUND: dict[type[Record], tuple[str, str]] = {
     RbacPolicy: ("RbacPolicyNotFound", "RBAC policy of type unknown with ID {} not found"),
     AddressScope: ("AddressScopeNotFound", "Address scope {} could not be found"),
     SubnetPool: ("SubnetPoolNotFound", "Subnet pool {} could not be found."),
+    Trunk: ("TrunkNotFound", "Trunk {} could not be found."),
 }
 
 

@@ -17,6 +17,7 @@ from alcor.model.records import (
     SecurityGroup,
     Subnet,
     SubnetPool,
+    Trunk,
 )
 from alcor.runtime.clock import Clock
 
@@ -83,5 +84,7 @@ def _set_of(record: AnyRecord) -> RecordSet:
             return RecordSet(address_scopes=(record,))
         case SubnetPool():
             return RecordSet(subnetpools=(record,))
+        case Trunk():
+            return RecordSet(trunks=(record,))
         case _:
             raise TypeError(f"a {type(record).__name__} has no tags of its own")

@@ -76,6 +76,13 @@ class SubnetEntry(_Entry, frozen=True, array_like=True):
     host_routes: tuple[tuple[bytes, int, bytes], ...]  # destination network, prefix length, next hop
 
 
+class Tag(_Entry, frozen=True, array_like=True):
+    """Where a sub-port's frames are: in those of another port's workload on the host, under a VLAN."""
+
+    parent: PortId
+    vlan: int  # 1 .. 4094
+
+
 class LocalPort(_Entry, frozen=True, array_like=True):
     """A port of this host. Key: id."""
 
@@ -87,6 +94,7 @@ class LocalPort(_Entry, frozen=True, array_like=True):
     admin_state_up: bool
     pairs: tuple[AddressPair, ...] = ()
     dhcp_options: tuple[tuple[int, bytes], ...] = ()  # code, value; they replace those that DHCP has of itself
+    tag: Tag | None = None  # of a sub-port: it is plugged when its parent is
 
 
 class Placement(_Entry, frozen=True, array_like=True):

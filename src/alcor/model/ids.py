@@ -8,6 +8,7 @@ PortId = NewType("PortId", str)
 GroupId = NewType("GroupId", str)  # security group
 RuleId = NewType("RuleId", str)
 RouterId = NewType("RouterId", str)
+TrunkId = NewType("TrunkId", str)
 PortGroupId = NewType("PortGroupId", str)
 PolicyId = NewType("PolicyId", str)  # RBAC policy
 HostId = NewType("HostId", str)  # host name, as in binding:host_id

@@ -27,6 +27,7 @@ from alcor.model.ids import (
     RuleId,
     SubnetId,
     SubnetPoolId,
+    TrunkId,
     Vni,
 )
 
@@ -34,6 +35,7 @@ PARENT = "PARENT"  # as remote group of a default rule: the group that gets it
 ROUTER_INTERFACE = "network:router_interface"  # device_owner of a router's ports
 ACCESS_AS_SHARED = "access_as_shared"  # action of an RBAC policy
 EVERYBODY = "*"  # target of an RBAC policy: every project
+SUB_PORT = "trunk:subport"  # device_owner of a trunk's sub-ports; their device_id is the trunk's id
 PRIORITY_DEFAULT = 50
 PRIORITY_MAX = 100
 
@@ -113,6 +115,18 @@ class PortBinding(msgspec.Struct, frozen=True, array_like=True, gc=False):
     profile: msgspec.Raw = msgspec.Raw(b"\x80")  # msgpack map, kept as the client sent it
 
 
+class TrunkLink(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a port is of a trunk: the parent, or a sub-port in the frames of a parent under a VLAN."""
+
+    trunk_id: TrunkId
+    parent_id: PortId = PortId("")  # empty: it is the parent
+    vlan: int = 0
+
+    @property
+    def is_parent(self) -> bool:
+        return self.parent_id == ""
+
+
 class Port(Record, frozen=True, array_like=True, kw_only=True):
     """An endpoint: of a workload when it has a host, of a router when its owner says so."""
 
@@ -139,6 +153,7 @@ class Port(Record, frozen=True, array_like=True, kw_only=True):
     data_plane_status: str = ""  # ACTIVE | DOWN, as somebody outside of Alcor says; empty: nobody does
     network_owner: ProjectId = ProjectId("")  # of a guest: the project whose network it is on; else empty
     borrowed_groups: tuple[GroupId, ...] = ()  # ascending; those of its groups that are other projects'
+    trunk: TrunkLink | None = None
 
     @property
     def borrowed(self) -> tuple[str, ...]:
@@ -291,6 +306,22 @@ class DefaultRule(Record, frozen=True, array_like=True, kw_only=True):
     used_in_non_default_sg: bool = True
 
 
+class SubPort(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
+    """A port whose frames its trunk's parent carries under a VLAN."""
+
+    vlan: int
+    port_id: PortId
+
+
+class Trunk(Record, frozen=True, array_like=True, kw_only=True):
+    """Lets a parent port's workload have sub-ports. Each port of it says the same (`Port.trunk`)."""
+
+    id: TrunkId
+    port_id: PortId
+    admin_state_up: bool = True
+    sub_ports: tuple[SubPort, ...] = ()  # ascending
+
+
 AnyRecord: TypeAlias = (
     Network
     | Subnet
@@ -307,6 +338,7 @@ AnyRecord: TypeAlias = (
     | AddressGroup
     | AddressGroupEntry
     | DefaultRule
+    | Trunk
 )
 
 KINDS: dict[str, type[AnyRecord]] = {
@@ -325,6 +357,7 @@ KINDS: dict[str, type[AnyRecord]] = {
     "address_group": AddressGroup,
     "address_group_entry": AddressGroupEntry,
     "default_security_group_rule": DefaultRule,
+    "trunk": Trunk,
 }
 KIND_OF: dict[type[AnyRecord], str] = {record_type: kind for kind, record_type in KINDS.items()}
 
@@ -347,3 +380,4 @@ class RecordSet(msgspec.Struct, frozen=True, array_like=True):
     address_groups: tuple[AddressGroup, ...] = ()
     address_group_entries: tuple[AddressGroupEntry, ...] = ()
     default_rules: tuple[DefaultRule, ...] = ()
+    trunks: tuple[Trunk, ...] = ()

@@ -32,6 +32,7 @@ from alcor.model.records import (
     SecurityGroupRule,
     Subnet,
     SubnetPool,
+    Trunk,
 )
 
 Row = tuple[object, ...]
@@ -149,6 +150,12 @@ def _policy(it: RbacPolicy, body: bytes) -> Row:
 
 
 _POLICY_COLUMNS = {"object_type": "text", "object_id": "uuid", "action": "text", "target": "text"}
+
+
+def _trunk(it: Trunk, body: bytes) -> Row:
+    return (it.id, it.project_id, it.name, it.revision_number, it.port_id, body)
+
+
 _PORT_COLUMNS = {
     "network_id": "uuid",
     "mac": "int8",
@@ -185,6 +192,7 @@ TABLES: Mapping[type[Record], Table] = {
             {"remote_group_id": "text", "remote_address_group_id": "uuid"},
             _default_rule,
         ),
+        _table(Trunk, "trunks", {"port_id": "uuid"}, _trunk),
     )
 }
 _decoders: Mapping[type[Record], msgspec.msgpack.Decoder[Any]] = {

@@ -15,6 +15,7 @@ def local_port(row: PortRow) -> LocalPort:
         row.admin_state_up,
         row.pairs,
         row.dhcp_options,
+        row.tag,
     )
 
 

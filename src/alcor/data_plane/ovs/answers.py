@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from alcor.data_plane.ovs.messages import PacketIn
-from alcor.data_plane.pipeline.flow import Action, Field, Output
+from alcor.data_plane.pipeline.flow import Field
 from alcor.runtime.clock import Clock
 from alcor.runtime.limits import TokenBuckets
 
@@ -21,10 +21,10 @@ class Answers:
         self,
         *,
         answer: Callable[[int, int, bytes], bytes | None],
-        send: Callable[[tuple[Action, ...], bytes], None],
+        send: Callable[[PacketIn, bytes], None],
         clock: Clock,
     ) -> None:
-        """`answer`: (VNI, port key, frame) -> the frame to send back."""
+        """`answer`: (VNI, port key, frame) -> the frame to send back, which `send` does."""
         self._answer = answer
         self._send = send
         self._clock = clock
@@ -56,4 +56,4 @@ class Answers:
         frame = self._answer(vni, key, packet.data)
         if frame is not None:
             self.answered += 1
-            self._send((Output(packet.in_port),), frame)
+            self._send(packet, frame)

@@ -4,7 +4,7 @@ An interface counts when it is on the bridge, carries `external_ids:iface-id` an
 how libvirt, Nova and OVN name the port that a workload's interface belongs to.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from alcor.data_plane.ovs.ovsdb import Json, Operation, TableUpdates
@@ -12,6 +12,7 @@ from alcor.model.ids import PortId
 
 PORT_ID = "iface-id"
 PORT_KEY = "alcor-port-key"
+SUB_PORT_KEY = "alcor-port-key:"  # then the id of a sub-port, on its parent's interface
 PORT_KEY_MAX = 0xFFFF
 
 WATCHED = {
@@ -40,6 +41,7 @@ class AttachmentView:
         self._ofports: dict[str, int] = {}
         self._names: dict[str, str] = {}
         self._external_ids: dict[str, dict[str, str]] = {}
+        self._sub_port_rows: dict[PortId, str] = {}  # row of Interface on which a sub-port's key is
         self._interfaces_of: dict[PortId, set[str]] = {}
         self._interfaces_in: dict[str, set[str]] = {}  # row of Port -> rows of Interface
 
@@ -74,6 +76,16 @@ class AttachmentView:
             if attachment is not None:
                 found[port_id] = attachment
         return found
+
+    def sub_port_keys(self) -> dict[PortId, int]:
+        """Give the keys that are recorded for sub-ports."""
+        found = {port_id: self.sub_port_key(port_id) for port_id in sorted(self._sub_port_rows)}
+        return {port_id: key for port_id, (_, key) in found.items() if key is not None}
+
+    def sub_port_key(self, port_id: PortId) -> tuple[str, int | None]:
+        """Give the row of the interface with a sub-port's key, and the key; none: ('', None)."""
+        row = self._sub_port_rows.get(port_id, "")
+        return row, _key(self._external_ids.get(row, {}).get(SUB_PORT_KEY + port_id))
 
     def bridge_exists(self) -> bool:
         """Is the integration bridge in the database?"""
@@ -121,6 +133,8 @@ class AttachmentView:
             if not self._interfaces_of[port_id]:
                 del self._interfaces_of[port_id]
         if change.kind == "delete":
+            for name in self._external_ids.get(row, ()):
+                self._sub_port_rows.pop(PortId(name.removeprefix(SUB_PORT_KEY)), None)
             for table in (self._ofports, self._names, self._external_ids):
                 table.pop(row, None)
             return
@@ -138,8 +152,11 @@ class AttachmentView:
         for key, value in map_of(values.get("external_ids")):
             if held.get(key) == value:
                 del held[key]  # a difference that repeats what is held takes it away
+                self._sub_port_rows.pop(PortId(key.removeprefix(SUB_PORT_KEY)), None)
             else:
                 held[key] = value
+                if key.startswith(SUB_PORT_KEY):
+                    self._sub_port_rows[PortId(key.removeprefix(SUB_PORT_KEY))] = row
 
     def _port_ids(self, rows: Iterable[str]) -> set[PortId]:
         ids = (self._external_ids.get(row, {}).get(PORT_ID) for row in rows)
@@ -153,15 +170,25 @@ class RowChange(NamedTuple):
     values: dict[str, Json]
 
 
-def record_keys(keys: dict[str, int]) -> list[Operation]:
-    """Give the operations that write port keys on interfaces. `keys`: row id -> port key."""
+class KeyPlace(NamedTuple):
+    """Where a port's key is recorded: the row of the interface, and under which name."""
+
+    row: str
+    name: str = PORT_KEY
+
+    @classmethod
+    def of_sub_port(cls, row: str, port_id: PortId) -> "KeyPlace":
+        return cls(row, SUB_PORT_KEY + port_id)
+
+
+def record_keys(keys: Mapping[KeyPlace, int | None]) -> list[Operation]:
+    """Give the operations that write port keys on interfaces. None: take the key away."""
     operations: list[Operation] = []
-    for row, key in sorted(keys.items()):
+    for (row, name), key in sorted(keys.items()):
         where: Json = [["_uuid", "==", ["uuid", row]]]
-        replaced: Json = [
-            ["external_ids", "delete", ["set", [PORT_KEY]]],
-            ["external_ids", "insert", ["map", [[PORT_KEY, str(key)]]]],
-        ]
+        replaced: list[Json] = [["external_ids", "delete", ["set", [name]]]]
+        if key is not None:
+            replaced.append(["external_ids", "insert", ["map", [[name, str(key)]]]])
         operations.append({"op": "mutate", "table": "Interface", "where": where, "mutations": replaced})
     return operations
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from alcor.contracts.data_plane import DataPlaneEvents, HostFacts, Refusal
 from alcor.data_plane import answering, frames
 from alcor.data_plane.asking import Asking
-from alcor.data_plane.ovs import blame, endpoint, fence
+from alcor.data_plane.ovs import blame, endpoint, fence, port_keys
 from alcor.data_plane.ovs.answers import Answers
+from alcor.data_plane.ovs.attachments import KeyPlace
 from alcor.data_plane.ovs.endpoint import SwitchEndpoints
 from alcor.data_plane.ovs.fence import Bid, Fenced, Recorded
 from alcor.data_plane.ovs.flow_table import RefusedByBridge
@@ -23,7 +24,7 @@ from alcor.data_plane.ovs.session import Session
 from alcor.data_plane.ovs.setup import Exposure
 from alcor.data_plane.ovs.turns import Turns
 from alcor.data_plane.pipeline import refusal
-from alcor.data_plane.pipeline.flow import Action, Field, Flow, FlowChange, FlowKey, SetField
+from alcor.data_plane.pipeline.flow import Field, Flow, FlowChange, FlowKey, Output, SetField
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.pipeline.unknown import ASKING, RESUMED_FIELDS
@@ -91,7 +92,7 @@ class OvsDataPlane:
         self._woken = asyncio.Event()
         self._ended = asyncio.Event()
         self._plugged: set[PortId] = set()
-        self._to_record: dict[str, int] = {}
+        self._to_record: dict[KeyPlace, int | None] = {}
         self._record = asyncio.Event()
         self._seeded: set[int] = set()  # keys that interfaces carried when the program was new
         self._stale: set[int] = set()  # keys of ports that went while no agent was here
@@ -295,7 +296,7 @@ class OvsDataPlane:
                 port_id: attachment.key
                 for port_id, attachment in session.view.attachments().items()
                 if attachment.key is not None
-            }
+            } | session.view.sub_port_keys()
             known = dict(self._program.port_keys) if self._program is not None else {}
             self._program = FlowProgram(self._facts, session.tunnel_port)
             self._program.seed_port_keys(known | recorded)
@@ -319,7 +320,7 @@ class OvsDataPlane:
             await self._record.wait()
             self._record.clear()
             some = sorted(self._to_record)[:KEYS_AT_ONCE]
-            keys = {row: self._to_record.pop(row) for row in some}
+            keys = {place: self._to_record.pop(place) for place in some}
             if self._to_record:
                 self._record.set()
             session = self._session
@@ -415,9 +416,10 @@ class OvsDataPlane:
             return None
         return answering.answer(self._program, self._facts, vni=vni, key=key, frame=frame)
 
-    def _send(self, actions: tuple[Action, ...], frame: bytes) -> None:
-        if self._session is not None:
-            self._session.switch.packet_out(actions, frame)
+    def _send(self, packet: PacketIn, frame: bytes) -> None:
+        if self._session is not None and self._program is not None:
+            tagging = self._program.tagging(packet.fields.get(Field.REG1, 0))
+            self._session.switch.packet_out((*tagging, Output(packet.in_port)), frame)
 
     # -- what became of it
 
@@ -434,13 +436,13 @@ class OvsDataPlane:
     def _report(self, port_ids: Iterable[PortId]) -> None:
         """Tell what is plugged now of these ports, and note keys that are not on the interface yet."""
         session, program = self._working()
-        for port_id in sorted(port_ids):
-            known = program.local_port(port_id) is not None
-            if known and port_id in program.attached():
-                attachment = session.view.attachment(port_id)
-                if attachment is not None and attachment.key != program.port_key(port_id):
-                    self._to_record[attachment.interface] = program.port_key(port_id)
-                    self._record.set()
+        for port_id in sorted(program.reached_through(port_ids)):
+            port = program.local_port(port_id)
+            key = program.port_key(port_id) if port is not None else None
+            if places := port_keys.to_record(session.view, port_id, port, key):
+                self._to_record |= places
+                self._record.set()
+            if port is not None and program.is_attached(port_id):
                 if port_id not in self._plugged:
                     self._plugged.add(port_id)
                     self._events.plugged(port_id)

@@ -27,6 +27,8 @@ from alcor.data_plane.pipeline.flow import (
     Move,
     Output,
     OutputInPort,
+    PopVlan,
+    PushVlan,
     SetField,
     ToAgent,
     Track,
@@ -100,6 +102,7 @@ FORMATS: dict[Field, FieldFormat] = {
     Field.REG2: FieldFormat(_NXM1, 2, 32),
     Field.REG3: FieldFormat(_NXM1, 3, 32),
     Field.REG4: FieldFormat(_NXM1, 4, 32),
+    Field.VLAN_VID: FieldFormat(_OXM, 6, 13),
     Field.REG5: FieldFormat(_NXM1, 5, 32),
     Field.CT_STATE: FieldFormat(_NXM1, 105, 32),
     Field.CT_MARK: FieldFormat(_NXM1, 107, 32),
@@ -122,6 +125,7 @@ _CT = 35
 _CT_CLEAR = 43
 _CT_COMMIT = 1
 _CT_NO_TABLE = 0xFF
+_ETHERTYPE_VLAN = 0x8100
 _ZONE_BITS = 15  # offset 0, 16 bits, in the `ofs << 6 | bits - 1` form
 
 
@@ -212,6 +216,10 @@ def _encode_action(action: Action) -> bytes:
             )
         case DecTtl():
             return struct.pack("!HHI", 24, 8, 0)
+        case PopVlan():
+            return struct.pack("!HH4x", 18, 8)
+        case PushVlan():
+            return struct.pack("!HHH2x", 17, 8, _ETHERTYPE_VLAN)
         case Output(port=port):
             return struct.pack("!HHIH6x", 0, 16, port, 0)
         case OutputInPort():

@@ -1,10 +1,10 @@
 """One working time of a switch: both connections, what is plugged, and the flows it holds."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from alcor.data_plane.ovs import attachments, fence, setup
-from alcor.data_plane.ovs.attachments import AttachmentView
+from alcor.data_plane.ovs.attachments import AttachmentView, KeyPlace
 from alcor.data_plane.ovs.endpoint import Endpoint, SwitchEndpoints
 from alcor.data_plane.ovs.fence import Bid, Fenced, Recorded
 from alcor.data_plane.ovs.flow_table import FlowTable
@@ -72,7 +72,7 @@ class Session:
         """The token under which this session writes."""
         return self._bid.token
 
-    async def record_keys(self, keys: dict[str, int]) -> None:
+    async def record_keys(self, keys: Mapping[KeyPlace, int | None]) -> None:
         """Write port keys on interfaces, in one transaction. Raises Fenced, Unavailable, Broken."""
         await self._guarded(attachments.record_keys(keys))
 

@@ -46,6 +46,10 @@ class Field(IntEnum):
     REG5 = 31
     SCTP_SRC = 32
     SCTP_DST = 33
+    VLAN_VID = 34  # of a tagged frame VLAN_PRESENT | its VLAN; others have none
+
+
+VLAN_PRESENT = 0x1000  # in VLAN_VID: the frame has a tag
 
 
 class CtState:
@@ -90,6 +94,14 @@ class Move(_Action, frozen=True):
 
 class DecTtl(_Action, frozen=True):
     """Take one from the TTL; the packet is dropped when nothing is left."""
+
+
+class PopVlan(_Action, frozen=True):
+    """Take the VLAN tag off the frame."""
+
+
+class PushVlan(_Action, frozen=True):
+    """Put a VLAN tag on the frame, without its VLAN."""
 
 
 class Output(_Action, frozen=True):
@@ -142,6 +154,8 @@ Action: TypeAlias = (
     SetField
     | Move
     | DecTtl
+    | PopVlan
+    | PushVlan
     | Output
     | OutputInPort
     | ToAgent

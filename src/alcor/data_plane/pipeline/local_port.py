@@ -1,7 +1,22 @@
 """Flows for this host's own ports: classification, anti-spoofing, local forwarding, delivery."""
 
 from alcor.data_plane.pipeline import pairs, tables
-from alcor.data_plane.pipeline.flow import Field, Flow, FlowKey, Goto, Match, Output, SetField, Term, ToAgent
+from alcor.data_plane.pipeline.flow import (
+    VLAN_PRESENT,
+    Action,
+    Field,
+    Flow,
+    FlowKey,
+    Goto,
+    Match,
+    Output,
+    OutputInPort,
+    PopVlan,
+    PushVlan,
+    SetField,
+    Term,
+    ToAgent,
+)
 from alcor.data_plane.pipeline.matching import IS_ARP, IS_ARP_REQUEST, IS_IPV4, UDP
 from alcor.data_plane.pipeline.tables import Table
 from alcor.model.goal_state import LocalPort
@@ -19,15 +34,36 @@ def port_flows(port: LocalPort, vni: int, key: int) -> list[Flow]:
     return [*spoof, _local(port, vni, key)]
 
 
-def plug_flows(port: LocalPort, vni: int, key: int, ofport: int) -> list[Flow]:
-    """Make the two flows that join a workload's OpenFlow port to the pipeline."""
+def plug_flows(port: LocalPort, vni: int, key: int, ofport: int, *, is_parent: bool) -> list[Flow]:
+    """Make the two flows that join a workload's OpenFlow port to the pipeline.
+
+    The ports of a trunk share one: what they send each other goes back to where it came from.
+    """
     origin = f"plug of port {port.id}"
-    enter = FlowKey(Table.CLASSIFY, tables.NORMAL, (Term(Field.IN_PORT, ofport),))
-    leave = FlowKey(Table.DELIVER, tables.NORMAL, (Term(Field.REG2, key),))
-    return [
-        Flow(enter, (SetField(Field.REG1, key), SetField(Field.REG0, vni), Goto(Table.SPOOF)), origin),
-        Flow(leave, (Output(ofport),), origin),
-    ]
+    tagging = tagging_of(port)
+    came = Term(Field.IN_PORT, ofport)
+    to_port = Term(Field.REG2, key)
+    inward = (SetField(Field.REG1, key), SetField(Field.REG0, vni), Goto(Table.SPOOF))
+    flows = [Flow(FlowKey(Table.DELIVER, tables.NORMAL, (to_port,)), (*tagging, Output(ofport)), origin)]
+    if port.tag is None:
+        flows.append(Flow(FlowKey(Table.CLASSIFY, tables.NORMAL, (came,)), inward, origin))
+    else:
+        tagged = (came, Term(Field.VLAN_VID, VLAN_PRESENT | port.tag.vlan))
+        enter = FlowKey(Table.CLASSIFY, tables.CLASSIFY_SUB_PORT, tagged)
+        flows.append(Flow(enter, (PopVlan(), *inward), origin))
+        back = FlowKey(Table.RETURN, tables.NORMAL, (Term(Field.REG1, key),))
+        flows.append(Flow(back, (*tagging, OutputInPort()), origin))
+    if port.tag is not None or is_parent:
+        hairpin = FlowKey(Table.DELIVER, tables.DELIVER_BACK, (came, to_port))
+        flows.append(Flow(hairpin, (*tagging, OutputInPort()), origin))
+    return flows
+
+
+def tagging_of(port: LocalPort) -> tuple[Action, ...]:
+    """Give what is done to a frame before it goes to the port's workload."""
+    if port.tag is None:
+        return ()
+    return (PushVlan(), SetField(Field.VLAN_VID, VLAN_PRESENT | port.tag.vlan))
 
 
 def _guarded(port: LocalPort, key: int) -> list[Flow]:

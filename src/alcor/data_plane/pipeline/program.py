@@ -6,7 +6,7 @@ from typing import NamedTuple, assert_never
 
 from alcor.contracts.data_plane import HostFacts
 from alcor.data_plane.pipeline import local_port, pairs, placement, routing
-from alcor.data_plane.pipeline.flow import Flow, FlowChange, FlowKey, SetField
+from alcor.data_plane.pipeline.flow import Action, Flow, FlowChange, FlowKey, SetField
 from alcor.data_plane.pipeline.groups import ActivePort, Member, SecurityGroups
 from alcor.data_plane.pipeline.numbers import StableNumbers
 from alcor.data_plane.pipeline.routers import InterfaceKey, Routers
@@ -14,6 +14,7 @@ from alcor.data_plane.pipeline.sections import merge
 from alcor.data_plane.pipeline.static import static_flows
 from alcor.data_plane.pipeline.units import FlowUnits, Unit
 from alcor.data_plane.pipeline.unknown import unknown_flows
+from alcor.data_plane.sub_ports import SubPorts
 from alcor.model.goal_state import (
     AddressesChange,
     GroupChange,
@@ -62,7 +63,8 @@ class FlowProgram:
         self._home: dict[PortId, NetworkId] = {}  # network of each local port
         self._vni_of_local: dict[PortId, int] = {}  # VNI of each local port that is up
         self._local_vnis: Counter[int] = Counter()
-        self._ofports: dict[PortId, int] = {}
+        self._ofports: dict[PortId, int] = {}  # of workloads, by the port that they are plugged as
+        self._sub_ports = SubPorts()
         self._routers = Routers()
         self._groups = SecurityGroups(self._routers.domain)
         self._held: set[SectionKey] = set()
@@ -178,6 +180,20 @@ class FlowProgram:
         """OpenFlow port of every workload that is attached, its port known here or not."""
         return self._ofports
 
+    def is_attached(self, port_id: PortId) -> bool:
+        """Is the workload there that the port is reached through: its own, or of a sub-port its parent's?"""
+        return self._sub_ports.carrier(port_id) in self._ofports
+
+    def reached_through(self, port_ids: Iterable[PortId]) -> set[PortId]:
+        """Name the ports, and their sub-ports."""
+        return self._sub_ports.reached_through(port_ids)
+
+    def tagging(self, key: int) -> tuple[Action, ...]:
+        """Give what is done to a frame before it goes to the workload of the port with this key."""
+        port_id = self.port_of_key(key)
+        port = self.local_port(port_id) if port_id is not None else None
+        return local_port.tagging_of(port) if port is not None else ()
+
     def _section_of(self, port_id: PortId) -> NetworkSection | None:
         home = self._home.get(port_id)
         return None if home is None else self._networks.get(home)
@@ -231,6 +247,8 @@ class FlowProgram:
                 self._home[port_id] = network_id
             elif self._home.get(port_id) == network_id:
                 del self._home[port_id]
+            if self._home.get(port_id, network_id) == network_id:
+                self._dirty_ports.update(self._sub_ports.put(port_id, section.ports.get(port_id)))
         self._dirty_ports.update(ports)
         self._dirty_placements.update((network_id, port_id) for port_id in placements)
         self._dirty_subnets.update((network_id, subnet_id) for subnet_id in subnets)
@@ -409,14 +427,18 @@ class FlowProgram:
         return ActivePort(port, network.vni, key)
 
     def _replug(self, port_id: PortId) -> FlowChange:
-        active = self._active(port_id) if port_id in self._home else None
-        return self._units.replace({("plug", port_id): self._plug_flows(port_id, active)})
+        rendered: dict[Unit, list[Flow]] = {}
+        for each in self._sub_ports.reached_through((port_id,)):
+            active = self._active(each) if each in self._home else None
+            rendered["plug", each] = self._plug_flows(each, active)
+        return self._units.replace(rendered)
 
     def _plug_flows(self, port_id: PortId, active: ActivePort | None) -> list[Flow]:
-        ofport = self._ofports.get(port_id)
+        ofport = self._ofports.get(self._sub_ports.carrier(port_id))
         if active is None or ofport is None:
             return []
-        return local_port.plug_flows(active.port, active.vni, active.key, ofport)
+        is_parent = self._sub_ports.has_any(port_id)
+        return local_port.plug_flows(active.port, active.vni, active.key, ofport, is_parent=is_parent)
 
     def _interface_flows(self, router_id: str, key: InterfaceKey) -> list[Flow]:
         interface = self._routers.active_interface(router_id, key)

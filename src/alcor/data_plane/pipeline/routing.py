@@ -11,7 +11,6 @@ from alcor.data_plane.pipeline.flow import (
     FlowKey,
     Goto,
     Move,
-    OutputInPort,
     SetField,
     Term,
 )
@@ -77,7 +76,7 @@ def interface_flows(interface: RouterInterface, router_id: str, number: int, rou
                 SetField(Field.IP_SRC, address),
                 SetField(Field.IP_TTL, 64),
                 SetField(Field.ICMP_TYPE, ICMP_ECHO_REPLY),
-                OutputInPort(),
+                Goto(Table.RETURN),
             ),
             f"{origin} answers ping",
         ),

@@ -2,6 +2,7 @@
 
 from alcor.data_plane.pipeline import tables
 from alcor.data_plane.pipeline.flow import (
+    VLAN_PRESENT,
     Action,
     Commit,
     CtState,
@@ -49,7 +50,15 @@ def static_flows(tunnel_port: int) -> list[Flow]:
             (Move(Field.TUN_ID, Field.REG0), Goto(Table.LOCAL)),
             "from the tunnel",
         ),
+        _flow(
+            Table.CLASSIFY,
+            tables.CLASSIFY_TAGGED,
+            (Term(Field.VLAN_VID, VLAN_PRESENT, VLAN_PRESENT),),
+            (),
+            "no sub-port of the port has this VLAN",
+        ),
         _arp_reply(),
+        _flow(Table.RETURN, tables.DEFAULT, _EVERYTHING, (OutputInPort(),), "back to the sender"),
         *_rules(EGRESS, Table.FORWARD, Field.REG1),
         *_expired(),
         _flow(Table.FORWARD, tables.DEFAULT, _EVERYTHING, (Goto(Table.LOCAL),), "not for a router"),
@@ -81,7 +90,7 @@ def _arp_reply() -> Flow:
             Move(Field.ARP_TPA, Field.ARP_SPA),
             Move(Field.REG4, Field.ARP_TPA),
             SetField(Field.ARP_OP, ARP_REPLY),
-            OutputInPort(),
+            Goto(Table.RETURN),
         ),
         "ARP answer",
     )

@@ -35,6 +35,7 @@ class Table(IntEnum):
     INGRESS_ACCEPT = 73
     INGRESS_REFUSED = 74
     DELIVER = 75
+    RETURN = 77
 
     @property
     def title(self) -> str:
@@ -58,6 +59,11 @@ INGRESS = Direction(Table.INGRESS_TRACK, Table.INGRESS_RULES, Table.INGRESS_ACCE
 DEFAULT = 0
 NORMAL = 100
 UNKNOWN = 50  # below every placement, above what drops
+
+CLASSIFY_TAGGED = 110  # frames with a VLAN tag: of a sub-port, or of nobody
+CLASSIFY_SUB_PORT = 120
+
+DELIVER_BACK = 110  # to where the packet came from, which a plain output would not do
 
 SPOOF_OWN_ADDRESS = 110  # an ARP question for the asker's own address is never answered
 SPOOF_HELD_ADDRESS = 105  # nor one for an address of a pair that the asker holds

@@ -66,7 +66,7 @@ def _packet(mac: int, options: bytes) -> Packet:
 
 
 def _read(frame: bytes) -> Lease:
-    packet = frames.parse_ipv4(frame)
+    packet = frames.parse_ipv4(frames.untagged(frame))
     assert packet is not None, "the host's answers are whole"
     message = packet.payload[8:]
     options: dict[int, bytes] = {}

@@ -75,12 +75,12 @@ class SimulatedDataPlane:
     def plug(self, port_id: PortId) -> None:
         """Attach a workload, as a hypervisor would."""
         self.host.plug(port_id)
-        self.announce((port_id,))
+        self.announce(sorted(self.host.reached_through((port_id,))))
 
     def unplug(self, port_id: PortId) -> None:
         """Take a workload away."""
         self.host.unplug(port_id)
-        self.announce((port_id,))
+        self.announce(sorted(self.host.reached_through((port_id,))))
 
     def _resume(self, passage: Passage, in_port: int) -> None:
         self._fabric.follow_late(self.host, passage, in_port)

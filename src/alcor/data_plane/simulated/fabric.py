@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from alcor.data_plane.pipeline.flow import Field
 from alcor.data_plane.pipeline.program import PortScope
 from alcor.data_plane.pipeline.unknown import ASKING
 from alcor.data_plane.simulated.host import TUNNEL_PORT, SimulatedHost
@@ -100,7 +101,7 @@ class Fabric:
 
     def follow_late(self, host: SimulatedHost, passage: Passage, in_port: int) -> None:
         """Follow a packet that goes on after it has waited for its address; `late` keeps what became of it."""
-        port_id = host.port_at(in_port)
+        port_id = host.sender_of(passage, in_port)
         if port_id is not None or in_port == TUNNEL_PORT:
             self.late.append(Late(port_id, self._follow(host, passage, in_port)))
 
@@ -110,6 +111,7 @@ class Fabric:
         answers: list[bytes] = []
         visits = [Visit(host.facts.host, step) for step in passage.steps]
         handed_over = False
+        sender = None if in_port is None else host.sender_of(passage, in_port)
         for emission in passage.emissions:
             if emission.port is None and emission.table in ASKING:
                 handed_over = True
@@ -118,10 +120,12 @@ class Fabric:
                 handed_over = handed_over or not passage.is_copied(emission)
                 reply = host.answer(emission)
                 answers.extend(() if reply is None else (reply,))
-            elif emission.port == in_port:
-                returned.append(emission.packet)
             elif emission.port != TUNNEL_PORT:
-                delivered.extend(_delivery(host, emission.port, emission.packet))
+                arrived = _delivery(host, emission.port, emission.packet)
+                if arrived is not None and arrived.port_id == sender:
+                    returned.append(arrived.packet)
+                elif arrived is not None:
+                    delivered.append(arrived)
             elif (far := self._hosts.get(emission.tunnel_destination)) is not None:
                 arrival = far.receive(emission.packet, emission.tunnel_id)
                 visits.extend(Visit(far.facts.host, step) for step in arrival.steps)
@@ -129,11 +133,11 @@ class Fabric:
                     if last.port is None and last.table in ASKING:
                         handed_over = True
                         far.ask(last, TUNNEL_PORT)
-                    elif last.port is not None:
-                        delivered.extend(_delivery(far, last.port, last.packet))
+                    elif last.port is not None and (came := _delivery(far, last.port, last.packet)) is not None:
+                        delivered.append(came)
         return Verdict(tuple(delivered), tuple(returned), handed_over, tuple(answers), tuple(visits))
 
 
-def _delivery(host: SimulatedHost, ofport: int, packet: Packet) -> list[Delivery]:
-    port_id = host.port_at(ofport)
-    return [] if port_id is None else [Delivery(port_id, packet)]
+def _delivery(host: SimulatedHost, ofport: int, packet: Packet) -> Delivery | None:
+    port_id = host.port_at(ofport, packet.get(Field.VLAN_VID))
+    return None if port_id is None else Delivery(port_id, packet)

@@ -1,19 +1,21 @@
 """One simulated host: its state, its workloads, and, from the first packet on, its switch."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from alcor.contracts.data_plane import HostFacts
-from alcor.data_plane import answering
+from alcor.data_plane import answering, frames
 from alcor.data_plane.asking import Asking
-from alcor.data_plane.pipeline.flow import Field
+from alcor.data_plane.pipeline.flow import VLAN_PRESENT, Field
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.pipeline.unknown import ASKING
 from alcor.data_plane.simulated.packet import Packet
 from alcor.data_plane.simulated.switch import Emission, Passage, Switch
-from alcor.model.goal_state import HostState, SectionUpdate
+from alcor.data_plane.sub_ports import SubPorts
+from alcor.model.goal_state import HostState, NetworkChange, SectionUpdate
 from alcor.model.ids import PortId, Vni
 
 TUNNEL_PORT = 1
@@ -43,14 +45,19 @@ class SimulatedHost:
         self._engine: Engine | None = None
         self._ofports: dict[PortId, int] = {}
         self._ports: dict[int, PortId] = {}
+        self._sub_ports = SubPorts()
         self._next_ofport = _FIRST_OFPORT
         self._asking: Asking[_HandedOver] | None = None
         self.on_announced: Callable[[PortId, bytes], None] | None = None
 
     @property
     def plugged(self) -> Sequence[PortId]:
-        """Name all attached workloads, sorted, their ports known or not."""
-        return sorted(self._ofports)
+        """Name the ports of all attached workloads, with their sub-ports, sorted; known or not."""
+        return sorted(self.reached_through(self._ofports))
+
+    def reached_through(self, port_ids: Iterable[PortId]) -> set[PortId]:
+        """Name the ports, and their sub-ports."""
+        return self._sub_ports.reached_through(port_ids)
 
     @property
     def is_running(self) -> bool:
@@ -60,6 +67,7 @@ class SimulatedHost:
     def follow(self, state: HostState, updates: Sequence[SectionUpdate]) -> None:
         """Put updates in force. `state` has them already."""
         self._state = state
+        self._note_sub_ports(updates)
         if self._engine is not None:
             self._engine.switch.apply(self._engine.program.change(state, updates))
             self._forget_gone()
@@ -69,6 +77,7 @@ class SimulatedHost:
         if self._engine is None and not remove and self._state is not state and self._state.sections:
             self.engine()  # remembers what the new state does not name
         self._state = state
+        self._sub_ports = SubPorts.of(state)
         if self._engine is not None:
             program, switch = self._engine
             change = program.replace(state) if remove else program.change(state, state.full_updates())
@@ -107,14 +116,29 @@ class SimulatedHost:
         return self._engine
 
     def ofport(self, port_id: PortId) -> int | None:
-        return self._ofports.get(port_id)
+        """Give the OpenFlow port by which a port is reached: a sub-port by its parent's."""
+        return self._ofports.get(self._sub_ports.carrier(port_id))
 
-    def port_at(self, ofport: int) -> PortId | None:
-        return self._ports.get(ofport)
+    def port_at(self, ofport: int, tagged: int | None = None) -> PortId | None:
+        """Name the port that frames at an OpenFlow port are of. `tagged`: their VLAN_VID, if they have one."""
+        carrier = self._ports.get(ofport)
+        if carrier is None or tagged is None:
+            return carrier
+        return self._sub_ports.at(carrier, tagged & ~VLAN_PRESENT)
 
     def send(self, port_id: PortId, packet: Packet) -> Passage:
-        """Run a packet of a plugged workload. Raises KeyError when it is not plugged."""
-        return self.engine().switch.run(packet, self._ofports[port_id])
+        """Run a packet of a plugged workload, a sub-port's tagged. Raises KeyError when it is not plugged."""
+        tag = self._sub_ports.tag(port_id)
+        if tag is not None:
+            packet = replace(packet, fields={**packet.fields, Field.VLAN_VID: VLAN_PRESENT | tag.vlan})
+        return self.engine().switch.run(packet, self._ofports[self._sub_ports.carrier(port_id)])
+
+    def sender_of(self, passage: Passage, in_port: int) -> PortId | None:
+        """Name the port that a packet came from; None for the tunnel."""
+        values = passage.steps[0].values
+        if values[Field.REG1]:  # it goes on after it has waited
+            return self.engine().program.port_of_key(values[Field.REG1])
+        return self.port_at(in_port, values.get(Field.VLAN_VID))
 
     def asks_by(self, ask: Callable[[Vni, bytes], bool] | None, resume: Callable[[Passage, int], None]) -> None:
         """Ask the agent for addresses that are not held; packets that waited are run on by `resume`."""
@@ -161,13 +185,25 @@ class SimulatedHost:
         if emission.table == Table.SPOOF and Field.ARP_SPA in emission.packet.fields:
             self._hear(emission)
             return None
-        return answering.answer(
-            self.engine().program,
-            self.facts,
-            vni=emission.registers[Field.REG0],
-            key=emission.registers[Field.REG1],
-            frame=emission.packet.frame,
+        key = emission.registers[Field.REG1]
+        program = self.engine().program
+        frame = answering.answer(
+            program, self.facts, vni=emission.registers[Field.REG0], key=key, frame=emission.packet.frame
         )
+        port_id = program.port_of_key(key)
+        tag = self._sub_ports.tag(port_id) if port_id is not None else None
+        return frame if frame is None or tag is None else frames.tagged(frame, tag.vlan)
+
+    def _note_sub_ports(self, updates: Sequence[SectionUpdate]) -> None:
+        if any(update.base is None for update in updates):  # says by silence what is gone
+            self._sub_ports = SubPorts.of(self._state)
+            return
+        for update in updates:
+            if isinstance(update.change, NetworkChange):
+                for port_id in update.change.gone_ports:
+                    self._sub_ports.put(port_id, None)
+                for port in update.change.set_ports:
+                    self._sub_ports.put(port.id, port)
 
     def _hear(self, emission: Emission) -> None:
         """Tell the agent of an address of a pair that a workload says is its own."""

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import NamedTuple, assert_never
 
 from alcor.data_plane.pipeline.flow import (
+    VLAN_PRESENT,
     Action,
     Commit,
     Conjunction,
@@ -17,6 +18,8 @@ from alcor.data_plane.pipeline.flow import (
     Move,
     Output,
     OutputInPort,
+    PopVlan,
+    PushVlan,
     SetField,
     ToAgent,
     Track,
@@ -133,6 +136,11 @@ class Switch:
             case Move():
                 value = values[action.source]
                 values[action.target] = value & _LOW_32 if action.source == Field.TUN_ID else value
+            case PopVlan():
+                del values[Field.VLAN_VID]
+            case PushVlan():
+                assert Field.VLAN_VID not in values, "frames in the pipeline have no tag"
+                values[Field.VLAN_VID] = VLAN_PRESENT
             case Output():
                 if action.port != values[Field.IN_PORT]:  # OpenFlow never sends back by a plain output
                     emissions.append(_emission(working, action.port, table))

@@ -17,6 +17,8 @@ from alcor.data_plane.pipeline.flow import (
     Move,
     Output,
     OutputInPort,
+    PopVlan,
+    PushVlan,
     SetField,
     ToAgent,
     Track,
@@ -120,7 +122,7 @@ def _unresolved(sender: Workload, target: int, question: Verdict | None) -> Trac
 
 def _decision(fabric: Fabric, sender: Workload, target: int, what: str, verdict: Verdict) -> str:
     """Write the sentence that answers why."""
-    last = verdict.visits[-1]
+    last = next(visit for visit in reversed(verdict.visits) if visit.step.table != Table.RETURN)
     if verdict.delivered:
         port_id = verdict.delivered[0].port_id
         allowed = [_rule(visit.step.decision) for visit in verdict.visits if visit.step.table in _RULES]
@@ -198,6 +200,10 @@ def _action(action: Action) -> str:
             return f"copy {action.source.name.lower()} to {action.target.name.lower()}"
         case DecTtl():
             return "decrement TTL"
+        case PopVlan():
+            return "take the VLAN tag off"
+        case PushVlan():
+            return "put a VLAN tag on"
         case Output():
             return f"send by OpenFlow port {action.port}"
         case OutputInPort():
