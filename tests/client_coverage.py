@@ -26,6 +26,7 @@ RESOURCES = {
     "default_security_group_rules": "default_rules",
     "address_groups": "address_groups",
     "rbac_policies": "rbac_policies",
+    "trunks": "trunks",
 }
 # Scenarios have the same name for both clients.
 ALIASES = {
@@ -95,6 +96,8 @@ ALIASES = {
     "subnetpool-prefix-ops": "tests/system/test_api_subnet_pools.py",
     "tag-creation": "networks",
     "tag-ports-during-bulk-creation": "tests/system/test_api_resources.py",
+    "trunk": "trunks",
+    "trunk-details": "trunks",
 }
 
 

@@ -71,6 +71,7 @@ CHANGES: dict[str, Any] = {
     "address-scopes": {"address_scope": {"name": "taken"}},
     "subnetpools": {"subnetpool": {"name": "taken"}},
     "address-groups": {"address_group": {"name": "taken"}},
+    "trunks": {"trunk": {"name": "taken"}},
 }
 READING = ("GET", "HEAD")
 CHANGING = ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
@@ -135,6 +136,7 @@ async def blue_objects(s: Scene) -> dict[str, str]:
         "subnetpool", name="p", prefixes=["10.128.0.0/9"], default_prefixlen=24, is_default=True, admin=True
     )
     await s.ask("GET", "/auto-allocated-topology/blue", expect=200)
+    trunk = await s.make("trunk", port_id=(await s.make("port", network_id=network_id))["id"])
     return {
         "networks": network_id,
         "subnets": subnet_id,
@@ -150,6 +152,7 @@ async def blue_objects(s: Scene) -> dict[str, str]:
         "default-security-group-rules": BUILT_IN[0].id,
         "quotas": "blue",
         "auto-allocated-topology": "blue",
+        "trunks": trunk["id"],
     }
 
 

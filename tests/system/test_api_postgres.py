@@ -95,3 +95,34 @@ async def test_a_whole_vpc_is_made_and_removed(region: Scene) -> None:
     await region.ask("DELETE", f"/routers/{router['id']}", expect=204)
     await region.ask("DELETE", f"/networks/{network_id}", expect=204)
     assert (await region.ask("GET", "/subnets")).json()["subnets"] == []
+
+
+async def test_sub_ports_are_where_their_parent_is_whatever_happens_at_once(region: Scene) -> None:
+    network_id, _ = await region.wired_network("10.0.0.0/22")
+    made = await region.ask("POST", "/ports", {"ports": [{"network_id": network_id}] * 17}, expect=201)
+    parent, *subs = [port["id"] for port in made.json()["ports"]]
+    trunk = await region.make("trunk", port_id=parent)
+    path = f"/trunks/{trunk['id']}"
+
+    async def join(vlan: int, port_id: str) -> None:
+        entry = {"port_id": port_id, "segmentation_type": "vlan", "segmentation_id": vlan}
+        await region.ask("PUT", f"{path}/add_subports", {"sub_ports": [entry]}, expect=200)
+        if vlan % 4 == 0:
+            await region.ask("PUT", f"{path}/remove_subports", {"sub_ports": [entry]}, expect=200)
+
+    async def move(number: int) -> None:
+        body = {"port": {"binding:host_id": f"host-{number % 3 + 1}"}}
+        await region.ask("PUT", f"/ports/{parent}", body, admin=True, expect=200)
+
+    await asyncio.gather(*(join(vlan, port_id) for vlan, port_id in enumerate(subs, 1)), *map(move, range(16)))
+    listed = (await region.ask("GET", f"/ports?network_id={network_id}", admin=True)).json()["ports"]
+    hosts = {port["id"]: port["binding:host_id"] for port in listed}
+    held = {sub["port_id"] for sub in (await region.ask("GET", path)).json()["trunk"]["sub_ports"]}
+    assert held == {port_id for vlan, port_id in enumerate(subs, 1) if vlan % 4}
+    assert {hosts[port_id] for port_id in held} == {hosts[parent]}
+    assert {hosts[port_id] for port_id in subs if port_id not in held} == {""}
+    by_port = (await region.ask("GET", f"/trunks?port_id={parent}")).json()["trunks"]
+    assert [each["id"] for each in by_port] == [trunk["id"]]
+    await region.ask("DELETE", path, expect=204)
+    for port_id in (parent, *subs):
+        await region.ask("DELETE", f"/ports/{port_id}", expect=204)

@@ -21,6 +21,7 @@ KINDS = {
     "address_scope",
     "address_group",
     "address_group_entry",
+    "trunk",
 }
 
 
@@ -128,6 +129,7 @@ async def test_every_kind_is_counted_and_held_to_its_limit(s: Scene) -> None:
     rule = {"security_group_id": group["id"], "direction": "ingress", "protocol": "tcp"}
     made_rule = await s.make("security_group_rule", **rule)
     addresses = await s.make("address_group", addresses=["10.0.0.0/8", "192.0.2.0/24"])
+    trunk = await s.make("trunk", port_id=port["id"])
     # The default group is the project's second, with four rules; a group begins with two.
     expected = {
         "network": 1,
@@ -139,6 +141,7 @@ async def test_every_kind_is_counted_and_held_to_its_limit(s: Scene) -> None:
         "security_group_rule": 7,
         "address_group": 1,
         "address_group_entry": 2,
+        "trunk": 1,
     }
     assert await used(s) == expected
     await limit(s, **dict.fromkeys(KINDS, 0))
@@ -146,6 +149,8 @@ async def test_every_kind_is_counted_and_held_to_its_limit(s: Scene) -> None:
     await refused(s, "/networks", {"network": {}}, ["network"])
     await refused(s, "/subnets", {"subnet": subnet}, ["subnet"])
     await refused(s, "/routers", {"router": {}}, ["router"])
+    members = (await s.ask("GET", f"/ports?alcor:port_group={port_group['id']}")).json()["ports"]
+    await refused(s, "/trunks", {"trunk": {"port_id": members[0]["id"]}}, ["trunk"])
     await refused(s, "/ports", {"port": {"network_id": network_id}}, ["port"])
     await refused(s, "/ports", {"ports": [{"network_id": network_id}] * 3}, ["port"])
     many = {"port_group": {"network_id": network_id, "hosts": ["host-1"] * 150}}
@@ -166,6 +171,7 @@ async def test_every_kind_is_counted_and_held_to_its_limit(s: Scene) -> None:
     assert (await used(s))["port"] == 4
     await s.ask("PUT", f"/routers/{router['id']}/remove_router_interface", {"subnet_id": subnet_id}, expect=200)
     for path in (
+        f"/trunks/{trunk['id']}",
         f"/port-groups/{port_group['id']}",
         f"/ports/{port['id']}",
         f"/security-group-rules/{made_rule['id']}",

@@ -453,7 +453,7 @@ async def test_discovery_names_only_what_is_in_force() -> None:
         }
         aliases = {each["alias"] for each in (await s.ask("GET", "/extensions")).json()["extensions"]}
         assert "security-group" in aliases
-        assert not aliases & {"qos", "external-net", "trunk", "alcor-trace"}
+        assert not aliases & {"qos", "external-net", "dvr", "alcor-trace"}
         assert (await s.ask("GET", "/extensions/sorting")).json()["extension"]["alias"] == "sorting"
         assert error_of(await s.ask("GET", "/extensions/qos"))[0] == 404
         assert (await s.client.get("/healthz")).status_code == 200

@@ -170,6 +170,28 @@ def routers(cli: Dialog) -> None:
     cli.do("network delete legs")
 
 
+def trunks(cli: Dialog) -> None:
+    cli("network create trunked")
+    cli("subnet create --network trunked --subnet-range 10.4.0.0/24 trunked-a")
+    for name in ("carrier", "one", "two"):
+        cli(f"port create --network trunked {name}")
+    under = "port={},segmentation-type=vlan,segmentation-id={}"
+    made = cli(f"network trunk create --parent-port carrier --subport {under.format('one', 100)} t")
+    assert (made["status"], made["port_id"]) == ("DOWN", cli("port show carrier")["id"])
+    cli.do(f"network trunk set --description d --subport {under.format('two', 200)} t")
+    assert len(cli("network subport list --trunk t")) == 2
+    with pytest.raises(Refused):
+        cli.do("port delete one")
+    cli.do("network trunk unset --subport two t")
+    shown = cli("network trunk show t")
+    assert (shown["description"], len(shown["sub_ports"])) == ("d", 1)
+    assert [it["Name"] for it in cli("network trunk list")] == ["t"]
+    assert cli("port show carrier")["trunk_details"]["trunk_id"] == shown["id"]
+    cli.do("network trunk delete t")
+    cli.do("port delete carrier one two")
+    cli.do("network delete trunked")
+
+
 def security_groups(cli: Dialog) -> None:
     assert cli("security group create web --description d --tag t")["tags"] == ["t"]
     made = cli(
@@ -297,6 +319,7 @@ SCENARIOS: dict[str, Callable[[Dialog], None]] = {
         subnet_pools,
         ports,
         routers,
+        trunks,
         security_groups,
         address_groups,
         default_rules,

@@ -250,6 +250,33 @@ def routers(sdk: Any) -> None:
     sdk.delete_network(network)
 
 
+def trunks(sdk: Any) -> None:
+    network = sdk.create_network(name="trunked")
+    carrier, one, two = (sdk.create_port(network_id=network.id) for _ in range(3))
+    first, second = (
+        {"port_id": port.id, "segmentation_type": "vlan", "segmentation_id": vlan}
+        for port, vlan in ((one, 100), (two, 200))
+    )
+    trunk = lifecycle(
+        sdk,
+        "trunk",
+        "trunks",
+        make={"name": "t", "port_id": carrier.id, "sub_ports": [first]},
+        change={"name": "u", "description": "e", "is_admin_state_up": True},
+        find={"name": "t", "port_id": carrier.id, "status": "DOWN", "is_admin_state_up": True},
+    )
+    sdk.add_trunk_subports(trunk, [second])
+    assert sdk.get_trunk_subports(trunk)["sub_ports"] == [first, second]
+    details = sdk.get_port(carrier.id).trunk_details
+    assert [each["mac_address"] for each in details["sub_ports"]] == [one.mac_address, two.mac_address]
+    sdk.delete_trunk_subports(trunk, [{"port_id": one.id}])
+    assert sdk.get_trunk(trunk.id).sub_ports == [second]
+    delete(sdk, "trunk", trunk)
+    for port in (carrier, one, two):
+        sdk.delete_port(port)
+    sdk.delete_network(network)
+
+
 def security_groups(sdk: Any) -> None:
     group = lifecycle(
         sdk,
@@ -388,6 +415,7 @@ SCENARIOS: dict[str, Callable[[Any], None]] = {
         ports,
         port_bindings,
         routers,
+        trunks,
         security_groups,
         address_groups,
         default_rules,

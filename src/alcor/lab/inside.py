@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from alcor.lab import raw_probe
-from alcor.lab.raw_probe import RawProbe
 from alcor.lab.inside_tags import Tagger
+from alcor.lab.raw_probe import RawProbe
 
 TRIES = 3  # a lost packet is retried; a pair that stays silent this often is blocked
 TRY_S = 1.0

@@ -22,6 +22,7 @@ DEFAULT_LIMITS: Mapping[str, int] = MappingProxyType(
         "subnetpool": 10_000,
         "address_group": 10_000,
         "address_group_entry": 100_000,  # a list shows all of them
+        "trunk": 10_000,
     }
 )
 

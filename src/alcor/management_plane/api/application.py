@@ -42,6 +42,7 @@ from alcor.management_plane.api.service_providers import ServiceProviderCollecti
 from alcor.management_plane.api.subnet_pools import SubnetPoolCollection
 from alcor.management_plane.api.tags import TagCollection
 from alcor.management_plane.api.trace import TraceCollection
+from alcor.management_plane.api.trunks import TrunkCollection
 from alcor.management_plane.api.versions import Directory
 from alcor.management_plane.audit.trail import AuditTrail
 from alcor.management_plane.auto_topology.service import TopologyService
@@ -60,6 +61,7 @@ from alcor.management_plane.security_group.templates import DefaultRuleService
 from alcor.management_plane.subnet.service import SubnetService
 from alcor.management_plane.subnet_pool.service import SubnetPoolService
 from alcor.management_plane.tagging import TagService
+from alcor.management_plane.trunk.service import TrunkService
 from alcor.management_plane.turns import Turns
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
@@ -117,6 +119,7 @@ def create_application(
         SubnetPoolCollection(store, SubnetPoolService(store, clock)),
         AddressGroupCollection(store, AddressGroupService(store, clock)),
         DefaultRuleCollection(store, DefaultRuleService(store, clock)),
+        TrunkCollection(store, TrunkService(store, clock), convergence),
     )
     resources = [collection.resource for collection in collections]
     served: list[Served] = [

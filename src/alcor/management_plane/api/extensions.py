@@ -196,6 +196,8 @@ EXTENSIONS = tuple(
         ("subnetpool-prefix-ops", "Subnet Pool Prefix Operations", "2019-02-08", ""),
         ("tag-creation", "Tag creation extension", "2024-07-23", ""),
         ("tag-ports-during-bulk-creation", "Tag Ports During Bulk Creation", "2019-12-29", ""),
+        ("trunk", "Trunk Extension", "2016-01-01", "Provides support for trunk ports"),
+        ("trunk-details", "Trunk port details", "2016-01-01", "Expose trunk port details"),
     )
 )
 

@@ -135,7 +135,7 @@ class PortBindingCollection:
         answer = await self._answer(port, bindings.found(port, path["host"]))
         return written(answer, 200, revision=revision)  # as Neutron: with no name around it
 
-    @describes(gives(204, about="It is gone."), summary="Remove a port's binding")
+    @describes(gives(204, about="It is gone."), summary="Remove a port's binding", refuses=(409,))
     async def delete(self, call: Call, path: Mapping[str, str]) -> Response:
         """DELETE a binding; without its active one the port is not bound."""
         revision, _ = await self._bindings.delete(call.caller, path["id"], path["host"])

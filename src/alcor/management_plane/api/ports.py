@@ -16,12 +16,13 @@ from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
 from alcor.management_plane.api.described import Operation
 from alcor.management_plane.api.standard import STANDARD, Answer
+from alcor.management_plane.api.trunks import SubPortAnswer
 from alcor.management_plane.port.address_pairs import AddressPairFields
 from alcor.management_plane.port.decisions import EMPTY_PROFILE, FixedIpFields, PortFields
 from alcor.management_plane.port.dhcp_options import DhcpOptionFields
 from alcor.management_plane.port.service import PortService
 from alcor.model.addressing import Cidr, ip_to_text, mac_from_text, mac_to_text
-from alcor.model.records import AddressPair, Port
+from alcor.model.records import AddressPair, Port, Trunk
 
 _MAC = {"type": "string", "format": "mac", "maxLength": 255, "examples": ["fa:16:3e:00:00:01"]}
 _ADDRESSES = {"anyOf": [validation.IP, validation.CIDR]}
@@ -185,6 +186,19 @@ class DhcpOptionAnswer(msgspec.Struct):
     ip_version: int = 4
 
 
+class TrunkSubPortAnswer(SubPortAnswer, kw_only=True):
+    """A sub-port as its parent shows it: with what a workload needs to make its device."""
+
+    mac_address: str
+
+
+class TrunkDetailsAnswer(msgspec.Struct):
+    """A trunk as its parent port shows it."""
+
+    trunk_id: str
+    sub_ports: list[TrunkSubPortAnswer]
+
+
 class PortAnswer(
     Answer,
     kw_only=True,
@@ -222,6 +236,7 @@ class PortAnswer(
     alcor_reason: str
     alcor_port_group: str | None
     binding_vnic_type: str
+    trunk_details: TrunkDetailsAnswer | UnsetType = UNSET  # of a trunk's parent
     binding_host_id: str | UnsetType = UNSET
     binding_profile: msgspec.Raw | UnsetType = UNSET
     binding_vif_type: str | UnsetType = UNSET
@@ -291,7 +306,30 @@ class PortCollection(Collection[PortFields]):
     async def _shown(self, call: Call, ports: Sequence[Port]) -> list[PortAnswer]:
         states = await self._convergence.port_states(ports)
         is_admin = call.caller.is_admin
-        return [self._answer(port, state, is_admin=is_admin) for port, state in zip(ports, states, strict=True)]
+        answers = [
+            self._answer(port, state, is_admin=is_admin) for port, state in zip(ports, states, strict=True)
+        ]
+        parents = [port.trunk.trunk_id for port in ports if port.trunk is not None and port.trunk.is_parent]
+        details = await self._trunk_details(parents) if parents else {}
+        for answer in answers if details else ():
+            answer.trunk_details = details.get(answer.id, UNSET)
+        return answers
+
+    async def _trunk_details(self, trunk_ids: Sequence[str]) -> dict[str, TrunkDetailsAnswer]:
+        """Give what parents show of their trunks, by the parent's id. O(their sub-ports)."""
+        trunks = (await self._store.get(Trunk, trunk_ids)).values()
+        ports = await self._store.get(Port, [sub.port_id for trunk in trunks for sub in trunk.sub_ports])
+        return {
+            trunk.port_id: TrunkDetailsAnswer(
+                trunk.id,
+                [
+                    TrunkSubPortAnswer(sub.port_id, sub.vlan, mac_address=mac_to_text(ports[sub.port_id].mac))
+                    for sub in trunk.sub_ports
+                    if sub.port_id in ports
+                ],
+            )
+            for trunk in trunks
+        }
 
     def _answer(self, port: Port, state: PortState, *, is_admin: bool) -> PortAnswer:
         answer = PortAnswer(

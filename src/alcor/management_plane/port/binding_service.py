@@ -7,6 +7,7 @@ from alcor.management_plane import access, settlement
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.port import bindings
 from alcor.management_plane.port.bindings import BindingFields
+from alcor.management_plane.trunk import followers
 from alcor.model.records import Port, RecordSet
 from alcor.runtime.clock import Clock
 
@@ -39,13 +40,15 @@ class BindingService:
     ) -> tuple[int, Port]:
         async def attempt() -> tuple[int, Port]:
             before = await access.fetch_one(self._store, caller, Port, port_id)
-            after = decide(before, self._clock.now_us())
+            now_us = self._clock.now_us()
+            after = decide(before, now_us)
+            moved, as_read = await followers.moved(self._store, before, after, now_us)
             write = Write(
                 request_id=caller.request_id,
                 actor=caller.actor,
                 project_id=before.project_id,
-                updates=RecordSet(ports=(after,)),
-                guards=(Unchanged("port", before.id, before.revision_number),),
+                updates=RecordSet(ports=(after, *moved)),
+                guards=(Unchanged("port", before.id, before.revision_number), *as_read),
             )
             return await self._store.commit(write), after
 

@@ -92,7 +92,7 @@ def activated(port: Port, host: str, now_us: int) -> Port:
 
 
 def removed(port: Port, host: str, now_us: int) -> Port:
-    """Take a binding away; without the active one the port is not bound. Raises Missing."""
+    """Take a binding away; without the active one the port is not bound. Raises Missing, Conflict."""
     found(port, host)
     if host == port.host:
         return _bound(port, PortBinding(HostId("")), port.inactive_bindings, now_us)
@@ -100,6 +100,7 @@ def removed(port: Port, host: str, now_us: int) -> Port:
 
 
 def _bound(port: Port, binding: PortBinding, others: tuple[PortBinding, ...], now_us: int) -> Port:
+    decisions.check_host(port, binding.host)
     return revised(
         port,
         now_us,

@@ -236,6 +236,7 @@ def update(
     if fields.extra_dhcp_opts is not UNSET:
         changes["dhcp_options"] = dhcp_options.merged(port.dhcp_options, fields.extra_dhcp_opts)
     if fields.host_id is not UNSET:
+        check_host(port, fields.host_id)
         changes["host"] = HostId(fields.host_id)
         changes["inactive_bindings"] = tuple(it for it in port.inactive_bindings if it.host != fields.host_id)
     if fields.vnic_type is not UNSET:
@@ -261,6 +262,16 @@ def update(
     if port.address_pairs or fields.allowed_address_pairs is not UNSET:
         return _with_pairs(revised(port, now_us, **changes), port, fields)
     return revised(port, now_us, **changes)
+
+
+def check_host(port: Port, host: str) -> None:
+    """Raise Conflict for another host of a sub-port than its parent's."""
+    if port.trunk is not None and not port.trunk.is_parent and host != port.host:
+        raise errors.Conflict(
+            f"Port {port.id} is currently a subport for trunk {port.trunk.trunk_id}: "
+            f"it is bound where its parent port {port.trunk.parent_id} is.",
+            reason="PortInUseAsSubPort",
+        )
 
 
 def _updated_mac(port: Port, mac: int, fields: PortFields) -> int:
@@ -296,7 +307,13 @@ def wanted_after(port: Port, wanted: Sequence[WantedIp]) -> list[WantedIp]:
 
 
 def check_deletable(port: Port) -> None:
-    """Raise Conflict PortInUse for the interface of a router."""
+    """Raise Conflict for the interface of a router, and for a port of a trunk."""
+    if port.trunk is not None:
+        parent, sub_port = ("parent port", "PortInUseAsTrunkParent"), ("subport", "PortInUseAsSubPort")
+        role, reason = parent if port.trunk.is_parent else sub_port
+        raise errors.Conflict(
+            f"Port {port.id} is currently a {role} for trunk {port.trunk.trunk_id}.", reason=reason
+        )
     if port.device_owner == ROUTER_INTERFACE:
         raise errors.Conflict(
             f"Port {port.id} cannot be deleted directly via the port API: "

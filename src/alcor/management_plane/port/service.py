@@ -29,6 +29,7 @@ from alcor.management_plane.port.decisions import PortFields, Surroundings, Want
 from alcor.management_plane.port.read_cache import Kept, ReadCache
 from alcor.management_plane.security_group import decisions as group_decisions
 from alcor.management_plane.security_group import templates
+from alcor.management_plane.trunk import followers
 from alcor.model import errors
 from alcor.model.addressing import ip_to_text, mac_to_text
 from alcor.model.ids import GroupId
@@ -181,14 +182,16 @@ class PortService:
                     now_us=self._clock.now_us(),
                     foreign_groups=guests.foreign(groups, before.project_id),
                 )
+                moved, as_read = await followers.moved(self._store, before, after, self._clock.now_us())
                 used = sorted({fixed.subnet_id for fixed in after.fixed_ips} if wanted is not None else ())
                 write = Write(
                     request_id=caller.request_id,
                     actor=caller.actor,
                     project_id=before.project_id,
-                    updates=RecordSet(ports=(after,)),
+                    updates=RecordSet(ports=(after, *moved)),
                     guards=(
                         Unchanged("port", before.id, before.revision_number),
+                        *as_read,
                         *guards,
                         *(Exists("subnet", subnet_id) for subnet_id in used),
                     ),
@@ -207,7 +210,7 @@ class PortService:
         return await settlement.settle(attempt)
 
     async def delete(self, caller: Caller, port_id: str, *, expected: int | None) -> int:
-        """Remove a port: its project may, and the network's. Raises Conflict for the interface of a router."""
+        """Remove a port: its project may, and the network's. Raises Conflict for a router's or trunk's."""
 
         async def attempt() -> int:
             port = await access.fetch_one(self._store, caller, Port, port_id)

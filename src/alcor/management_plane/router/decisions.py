@@ -104,7 +104,7 @@ def interface_by_port(
     router: Router, port: Port, subnets: Mapping[str, Subnet], joined: Joined, *, now_us: int
 ) -> Port:
     """Give the port as the router's interface. Raises Invalid, and Conflict when the port is in use."""
-    if port.device_id or port.device_owner or port.host:
+    if port.device_id or port.device_owner or port.host or port.trunk is not None:
         raise errors.Conflict(
             f"Unable to complete operation on port {port.id} for network {port.network_id}. "
             f"Port already has an attached device {port.device_id or port.host}.",

@@ -31,6 +31,7 @@ TAG_WORDS = {
     "default-security-group-rules": "The rules that new security groups get.",
     "routers": "Ways between subnets.",
     "rbac-policies": "What projects share with others.",
+    "trunks": "Ports that carry others under VLAN tags.",
     "extensions": "What of the API is in force here.",
     "hosts": "The hosts, and what each holds.",
     "agents": "The hosts as Neutron's clients know them.",
@@ -140,4 +141,8 @@ WORDS = {
     "action": "How: access_as_shared.",
     "target_tenant": "With which project; `*`, with all, is for administrators to say.",
     "target_project": "Another name of `target_tenant`.",
+    "port_id": "The parent port, whose workload carries the others.",
+    "sub_ports": "The ports that it carries, and under which VLAN.",
+    "trunk_details": "The trunk that it is the parent of.",
+    "routes": "Extra routes: for a destination, to the port with the next hop.",
 }

@@ -1,0 +1,1 @@
+"""Trunks: pure decisions, and the service that reads, decides and commits."""
