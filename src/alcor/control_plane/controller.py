@@ -208,6 +208,10 @@ class Controller:
                 [stream for stream in dirty if stream.host in own],
                 [stream for stream in dirty if stream.host not in own],
             )
+            self._watcher.changed(change)
+            for host in change.deletes.hosts:
+                if (forgotten := self._streams.get(host.id)) is not None:  # it came while it was forgotten
+                    forgotten.channel.close("the host's record was removed")
 
     def _hand_out(self, compiled: Compiled) -> list[HostSession]:
         """Open the receipt, queue the sections and tell those who wait; nothing is awaited in between."""
@@ -235,10 +239,6 @@ class Controller:
                 stream.learn(section)
                 dirty.append(stream)
         self._convergence.ports_moved(port.id for port in (*change.puts.ports, *change.deletes.ports))
-        for host in change.deletes.hosts:
-            if (forgotten := self._streams.get(host.id)) is not None:  # it came while it was being forgotten
-                forgotten.channel.close("the host's record was removed")
-        self._watcher.changed(change)
         self._convergence.revision_known(change.revision)
         return dirty
 
