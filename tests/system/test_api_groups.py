@@ -8,6 +8,7 @@ import pytest
 
 from alcor.adapters.postgres.store import PostgresStore
 from alcor.management_plane.addressing.allocator import LeasedAllocator
+from alcor.model.default_rules import BUILT_IN
 from alcor.runtime.clock import SystemClock
 from api_scene import Scene, error_of, scene
 
@@ -144,6 +145,49 @@ async def test_many_clients_at_once_put_each_address_in_once(stored: Scene) -> N
     assert sorted(answer.status_code for answer in answers) == [200] * 8 + [400] * 24
     held = (await s.ask("GET", f"/address-groups/{made['id']}")).json()["address_group"]
     assert held["addresses"] == [f"10.0.{number}.0/24" for number in range(8)]
+
+
+async def test_a_rule_is_never_left_about_an_address_group_that_went(stored: Scene) -> None:
+    s = stored
+    group = await s.make("security_group", name="g")
+    outcomes = set()
+    for _ in range(8):
+        addresses = await s.make("address_group", addresses=["10.0.0.0/8"])
+        body = {
+            "security_group_id": group["id"],
+            "direction": "ingress",
+            "remote_address_group_id": addresses["id"],
+        }
+        made, gone = await asyncio.gather(
+            s.ask("POST", "/security-group-rules", {"security_group_rule": body}),
+            s.ask("DELETE", f"/address-groups/{addresses['id']}"),
+        )
+        outcomes.add((made.status_code, gone.status_code))
+    assert outcomes <= {(201, 409), (404, 204)}
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ({"used_in_default_sg": None}, 400),
+        ({"direction": "sideways"}, 400),
+        ({"remote_group_id": "parent"}, 400),
+        ({"remote_group_id": "PARENT", "remote_ip_prefix": "10.0.0.0/8"}, 400),
+        ({"protocol": "dccp", "port_range_min": 1, "port_range_max": 2}, 400),
+        ({"name": "x"}, 400),
+        ({"remote_group_id": "00000000-0000-4000-8000-000000000000"}, 404),
+        ({"remote_address_group_id": "00000000-0000-4000-8000-000000000000"}, 404),
+    ],
+)
+async def test_default_rules_that_cannot_be_are_refused(s: Scene, said: Any, status: int) -> None:
+    body = {"direction": "ingress", "used_in_default_sg": False, "used_in_non_default_sg": True, **said}
+    path = "/default-security-group-rules"
+    found = await refused(s, "POST", path, {"default_security_group_rule": body}, admin=True)
+    assert found[0] == status
+    del body["used_in_non_default_sg"]
+    missing = await refused(s, "POST", path, {"default_security_group_rule": body}, admin=True)
+    assert missing == (400, "HTTPBadRequest")
+    assert await refused(s, "PUT", f"{path}/{BUILT_IN[0].id}", {}, admin=True) == (405, "HTTPMethodNotAllowed")
 
 
 async def test_another_projects_address_group_does_not_exist(s: Scene) -> None:

@@ -197,6 +197,12 @@ def test_a_new_group_never_gets_one_rule_twice() -> None:
     assert refused.value.reason == "DefaultSecurityGroupRuleExists"
 
 
+def test_default_rules_that_were_made_equal_at_the_same_moment_give_one_rule() -> None:
+    one, other = (defaults(DefaultRuleFields(direction="ingress", protocol="gre"))[0] for _ in range(2))
+    group = SecurityGroup(id="g", project_id="blue")  # type: ignore[arg-type]
+    assert [rule.id for rule in decisions.first_rules(group, [one, other], ["1", "2"], 7)] == ["1"]
+
+
 def test_stateful_and_stateless_groups_do_not_go_together() -> None:
     stateful = SecurityGroup(id="a", project_id="blue")  # type: ignore[arg-type]
     stateless = SecurityGroup(id="b", project_id="blue", stateful=False)  # type: ignore[arg-type]

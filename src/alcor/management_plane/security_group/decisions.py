@@ -252,7 +252,8 @@ def _is_same_default(one: DefaultRule, other: DefaultRule) -> bool:
 def _rules_from(
     templates: Sequence[DefaultRule], group: SecurityGroup, ids: Sequence[str], now_us: int
 ) -> tuple[SecurityGroupRule, ...]:
-    return tuple(
+    """Make rules of templates, each once: two administrators may have made equal ones at the same moment."""
+    made = [
         SecurityGroupRule(
             id=RuleId(rule_id),
             project_id=group.project_id,
@@ -272,7 +273,8 @@ def _rules_from(
             revision_number=1,
         )
         for template, rule_id in zip(templates, ids, strict=False)
-    )
+    ]
+    return tuple({rules.permission(rule): rule for rule in reversed(made)}.values())[::-1]
 
 
 def _remote(template: DefaultRule, group: SecurityGroup) -> GroupId | None:

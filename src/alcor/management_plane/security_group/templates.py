@@ -20,7 +20,7 @@ from alcor.runtime.clock import Clock, new_ids
 
 async def read(store: Store) -> list[DefaultRule]:
     """Give all of them."""
-    return await store.select(DefaultRule, Query(limit=decisions.DEFAULT_RULES_MAX))
+    return await store.select(DefaultRule, Query())
 
 
 def guards_of(made: Iterable[SecurityGroupRule]) -> tuple[Guard, ...]:
