@@ -36,6 +36,7 @@ class NovaDouble:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body leave together
 
             def do_POST(self) -> None:  # the library's name
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))

@@ -196,3 +196,6 @@ async def test_answers_that_are_none_are_not_believed(nova: NovaDouble) -> None:
     with pytest.raises(errors.Unavailable):
         await events.tell([event])
     await events.close()
+    for wrong in ("http://[::1", "http://host:port/v2.1"):
+        with pytest.raises(errors.Invalid):
+            NovaEvents(wrong)

@@ -54,8 +54,12 @@ class NovaEvents:
     """Implements `ServerEvents`. Owner of the connections to Nova."""
 
     def __init__(self, url: str, tokens: Tokens | None = None, *, verify: ssl.SSLContext | bool = True) -> None:
-        """`tokens` None: Nova asks nobody who they are."""
-        self._url = url.rstrip("/") + "/os-server-external-events"
+        """`tokens` None: Nova asks nobody who they are. Raises Invalid for what is no address."""
+        try:
+            self._url = httpx.URL(url.rstrip("/") + "/os-server-external-events")
+        except httpx.InvalidURL as error:
+            raise errors.Invalid(f"'{url}' is no address of Nova: {error}") from error
+        self.host = self._url.host
         self._tokens = tokens or _NoTokens()
         self._client = httpx.AsyncClient(
             verify=verify,

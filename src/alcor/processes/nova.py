@@ -2,19 +2,15 @@
 
 import contextlib
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
 from alcor.adapters import keystone_login
 from alcor.adapters.keystone_login import KeystoneLogin
 from alcor.adapters.nova import NovaEvents
-from alcor.adapters.postgres.store import PostgresStore
-from alcor.control_plane.server_events.teller import Teller
 from alcor.model import errors
 from alcor.processes.listening import is_loopback
 from alcor.runtime.clock import Clock
-from alcor.runtime.event_log import EventLog
 
 
 class NovaSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,18 +20,16 @@ class NovaSettings(msgspec.Struct, frozen=True, kw_only=True):
     credentials: Path | None = None
 
 
-async def teller(
-    settings: NovaSettings, store: PostgresStore, clock: Clock, log: EventLog, stack: contextlib.AsyncExitStack
-) -> Teller:
-    """Make what tells Nova; the stack ends what it needs. Raises Invalid for settings that cannot be right."""
-    host = urlsplit(settings.url).hostname or ""
+def events(settings: NovaSettings, clock: Clock, stack: contextlib.AsyncExitStack) -> NovaEvents:
+    """Make the way to Nova; the stack ends it. Raises Invalid for settings that cannot be right."""
+    login = None
     if settings.credentials is not None:
         login = KeystoneLogin(keystone_login.read(settings.credentials), clock)
         stack.push_async_callback(login.close)
-        events = NovaEvents(settings.url, login, verify=login.verify)
-    elif is_loopback(host):
-        events = NovaEvents(settings.url)
-    else:
-        raise errors.Invalid(f"Nova at {host} asks who we are: name a file of credentials (--nova-credentials)")
-    stack.push_async_callback(events.close)
-    return await Teller.open(events, store.told(), store, clock, log)
+    found = NovaEvents(settings.url, login, verify=True if login is None else login.verify)
+    stack.push_async_callback(found.close)
+    if login is None and not is_loopback(found.host):
+        raise errors.Invalid(
+            f"Nova at {found.host} asks who we are: name a file of credentials (--nova-credentials)"
+        )
+    return found

@@ -18,6 +18,7 @@ from alcor.control_plane.answers import Answers
 from alcor.control_plane.api_streams import ApiStreams
 from alcor.control_plane.controller import Controller
 from alcor.control_plane.region import OnDemandBounds
+from alcor.control_plane.server_events.teller import Teller
 from alcor.model import errors
 from alcor.processes import listening, nova
 from alcor.processes.api_server import ApiServer, ApiSettings, without_collections
@@ -82,13 +83,14 @@ class Region:
 
     async def _start(self) -> None:
         settings = self._settings
+        events = None if settings.nova is None else nova.events(settings.nova, self._clock, self._stack)
         self._server.bind()
         dsn = settings.database or await self._start_database()
         store = await self._server.open_store(dsn)
         authority = Authority.open(settings.api.data_dir / "authority")
         teller = None
-        if settings.nova is not None:
-            teller = await nova.teller(settings.nova, store, self._clock, self._log, self._stack)
+        if events is not None:
+            teller = await Teller.open(events, store.told(), store, self._clock, self._log)
         controller = Controller(
             store,
             self._clock,
