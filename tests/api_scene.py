@@ -72,9 +72,9 @@ class Scene:
         response = await self.ask("POST", path, body, expect=201, **who)
         return response.json()[singular]
 
-    async def add_dead_host(self, name: str) -> None:
+    async def add_dead_host(self, name: str, *, zone: str = "") -> None:
         """Have a host that was introduced once, and whose agent is gone."""
-        hosts = RecordSet(hosts=(self.convergence.add_host(name, is_alive=False),))
+        hosts = RecordSet(hosts=(self.convergence.add_host(name, is_alive=False, zone=zone),))
         await self.store.commit(Write(request_id=new_request_id(), project_id=ProjectId(""), inserts=hosts))
 
     async def wired_network(self, cidr: str = "10.0.0.0/24", **who: Any) -> tuple[str, str]:

@@ -60,6 +60,7 @@ ALIASES = {
     "net-mtu": "networks",
     "net-mtu-writable": "networks",
     "network-ip-availability": "subnets",
+    "network_availability_zone": "networks",
     "pagination": "tests/system/test_api_resources.py",
     "port-mac-address-regenerate": "tests/system/test_nova_calls.py",  # clients leave out what is null
     "port-security": "networks",
@@ -76,6 +77,7 @@ ALIASES = {
     "rbac-subnetpool": "rbac_policies",
     "revision-if-match": "tests/system/test_api_resources.py",
     "router": "routers",
+    "router_availability_zone": "routers",
     "security-group": "security_groups",
     "security-groups-default-rules": "default_rules",
     "security-groups-normalized-cidr": "security_groups",

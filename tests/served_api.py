@@ -33,9 +33,9 @@ def served() -> Iterator[str]:
         async def run() -> None:
             store = MemoryStore()
             convergence = ConvergenceDouble(store)
-            convergence.add_host("host-1", zone="zone-1")
-            gone = RecordSet(hosts=(convergence.add_host("host-9", is_alive=False),))
-            await store.commit(Write(request_id=new_request_id(), project_id=ProjectId(""), inserts=gone))
+            live = convergence.add_host("host-1", zone="zone-1")
+            hosts = RecordSet(hosts=(live, convergence.add_host("host-9", is_alive=False)))
+            await store.commit(Write(request_id=new_request_id(), project_id=ProjectId(""), inserts=hosts))
             application = create_application(
                 store,
                 MemoryAllocator(store),

@@ -38,7 +38,11 @@ def cli(api_url: str) -> Iterator[Dialog]:
 
 
 def networks(cli: Dialog) -> None:
-    made = cli("network create net --description d --mtu 1400 --tag a --tag b --disable-port-security")
+    made = cli(
+        "network create net --description d --mtu 1400 --tag a --tag b --disable-port-security"
+        " --availability-zone-hint zone-1"
+    )
+    assert made["availability_zone_hints"] == ["zone-1"]
     assert (made["mtu"], made["description"], made["tags"]) == (1400, "d", ["a", "b"])
     assert made["provider:network_type"] == "vxlan"
     assert not made["port_security_enabled"]
@@ -150,7 +154,9 @@ def ports(cli: Dialog) -> None:
 def routers(cli: Dialog) -> None:
     cli("network create legs")
     cli("subnet create --network legs --subnet-range 10.2.0.0/24 legs-a")
-    cli("router create hub --description d --tag t")
+    assert cli("router create hub --description d --tag t --availability-zone-hint zone-1")[
+        "availability_zones"
+    ]
     cli.do("router add subnet hub legs-a")
     assert [it["ip_address"] for it in cli("router show hub")["interfaces_info"]] == ["10.2.0.1"]
     assert len(cli("port list --router hub")) == 1
@@ -299,8 +305,11 @@ def agents(cli: Dialog) -> None:
     with pytest.raises(Refused):
         cli.do(f"network agent delete {agents['host-1']['ID']}")
     assert [it["Host"] for it in cli("network agent list")] == ["host-1"]
-    (zone,) = cli("availability zone list --network --long")
-    assert (zone["Zone Name"], zone["Zone Status"]) == ("zone-1", "available")
+    zones = cli("availability zone list --network --long")
+    assert [(it["Zone Name"], it["Zone Status"], it["Zone Resource"]) for it in zones] == [
+        ("zone-1", "available", "network"),
+        ("zone-1", "available", "router"),
+    ]
     (provider,) = cli("network service provider list")
     assert provider == {"Service Type": "L3_ROUTER_NAT", "Name": "alcor", "Default": True}
 

@@ -77,11 +77,18 @@ def networks(sdk: Any) -> None:
         sdk,
         "network",
         "networks",
-        make={"name": "net", "mtu": 1400, "description": "d", "tags": ["t"]},
+        make={
+            "name": "net",
+            "mtu": 1400,
+            "description": "d",
+            "tags": ["t"],
+            "availability_zone_hints": ["zone-1"],
+        },
         change={"name": "web", "is_admin_state_up": False, "mtu": 1420, "is_port_security_enabled": False},
         find={"name": "net", "is_router_external": False, "is_shared": False, "tags": "t", "status": "ACTIVE"},
     )
     assert network.provider_network_type == "vxlan"
+    assert (network.availability_zone_hints, network.availability_zones) == (["zone-1"], ["zone-1"])
     tags(sdk, network)
     with pytest.raises(openstack.exceptions.PreconditionFailedException):
         sdk.update_network(sdk.get_network(network.id), if_revision=1, name="late")
@@ -228,7 +235,7 @@ def routers(sdk: Any) -> None:
         sdk,
         "router",
         "routers",
-        make={"name": "hub", "description": "d"},
+        make={"name": "hub", "description": "d", "availability_zone_hints": ["zone-1"]},
         change={"name": "nabe", "is_admin_state_up": False},
         find={"name": "hub", "is_admin_state_up": True, "status": "ACTIVE"},
     )
@@ -396,7 +403,8 @@ def agents(sdk: Any) -> None:
     sdk.update_agent(gone, description="gone for good")
     assert sdk.get_agent(gone.id).description == "gone for good"
     delete(sdk, "agent", gone)
-    assert [each.name for each in sdk.availability_zones()] == ["zone-1"]
+    zones = [(each.name, each.resource, each.state) for each in sdk.availability_zones()]
+    assert zones == [("zone-1", "network", "available"), ("zone-1", "router", "available")]
     assert [each.service_type for each in sdk.service_providers()] == ["L3_ROUTER_NAT"]
 
 

@@ -57,6 +57,11 @@ def given(fields: msgspec.Struct) -> dict[str, object]:
     }
 
 
+def either(value: T | msgspec.UnsetType, otherwise: T) -> T:
+    """Give what the client said, or what holds when it said nothing."""
+    return otherwise if isinstance(value, msgspec.UnsetType) else value
+
+
 def revised(record: R, now_us: int, **changes: object) -> R:
     """Give the record with the changes, one revision further."""
     return msgspec.structs.replace(

@@ -62,6 +62,7 @@ class Network(Record, frozen=True, array_like=True, kw_only=True):
     admin_state_up: bool = True
     shared: bool = False  # no longer used: RBAC policies say it
     port_security_enabled: bool = True
+    zone_hints: tuple[str, ...] = ()
 
 
 class Subnet(Record, frozen=True, array_like=True, kw_only=True):
@@ -203,6 +204,7 @@ class Router(Record, frozen=True, array_like=True, kw_only=True):
     id: RouterId
     admin_state_up: bool = True
     routes: tuple[ExtraRoute, ...] = ()  # ascending
+    zone_hints: tuple[str, ...] = ()
 
 
 class PortGroup(Record, frozen=True, array_like=True, kw_only=True):

@@ -138,7 +138,7 @@ def _said(body: bytes) -> tuple[Cidr, ...]:
         raise form.invalid_input("addresses", reason) from None
 
 
-def _as_made(call: Call, made: RecordSet) -> list[AddressGroupAnswer]:
+async def _as_made(call: Call, made: RecordSet) -> list[AddressGroupAnswer]:
     addresses: dict[str, list[Cidr]] = {group.id: [] for group in made.address_groups}
     for entry in made.address_group_entries:
         addresses[entry.address_group_id].append(Cidr(*entry.prefix))

@@ -56,7 +56,7 @@ def collection(store: Store, service: AddressScopeService) -> Collection[Address
         shared = await access.grants_on(store, call.caller.project_id, [scope.id for scope in scopes])
         return [_answer(scope, shared=scope.id in shared) for scope in scopes]
 
-    def as_made(call: Call, made: RecordSet) -> list[AddressScopeAnswer]:
+    async def as_made(call: Call, made: RecordSet) -> list[AddressScopeAnswer]:
         shared = {policy.object_id for policy in made.rbac_policies}
         return [_answer(scope, shared=scope.id in shared) for scope in made.address_scopes]
 

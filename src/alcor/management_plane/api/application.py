@@ -63,6 +63,7 @@ from alcor.management_plane.subnet_pool.service import SubnetPoolService
 from alcor.management_plane.tagging import TagService
 from alcor.management_plane.trunk.service import TrunkService
 from alcor.management_plane.turns import Turns
+from alcor.management_plane.zones import ZoneBook
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
 
@@ -105,15 +106,18 @@ def create_application(
     projects = ProjectService(store, clock)
     tag_service = TagService(store, clock)
     turns = Turns()
-    routers = RouterService(store, allocator, clock)
+    zones = ZoneBook(store)
+    if follow is not None:
+        follow(zones.on_change)
+    routers = RouterService(store, allocator, clock, zones)
     collections = (
-        networks.collection(store, NetworkService(store, clock, turns)),
+        networks.collection(store, NetworkService(store, clock, turns, zones), zones),
         subnets.collection(store, SubnetService(store, clock, turns)),
         PortCollection(store, port_service, convergence),
         PortGroupCollection(store, port_groups, convergence),
         security_groups.group_collection(store, group_service),
         security_groups.rule_collection(store, group_service),
-        RouterCollection(store, routers),
+        RouterCollection(store, routers, zones),
         rbac_policies.collection(store, PolicyService(store, clock)),
         address_scopes.collection(store, AddressScopeService(store, clock)),
         SubnetPoolCollection(store, SubnetPoolService(store, clock)),

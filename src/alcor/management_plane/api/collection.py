@@ -30,7 +30,7 @@ class Changes(Protocol):
 
 
 Answers = Callable[[Call, Sequence[Any]], Awaitable[Sequence[msgspec.Struct]]]
-MadeAnswers = Callable[[Call, RecordSet], Sequence[msgspec.Struct]]
+MadeAnswers = Callable[[Call, RecordSet], Awaitable[Sequence[msgspec.Struct]]]
 Create = Callable[[Caller, Sequence[Any]], Awaitable[tuple[int, list[Any]]]]
 Before = Callable[[Call], Awaitable[None]]
 
@@ -122,7 +122,7 @@ class Collection(Generic[F]):
     ) -> Response:
         """Answer a POST in the form that was asked. `before`: all that it made, if it did so earlier."""
         if before is not None and self._as_made is not None:
-            answers = self._as_made(call, before)
+            answers = await self._as_made(call, before)
         else:
             answers = await self._answers(call, records)
         document = {self.resource.plural: answers} if is_bulk else {self.resource.singular: answers[0]}

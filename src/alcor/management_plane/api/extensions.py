@@ -115,6 +115,7 @@ EXTENSIONS = tuple(
             "2015-09-24",
             "Provides IP availability data for each network and subnet.",
         ),
+        ("network_availability_zone", "Network Availability Zone", "2015-01-01", ""),
         ("pagination", "Pagination support", "2016-06-12", ""),
         ("port-mac-address-regenerate", "Neutron Port MAC address regenerate", "2018-05-03", ""),
         ("port-security", "Port Security", "2012-07-23", ""),
@@ -141,6 +142,7 @@ EXTENSIONS = tuple(
         ("rbac-subnetpool", "Add subnetpool type to RBAC", "2020-02-05", ""),
         ("revision-if-match", "If-Match constraints based on revision_number", "2016-12-11", ""),
         ("router", "Neutron L3 Router", "2012-07-20", "Routers and their interfaces."),
+        ("router_availability_zone", "Router Availability Zone", "2015-01-01", ""),
         ("security-group", "security-group", "2012-10-05", "The security groups extension."),
         (
             "security-groups-default-rules",

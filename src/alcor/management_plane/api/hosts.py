@@ -130,8 +130,8 @@ class ZoneAnswer(msgspec.Struct):
 
     id: str
     name: str
-    resource: str = "network"
-    state: str = "available"
+    resource: str
+    state: str
 
 
 class HostCollection:
@@ -210,10 +210,19 @@ class HostCollection:
 
     @described_as(described_resource.listing(ZONES, ZoneAnswer))
     async def list_zones(self, call: Call, path: Mapping[str, str]) -> Response:
-        """GET the availability zones that hosts are in."""
+        """GET the availability zones that hosts are in: each for networks and for routers, as in Neutron."""
         records = await self._convergence.host_records()
-        zones = sorted({record.zone for record in records if record.zone})
-        return _listed(ZONES, call, [ZoneAnswer(id=zone, name=zone) for zone in zones])
+        live = set(await self._convergence.live_hosts())
+        alive_in: dict[str, bool] = {}
+        for record in records:
+            if record.zone:
+                alive_in[record.zone] = alive_in.get(record.zone, False) or record.id in live
+        answers: list[msgspec.Struct] = [
+            ZoneAnswer(f"{zone}:{resource}", zone, resource, "available" if is_alive else "unavailable")
+            for zone, is_alive in sorted(alive_in.items())
+            for resource in ("network", "router")
+        ]
+        return _listed(ZONES, call, answers)
 
     async def _status(self, call: Call, id_: str) -> HostStatus:
         """Give an agent's host. Raises Missing, for who is no administrator always. O(hosts)."""

@@ -14,6 +14,7 @@ from alcor.management_plane.api.collection import Collection
 from alcor.management_plane.api.standard import STANDARD, Answer, standard
 from alcor.management_plane.network.decisions import VNI_MAX, NetworkFields
 from alcor.management_plane.network.service import Contents, NetworkService
+from alcor.management_plane.zones import ZoneBook
 from alcor.model.records import Network, RecordSet
 
 _NOT_EXTERNAL = validation.only(False, "external networks are not supported yet.")
@@ -68,6 +69,14 @@ RESOURCE = Resource(
             to_column=int,
         ),
         Attribute(name="provider:physical_network", filterable=True),
+        Attribute(
+            name="availability_zone_hints",
+            field="zone_hints",
+            parse=validation.zone_hints,
+            post=True,
+            sortable=True,
+        ),
+        Attribute(name="availability_zones"),
     ),
 )
 
@@ -90,6 +99,8 @@ class NetworkAnswer(
     subnets: list[str]
     shared: bool
     ipv4_address_scope: str | None
+    availability_zone_hints: tuple[str, ...]
+    availability_zones: tuple[str, ...]
     ipv6_address_scope: None = None
     status: str = "ACTIVE"
     router_external: bool = False
@@ -98,7 +109,7 @@ class NetworkAnswer(
     provider_segmentation_id: int | UnsetType = UNSET
 
 
-def collection(store: Store, service: NetworkService) -> Collection[NetworkFields]:
+def collection(store: Store, service: NetworkService, zones: ZoneBook) -> Collection[NetworkFields]:
     """Serve networks."""
 
     async def answers(call: Call, networks: Sequence[Network]) -> list[NetworkAnswer]:
@@ -106,22 +117,26 @@ def collection(store: Store, service: NetworkService) -> Collection[NetworkField
         contents, shared = await asyncio.gather(
             service.contents(networks), access.grants_on(store, call.caller.project_id, ids)
         )
+        known, is_admin = await zones.names(), call.caller.is_admin
         return [
-            _answer(network, contents[network.id], shared=network.id in shared, is_admin=call.caller.is_admin)
+            _answer(network, contents[network.id], known, shared=network.id in shared, is_admin=is_admin)
             for network in networks
         ]
 
-    def as_made(call: Call, made: RecordSet) -> list[NetworkAnswer]:
+    async def as_made(call: Call, made: RecordSet) -> list[NetworkAnswer]:
         shared = {policy.object_id for policy in made.rbac_policies}
+        known, is_admin = await zones.names(), call.caller.is_admin
         return [
-            _answer(network, Contents([]), shared=network.id in shared, is_admin=call.caller.is_admin)
+            _answer(network, Contents([]), known, shared=network.id in shared, is_admin=is_admin)
             for network in made.networks
         ]
 
     return Collection(RESOURCE, store, service, answers, create=service.create, as_made=as_made)
 
 
-def _answer(network: Network, contents: Contents, *, shared: bool, is_admin: bool) -> NetworkAnswer:
+def _answer(
+    network: Network, contents: Contents, zones: tuple[str, ...], *, shared: bool, is_admin: bool
+) -> NetworkAnswer:
     answer = NetworkAnswer(
         **standard(network),  # type: ignore[arg-type]  # the common part, by name
         admin_state_up=network.admin_state_up,
@@ -130,6 +145,8 @@ def _answer(network: Network, contents: Contents, *, shared: bool, is_admin: boo
         subnets=contents.subnet_ids,
         shared=shared,
         ipv4_address_scope=contents.address_scope_id,
+        availability_zone_hints=network.zone_hints,
+        availability_zones=zones,
     )
     if is_admin:
         answer.provider_network_type = "vxlan"

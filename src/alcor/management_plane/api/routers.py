@@ -17,6 +17,7 @@ from alcor.management_plane.api.standard import STANDARD, Answer, standard
 from alcor.management_plane.router import routes
 from alcor.management_plane.router.decisions import InterfaceFields, RouterFields
 from alcor.management_plane.router.service import RouterService, Routes
+from alcor.management_plane.zones import ZoneBook
 from alcor.model import errors
 from alcor.model.addressing import Cidr, ip_to_text
 from alcor.model.records import ExtraRoute, Port, Router
@@ -37,6 +38,8 @@ RESOURCE = Resource(
     attributes=(
         *STANDARD,
         Attribute(name="routes", parse=_routes, put=True),
+        Attribute(name="availability_zone_hints", field="zone_hints", parse=validation.zone_hints, post=True),
+        Attribute(name="availability_zones"),
         Attribute(
             name="admin_state_up", parse=validation.boolean, post=True, put=True, filterable=True, sortable=True
         ),
@@ -66,6 +69,8 @@ class RouterAnswer(Answer, kw_only=True):
     status: str = "ACTIVE"
     external_gateway_info: None = None
     routes: list[RouteAnswer]
+    availability_zone_hints: tuple[str, ...]
+    availability_zones: tuple[str, ...]
 
 
 class InterfaceAnswer(msgspec.Struct):
@@ -87,9 +92,10 @@ _ROUTES = object_of({"router": object_of({"routes": schema_of(_routes) or {}}, "
 class RouterCollection(Collection[RouterFields]):
     """Serves routers."""
 
-    def __init__(self, store: Store, service: RouterService) -> None:
-        super().__init__(RESOURCE, store, service, _answers, create=service.create)
+    def __init__(self, store: Store, service: RouterService, zones: ZoneBook) -> None:
+        super().__init__(RESOURCE, store, service, self._shown, create=service.create)
         self._routers = service
+        self._zones = zones
 
     def routes(self, entrance: gate.Gate) -> list[gate.GuardedRoute]:
         return [
@@ -154,19 +160,21 @@ class RouterCollection(Collection[RouterFields]):
         )
         return await self.updated(call, router, revision)
 
-
-async def _answers(call: Call, routers: Sequence[Router]) -> list[RouterAnswer]:
-    return [
-        RouterAnswer(
-            **standard(router),  # type: ignore[arg-type]  # the common part, by name
-            admin_state_up=router.admin_state_up,
-            routes=[
-                RouteAnswer(str(Cidr(*route.destination)), ip_to_text(route.next_hop))
-                for route in router.routes
-            ],
-        )
-        for router in routers
-    ]
+    async def _shown(self, call: Call, routers: Sequence[Router]) -> list[RouterAnswer]:
+        zones = await self._zones.names()
+        return [
+            RouterAnswer(
+                **standard(router),  # type: ignore[arg-type]  # the common part, by name
+                admin_state_up=router.admin_state_up,
+                routes=[
+                    RouteAnswer(str(Cidr(*route.destination)), ip_to_text(route.next_hop))
+                    for route in router.routes
+                ],
+                availability_zone_hints=router.zone_hints,
+                availability_zones=zones,
+            )
+            for router in routers
+        ]
 
 
 def _asked_routes(call: Call) -> Routes:

@@ -96,7 +96,7 @@ def group_collection(store: Store, service: SecurityGroupService) -> Collection[
         )
         return [_group_answer(group, rules[group.id], shared=group.id in shared) for group in groups]
 
-    def as_made(call: Call, made: RecordSet) -> list[GroupAnswer]:
+    async def as_made(call: Call, made: RecordSet) -> list[GroupAnswer]:
         rules: dict[str, list[SecurityGroupRule]] = {group.id: [] for group in made.security_groups}
         for rule in made.security_group_rules:
             rules[rule.security_group_id].append(rule)

@@ -175,7 +175,7 @@ class SubnetPoolCollection(Collection[SubnetPoolFields]):
         )
 
 
-def _as_made(call: Call, made: RecordSet) -> list[SubnetPoolAnswer]:
+async def _as_made(call: Call, made: RecordSet) -> list[SubnetPoolAnswer]:
     shared = {policy.object_id for policy in made.rbac_policies}
     return [_answer(pool, shared=pool.id in shared) for pool in made.subnetpools]
 

@@ -3,6 +3,7 @@
 Each raises ValueError with the reason, in Neutron's words where it has some.
 """
 
+import json
 import re
 from collections.abc import Sequence
 
@@ -23,6 +24,7 @@ UUID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 NAME_LENGTH_MAX = 255
 TAG_LENGTH_MAX = 255
 TAGS_MAX = 50
+ZONES_LENGTH_MAX = 255  # of all hints, written as JSON
 NAMESERVERS_MAX = 5
 HOST_ROUTES_MAX = 20
 ROUTES_MAX = 1000  # in one list: what is kept has smaller limits
@@ -191,6 +193,18 @@ def tags(value: object) -> tuple[str, ...]:
         if not tag or "," in tag:
             raise ValueError(f"'{tag}' is not a valid tag: it must not be empty nor contain a comma.")
     return tuple(found)
+
+
+@accepts(list_of({"type": "string", "minLength": 1, "maxLength": ZONES_LENGTH_MAX}))
+def zone_hints(value: object) -> tuple[str, ...]:
+    """Accept names of availability zones, each once; as many as Neutron keeps."""
+    parse = text(ZONES_LENGTH_MAX)
+    found = tuple(str(parse(entry)) for entry in _entries(value))
+    if len(set(found)) != len(found):
+        raise ValueError(f"Duplicate items in the list: '{', '.join(found)}'")
+    if len(json.dumps(found)) > ZONES_LENGTH_MAX:
+        raise ValueError("Too many availability_zone_hints specified")
+    return found
 
 
 @accepts(IP)

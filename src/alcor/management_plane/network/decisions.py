@@ -30,6 +30,7 @@ class NetworkFields(msgspec.Struct, frozen=True, kw_only=True):
     port_security_enabled: bool | UnsetType = UNSET
     vni: int | UnsetType = UNSET
     shared: bool | UnsetType = UNSET  # with everybody, by a policy
+    zone_hints: tuple[str, ...] | UnsetType = UNSET
     tags: tuple[str, ...] | UnsetType = UNSET
     project_id: str | UnsetType = UNSET
 

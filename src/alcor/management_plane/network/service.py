@@ -14,6 +14,7 @@ from alcor.management_plane.rbac_policy import decisions as policy_decisions
 from alcor.management_plane.rbac_policy import sharing
 from alcor.management_plane.subnet import sources
 from alcor.management_plane.turns import Turns
+from alcor.management_plane.zones import ZoneBook
 from alcor.model import errors
 from alcor.model.records import Network, Port, RecordSet, Subnet, SubnetPool
 from alcor.runtime.clock import Clock, new_ids, random_bytes
@@ -29,14 +30,18 @@ class Contents(msgspec.Struct, frozen=True):
 class NetworkService:
     """Makes, changes and removes networks."""
 
-    def __init__(self, store: Store, clock: Clock, turns: Turns | None = None) -> None:
-        """`turns`: shared with whoever else gives prefixes back to pools."""
+    def __init__(
+        self, store: Store, clock: Clock, turns: Turns | None = None, zones: ZoneBook | None = None
+    ) -> None:
+        """`turns`: shared with whoever else gives prefixes back to pools. `zones`: with whoever else asks."""
         self._store = store
         self._clock = clock
         self._turns = turns or Turns()
+        self._zones = zones or ZoneBook(store)
 
     async def create(self, caller: Caller, asks: Sequence[NetworkFields]) -> tuple[int, list[Network]]:
         """Make networks, all or none; give the revision and the records in order."""
+        await self._zones.require(hint for fields in asks for hint in settlement.either(fields.zone_hints, ()))
         ids = new_ids(len(asks))
         open_ids = dict(zip(ids, new_ids(len(asks)), strict=True))
 

@@ -31,6 +31,7 @@ class RouterFields(msgspec.Struct, frozen=True, kw_only=True):
     description: str | UnsetType = UNSET
     admin_state_up: bool | UnsetType = UNSET
     routes: tuple[ExtraRoute, ...] | UnsetType = UNSET
+    zone_hints: tuple[str, ...] | UnsetType = UNSET
     tags: tuple[str, ...] | UnsetType = UNSET
     project_id: str | UnsetType = UNSET
 

@@ -21,6 +21,7 @@ from alcor.management_plane.port import decisions as port_decisions
 from alcor.management_plane.router import decisions, routes
 from alcor.management_plane.router.decisions import InterfaceFields, RouterFields
 from alcor.management_plane.router.joined import Joined
+from alcor.management_plane.zones import ZoneBook
 from alcor.model import errors
 from alcor.model.addressing import ip_to_text
 from alcor.model.records import (
@@ -43,13 +44,18 @@ _NOTHING = RecordSet()
 class RouterService:
     """Makes, changes and removes routers, and joins them to subnets."""
 
-    def __init__(self, store: Store, allocator: AddressAllocator, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, allocator: AddressAllocator, clock: Clock, zones: ZoneBook | None = None
+    ) -> None:
+        """`zones`: shared with whoever else asks."""
         self._store = store
+        self._zones = zones or ZoneBook(store)
         self._allocator = allocator
         self._clock = clock
 
     async def create(self, caller: Caller, asks: Sequence[RouterFields]) -> tuple[int, list[Router]]:
         """Make routers, all or none; give the revision and the records in order."""
+        await self._zones.require(hint for fields in asks for hint in settlement.either(fields.zone_hints, ()))
         now_us = self._clock.now_us()
         routers = [
             decisions.create(fields, router_id=router_id, caller=caller, now_us=now_us)

@@ -140,6 +140,8 @@ WORDS = {
     "object_id": "The object that is shared.",
     "action": "How: access_as_shared.",
     "target_tenant": "With which project; `*`, with all, is for administrators to say.",
+    "availability_zone_hints": "Zones in which it must be there to be had.",
+    "availability_zones": "Zones in which it is: every host serves its own ports, so all that have hosts.",
     "target_project": "Another name of `target_tenant`.",
     "port_id": "The parent port, whose workload carries the others.",
     "sub_ports": "The ports that it carries, and under which VLAN.",
