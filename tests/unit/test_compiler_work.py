@@ -9,8 +9,8 @@ from alcor.control_plane.compiler import sections
 from alcor.control_plane.compiler.incremental import Compiled, IncrementalCompiler, WorkCount
 from alcor.control_plane.compiler.sections import SharedPart
 from alcor.control_plane.region import OnDemandBounds, Region
-from alcor.model.ids import HostId, RequestId
-from alcor.model.records import Host, RecordSet
+from alcor.model.ids import HostId, PolicyId, ProjectId, RequestId
+from alcor.model.records import EVERYBODY, Host, RbacPolicy, RecordSet
 
 HOSTS = [f"host-{index}" for index in range(20)]
 FEW, MANY = 1_000, 100_000
@@ -71,6 +71,25 @@ def test_a_port_that_comes_moves_and_goes_costs_the_same_in_any_network(compiler
     assert moved.entries_built == 3, "gone here, set there, and placed anew"
     assert went.entries_built == 2
     assert {step.full_entries_built for step in (came, moved, went)} == {0}
+
+
+def test_sharing_a_network_costs_hosts_nothing_and_guests_cost_what_others_do(compilers) -> None:
+    vpc = network()
+    policy = RbacPolicy(
+        id=PolicyId("p"), project_id=PROJECT, object_type="network", object_id=vpc.id, target=EVERYBODY
+    )
+    revised = msgspec.structs.replace(vpc, revision_number=2)
+    guest = msgspec.structs.replace(NEW, project_id=ProjectId("guest"), network_owner=PROJECT)
+    shared, came, went, ended = both(
+        compilers,
+        (RecordSet(networks=(revised,), rbac_policies=(policy,)), RecordSet()),
+        (RecordSet(ports=(guest,)), RecordSet()),
+        (RecordSet(), RecordSet(ports=(guest,))),
+        (RecordSet(networks=(vpc,)), RecordSet(rbac_policies=(policy,))),
+    )
+    assert shared.hosts_concerned == ended.hosts_concerned == 0
+    assert (came.entries_built, came.hosts_concerned) == (2, len(HOSTS))
+    assert went.entries_built == 2
 
 
 def test_a_rule_costs_the_same_in_any_network(compilers) -> None:

@@ -32,9 +32,6 @@ OBJECTS: dict[str, type[AnyRecord]] = {
     "address_scope": AddressScope,
     "address_group": AddressGroup,
 }
-REVISED: tuple[type[AnyRecord], ...] = (
-    Network,
-)  # objects that grow a revision with their policies, as in Neutron
 PROJECT_LENGTH_MAX = 255
 
 
