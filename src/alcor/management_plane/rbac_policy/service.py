@@ -118,7 +118,7 @@ class PolicyService:
     def _revised(
         self, shared: Sequence[AnyRecord], *, rbac_policies: tuple[RbacPolicy, ...] = ()
     ) -> tuple[RecordSet, tuple[Guard, ...]]:
-        """Give the networks among the objects a revision with their policies, as Neutron does, and no others."""
+        """Give the networks among the objects a revision with their policies, as in Neutron; no others."""
         networks = [each for each in shared if isinstance(each, Network)]
         now_us = self._clock.now_us()
         updates = RecordSet(
