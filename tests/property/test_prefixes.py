@@ -41,6 +41,17 @@ def test_sets_of_prefixes_are_sets_of_addresses(some: list[Prefix], others: list
         assert prefixes.compact(found) == found  # no two of them are one
 
 
+@given(worlds, st.builds(prefix, st.integers(0, (1 << BITS) - 1), st.integers(0, BITS)))
+def test_one_prefix_is_taken_and_put_back_as_in_the_set(some: list[Prefix], one: Prefix) -> None:
+    held = prefixes.compact(some)
+    left = prefixes.taken(held, one)
+    if prefixes.without((one,), held):
+        assert left is None, "not all of it is there"
+        return
+    assert left == prefixes.without(held, (one,))
+    assert prefixes.joined(left, one) == held
+
+
 def test_the_ends_of_the_address_space_are_addresses_like_others() -> None:
     everything = (bytes(4), 0)
     assert prefixes.compact([everything, (b"\xff\xff\xff\xff", 32)]) == (everything,)

@@ -5,6 +5,7 @@ import pytest
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.subnet import decisions
 from alcor.management_plane.subnet.decisions import SubnetFields
+from alcor.management_plane.subnet.siblings import Siblings
 from alcor.model import errors
 from alcor.model.addressing import Cidr, ip_from_text, ip_to_text
 from alcor.model.ids import NetworkId, ProjectId, RequestId, Vni
@@ -17,7 +18,7 @@ NETWORK = Network(id=NetworkId("n"), project_id=ProjectId("blue"), vni=Vni(1))
 def made(cidr: str, *, siblings: tuple[Subnet, ...] = (), **said: object) -> Subnet:
     fields = SubnetFields(network_id="n", ip_version=4, cidr=Cidr.from_text(cidr), **said)  # type: ignore[arg-type]
     return decisions.create(
-        fields, subnet_id=f"s-{cidr}", network=NETWORK, siblings=siblings, caller=CALLER, now_us=1
+        fields, subnet_id=f"s-{cidr}", network=NETWORK, siblings=Siblings(siblings), caller=CALLER, now_us=1
     )
 
 

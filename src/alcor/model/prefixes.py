@@ -1,15 +1,17 @@
 """Sets of addresses as prefixes: ascending, disjoint, and the fewest there can be. Pure.
 
-All prefixes of a set are of one IP version. The cost of each function is that of sorting what it is given.
+All prefixes of a set are of one IP version. A function costs as much as sorting what it is given, or says so.
 """
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from alcor.model.addressing import ip_from_int, ip_to_int
+from alcor.model.addressing import Cidr, ip_from_int, ip_to_int
 
 Prefix: TypeAlias = tuple[bytes, int]  # packed network address, prefix length; as a Cidr
 _Range: TypeAlias = tuple[int, int]  # first and last address
+_LONGEST = 128  # bits of any address
 
 
 def compact(prefixes: Iterable[Prefix]) -> tuple[Prefix, ...]:
@@ -40,6 +42,48 @@ def without(prefixes: Sequence[Prefix], taken: Sequence[Prefix]) -> tuple[Prefix
 def common(prefixes: Sequence[Prefix], others: Sequence[Prefix]) -> tuple[Prefix, ...]:
     """Give the set of the addresses that are in both."""
     return without(prefixes, without(prefixes, others))
+
+
+def taken(prefixes: Sequence[Prefix], wanted: Prefix) -> tuple[Prefix, ...] | None:
+    """Give the set without a prefix that is wholly in it, else None. O(log set), but for the copy."""
+    at = bisect_right(prefixes, (wanted[0], _LONGEST)) - 1
+    if at < 0:
+        return None
+    network, length = prefixes[at]
+    if length > wanted[1] or not Cidr(network, length).contains(wanted[0]):
+        return None
+    left = []
+    while length < wanted[1]:
+        length += 1
+        low, high = _halves(network, length)
+        is_low = not Cidr(*high).contains(wanted[0])
+        left.append(high if is_low else low)
+        network = (low if is_low else high)[0]
+    return (*prefixes[:at], *sorted(left), *prefixes[at + 1 :])
+
+
+def joined(prefixes: Sequence[Prefix], more: Prefix) -> tuple[Prefix, ...]:
+    """Give the set with a prefix that has no address in it. O(log set), but for the copy."""
+    held = list(prefixes)
+    network, length = more
+    while length > 0:
+        low, high = _halves(network, length)
+        other = high if low[0] == network else low
+        at = bisect_left(held, other)
+        if at == len(held) or held[at] != other:
+            break
+        del held[at]
+        network, length = low[0], length - 1
+    insort(held, (network, length))
+    return tuple(held)
+
+
+def _halves(network: bytes, length: int) -> tuple[Prefix, Prefix]:
+    """Give the two prefixes of a length that are one when it is shorter by a bit, from either's address."""
+    bit = 1 << (8 * len(network) - length)
+    low = ip_to_int(network) & ~bit
+    size = len(network)
+    return (bytes(ip_from_int(low, length=size)), length), (bytes(ip_from_int(low | bit, length=size)), length)
 
 
 def _ranges(prefixes: Iterable[Prefix]) -> list[_Range]:

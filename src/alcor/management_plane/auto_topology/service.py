@@ -16,6 +16,7 @@ from alcor.management_plane.router.service import RouterService
 from alcor.management_plane.subnet import decisions as subnet_decisions
 from alcor.management_plane.subnet import sources
 from alcor.management_plane.subnet.decisions import SubnetFields
+from alcor.management_plane.subnet.siblings import Siblings
 from alcor.management_plane.subnet.sources import Sources
 from alcor.management_plane.turns import Turns
 from alcor.model import errors
@@ -111,7 +112,13 @@ class TopologyService:
             raise decisions.failure("Unable to provide tenant private network") from full
         subnet_id, port_id = new_ids(2)
         subnet = subnet_decisions.create(
-            fields, subnet_id=subnet_id, network=network, siblings=(), caller=owner, now_us=now_us, pool=pool
+            fields,
+            subnet_id=subnet_id,
+            network=network,
+            siblings=Siblings(),
+            caller=owner,
+            now_us=now_us,
+            pool=pool,
         )
         before = await self._router(project_id)
         router = before or router_decisions.create(

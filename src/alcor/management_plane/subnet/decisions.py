@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.settlement import given, revised
+from alcor.management_plane.subnet.siblings import Siblings
 from alcor.management_plane.subnet_pool import decisions as pool_decisions
 from alcor.model import errors
 from alcor.model.addressing import Cidr, ip_from_int, ip_to_int, ip_to_text
@@ -43,7 +44,7 @@ def create(
     *,
     subnet_id: str,
     network: Network,
-    siblings: Sequence[Subnet],
+    siblings: Siblings,
     caller: Caller,
     now_us: int,
     pool: SubnetPool | None = None,
@@ -156,20 +157,18 @@ def no_default_pool(version: int) -> errors.Invalid:
     return _bad(f"No default subnetpool found for IPv{version}")
 
 
-def check_affinity(
-    pool: SubnetPool | None, siblings: Sequence[Subnet], pools: Mapping[str, SubnetPool]
-) -> None:
+def check_affinity(pool: SubnetPool | None, siblings: Siblings, pools: Mapping[str, SubnetPool]) -> None:
     """Raise Invalid unless all subnets of the network are of one scope or, without scope, of one pool or none.
 
     `pools`: at least those that the siblings are from.
     """
     wanted = None if pool is None else pool.id
-    scopes = {pools[it.subnetpool_id].address_scope_id for it in siblings if it.subnetpool_id is not None}
+    scopes = {pools[pool_id].address_scope_id for pool_id in siblings.pool_ids if pool_id is not None}
     scope = next((scope for scope in scopes if scope is not None), None)
     if scope is not None and pool is not None:
         if pool.address_scope_id != scope:
             raise pool_decisions.scope_affinity()
-    elif any(sibling.subnetpool_id != wanted for sibling in siblings):
+    elif siblings.pool_ids - {wanted}:
         raise pool_decisions.pool_affinity()
 
 
@@ -192,14 +191,13 @@ def _checked_cidr(fields: SubnetFields) -> Cidr:
     return cidr
 
 
-def _check_overlap(cidr: Cidr, network: Network, siblings: Sequence[Subnet]) -> None:
-    for sibling in siblings:
-        if cidr.overlaps(Cidr(*sibling.cidr)):
-            raise _invalid(
-                f"Invalid input for operation: Requested subnet with cidr: {cidr} for network: {network.id} "
-                "overlaps with another subnet.",
-                "InvalidInput",
-            )
+def _check_overlap(cidr: Cidr, network: Network, siblings: Siblings) -> None:
+    if siblings.overlap(cidr):
+        raise _invalid(
+            f"Invalid input for operation: Requested subnet with cidr: {cidr} for network: {network.id} "
+            "overlaps with another subnet.",
+            "InvalidInput",
+        )
 
 
 def _check_gateway(gateway: bytes | None, cidr: Cidr) -> None:

@@ -10,6 +10,7 @@ from alcor.management_plane import access, settlement
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.subnet import decisions, sources
 from alcor.management_plane.subnet.decisions import SubnetFields
+from alcor.management_plane.subnet.siblings import Siblings
 from alcor.management_plane.subnet.sources import Sources
 from alcor.management_plane.subnet_pool import decisions as pool_decisions
 from alcor.management_plane.turns import Turns
@@ -40,11 +41,12 @@ class SubnetService:
 
         async def attempt() -> tuple[int, list[Subnet]]:
             networks = await access.fetch_all_own(self._store, caller, Network, network_ids, "create_subnet")
-            siblings: dict[str, list[Subnet]] = defaultdict(list)
-            for subnet in await self._store.select(Subnet, Query(where={"network_id": network_ids})):
-                siblings[subnet.network_id].append(subnet)
+            siblings: dict[str, Siblings] = defaultdict(Siblings)
+            beside = await self._store.select(Subnet, Query(where={"network_id": network_ids}))
+            for subnet in beside:
+                siblings[subnet.network_id].add(subnet)
             pools = Sources(self._store, caller)
-            await pools.read(asks, [it for group in siblings.values() for it in group])
+            await pools.read(asks, beside)
             now_us = self._clock.now_us()
             made = []
             for fields, subnet_id in zip(asks, ids, strict=True):
@@ -61,7 +63,7 @@ class SubnetService:
                     now_us=now_us,
                     pool=pool,
                 )
-                siblings[network.id].append(subnet)
+                siblings[network.id].add(subnet)
                 made.append(subnet)
             write = Write(
                 request_id=caller.request_id,

@@ -8,6 +8,7 @@
 each other.
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -160,16 +161,16 @@ def cut(pool: SubnetPool, *, cidr: Cidr | None, prefix_len: int | None, used: in
     _check_length(pool, length)
     if pool.default_quota and used + (1 << (32 - length)) > pool.default_quota:
         raise errors.Conflict("Per-tenant subnet pool prefix quota exceeded.", reason="SubnetPoolQuotaExceeded")
-    if cidr is not None:
-        if prefixes.without((cidr,), pool.free):
-            raise _no_room("Cannot allocate requested subnet from the available set of prefixes")
-        found = cidr
-    else:
+    found = cidr
+    if found is None:
         fitting = [block for block in pool.free if block[1] <= length]
         if not fitting:
             raise _no_room(f"Insufficient prefix space to allocate subnet size /{length}")
         found = Cidr(max(fitting, key=lambda block: block[1])[0], length)  # of equal ones the first
-    return found, msgspec.structs.replace(pool, free=prefixes.without(pool.free, (found,)))
+    left = prefixes.taken(pool.free, found)
+    if left is None:
+        raise _no_room("Cannot allocate requested subnet from the available set of prefixes")
+    return found, msgspec.structs.replace(pool, free=left)
 
 
 def given_back(pools: Mapping[str, SubnetPool], subnets: Iterable[Subnet], *, now_us: int) -> list[SubnetPool]:
@@ -179,7 +180,7 @@ def given_back(pools: Mapping[str, SubnetPool], subnets: Iterable[Subnet], *, no
         if subnet.subnetpool_id is not None:
             freed.setdefault(subnet.subnetpool_id, []).append(subnet.cidr)
     return [
-        revised(pools[pool_id], now_us, free=prefixes.compact((*pools[pool_id].free, *ranges)))
+        revised(pools[pool_id], now_us, free=functools.reduce(prefixes.joined, ranges, pools[pool_id].free))
         for pool_id, ranges in sorted(freed.items())
     ]
 
