@@ -118,6 +118,20 @@ async def test_wrong_source_addresses_are_dropped(scene: Scene) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_every_protocol_is_allowed_by_its_number(scene: Scene) -> None:
+    # igmp, ipip, egp, dccp, rsvp, gre, esp, ah, ospf, vrrp, pgm, sctp, udplite, and some without a name
+    protocols = (2, 4, 8, 33, 46, 47, 50, 51, 89, 112, 113, 132, 136, 200, 254)
+    allowed = protocols[::2]
+    rules = tuple(rule(f"protocol-{number}", ingress=True, protocol=number) for number in allowed)
+    await scene.everywhere(group_key("guarded"), GroupChange(set_rules=rules))
+    asked = [Probe(scene.workloads["a"], "10.1.0.15", "ip", 80, protocol=number) for number in protocols]
+    verdicts = await asyncio.to_thread(packets.probe_matrix, asked)
+    assert [number for number, passed in zip(protocols, verdicts, strict=True) if passed] == list(allowed)
+    gone = GroupChange(gone_rules=tuple(each.id for each in rules))
+    await scene.everywhere(group_key("guarded"), gone)
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_revoking_a_rule_ends_established_connections(scene: Scene) -> None:
     workload = scene.workloads["a"]
     held = await asyncio.to_thread(workload.inside.hold, workload.namespace, "10.1.0.15", 80)

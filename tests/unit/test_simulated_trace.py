@@ -27,6 +27,18 @@ def test_a_delivered_packet_names_the_rules_that_allowed_it() -> None:
     assert tables[-1] == ("h2", "deliver")
 
 
+def test_a_rule_about_an_address_group_is_named_with_it() -> None:
+    region = two_tenants()
+    region.set_addresses("friends", "10.0.0.0/24")
+    del region.rules["red-web"]["red-web-80"]
+    region.add_rule(
+        "red-web", "red-web-friends", ingress=True, protocol=132, low=80, high=80, addresses="friends"
+    )
+    result = traced(region, "red-c0", "10.0.1.11", "sctp", 80)
+    assert result.delivered
+    assert "with addresses of friends by rule red-web-friends of security group red-web" in result.decided_by
+
+
 def test_a_refused_packet_names_the_groups_that_do_not_allow_it() -> None:
     result = traced(two_tenants(), "red-c0", "10.0.1.11", "tcp", 91)
     assert not result.delivered

@@ -4,12 +4,13 @@ Semantics are those of OpenFlow 1.5 with the Nicira extensions `ct`, `conjunctio
 (OpenFlow Switch Specification 1.5.1; ovs-actions(7), ovs-fields(7)).
 """
 
-from enum import IntEnum
+from enum import IntEnum, unique
 from typing import NamedTuple, TypeAlias
 
 import msgspec
 
 
+@unique
 class Field(IntEnum):
     """A packet or metadata field. All values are unsigned integers in network order."""
 
