@@ -10,8 +10,8 @@ import pytest
 from alcor.contracts import memory_channel
 from alcor.contracts.agent_channel import Channel, Farewell, Outcome, Update, token_of
 from alcor.contracts.data_plane import HostFacts
-from alcor.host_agent import inbox
-from alcor.host_agent.agent import WAITING_UPDATES_MAX, Agent
+from alcor.host_agent import inbox, waiting_updates
+from alcor.host_agent.agent import Agent
 from alcor.host_agent.journal import Journal, NoJournal
 from alcor.host_agent.settings import AgentTiming
 from alcor.model import errors
@@ -328,12 +328,12 @@ async def test_a_controller_that_sends_more_than_is_taken_waits_and_is_not_calle
         first = await bench.next()
         await first.outcomes(full("a", 1), complete=True)
         bench.data_plane.gate.clear()
-        for revision in range(2, 2 + 3 * WAITING_UPDATES_MAX):
+        for revision in range(2, 2 + 3 * waiting_updates.UPDATES_MAX):
             first.update(delta("a", revision - 1, revision, "p"))
         await asyncio.sleep(0.3)
         bench.data_plane.gate.set()
         assert (await first.answer(first.numbers)).results[0].outcome is IN_FORCE
-        assert max(len(call) for call in bench.data_plane.applied) == WAITING_UPDATES_MAX
+        assert max(len(call) for call in bench.data_plane.applied) == waiting_updates.UPDATES_MAX
         assert len(bench.conversations) == 1
 
 

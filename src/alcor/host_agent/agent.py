@@ -11,7 +11,6 @@ again it is synchronised first. Without a controller all stays as it is, and wor
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 import alcor
@@ -45,15 +44,11 @@ from alcor.host_agent.reporter import PlugReport
 from alcor.host_agent.rescue_duty import NeighborHelp, RescueDuty
 from alcor.host_agent.session import Other, Session
 from alcor.host_agent.settings import AgentTiming
+from alcor.host_agent.waiting_updates import WaitingUpdates
 from alcor.model import errors
 from alcor.model.ids import HostId, PortId, Vni
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
-
-WAITING_UPDATES_MAX = 256
-WAITING_BYTES_MAX = (
-    16 * 1024 * 1024
-)  # beyond it the stream is read no further, and the controller's backlog grows
 
 TAKE_OVER_S = 15.0  # from the controller's grant until a data plane that another wrote to is ours
 
@@ -102,11 +97,9 @@ class Agent:
         self._neighbours = Neighbours()
         self._session: Session | None = None
         self._newest_epoch = 0  # of the controllers heard by this process
-        self._waiting: deque[Received] = deque()
-        self._waiting_bytes = 0
+        self._waiting = WaitingUpdates()
         self._heard_at_s = 0.0
         self._wake = asyncio.Event()
-        self._room = asyncio.Event()
         self._ready = False  # the data plane answers
         self._in_force = asyncio.Event()  # and holds the state, but for what it refuses
         self._fenced_by = ""  # who writes to it instead of us, until the controller grants a newer token
@@ -270,7 +263,7 @@ class Agent:
             if self._link is not None:
                 self._link.end()
             self._neighbours.forget()
-            self._forget_waiting()  # not acknowledged: the controller finds out by our next Hello
+            self._waiting.forget()  # not acknowledged: the controller finds out by our next Hello
         self._log.info("controller_left", host=self._facts.host, url=url, reason=reason)
         return current.welcomed
 
@@ -284,11 +277,7 @@ class Agent:
         return max(self._newest_epoch, heard, held, agent_channel.epoch_of(self._data_plane.token))
 
     async def _take_update(self, update: Update, frame: bytes) -> None:
-        while len(self._waiting) >= WAITING_UPDATES_MAX or self._waiting_bytes >= WAITING_BYTES_MAX:
-            self._room.clear()
-            await self._room.wait()
-        self._waiting.append(Received(update, frame, self._clock.monotonic_s()))
-        self._waiting_bytes += len(frame)
+        await self._waiting.add(Received(update, frame, self._clock.monotonic_s()))
         self._wake.set()
 
     async def _take_beside(self, update: Update, frame: bytes) -> None:
@@ -306,11 +295,6 @@ class Agent:
         is_newer = self._is_introduced or self._link.was_kept_since_last_session(update)
         if is_newer or self._applier.knows(section.key for section in update.sections):
             await self._take_update(update, frame)
-
-    def _forget_waiting(self) -> None:
-        self._waiting.clear()
-        self._waiting_bytes = 0
-        self._room.set()
 
     @property
     def _is_introduced(self) -> bool:
@@ -378,7 +362,7 @@ class Agent:
             await self._synchronise()
         if not self._in_force.is_set():
             if self._fenced_by and not self._is_introduced:
-                self._forget_waiting()  # kept by the queue, and not named in this Hello
+                self._waiting.forget()  # kept by the queue, and not named in this Hello
                 self._introduce()
             return
         self._leave_older_controller()
@@ -431,14 +415,11 @@ class Agent:
             if recorded > current.newest_epoch:
                 current.close(f"the data plane was written to for a controller of epoch {recorded}")
                 self._newest_epoch = max(self._newest_epoch, recorded)
-                self._forget_waiting()
+                self._waiting.forget()
 
     async def _apply_waiting(self) -> None:
         newest = self._epoch_known()  # what came before a newer controller was heard is not taken any more
-        batch = [one for one in self._waiting if not 0 < one.update.epoch < newest]
-        self._waiting.clear()
-        self._waiting_bytes = 0
-        self._room.set()
+        batch = [one for one in self._waiting.take() if not 0 < one.update.epoch < newest]
         answers = await self._applier.apply(batch)
         self._neighbours.arrived(self._applier.state, [one.update for one in batch])
         if self._in_force.is_set():
