@@ -45,18 +45,16 @@ from alcor.control_plane.compiler.incremental import Compiled, IncrementalCompil
 from alcor.control_plane.convergence import RegionConvergence
 from alcor.control_plane.delivery.admission import Admission
 from alcor.control_plane.delivery.agreement import Agreement
-from alcor.control_plane.delivery.fast_path import HostStream
 from alcor.control_plane.delivery.flusher import Flusher
 from alcor.control_plane.delivery.full_sections import FullSections
-from alcor.control_plane.delivery.host_queue import AwayHost, HostQueue
 from alcor.control_plane.delivery.ledger import Ledger
 from alcor.control_plane.delivery.look_ups import LookUps
 from alcor.control_plane.delivery.path_choice import Asked
 from alcor.control_plane.delivery.paths import HostSession, Paths
-from alcor.control_plane.delivery.queue_lines import Line, Writer
 from alcor.control_plane.delivery.queue_path import QueueChannel, QueuePath
 from alcor.control_plane.delivery.resync import ResyncLimits
 from alcor.control_plane.delivery.resync_view import ResyncView
+from alcor.control_plane.delivery.sessions import Sessions
 from alcor.control_plane.health.probes import Probes
 from alcor.control_plane.health.rescue import Rescues
 from alcor.control_plane.health.rescue_trail import RescueTrail
@@ -68,7 +66,6 @@ from alcor.control_plane.region import OnDemandBounds, Region
 from alcor.model import errors
 from alcor.model.goal_state import HostState, SectionKey
 from alcor.model.ids import HostId, NetworkId, PortId
-from alcor.model.version import Version
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
@@ -122,6 +119,7 @@ class Controller:
         self._introductions = Introductions(store, clock, self.region, self._know)
         self.epoch = 0
         self._ledger = Ledger(epoch=0)
+        self._sessions = self._new_sessions()
         self._rescues = self._new_rescues()
         self._watch = Watch(self._streams, clock, ask=self._probe, lost=self._silent, tell=self._tell_pace)
         self._agreement = Agreement(
@@ -150,6 +148,7 @@ class Controller:
             await self.region.load(snapshot, self._watcher.loaded)
         self._compiler.load()
         self._ledger = Ledger(epoch=self.epoch)
+        self._sessions = self._new_sessions()
         self._rescues = self._new_rescues()
         self._convergence = self._new_convergence()
         self._intake = Intake(self._store, self._take, self._log, after=self.region.revision)
@@ -291,7 +290,7 @@ class Controller:
             former.channel.send(_encoder.encode(Farewell("another stream of this host came", self.epoch)))
             former.channel.close("another stream of this host came")
         self.look_ups.restore(hello)
-        stream = self._new_session(hello, channel)
+        stream = self._sessions.new(hello, channel)
         self._streams[hello.host] = stream
         self._paths.choose(hello.host)
         if self._queue_path is not None:
@@ -310,16 +309,6 @@ class Controller:
         """Wait until a revision is taken in here. Raises Unavailable."""
         if not await self._convergence.wait((), revision=revision, until="in_force", timeout_s=KNOWN_TIMEOUT_S):
             raise errors.Unavailable("the change log is not followed in time", retry_after_s=1)
-
-    def _new_session(self, hello: Hello, channel: Channel) -> HostSession:
-        region, interest, full, ledger = self.region, self._compiler.interest, self._full, self._ledger
-        if not isinstance(channel, QueueChannel):
-            return HostStream(
-                hello, channel, epoch=self.epoch, region=region, interest=interest, full=full, ledger=ledger
-            )
-        if hello.host != channel.host:
-            raise errors.Invalid(f"host '{hello.host}' speaks in the place of '{channel.host}'")
-        return HostQueue(hello, channel, channel, ledger=ledger, writer=self._writer(hello.host))
 
     def _settle_what_neither_holds(self, hello: Hello) -> None:
         """Revisions that took a section from the host are in force when it does not name that section."""
@@ -415,7 +404,7 @@ class Controller:
             self._agreement.left(stream.host)
             self._admission.left(stream.host)
             if self._queue_path is not None and stream.has_queue:
-                self._queue_path.left(self._away(stream))
+                self._queue_path.left(self._sessions.away(stream))
             self._ledger.disconnected(stream.host)
             self._paths.choose(stream.host)
             is_silent, reason = bool(reason), reason or stream.channel.close_reason or ""
@@ -489,6 +478,15 @@ class Controller:
             describe=self._rescues.described,
         )
 
+    def _new_sessions(self) -> Sessions:
+        return Sessions(
+            epoch=self.epoch,
+            region=self.region,
+            interest=self._compiler.interest,
+            full=self._full,
+            ledger=self._ledger,
+        )
+
     def _new_rescues(self) -> Rescues:
         return Rescues(
             self.region,
@@ -505,26 +503,6 @@ class Controller:
             stream.channel.send(_encoder.encode(message))
 
     # The queue
-
-    def _away(self, stream: HostSession) -> AwayHost:
-        """Make what goes on for a host that is heard no longer, from what it has acknowledged."""
-        host = stream.host
-        wanted = self._compiler.interest.wanted.get(host, {})
-        known = self._ledger.account(host).acknowledged
-        lines = {
-            key: Line(base=Version(self.epoch, revision) if known.get(key) == revision else None)
-            for key, revision in wanted.items()
-        }
-        return AwayHost(host, lines, self._writer(host), session=stream.session)
-
-    def _writer(self, host: HostId) -> Writer:
-        return Writer(
-            host,
-            epoch=self.epoch,
-            region=self.region,
-            interest=self._compiler.interest,
-            full=self._full,
-        )
 
     def _queue_state(self) -> QueueState | None:
         return self._queue_path.state if self._queue_path is not None else None

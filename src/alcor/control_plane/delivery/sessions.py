@@ -1,0 +1,57 @@
+"""Makes what serves a host in one term: over its stream, over the queue, and while nobody hears it."""
+
+from alcor.contracts.agent_channel import Channel, Hello
+from alcor.control_plane.compiler.interest import Interest
+from alcor.control_plane.delivery.fast_path import HostStream
+from alcor.control_plane.delivery.full_sections import FullSections
+from alcor.control_plane.delivery.host_queue import AwayHost, HostQueue
+from alcor.control_plane.delivery.ledger import Ledger
+from alcor.control_plane.delivery.paths import HostSession
+from alcor.control_plane.delivery.queue_lines import Line, Writer
+from alcor.control_plane.delivery.queue_path import QueueChannel
+from alcor.control_plane.region import Region
+from alcor.model import errors
+from alcor.model.ids import HostId
+from alcor.model.version import Version
+
+
+class Sessions:
+    """Knows what sessions need. Owner of nothing."""
+
+    def __init__(
+        self, *, epoch: int, region: Region, interest: Interest, full: FullSections, ledger: Ledger
+    ) -> None:
+        self._epoch = epoch
+        self._region = region
+        self._interest = interest
+        self._full = full
+        self._ledger = ledger
+
+    def new(self, hello: Hello, channel: Channel) -> HostSession:
+        """Make the session that a Hello begins. Raises Invalid."""
+        if not isinstance(channel, QueueChannel):
+            return HostStream(
+                hello,
+                channel,
+                epoch=self._epoch,
+                region=self._region,
+                interest=self._interest,
+                full=self._full,
+                ledger=self._ledger,
+            )
+        if hello.host != channel.host:
+            raise errors.Invalid(f"host '{hello.host}' speaks in the place of '{channel.host}'")
+        return HostQueue(hello, channel, channel, ledger=self._ledger, writer=self._writer(hello.host))
+
+    def away(self, session: HostSession) -> AwayHost:
+        """Make what goes on for a host that is heard no longer, from what it has acknowledged."""
+        host = session.host
+        known = self._ledger.account(host).acknowledged
+        lines = {
+            key: Line(base=Version(self._epoch, revision) if known.get(key) == revision else None)
+            for key, revision in self._interest.wanted.get(host, {}).items()
+        }
+        return AwayHost(host, lines, self._writer(host), session=session.session)
+
+    def _writer(self, host: HostId) -> Writer:
+        return Writer(host, epoch=self._epoch, region=self._region, interest=self._interest, full=self._full)
