@@ -74,13 +74,13 @@ IF_MATCH = Parameter(
     name="If-Match",
     place="header",
     about="Carries the request out only if the object still has this revision number: `revision_number=7`.",
-    schema={"type": "string", "pattern": r"^revision_number=[0-9]{1,18}$"},
+    schema={"type": "string", "pattern": r"revision_number=[-+]?[0-9]|^\s*\*\s*$"},
 )
 IDEMPOTENCY_KEY = Parameter(
     name="Idempotency-Key",
     place="header",
     about="Sent again with the same key and body, the request makes nothing anew and gets the same answer.",
-    schema={"type": "string", "pattern": r"^[!#-~]{1,255}$"},
+    schema={"type": "string", "pattern": "^[ -~]+$", "minLength": 1, "maxLength": 257},  # with quotes around it
 )
 
 

@@ -86,11 +86,11 @@ class ProjectCollection:
     async def change(self, call: Call, path: Mapping[str, str]) -> Response:
         """PUT what the operator says."""
         fields = form.updated(PROJECTS, call.body, call.caller)
-        name = _name(path)
+        name, expected = _name(path), call.expected_revision
         if isinstance(fields.priority, msgspec.UnsetType):
             return written({"project": _answer(await self._service.one(name))}, 200)
         revision, project = await self._service.set_priority(
-            call.caller, name, fields.priority, expected=call.expected_revision
+            call.caller, name, fields.priority, expected=expected
         )
         return written({"project": _answer(project)}, 200, revision=revision)
 

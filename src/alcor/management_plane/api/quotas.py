@@ -6,7 +6,7 @@ from typing import Any
 from starlette.responses import Response
 
 from alcor.management_plane.api import form, gate, policy, validation
-from alcor.management_plane.api.accepts import Schema, object_of, schema_of
+from alcor.management_plane.api.accepts import Schema, object_of, or_null, schema_of
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import written
 from alcor.management_plane.api.described import describes, gives
@@ -26,7 +26,8 @@ _OWN_LIMITS = object_of(dict.fromkeys(quota.DEFAULT_LIMITS, _NUMBER) | _NAMES, *
 _USE = object_of(dict.fromkeys(("limit", "used", "reserved"), _NUMBER), "limit", "used", "reserved")
 _DETAILS = object_of(dict.fromkeys(quota.DEFAULT_LIMITS, _USE))
 _CHANGE = object_of(
-    dict.fromkeys(quota.DEFAULT_LIMITS, schema_of(_limit) or {}) | dict.fromkeys(_SWITCHES, validation.BOOLEAN)
+    dict.fromkeys(quota.DEFAULT_LIMITS, schema_of(_limit) or {})
+    | dict.fromkeys(_SWITCHES, or_null(validation.BOOLEAN))
 )
 
 

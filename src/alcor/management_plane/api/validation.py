@@ -97,14 +97,16 @@ def boolean(value: object) -> bool:
 def only(expected: object, sentence: str) -> Parse:
     """Accept the one value that is true here; everything else is refused with the sentence."""
 
-    @accepts({"const": expected}, "boolean" if isinstance(expected, bool) else "string")
     def parse(value: object) -> object:
         found = boolean(value) if isinstance(expected, bool) else value
         if found != expected:
             raise ValueError(sentence)
         return found
 
-    return parse
+    if not isinstance(expected, bool):
+        return Accepting(parse, {"const": expected})
+    forms = (True, *_TRUE, "True", 1) if expected else (False, *_FALSE, "False", 0)
+    return Accepting(parse, {"enum": forms}, "boolean")
 
 
 def integer(low: int, high: int) -> Parse:
