@@ -28,6 +28,7 @@ class World:
         self.plugged: dict[str, set[PortId]] = {"a": set(), "b": set()}
         self.heard: set[str] = set()
         self.unacknowledged: set[str] = set()
+        self.refused: set[str] = set()  # names
         self.believed: dict[tuple[str, str], bool] = {}  # by port and server: is it plugged?
         self.deleted: set[tuple[str, str]] = set()
         self.to_delete: set[tuple[str, str]] = set()
@@ -64,6 +65,8 @@ class World:
         if row is None or row.host not in self.heard:
             return None
         plugged = port_id in self.plugged[row.host]
+        if port_id.partition(".")[0] in self.refused:
+            return PortState("ERROR", False, plugged, None, "")
         if port_id in self.unacknowledged:
             return PortState("BUILD", False, plugged, None, "")
         return PortState("ACTIVE" if plugged and row.admin_state_up else "DOWN", True, plugged, 1, "")
@@ -114,6 +117,11 @@ class World:
 
     def acknowledge(self) -> None:
         self.unacknowledged.clear()
+        for host in self.heard:
+            self.owed.moved(HostId(host))
+
+    def refuse(self, name: str, *, is_refused: bool) -> None:
+        (self.refused.add if is_refused else self.refused.discard)(name)
         for host in self.heard:
             self.owed.moved(HostId(host))
 
@@ -172,6 +180,7 @@ class World:
             self.believed[key] = False
 
     def settle(self) -> None:
+        self.refused.clear()
         self.wake()
         while self.owed.words or self.owed.missed_after is not None:
             self.say(3, "heard")
@@ -189,6 +198,7 @@ OPERATIONS = st.one_of(
     st.tuples(st.just("delete"), st.sampled_from(PORTS)),
     st.tuples(st.just("plug"), st.sampled_from(PORTS), st.booleans()),
     st.tuples(st.just("plug"), st.sampled_from(PORTS), st.just(True)),
+    st.tuples(st.just("refuse"), st.sampled_from(PORTS), st.booleans()),
     st.tuples(st.just("wake")),
     st.tuples(st.just("come"), st.sampled_from(("a", "b"))),
     st.tuples(st.just("leave"), st.sampled_from(("a", "b"))),
@@ -209,6 +219,8 @@ def run(world: World, operations: list[tuple[Any, ...]]) -> None:
                 world.put(arguments[0], arguments[1], arguments[2], up=arguments[3])
             case "plug":
                 world.plug(arguments[0], is_plugged=arguments[1])
+            case "refuse":
+                world.refuse(arguments[0], is_refused=arguments[1])
             case "leave":
                 world.heard.discard(arguments[0])
             case "restart":

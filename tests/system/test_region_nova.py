@@ -35,7 +35,7 @@ def nova() -> Iterator[NovaDouble]:
 
 
 class Scene:
-    """A region, one emulated host, and Nova."""
+    """A region, two emulated hosts, and Nova."""
 
     def __init__(self, api: ApiClient, process: RegionProcess, hosts: EmulatedHosts, nova: NovaDouble) -> None:
         self.api = api
@@ -43,6 +43,7 @@ class Scene:
         self.nova = nova
         self.network_id = ""
         self._data_plane = hosts.data_planes[HostId("host-0")]
+        self._other_data_plane = hosts.data_planes[HostId("host-1")]
 
     async def port(self) -> str:
         """Make the port of a server, as Nova binds it."""
@@ -63,6 +64,16 @@ class Scene:
         for port_id in port_ids:
             self._data_plane.unplug(PortId(port_id))
 
+    async def migrate(self, port_id: str) -> None:
+        """Move a server to host-1 while it runs, as Nova does."""
+        path = f"/v2.0/ports/{port_id}/bindings"
+        made = (await self.api.post(path, {"binding": {"host": "host-1"}}))["binding"]
+        assert (made["status"], made["vif_type"]) == ("INACTIVE", "ovs")
+        self._other_data_plane.plug(PortId(port_id))
+        await self.api.put(f"{path}/host-1/activate", {})
+        self._data_plane.unplug(PortId(port_id))
+        await self.api.delete(f"{path}/host-0")
+
     async def heard(self, port_id: str, *names: str) -> None:
         """Wait until exactly this was heard of the port."""
 
@@ -80,18 +91,18 @@ class Scene:
     async def start_again(self) -> None:
         """Start the region that was killed, and wait for its host."""
         await self.process.start()
-        await hosts_alive(self.api, 1, timeout_s=WAIT_S)
+        await hosts_alive(self.api, 2, timeout_s=WAIT_S)
 
 
 @asynccontextmanager
 async def opened(directory: Path, nova: NovaDouble) -> AsyncIterator[Scene]:
     process = RegionProcess(directory, queue="none", options=("--nova-url", nova.url))
-    hosts = EmulatedHosts(1, process.agent_url, SILENT, timing=QUICK)
+    hosts = EmulatedHosts(2, process.agent_url, SILENT, timing=QUICK)
     await process.start()
     try:
         hosts.start()
         async with ApiClient(process.url) as api:
-            await hosts_alive(api, 1, timeout_s=WAIT_S)
+            await hosts_alive(api, 2, timeout_s=WAIT_S)
             scene = Scene(api, process, hosts, nova)
             scene.network_id, _ = await network(api)
             yield scene
@@ -112,6 +123,19 @@ async def test_nova_hears_of_its_ports_through_outages_of_both(tmp_path: Path, n
         await s.heard(port, PLUGGED, CHANGED, UNPLUGGED)
         await s.api.delete(f"/v2.0/ports/{port}")
         await s.heard(port, PLUGGED, CHANGED, UNPLUGGED, DELETED)
+
+        # A server migrates: unplugged here, plugged there.
+        moving = await s.port()
+        s.plug(moving)
+        await s.heard(moving, PLUGGED)
+        await s.migrate(moving)
+
+        async def plugged_twice() -> bool:
+            return nova.of(moving).count(PLUGGED) == 2
+
+        await eventually(plugged_twice, "the port is told to be plugged where it came to")
+        state = (await s.api.get(f"/v2.0/ports/{moving}", wait="active", timeout=10))["port"]
+        assert (state["status"], state["binding:host_id"]) == ("ACTIVE", "host-1")
 
         # Nova knows one server no more, and has not started another: neither holds up the others.
         ports = [await s.port() for _ in range(3)]

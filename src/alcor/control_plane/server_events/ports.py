@@ -78,6 +78,7 @@ class ServerPorts:
         """`told`: what is kept from former terms; None: nothing was told, and the past will not be."""
         self._region = region
         self._state_of = state_of
+        self._loaded = 0  # the revision at which the region was loaded
         self._kept_marks = dict(told.marks) if told is not None else {}
         self._servers: dict[PortId, _Server] = {}
         self._hosts: dict[HostId, _HostPorts] = {}
@@ -91,6 +92,7 @@ class ServerPorts:
 
     def loaded(self, ports: Iterable[Port]) -> None:
         """Hear of ports that were there when the region was loaded."""
+        self._loaded = self._region.revision
         for port in ports:
             self._remember(port)
 
@@ -149,13 +151,12 @@ class ServerPorts:
         for word in words:
             port_id, server = word.key
             mark = _mark(port_id, uuid.UUID(server).bytes)
-            for host in word.left:
-                if (node := self._hosts.get(host)) is not None:
-                    node.untell(port_id, mark)
-                    self._moved[host] = None
-            if is_plugged(word) and (node := self._hosts.get(word.host)) is not None:
-                node.tell(port_id, mark)
-                self._moved[word.host] = None
+            for host in word.hosts & self._hosts.keys():
+                if host in word.left:
+                    self._hosts[host].untell(port_id, mark)
+                if host == word.host and is_plugged(word):
+                    self._hosts[host].tell(port_id, mark)
+                self._moved[host] = None
 
     @property
     def missed_after(self) -> int | None:
@@ -169,7 +170,8 @@ class ServerPorts:
         for change in changes:
             if self._seen == change.revision - 1 < self._region.revision:
                 self._note_changes(change)
-                self._doubt_ports(port.id for port in change.puts.ports if port.revision_number > 1)
+                if change.revision <= self._loaded:
+                    self._doubt_ports(port.id for port in change.puts.ports if port.revision_number > 1)
 
     def skip(self) -> None:
         """Give up what was missed: the log does not have it any more."""

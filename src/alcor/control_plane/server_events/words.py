@@ -33,7 +33,7 @@ class Word(msgspec.Struct):
     @property
     def hosts(self) -> set[HostId]:
         """The hosts of which it tells something."""
-        return {self.host, *self.left}
+        return {host for host in (self.host, *self.left) if host}
 
 
 class Words:
