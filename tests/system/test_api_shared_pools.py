@@ -85,6 +85,20 @@ async def test_a_pool_is_shared_with_one_project_until_nothing_of_it_is_used(s: 
     assert error_of(await s.ask("GET", f"/subnetpools/{pool['id']}", **RED))[0] == 404
 
 
+async def test_a_pool_in_a_scope_is_shared_with_who_may_use_the_scope(s: Scene) -> None:
+    scope = await s.make("address_scope", name="s", ip_version=4)
+    said = {"name": "p", "prefixes": ["10.0.0.0/16"], "address_scope_id": scope["id"]}
+    pool = await s.make("subnetpool", **said)
+    refused = await share(s, "subnetpool", pool["id"], "red")
+    assert error_of(refused) == (409, "RbacPolicyInitError")
+    assert (await share(s, "subnetpool", pool["id"], "blue")).status_code == 201  # whose scope it is
+    await share(s, "address_scope", scope["id"], "red")
+    assert (await share(s, "subnetpool", pool["id"], "red")).status_code == 201
+    assert error_of(await share(s, "subnetpool", pool["id"], "*", **OPERATOR))[0] == 409
+    await share(s, "address_scope", scope["id"], "*", **OPERATOR)
+    assert (await share(s, "subnetpool", pool["id"], "*", **OPERATOR)).status_code == 201
+
+
 async def test_a_shared_scope_holds_pools_of_several_projects_apart(s: Scene) -> None:
     scope = await s.make("address_scope", name="region", ip_version=4, shared=True, **OPERATOR)
     said = {"name": "p", "prefixes": ["10.0.0.0/16"], "default_prefixlen": 24, "address_scope_id": scope["id"]}

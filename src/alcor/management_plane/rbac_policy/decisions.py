@@ -91,6 +91,25 @@ def made(
     )
 
 
+def scope_guard(
+    policy: RbacPolicy, scope: AddressScope | None, policies: Sequence[RbacPolicy]
+) -> tuple[Guard, ...]:
+    """Name what must hold for a pool to be shared: its target may use the pool's scope. Raises Conflict.
+
+    `policies`: those on scopes.
+    """
+    if scope is None or policy.target == scope.project_id:
+        return ()
+    for other in policies:
+        if other.object_id == scope.id and other.target in (policy.target, EVERYBODY):
+            return (_stays(other),)
+    raise errors.Conflict(
+        f"Failed to create RBAC policy on object {policy.object_id} because target project doesn't have access "
+        "to associated address scope.",
+        reason="RbacPolicyInitError",
+    )
+
+
 def opening(shared: AnyRecord, policy_id: str, now_us: int) -> RbacPolicy:
     """Make the policy that shares an object with everybody: `shared` is a view of it."""
     return made(

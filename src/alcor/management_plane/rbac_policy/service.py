@@ -1,13 +1,21 @@
 """RBAC policies: read, decide, commit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from alcor.contracts.store import Exists, Guard, NotBorrowed, Query, Stale, Store, Taken, Unchanged, Write
 from alcor.management_plane import access, settlement
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.rbac_policy import decisions
 from alcor.management_plane.rbac_policy.decisions import PolicyFields
-from alcor.model.records import EVERYBODY, AnyRecord, Network, RbacPolicy, RecordSet
+from alcor.model.records import (
+    EVERYBODY,
+    AddressScope,
+    AnyRecord,
+    Network,
+    RbacPolicy,
+    RecordSet,
+    SubnetPool,
+)
 from alcor.runtime.clock import Clock, new_ids
 
 
@@ -32,6 +40,7 @@ class PolicyService:
                 for fields, policy_id in zip(asks, ids, strict=True)
             ]
             revised, guards = self._revised(list(shared.values()))
+            guards += await self._scope_guards(policies, shared)
             write = Write(
                 request_id=caller.request_id,
                 actor=caller.actor,
@@ -103,6 +112,28 @@ class PolicyService:
             ids = sorted({str(fields.object_id) for fields in asks if fields.object_type == object_type})
             shared |= await access.fetch(self._store, caller, decisions.OBJECTS[object_type], ids)
         return shared
+
+    async def _scope_guards(
+        self, policies: Sequence[RbacPolicy], shared: Mapping[str, AnyRecord]
+    ) -> tuple[Guard, ...]:
+        """Hold the policies on pools against those on the pools' scopes. Raises Conflict."""
+        scope_of: dict[str, str] = {
+            each.id: each.address_scope_id
+            for each in shared.values()
+            if isinstance(each, SubnetPool) and each.address_scope_id is not None
+        }
+        if not scope_of:
+            return ()
+        ids = sorted(set(scope_of.values()))
+        targets = sorted({EVERYBODY, *(policy.target for policy in policies)})
+        query = Query(where={"object_id": ids, "target": targets})
+        on_scopes = await self._store.select(RbacPolicy, query)
+        scopes = await self._store.get(AddressScope, ids)
+        found: list[Guard] = []
+        for policy in policies:
+            scope = scopes.get(scope_of.get(policy.object_id, ""))
+            found += decisions.scope_guard(policy, scope, on_scopes)
+        return tuple(found)
 
     async def _surroundings(self, policy: RbacPolicy) -> tuple[AnyRecord, list[RbacPolicy]]:
         """Read the policy's object and what else may let others use it."""
