@@ -40,7 +40,7 @@ PRIORITY_DEFAULT = 50
 PRIORITY_MAX = 100
 
 
-class Record(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True, array_like=True, kw_only=True, gc=False):
     """What every record has. Closed: a field added here would shift those of every kind."""
 
     id: str

@@ -164,21 +164,21 @@ RESOURCE = Resource(
 )
 
 
-class FixedIpAnswer(msgspec.Struct):
+class FixedIpAnswer(msgspec.Struct, gc=False):
     """An address of a port as it is shown."""
 
     subnet_id: str
     ip_address: str
 
 
-class AddressPairAnswer(msgspec.Struct):
+class AddressPairAnswer(msgspec.Struct, gc=False):
     """A pair as it is shown."""
 
     ip_address: str
     mac_address: str
 
 
-class DhcpOptionAnswer(msgspec.Struct):
+class DhcpOptionAnswer(msgspec.Struct, gc=False):
     """A DHCP option as it is shown."""
 
     opt_name: str

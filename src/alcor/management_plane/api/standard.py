@@ -7,7 +7,7 @@ from alcor.management_plane.api.attribute import Attribute
 from alcor.model.records import AnyRecord
 
 
-class Answer(msgspec.Struct, kw_only=True):
+class Answer(msgspec.Struct, kw_only=True, gc=False):
     """What every object shows."""
 
     id: str
