@@ -348,9 +348,10 @@ class PortService:
         used_subnets = {fixed.subnet_id for port in ports for fixed in port.fixed_ips}
         guards: list[Guard] = []
         for network_id, network in read.surroundings.networks.items():
-            # What was just read need only be there still; what was kept must be as it was.
+            # What was just read need only be there still; what was kept must be as it was, and of the subnets
+            # also those that were not chosen.
             is_kept = network_id in read.kept.networks
-            subnets = [it for it in read.surroundings.subnets[network_id] if it.id in used_subnets]
+            subnets = [it for it in read.surroundings.subnets[network_id] if is_kept or it.id in used_subnets]
             for kind, record in (("network", network), *(("subnet", subnet) for subnet in subnets)):
                 exact = Unchanged(kind, record.id, record.revision_number)
                 guards.append(exact if is_kept else Exists(kind, record.id))
