@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from region_scene import WAIT_S, emulated, eventually, network
 
+from alcor.adapters import stream
 from alcor.adapters.certificates import Authority
 from alcor.client.api import ApiClient
 from alcor.lab.children import Child, alcor_command
 from alcor.lab.region_process import RegionProcess, free_port
 from alcor.model import errors
+from alcor.runtime import tls
 
 
 @asynccontextmanager
@@ -123,6 +125,10 @@ async def test_without_a_controller_what_is_stored_is_read_and_nothing_is_in_for
         )
         assert headers["x-alcor-wait"] == "timeout"
         assert not made["port"]["alcor:in_force"]
+        group = {"network_id": network_id, "hosts": ["host-0"]}
+        assert (await api.post("/v2.0/port-groups", {"port_group": group}))["port_group"]["in_force"] == 0
+        with pytest.raises(errors.Unavailable, match="controller"):
+            await api.post("/v2.0/port-groups", {"port_group": {"network_id": network_id, "count": 1}})
         for path in ("/v2.0/hosts", "/v2.0/resync", f"/v2.0/changes/{headers['x-alcor-revision']}"):
             with pytest.raises(errors.Unavailable, match="controller"):
                 await api.get(path)
@@ -138,13 +144,16 @@ async def test_without_a_controller_what_is_stored_is_read_and_nothing_is_in_for
 
 
 async def test_over_tls_a_certificate_opens_what_its_role_needs(tmp_path: Path, postgres_dsn: str) -> None:
-    wanted = f"tcps://127.0.0.1:{free_port()}"
-    region = region_with(tmp_path / "region", postgres_dsn, wanted)
+    wanted, agents = (f"tcps://127.0.0.1:{free_port()}" for _ in range(2))
+    options = ("--api-processes", wanted, "--agents", agents)
+    region = RegionProcess(tmp_path / "region", database=postgres_dsn, queue="none", options=options)
     await region.start()
     try:
         authority = Authority.open(region.authority)
         authority.issue_api(tmp_path / "api")
         authority.issue_host("host-0", tmp_path / "host")
+        channel = await stream.connect(agents, ssl=tls.client_context(tmp_path / "api", tls.API))
+        assert await channel.receive() is None  # it is not let in as an agent, whatever it would say
         (tmp_path / "host" / "agent.pem").rename(tmp_path / "host" / "api.pem")
         (tmp_path / "host" / "agent.key").rename(tmp_path / "host" / "api.key")
         for certificates, is_let_in in (("api", True), ("host", False)):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from alcor.contracts import api_channel
-from alcor.contracts.agent_channel import Beat, Channel, Farewell
+from alcor.contracts.agent_channel import FRAME_MAX, Beat, Channel, Farewell
 from alcor.contracts.api_channel import (
     PROTOCOL,
     STATES_MAX,
@@ -28,6 +28,7 @@ from alcor.runtime.supervision import Supervisor
 
 HELLO_TIMEOUT_S = 10.0  # a peer that connects and says nothing
 RETRY_AFTER_S = 1.0
+ANSWER_MAX = FRAME_MAX // 2  # about 50,000 hosts
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[FromApi] = msgspec.msgpack.Decoder(FromApi)
@@ -101,12 +102,16 @@ class ApiStreams:
 
     async def _reply(self, channel: Channel, request: Request) -> None:
         try:
-            answer = await self._answer(request.question)
+            raw = _encoder.encode(await self._answer(request.question))
+            if len(raw) > ANSWER_MAX:  # a frame that is too long would end the stream, and all other questions
+                raise errors.Unavailable(
+                    f"the answer has {len(raw)} bytes: ask the controller's own API",
+                    retry_after_s=RETRY_AFTER_S,
+                )
         except errors.AlcorError as error:
             channel.send(_encoder.encode(api_channel.refusal_of(request.number, error)))
         else:
-            raw = msgspec.Raw(_encoder.encode(answer))
-            channel.send(_encoder.encode(Reply(request.number, raw)))
+            channel.send(_encoder.encode(Reply(request.number, msgspec.Raw(raw))))
 
     async def _answer(self, question: Question) -> object:
         known = self._convergence

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import msgspec
+from msgspec import UNSET
 from starlette.responses import Response
 
 from alcor.contracts.convergence import Convergence
@@ -105,7 +106,7 @@ class PortGroupCollection(Collection[PortGroupFields]):
     async def create(self, call: Call, path: Mapping[str, str]) -> Response:
         wish = waiting.wish_of(call)
         fields = _asked_group(call)
-        live_hosts = await self._convergence.live_hosts()
+        live_hosts = await self._convergence.live_hosts() if fields.hosts is UNSET else []
         revision, group, ports = await idempotency.once(
             self._store,
             call,

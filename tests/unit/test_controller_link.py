@@ -1,0 +1,218 @@
+"""An API process and the controller: the same answers over a stream, and what is said without one."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from alcor.contracts import memory_channel
+from alcor.contracts.agent_channel import Channel
+from alcor.contracts.api_channel import (
+    PROTOCOL,
+    STATES_MAX,
+    ApiHello,
+    ApiWelcome,
+    Cancel,
+    FromApi,
+    Request,
+    Wait,
+)
+from alcor.contracts.convergence import TraceResult
+from alcor.contracts.memory_store import MemoryStore
+from alcor.contracts.store import Write
+from alcor.control_plane import api_streams
+from alcor.control_plane.api_streams import ApiStreams
+from alcor.management_plane import controller_link
+from alcor.management_plane.controller_link import ControllerLink
+from alcor.model import errors
+from alcor.model.ids import HostId, NetworkId, PortId, ProjectId, RequestId
+from alcor.model.records import Port, RecordSet
+from alcor.runtime.clock import new_ids
+from alcor.runtime.event_log import SILENT
+from doubles.convergence import ConvergenceDouble
+
+decode = msgspec.msgpack.Decoder(FromApi).decode
+
+
+def port(host: str = "host-1") -> Port:
+    return Port(
+        id=PortId(new_ids(1)[0]), project_id=ProjectId("p"), network_id=NetworkId("n"), mac=1, host=HostId(host)
+    )
+
+
+class Scene:
+    """A controller that may be away, and one link to it."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.convergence = ConvergenceDouble(self.store)
+        self.convergence.add_host("host-1")
+        self.told: list[int] = []
+        self.epoch = 3
+        self.is_away = False
+        self.channels: list[Channel] = []
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.link = ControllerLink(["memory:"], self._connect, SILENT, name="test")
+
+    async def _connect(self, url: str) -> Channel:
+        if self.is_away:
+            raise errors.Unavailable("nobody is there", retry_after_s=1)
+        mine, theirs = memory_channel.pair()
+        streams = ApiStreams(self.convergence, self, self.told.append, SILENT, epoch=self.epoch)
+        task = asyncio.create_task(streams.serve(theirs))
+        self.tasks.add(task)
+        self.channels.append(theirs)
+        return mine
+
+    async def trace(self, **asked: Any) -> TraceResult:
+        raise errors.Invalid("port is not bound to a host", reason="Unbound")
+
+    async def put(self, record: Port) -> int:
+        write = Write(
+            request_id=RequestId("r"), project_id=record.project_id, inserts=RecordSet(ports=(record,))
+        )
+        return await self.store.commit(write)
+
+    def cut(self) -> None:
+        """The controller is gone."""
+        self.is_away = True
+        for channel in self.channels:
+            channel.close("gone")
+
+
+@pytest.fixture
+async def scene() -> Any:
+    made = Scene()
+    made.link.start()
+    await until(lambda: made.link.is_connected)
+    yield made
+    await made.link.close()
+    await asyncio.gather(*made.tasks)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not is_so():  # noqa: ASYNC110 - each turn of the loop counts
+            await asyncio.sleep(0.001)
+
+
+async def test_every_question_has_the_controller_s_own_answer(scene: Scene) -> None:
+    record = port()
+    revision = await scene.put(record)
+    link, own = scene.link, scene.convergence
+    own.acknowledge(record.id)
+    many = [record] * (STATES_MAX + 1)
+    assert await link.port_states(many) == await own.port_states(many)
+    assert await link.receipt(revision) == await own.receipt(revision)
+    assert await link.hosts() == await own.hosts()
+    assert await link.host(HostId("host-1")) == await own.host(HostId("host-1"))
+    assert await link.host(HostId("nobody")) is None
+    assert await link.host_records() == await own.host_records()
+    assert await link.live_hosts() == ["host-1"]
+    assert await link.resync() == await own.resync()
+    assert await link.resync_networks() == await own.resync_networks()
+    assert await link.wait([record.id], revision=revision, until="in_force", timeout_s=5)
+    assert not await link.wait([record.id], revision=revision, until="active", timeout_s=0.01)
+
+
+async def test_a_refusal_is_of_the_same_kind_at_the_other_end(scene: Scene) -> None:
+    with pytest.raises(errors.Invalid, match="not bound") as refused:
+        await scene.link.trace(port_id=PortId("p"), to_ip=b"\0" * 4, protocol="icmp", dst_port=0, icmp_type=8)
+    assert refused.value.reason == "Unbound"
+
+
+async def test_an_answer_that_is_too_long_for_a_frame_ends_nothing_else(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_streams, "ANSWER_MAX", 60)
+    with pytest.raises(errors.Unavailable, match="bytes"):
+        await scene.link.hosts()
+    assert await scene.link.live_hosts() == ["host-1"]
+
+
+async def test_the_controller_is_told_of_commits(scene: Scene) -> None:
+    scene.store.listen(scene.link.on_commit)
+    revision = await scene.put(port())
+    await until(lambda: scene.told == [revision])
+
+
+async def test_without_a_controller_nothing_is_in_force_and_waits_wait_for_its_return(scene: Scene) -> None:
+    record = port()
+    revision = await scene.put(record)
+    scene.convergence.acknowledge(record.id)
+    asked = asyncio.create_task(scene.link.wait([record.id], revision=revision, until="active", timeout_s=20))
+    await asyncio.sleep(0.01)
+    scene.cut()
+    await until(lambda: not scene.link.is_connected)
+    (state,) = await scene.link.port_states([record])
+    assert (state.status, state.in_force, state.host_is_alive) == ("DOWN", False, False)
+    with pytest.raises(errors.Unavailable) as refused:
+        await scene.link.hosts()
+    assert refused.value.retry_after_s > 0
+    assert not await scene.link.wait([record.id], revision=revision, until="in_force", timeout_s=0.01)
+    scene.is_away = False
+    scene.convergence.plug(record.id)
+    assert await asked
+    assert (await scene.link.port_states([record]))[0].status == "ACTIVE"
+
+
+async def test_a_controller_of_an_older_term_is_not_believed(scene: Scene) -> None:
+    scene.epoch = 2
+    channels = len(scene.channels)
+    for channel in scene.channels:
+        channel.close("gone")
+    await until(lambda: len(scene.channels) > channels + 1)
+    assert not scene.link.is_connected
+    scene.epoch = 4
+    await until(lambda: scene.link.is_connected)
+
+
+async def test_what_nobody_waits_for_is_given_up_and_waits_are_bounded(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_streams, "WAITS_MAX", 2)
+    record = port()
+    revision = await scene.put(record)
+
+    def ask() -> asyncio.Task[bool]:
+        return asyncio.create_task(
+            scene.link.wait([record.id], revision=revision, until="active", timeout_s=20)
+        )
+
+    two = [ask(), ask()]
+    await asyncio.sleep(0.01)
+    third = ask()
+    await asyncio.sleep(0.01)
+    scene.convergence.acknowledge(record.id)
+    two[0].cancel()  # makes room
+    scene.convergence.plug(record.id)
+    assert await two[1]
+    assert await third
+
+
+async def test_a_hung_controller_is_taken_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controller_link, "SILENCE_S", 0.05)
+    monkeypatch.setattr(controller_link, "BEAT_S", 0.01)
+    ends: list[Channel] = []
+
+    async def connect(url: str) -> Channel:
+        mine, theirs = memory_channel.pair()
+        ends.append(theirs)
+        theirs.send(msgspec.msgpack.encode(ApiWelcome(PROTOCOL, 1)))
+        return mine
+
+    link = ControllerLink(["memory:"], connect, SILENT, name="test")
+    link.start()
+    await until(lambda: link.is_connected)
+    asked = asyncio.create_task(link.wait([PortId("p")], revision=1, until="in_force", timeout_s=0.2))
+    assert isinstance(decode(await ends[0].receive() or b""), ApiHello)
+    await until(lambda: len(ends) > 1)  # it looks for another
+    assert not await asked
+    await link.close()
+
+
+def test_messages_are_read_as_they_were_written() -> None:
+    for message in (Request(1, Wait((PortId("p"),), 3, "active", 1.5)), Cancel(1), ApiHello(PROTOCOL, "n")):
+        assert decode(msgspec.msgpack.encode(message)) == message
