@@ -246,8 +246,8 @@ class ServerPorts:
 
     def _may_be_active(self, port_id: PortId, host: HostId) -> bool:
         """Is it a server's port that is to be on this host, and up?"""
-        server = self._servers.get(port_id)
-        return server is not None and server.host == host and self._region.ports[port_id].admin_state_up
+        row = self._region.ports.get(port_id)
+        return port_id in self._servers and row is not None and row.host == host and row.admin_state_up
 
     def _bound(self, host: HostId) -> list[PortId]:
         """Name the ports of servers that are to be on a host."""
