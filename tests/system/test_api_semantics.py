@@ -264,6 +264,12 @@ async def test_preconditions_in_all_forms(given: str, status: int) -> None:
         assert (await s.ask("GET", path)).json()["network"]["name"] == ("b" if status == 200 else "a")
 
 
+async def test_a_batch_of_no_ports_is_refused() -> None:
+    async with scene() as s:
+        refused = await s.ask("POST", "/ports", {"ports": []})
+        assert (refused.status_code, message_of(refused)) == (400, "Resources required")
+
+
 @pytest.mark.parametrize(
     ("method", "body", "message"),
     [

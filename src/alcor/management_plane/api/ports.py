@@ -388,7 +388,8 @@ def asked_ports(call: Call) -> tuple[list[PortFields], bool]:
     more than a look at its type, goes the long way: it accepts what Neutron does, and has the words to refuse.
     """
     found = _decoded_straight(call.body)
-    if found is None or any(_needs_care(fields, is_admin=call.caller.is_admin) for fields in found[0]):
+    is_admin = call.caller.is_admin
+    if found is None or not found[0] or any(_needs_care(fields, is_admin=is_admin) for fields in found[0]):
         return form.created(RESOURCE, call.body, call.caller)
     form.check_batch(len(found[0]), RESOURCE.plural)
     return found
