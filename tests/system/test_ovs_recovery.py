@@ -175,3 +175,17 @@ async def test_what_is_not_named_stays_until_the_state_is_complete(scene: Scene)
     assert before <= set(await flows(scene))
     await host.driver.synchronise(host.state, remove=True)
     assert len(await flows(scene)) < len(before)
+
+
+async def test_a_workload_that_was_plugged_anew_while_nobody_looked_is_told_anew(scene: Scene) -> None:
+    host, workload_a = scene.hosts[0], scene.workloads["a"]
+    told = host.events.history.count("+a")
+    workload.unplug([workload_a])  # in the driver's own thread: it sees the end only
+    workload.plug([workload_a])
+
+    async def told_anew() -> bool:
+        return host.events.history.count("+a") == told + 1
+
+    await eventually(told_anew)
+    assert "-a" not in host.events.history
+    await eventually(lambda: pings(scene))

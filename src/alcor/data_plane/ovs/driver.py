@@ -194,13 +194,16 @@ class OvsDataPlane:
             for port_id, attachment in now.items()
             if attachment is None and port_id in program.attached()
         ]
+        anew: set[PortId] = set()  # another interface than before: it was unplugged in between
         for port_id, attachment in now.items():
             if attachment is not None and program.attached().get(port_id) != attachment.ofport:
+                anew |= {port_id} & program.attached().keys()
                 changes.append(program.attach(port_id, attachment.ofport))
         refused = await session.table.change(_joined(changes))
         for bad in refused:
             self._log.error("plug_refused", flow=bad.flow.origin, reason=bad.reason)
         words = {word for bad in refused for word in bad.flow.origin.split()}
+        self._plugged -= anew - words
         self._report(port_id for port_id in touched if port_id not in words)
 
     async def _repair_drift(self) -> None:
