@@ -20,11 +20,14 @@ from alcor.runtime import tls
 
 
 @asynccontextmanager
-async def api_process(directory: Path, database: str, controller: str, *options: str) -> AsyncIterator[str]:
-    """Run one API process; give its address."""
+async def api_process(
+    directory: Path, database: str | None, controller: str, *options: str
+) -> AsyncIterator[str]:
+    """Run one API process; give its address. `database` None: the region's own, in the same directory."""
     port = free_port()
-    command = alcor_command("api", "--database", database, "--controller", controller)
-    command += ["--data-dir", str(directory), "--listen", f"127.0.0.1:{port}", *options]
+    command = alcor_command("api", "--controller", controller, "--data-dir", str(directory))
+    command += ["--listen", f"127.0.0.1:{port}", *options]
+    command += ["--database", database] if database is not None else []
     child = Child("an API process", command, directory / f"api-{port}.log")
     await child.start()
     try:
@@ -143,10 +146,10 @@ async def test_without_a_controller_what_is_stored_is_read_and_nothing_is_in_for
     await region.stop()
 
 
-async def test_over_tls_a_certificate_opens_what_its_role_needs(tmp_path: Path, postgres_dsn: str) -> None:
+async def test_over_tls_a_certificate_opens_what_its_role_needs(tmp_path: Path) -> None:
     wanted, agents = (f"tcps://127.0.0.1:{free_port()}" for _ in range(2))
     options = ("--api-processes", wanted, "--agents", agents)
-    region = RegionProcess(tmp_path / "region", database=postgres_dsn, queue="none", options=options)
+    region = RegionProcess(tmp_path / "region", queue="none", options=options)
     await region.start()
     try:
         authority = Authority.open(region.authority)
@@ -159,7 +162,7 @@ async def test_over_tls_a_certificate_opens_what_its_role_needs(tmp_path: Path, 
         for certificates, is_let_in in (("api", True), ("host", False)):
             options = ("--certificates", str(tmp_path / certificates))
             async with (
-                api_process(tmp_path, postgres_dsn, wanted, *options) as url,
+                api_process(region.directory, None, wanted, *options) as url,
                 ApiClient(url) as api,
             ):
 

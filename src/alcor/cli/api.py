@@ -14,9 +14,8 @@ from alcor.runtime.event_log import EventLog, Level
 @click.command("api")
 @click.option(
     "--database",
-    required=True,
     metavar="URL",
-    help="The region's store: the PostgreSQL of `alcor up --database`.",
+    help="The PostgreSQL of `alcor up --database`; without it, the embedded one of the same --data-dir.",
 )
 @click.option(
     "--controller",
@@ -35,7 +34,7 @@ from alcor.runtime.event_log import EventLog, Level
 @click.option("--verbose", is_flag=True, help="Log debug events too.")
 def command(
     api: ApiSettings,
-    database: str,
+    database: str | None,
     controller_urls: tuple[str, ...],
     certificates: Path | None,
     verbose: bool,

@@ -28,7 +28,7 @@ from alcor.cli.options import default_data_dir
 def command(host: str | None, fleet: bool, is_api: bool, directory: Path, data_dir: Path) -> None:
     """Issue the certificates of a host or of an API process: what `--certificates DIR` names.
 
-    With them it can rescue neighbours, and with queue.creds go on over the queue, on its own subjects.
+    With them a host can rescue neighbours, and with queue.creds go on over the queue, on its own subjects.
 
     \b
     alcor certificate --host compute-7 --out ./compute-7

@@ -8,20 +8,24 @@ from pathlib import Path
 import msgspec
 
 from alcor.adapters import stream
+from alcor.adapters.postgres.embedded import EmbeddedPostgres
 from alcor.contracts.agent_channel import Channel
 from alcor.management_plane.controller_link import ControllerLink
-from alcor.processes.api_server import ApiServer, ApiSettings, without_collections
+from alcor.processes.api_server import EMBEDDED_STORE, ApiServer, ApiSettings, without_collections
 from alcor.runtime import tls
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
 
 
 class ApiProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What an API process needs to start. `certificates`: for tcps:// controllers."""
+    """What an API process needs to start. `certificates`: for tcps:// controllers.
 
-    database: str
+    `database` None: the embedded PostgreSQL of the region with the same data directory.
+    """
+
     controller_urls: tuple[str, ...]
     api: ApiSettings
+    database: str | None = None
     certificates: Path | None = None
 
 
@@ -54,7 +58,9 @@ class ApiProcess:
 
     async def _start(self) -> None:
         self._server.bind()
-        store = await self._server.open_store(self._settings.database)
+        settings = self._settings
+        dsn = settings.database or EmbeddedPostgres(settings.api.data_dir / EMBEDDED_STORE).dsn
+        store = await self._server.open_store(dsn)
         link = self._controller_link()
         link.start()
         self._stack.push_async_callback(link.close)

@@ -31,6 +31,8 @@ from alcor.runtime.supervision import Supervisor
 
 GC_THRESHOLD = 200_000  # allocations between collections: the default costs a third of a batch (numbers.md)
 
+EMBEDDED_STORE = "postgres"  # its folder in the data directory
+
 
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How a process serves the API: the same for all that share a store, but for where they listen."""

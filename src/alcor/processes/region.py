@@ -21,7 +21,7 @@ from alcor.control_plane.region import OnDemandBounds
 from alcor.control_plane.server_events.teller import Teller
 from alcor.model import errors
 from alcor.processes import listening, nova
-from alcor.processes.api_server import ApiServer, ApiSettings, without_collections
+from alcor.processes.api_server import EMBEDDED_STORE, ApiServer, ApiSettings, without_collections
 from alcor.processes.nova import NovaSettings
 from alcor.processes.tracing import RegionTracer
 from alcor.runtime import tls
@@ -166,7 +166,7 @@ class Region:
         return found == role
 
     async def _start_database(self) -> str:
-        database = EmbeddedPostgres(self._settings.api.data_dir / "postgres")
+        database = EmbeddedPostgres(self._settings.api.data_dir / EMBEDDED_STORE)
         self._stack.push_async_callback(database.stop)
         dsn = await database.start()
         self._watch("database", database)
