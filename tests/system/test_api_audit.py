@@ -89,6 +89,23 @@ async def test_what_was_refused_is_there_with_the_reason_and_alike_ones_are_one_
     assert [(it["status"], it["project_id"]) for it in everything if it["status"] == 401] == [(401, "")]
 
 
+async def test_sharing_is_there_and_what_an_owner_does_with_guests(s: Scene) -> None:
+    network_id, _ = await s.wired_network()
+    share = {"object_type": "network", "object_id": network_id, "action": "access_as_shared"}
+    body = {"rbac_policy": {**share, "target_tenant": "green"}}
+    policy = (await s.ask("POST", "/rbac-policies", body, expect=201)).json()["rbac_policy"]
+    guest = await s.make("port", network_id=network_id, project="green")
+    await s.ask("DELETE", f"/rbac-policies/{policy['id']}", expect=409)
+    await s.ask("DELETE", f"/ports/{guest['id']}", expect=204)
+    entries = await read(s, "?kind=rbac_policy")
+    assert [(it["action"], it["status"], it["reason"]) for it in entries] == [
+        ("create", None, ""),
+        ("delete", 409, "RbacPolicyInUse"),
+    ]
+    (removal,) = await read(s, "?kind=port")
+    assert (removal["action"], removal["targets"], removal["project_id"]) == ("delete", [guest["id"]], "blue")
+
+
 async def test_a_project_reads_its_own_and_an_administrator_all(s: Scene) -> None:
     await s.make("router", name="a")
     await s.make("router", name="b", project="green")

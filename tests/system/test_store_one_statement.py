@@ -94,6 +94,17 @@ def test_all_port_creations_share_one_statement() -> None:
         )
     }
     assert len(texts) == 1
+    still = Unchanged("rbac_policy", new_ids(1)[0], 1)
+    guests = [msgspec.structs.replace(port(vpc), network_owner=ProjectId("owner")) for _ in range(2)]
+    guest_texts = {
+        one_statement.build([rows.encode(write(*guards, inserts=RecordSet(ports=ports)))], 0).text
+        for guards, ports in (
+            ((Exists("network", vpc.id), still), (guests[0],)),
+            ((still,), (*guests, bare)),
+        )
+    }
+    assert len(guest_texts) == 1, "guests have one of their own"
+    assert not guest_texts & texts
 
 
 async def test_a_port_creation_is_one_round_trip(
