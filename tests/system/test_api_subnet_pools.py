@@ -298,3 +298,19 @@ async def test_pools_and_scopes_are_counted_against_their_quotas() -> None:
                 await s.ask("POST", "/address-scopes", {"address_scope": {"ip_version": 4}}),
             ]
         assert [error_of(answer) for answer in answers] == [(409, "OverQuota")] * 2
+
+
+async def test_creates_that_are_sent_again_cut_nothing_anew() -> None:
+    async with scene() as s:
+        pool = {"subnetpool": {"name": "p", "prefixes": ["10.0.0.0/16"], "default_prefixlen": 24}}
+        made = [await s.ask("POST", "/subnetpools", pool, headers={"Idempotency-Key": "1"}) for _ in range(2)]
+        assert made[0].json() == made[1].json()
+        network = (await s.make("network"))["id"]
+        body = {"network_id": network, "ip_version": 4, "subnetpool_id": made[0].json()["subnetpool"]["id"]}
+        cut = [
+            await s.ask("POST", "/subnets", {"subnet": body}, headers={"Idempotency-Key": "2"})
+            for _ in range(2)
+        ]
+        assert cut[0].json() == cut[1].json()
+        assert len((await s.ask("GET", "/subnets")).json()["subnets"]) == 1
+        assert (await subnet_of(s, network, subnetpool_id=body["subnetpool_id"]))["cidr"] == "10.0.1.0/24"
