@@ -165,6 +165,7 @@ async def test_sub_ports_are_plugged_when_their_parent_is(region: Region) -> Non
     await plane.synchronise(state, remove=True)
     plane.plug(PortId("s"))
     assert told.plugs == set(), "not by an interface of its own"
+    assert plane.plugged_ports() == []
     plane.plug(PortId("p"))
     assert told.plugs == {"p", "s", "t"}
     assert set(plane.plugged_ports()) == {"p", "s", "t"}

@@ -6,6 +6,7 @@ from alcor.contracts.agent_channel import BEAT_S, SILENCE_S
 from alcor.contracts.convergence import PortState
 from alcor.contracts.memory_store import MemoryStore
 from alcor.contracts.store import Query
+from alcor.control_plane import nodes
 from alcor.control_plane.compiler.full import compile_full
 from alcor.control_plane.controller import Controller
 from alcor.control_plane.health.watch import QUEUE_BEAT_S
@@ -56,12 +57,13 @@ def _untruths_of(port: Port, state: PortState, host: ComputeHost, now_s: float) 
         pass  # the controller may still believe what the host held before
     elif held is None:
         yield f"{said}, which does not hold it"
-    elif (held.mac, held.fixed_ips, held.groups, held.port_security, held.admin_state_up) != (
+    elif (held.mac, held.fixed_ips, held.groups, held.port_security, held.admin_state_up, held.tag) != (
         port.mac,
         port.fixed_ips,
         port.security_groups,
         port.port_security_enabled,
         port.admin_state_up,
+        nodes.tag_of(port),
     ):
         yield f"{said}, which holds it as {held}, not as {port}"
     elif port.port_security_enabled:

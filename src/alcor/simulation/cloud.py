@@ -19,6 +19,7 @@ from alcor.management_plane.port_group.service import PortGroupService
 from alcor.management_plane.router.service import RouterService
 from alcor.management_plane.security_group.service import SecurityGroupService
 from alcor.management_plane.subnet.service import SubnetService
+from alcor.management_plane.trunk.service import TrunkService
 from alcor.model import errors
 from alcor.model.goal_state import SectionKey, SectionUpdate
 from alcor.model.ids import HostId
@@ -75,6 +76,7 @@ class Cloud:
         self.security_groups = SecurityGroupService(self._session, clock)
         self.address_groups = AddressGroupService(self._session, clock)
         self.routers = RouterService(self._session, allocator, clock)
+        self.trunks = TrunkService(self._session, clock)
         self._next_vtep = 0
         self.hosts: dict[HostId, ComputeHost] = {}
         around = self._surroundings()

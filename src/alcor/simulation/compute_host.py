@@ -170,8 +170,8 @@ class ComputeHost:
 
     def unplug(self, port_id: PortId) -> None:
         """Take a workload away."""
-        if self.switch.ofport(port_id) is not None:
-            self.unplugged_at[port_id] = self._loop.now_s
+        if port_id in self.switch.workloads:
+            self.unplugged_at.update(dict.fromkeys(self.switch.reached_through((port_id,)), self._loop.now_s))
         self.switch.unplug(port_id)
         self._touched(port_id)
 

@@ -18,12 +18,14 @@ from alcor.management_plane.router.decisions import InterfaceFields, RouterField
 from alcor.management_plane.security_group.decisions import GroupFields, RuleFields
 from alcor.management_plane.security_group.rules import Prefix
 from alcor.management_plane.subnet.decisions import SubnetFields
+from alcor.management_plane.trunk.decisions import TrunkFields
 from alcor.model import errors
 from alcor.model.addressing import Cidr
 from alcor.model.ids import HostId, PortId, ProjectId
 from alcor.model.records import (
     ROUTER_INTERFACE,
     AddressGroup,
+    ExtraRoute,
     Network,
     Port,
     PortGroup,
@@ -31,6 +33,8 @@ from alcor.model.records import (
     SecurityGroup,
     SecurityGroupRule,
     Subnet,
+    SubPort,
+    Trunk,
 )
 from alcor.runtime.clock import new_request_id
 from alcor.simulation.cloud import GHOST, Cloud
@@ -86,6 +90,10 @@ class Operations:
             (3, self.delete_router),
             (14, self.add_interface),
             (9, self.remove_interface),
+            (4, self.route),
+            (6, self.create_trunk),
+            (10, self.change_sub_ports),
+            (3, self.delete_trunk),
             (3, self.create_port_group),
             (4, self.delete_port_group),
             (4, self.wait_in_force),
@@ -257,6 +265,40 @@ class Operations:
             fields = InterfaceFields(port_id=port.id)
             await self._cloud.routers.remove_interface(self._admin(), port.device_id, fields)
 
+    async def route(self) -> None:
+        """Give a router a few extra routes through its own subnets, or none."""
+        router = await self._one(Router)
+        hops = [fixed.ip[:3] + b"\x09" for leg in await self._legs_of(router) for fixed in leg.fixed_ips]
+        some = {ExtraRoute((bytes([172, 20, 0, 0]), 14 + number), hop) for number, hop in enumerate(hops)}
+        routes = tuple(sorted(each for each in some if self._chance.random() < 0.6))
+        await self._cloud.routers.update(self._admin(), router.id, RouterFields(routes=routes), expected=None)
+
+    async def create_trunk(self) -> None:
+        if len(await self._all(Trunk)) < 5:
+            parent = await self._one(Port)
+            fields = TrunkFields(port_id=parent.id, sub_ports=await self._sub_ports(3))
+            await self._cloud.trunks.create(self._admin(), [fields])
+
+    async def change_sub_ports(self) -> None:
+        trunk = await self._one(Trunk)
+        if trunk.sub_ports and self._chance.random() < 0.4:
+            gone = [self._chance.choice(trunk.sub_ports).port_id]
+            await self._cloud.trunks.remove(self._admin(), trunk.id, gone, expected=None)
+        else:
+            await self._cloud.trunks.add(self._admin(), trunk.id, await self._sub_ports(2), expected=None)
+
+    async def delete_trunk(self) -> None:
+        await self._cloud.trunks.delete(self._admin(), (await self._one(Trunk)).id, expected=None)
+
+    async def _sub_ports(self, most: int) -> tuple[SubPort, ...]:
+        ports = await self._all(Port)
+        drawn = self._chance.sample(ports, min(len(ports), self._chance.randrange(most)))
+        return tuple(SubPort(self._chance.randrange(1, 40), port.id) for port in drawn)
+
+    async def _legs_of(self, router: Router) -> list[Port]:
+        where = {"device_id": (router.id,), "device_owner": (ROUTER_INTERFACE,)}
+        return await self._cloud.store.select(Port, Query(where=where))
+
     async def create_port_group(self) -> None:
         if len(await self._all(Port)) > PORTS_MAX:
             return
@@ -295,8 +337,8 @@ class Operations:
 
     async def unplug(self) -> None:
         host = self._cloud.hosts[self._host_id()]
-        if host.switch.plugged:
-            host.unplug(self._chance.choice(host.switch.plugged))
+        if host.switch.workloads:
+            host.unplug(self._chance.choice(host.switch.workloads))
 
     async def resolve(self) -> None:
         """A workload asks who has an address: mostly a port's of its own network."""

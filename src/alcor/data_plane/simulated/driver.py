@@ -45,7 +45,7 @@ class SimulatedDataPlane:
         self._state = state
         self.host.follow(state, updates)
         self.host.go_on()
-        if self.host.plugged:
+        if self.host.workloads:
             for update in updates:
                 self.announce(self._ports_touched(update))
         return refusals(state, updates)
@@ -75,19 +75,19 @@ class SimulatedDataPlane:
     def plug(self, port_id: PortId) -> None:
         """Attach a workload, as a hypervisor would."""
         self.host.plug(port_id)
-        self.announce(sorted(self.host.reached_through((port_id,))))
+        self.announce((port_id,))
 
     def unplug(self, port_id: PortId) -> None:
         """Take a workload away."""
         self.host.unplug(port_id)
-        self.announce(sorted(self.host.reached_through((port_id,))))
+        self.announce((port_id,))
 
     def _resume(self, passage: Passage, in_port: int) -> None:
         self._fabric.follow_late(self.host, passage, in_port)
 
     def announce(self, port_ids: Sequence[PortId]) -> None:
-        """Tell which of the ports are plugged now and were not, and the reverse."""
-        for port_id in port_ids:
+        """Tell which of the ports, and of their sub-ports, are plugged now and were not, and the reverse."""
+        for port_id in sorted(self.host.reached_through(port_ids)):
             is_plugged = self.host.ofport(port_id) is not None and self._is_known(port_id)
             if is_plugged == (port_id in self._announced):
                 continue

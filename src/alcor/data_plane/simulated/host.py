@@ -51,9 +51,15 @@ class SimulatedHost:
         self.on_announced: Callable[[PortId, bytes], None] | None = None
 
     @property
+    def workloads(self) -> Sequence[PortId]:
+        """Name the ports that workloads are attached as, sorted."""
+        return sorted(self._ofports)
+
+    @property
     def plugged(self) -> Sequence[PortId]:
-        """Name the ports of all attached workloads, with their sub-ports, sorted; known or not."""
-        return sorted(self.reached_through(self._ofports))
+        """Name the ports that are reached through attached workloads, sorted; known or not."""
+        found = self.reached_through(self._ofports)
+        return sorted(port_id for port_id in found if self.ofport(port_id) is not None)
 
     def reached_through(self, port_ids: Iterable[PortId]) -> set[PortId]:
         """Name the ports, and their sub-ports."""
