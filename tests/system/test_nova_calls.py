@@ -197,6 +197,20 @@ async def test_bindings_that_cannot_be_are_refused(
     assert error_of(refused) == (status, reason)
 
 
+async def test_a_binding_that_is_asked_for_again_is_made_once(nova: Nova) -> None:
+    network_id, _ = await nova.s.wired_network()
+    port = await nova.bound_port(network_id, "host-1")
+    path, key = f"/ports/{port['id']}/bindings", {"Idempotency-Key": "once"}
+    body = {"binding": {"host": "host-2"}}
+    first = await nova.s.ask("POST", path, body, admin=True, headers=key, expect=201)
+    await nova.bindings("PUT", f"{path}/host-2/activate")
+    again = await nova.s.ask("POST", path, body, admin=True, headers=key, expect=201)
+    assert again.json() == first.json()
+    other = {"binding": {"host": "host-3"}}
+    reused = await nova.s.ask("POST", path, other, admin=True, headers=key)
+    assert error_of(reused) == (422, "IdempotencyKeyReused")
+
+
 async def test_only_ports_of_servers_have_further_bindings_and_only_so_many(nova: Nova) -> None:
     network_id, _ = await nova.s.wired_network()
     other = await nova.post_port(network_id=network_id)

@@ -8,12 +8,21 @@ from starlette.responses import Response
 from alcor.contracts.convergence import Convergence
 from alcor.contracts.store import Store
 from alcor.management_plane import access
-from alcor.management_plane.api import described_resource, form, gate, listing, policy, validation
+from alcor.management_plane.api import (
+    described_resource,
+    form,
+    gate,
+    idempotency,
+    listing,
+    policy,
+    validation,
+)
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import JSON, written
-from alcor.management_plane.api.described import described_as, describes, gives
+from alcor.management_plane.api.described import IDEMPOTENCY_KEY, described_as, describes, gives
 from alcor.management_plane.api.ports import VIF_DETAILS, profile, profile_text
+from alcor.management_plane.caller import Caller
 from alcor.management_plane.port import bindings
 from alcor.management_plane.port.binding_service import BindingService
 from alcor.management_plane.port.bindings import BindingFields
@@ -95,8 +104,9 @@ class PortBindingCollection:
     @describes(
         gives(201, "binding", of=BindingAnswer),
         summary="Prepare a port for a host",
+        takes=(IDEMPOTENCY_KEY,),
         body=described_resource.create_body(RESOURCE, is_bulk=False),
-        refuses=(409,),
+        refuses=(409, 422),
     )
     async def create(self, call: Call, path: Mapping[str, str]) -> Response:
         """POST a binding: inactive, until it is activated."""
@@ -106,13 +116,19 @@ class PortBindingCollection:
         host = str(asks[0].host)
         if not host:
             raise errors.Invalid("Invalid input for host. Reason: '' is not a host.")
-        port = await self._port(call, path)
-        if not await self._is_alive(port, host):
-            raise errors.Conflict(
-                f"Binding for port {port.id} on host {host} could not be created: no agent is alive there.",
-                reason="PortBindingError",
-            )
-        revision, port = await self._bindings.create(call.caller, path["id"], asks[0])
+
+        async def make(caller: Caller) -> tuple[int, Port]:
+            port = await self._port(call, path)
+            if not await self._is_alive(port, host):
+                raise errors.Conflict(
+                    f"Binding for port {port.id} on host {host} could not be created: no agent is alive there.",
+                    reason="PortBindingError",
+                )
+            return await self._bindings.create(caller, port.id, asks[0])
+
+        revision, port = await idempotency.once(
+            self._store, call, make, lambda change: (change.revision, change.puts.ports[0])
+        )
         answer = await self._answer(port, bindings.found(port, host))
         return written({RESOURCE.singular: answer}, 201, revision=revision)
 

@@ -49,6 +49,7 @@ class BindingService:
                 project_id=before.project_id,
                 updates=RecordSet(ports=(after, *moved)),
                 guards=(Unchanged("port", before.id, before.revision_number), *as_read),
+                once=caller.once,
             )
             return await self._store.commit(write), after
 
