@@ -1,6 +1,6 @@
 """The bindings of a port on the wire: where it is, and where it is prepared to be. For administrators."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from starlette.responses import Response
@@ -88,8 +88,8 @@ class PortBindingCollection:
         """GET all bindings of a port."""
         port = await self._port(call, path)
         held = bindings.active(port)
-        found = (*((held,) if held is not None else ()), *port.inactive_bindings)
-        answers = [await self._answer(port, binding) for binding in found]
+        found = port.inactive_bindings if held is None else (held, *port.inactive_bindings)
+        answers = await self._answers(port, found)
         return Response(
             listing.encoded(RESOURCE, listing.listed_from(RESOURCE, call, answers)), media_type=JSON
         )
@@ -98,7 +98,7 @@ class PortBindingCollection:
     async def show(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET one binding, by its host."""
         port = await self._port(call, path)
-        answer = await self._answer(port, bindings.found(port, path["host"]))
+        answer = await self._answer(port, path["host"])
         return written({RESOURCE.singular: listing.shown(call, answer)}, 200)
 
     @describes(
@@ -119,7 +119,8 @@ class PortBindingCollection:
 
         async def make(caller: Caller) -> tuple[int, Port]:
             port = await self._port(call, path)
-            if not await self._is_alive(port, host):
+            (is_alive,) = await self._are_alive(port, (host,))
+            if not is_alive:
                 raise errors.Conflict(
                     f"Binding for port {port.id} on host {host} could not be created: no agent is alive there.",
                     reason="PortBindingError",
@@ -129,7 +130,7 @@ class PortBindingCollection:
         revision, port = await idempotency.once(
             self._store, call, make, lambda change: (change.revision, change.puts.ports[0])
         )
-        answer = await self._answer(port, bindings.found(port, host))
+        answer = await self._answer(port, host)
         return written({RESOURCE.singular: answer}, 201, revision=revision)
 
     @describes(
@@ -141,14 +142,14 @@ class PortBindingCollection:
         """PUT a binding."""
         fields = form.updated(RESOURCE, call.body, call.caller)
         revision, port = await self._bindings.update(call.caller, path["id"], path["host"], fields)
-        answer = await self._answer(port, bindings.found(port, path["host"]))
+        answer = await self._answer(port, path["host"])
         return written({RESOURCE.singular: answer}, 200, revision=revision)
 
     @describes(gives(200, of=BindingAnswer), summary="Bind a port to a host it is prepared for", refuses=(409,))
     async def activate(self, call: Call, path: Mapping[str, str]) -> Response:
         """PUT activate: the binding that was active until now is inactive."""
         revision, port = await self._bindings.activate(call.caller, path["id"], path["host"])
-        answer = await self._answer(port, bindings.found(port, path["host"]))
+        answer = await self._answer(port, path["host"])
         return written(answer, 200, revision=revision)  # as Neutron: with no name around it
 
     @describes(gives(204, about="It is gone."), summary="Remove a port's binding", refuses=(409,))
@@ -160,17 +161,24 @@ class PortBindingCollection:
     async def _port(self, call: Call, path: Mapping[str, str]) -> Port:
         return await access.fetch_one(self._store, call.caller, Port, path["id"])
 
-    async def _is_alive(self, port: Port, host: str) -> bool:
-        (state,) = await self._convergence.port_states([msgspec.structs.replace(port, host=host)])
-        return state.host_is_alive
+    async def _are_alive(self, port: Port, hosts: Sequence[str]) -> Sequence[bool]:
+        as_bound = [msgspec.structs.replace(port, host=host) for host in hosts]
+        return [state.host_is_alive for state in await self._convergence.port_states(as_bound)]
 
-    async def _answer(self, port: Port, binding: PortBinding) -> BindingAnswer:
-        is_live = await self._is_alive(port, binding.host)
-        return BindingAnswer(
-            host=binding.host,
-            status="ACTIVE" if binding.host == port.host else "INACTIVE",
-            vif_type="ovs" if is_live else "binding_failed",
-            vif_details=VIF_DETAILS if is_live else {},
-            vnic_type=binding.vnic_type,
-            profile=profile_text(binding.profile),
-        )
+    async def _answer(self, port: Port, host: str) -> BindingAnswer:
+        (answer,) = await self._answers(port, (bindings.found(port, host),))
+        return answer
+
+    async def _answers(self, port: Port, found: Sequence[PortBinding]) -> Sequence[BindingAnswer]:
+        alive = await self._are_alive(port, [binding.host for binding in found])
+        return [
+            BindingAnswer(
+                host=binding.host,
+                status="ACTIVE" if binding.host == port.host else "INACTIVE",
+                vif_type="ovs" if is_alive else "binding_failed",
+                vif_details=VIF_DETAILS if is_alive else {},
+                vnic_type=binding.vnic_type,
+                profile=profile_text(binding.profile),
+            )
+            for binding, is_alive in zip(found, alive, strict=True)
+        ]
