@@ -87,6 +87,9 @@ async def test_malformed_bodies_are_refused(content: bytes) -> None:
         ("address_group", {"addresses": ["10.0.0.1"]}, 400),
         ("address_group", {"addresses": "10.0.0.0/8"}, 400),
         ("address_group", {"addresses": [7]}, 400),
+        ("address_group", {"addresses": ["fe80::1%eth0/64"]}, 400),
+        ("address_group", {"addresses": ["10.0.0.0/33"]}, 400),
+        ("address_group", {"shared": True}, 400),
         ("address_group", {"tags": []}, 400),
     ],
 )

@@ -95,3 +95,14 @@ class Cidr(tuple[bytes, int]):
 
     def __str__(self) -> str:
         return f"{ip_to_text(self[0])}/{self[1]}"
+
+
+def prefix_from_text(text: str) -> tuple[str, Cidr]:
+    """Parse a network or an address as people write it: in one form, host bits and all, and what it means.
+
+    `10.0.0.5/24` gives itself and 10.0.0.0/24, `10.0.0.5` gives `10.0.0.5/32`. Raises ValueError.
+    """
+    interface = ipaddress.ip_interface(text)
+    if "%" in text:
+        raise ValueError(f"'{text}' is of one interface only")
+    return str(interface), Cidr(interface.network.network_address.packed, interface.network.prefixlen)

@@ -1,6 +1,5 @@
 """Address groups on the wire, and the actions that change what is in them."""
 
-import ipaddress
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
@@ -17,7 +16,7 @@ from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
 from alcor.management_plane.api.described import IF_MATCH, describes, gives
 from alcor.management_plane.api.standard import STANDARD, standard
-from alcor.model.addressing import Cidr
+from alcor.model.addressing import Cidr, prefix_from_text
 from alcor.model.records import AddressGroup, RecordSet
 
 _ONE = "/v2.0/address-groups/{id}"
@@ -37,13 +36,12 @@ def _address(value: object) -> Cidr:
     if not isinstance(value, str):
         raise ValueError(f"'{value}' is not a valid IP subnet")
     try:
-        interface = ipaddress.ip_interface(value)
+        text, cidr = prefix_from_text(value)
     except ValueError:
         raise ValueError(f"'{value}' is not a valid IP subnet") from None
-    network = interface.network
-    if "/" not in value or (network.version == 4 and str(interface) != value):
-        raise ValueError(f"'{value}' isn't a recognized IP subnet cidr, '{network}' is recommended")
-    return Cidr(network.network_address.packed, network.prefixlen)
+    if "/" not in value or (len(cidr.network) == 4 and text != value):
+        raise ValueError(f"'{value}' isn't a recognized IP subnet cidr, '{cidr}' is recommended")
+    return cidr
 
 
 RESOURCE = Resource(

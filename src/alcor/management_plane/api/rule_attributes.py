@@ -1,13 +1,11 @@
 """The attributes that rules of security groups and the templates of rules have in common."""
 
-import ipaddress
-
 from alcor.management_plane.api import validation
 from alcor.management_plane.api.accepts import accepts, schema_of
 from alcor.management_plane.api.attribute import Attribute, Parse
 from alcor.management_plane.security_group.rules import Prefix
 from alcor.model import errors
-from alcor.model.addressing import Cidr
+from alcor.model.addressing import prefix_from_text
 
 ETHERTYPES = ("IPv4", "IPv6")
 _number = validation.integer(0, 65535)
@@ -52,11 +50,9 @@ def prefix(value: object) -> Prefix | None:
     try:
         if not isinstance(value, str):
             raise ValueError("not a text")
-        interface = ipaddress.ip_interface(value)
+        return Prefix(*prefix_from_text(value))
     except ValueError:
         raise errors.Invalid(f"Invalid CIDR {value} given as IP prefix.", reason="InvalidCIDR") from None
-    network = interface.network
-    return Prefix(str(interface), Cidr(network.network_address.packed, network.prefixlen))
 
 
 def rule_attributes(remote_group: Parse, *, has_columns: bool) -> tuple[Attribute, ...]:
