@@ -50,10 +50,18 @@ class Client:
         self.repeats = 0  # requests that were sent again because their connection broke
 
     async def ask(
-        self, method: str, path: str, body: Any = None, *, admin: bool = False, key: str = "", **params: Any
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        admin: bool = False,
+        key: str = "",
+        project: str = "",
+        **params: Any,
     ) -> httpx.Response:
         """Send a request, and again while its connection breaks."""
-        headers = {"X-Project-Id": self.project, "Connection": "close"}
+        headers = {"X-Project-Id": project or self.project, "Connection": "close"}
         headers |= {"X-Roles": "admin"} if admin else {}
         headers |= {"Idempotency-Key": key} if key else {}
         while True:
@@ -99,6 +107,7 @@ class Client:
             (2, self.move_leg),
             (1, self.change_quota),
             (1, self.change_subnet),
+            (1, self.lend_network),
         ]
         weights, names = zip(*operations, strict=True)
         await self.chance.choices(names, weights)[0]()
@@ -164,9 +173,9 @@ class Client:
         del self.ports[port_id]
         self.deleted.append(f"/ports/{port_id}")
 
-    async def delete(self, path: str) -> httpx.Response:
+    async def delete(self, path: str, *, project: str = "") -> httpx.Response:
         before = self.repeats
-        response = await self.ask("DELETE", path)
+        response = await self.ask("DELETE", path, project=project)
         if response.status_code == 404 and before != self.repeats:
             return httpx.Response(204)  # the request whose connection broke had been carried out
         return response
@@ -215,6 +224,30 @@ class Client:
         response = await self.ask("PUT", f"/subnets/{subnet_id}", {"subnet": fields})
         assert response.status_code == 200, response.text
         assert (await self.ask("GET", f"/subnets/{subnet_id}")).json()["subnet"]["name"] == fields["name"]
+
+    async def lend_network(self) -> None:
+        """A guest uses a network while it is shared, and no longer: grants are kept by each process, too."""
+        network_id = self.chance.choice(list(self.networks))
+        if self.held(network_id) >= POOL:
+            return
+        guest = f"guest-of-{self.project}"
+        body = {"port": {"network_id": network_id, "security_groups": []}}
+        policy = {"object_type": "network", "object_id": network_id, "action": "access_as_shared"}
+        self.keys += 1
+        key = f"{self.project}-{self.keys}"
+        lent = await self.ask(
+            "POST", "/rbac-policies", {"rbac_policy": policy | {"target_tenant": guest}}, key=f"{key}-lend"
+        )
+        assert lent.status_code == 201, lent.text
+        for number in range(2):
+            made = await self.ask("POST", "/ports", body, project=guest, key=f"{key}-{number}")
+            assert made.status_code == 201, made.text
+            assert (await self.delete(f"/ports/{made.json()['port']['id']}", project=guest)).status_code == 204
+        path = f"/rbac-policies/{lent.json()['rbac_policy']['id']}"
+        assert (await self.delete(path)).status_code == 204
+        for _ in range(2):
+            refused = await self.ask("POST", "/ports", body, project=guest)
+            assert refused.status_code == 404, refused.text
 
     async def check_lists(self) -> None:
         network_id = self.chance.choice(list(self.networks))
