@@ -75,7 +75,7 @@ class NovaDouble:
         self.requests += 1
         time.sleep(self.delay_s)
         if path != PATH:
-            return 404, {"itemNotFound": {"code": 404, "message": path}}
+            return 404, {"message": "The resource could not be found."}
         if token != self.token:
             return 401, {"error": {"code": 401, "message": "who are you?"}}
         if self.answers:

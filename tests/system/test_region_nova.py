@@ -216,6 +216,10 @@ async def test_answers_that_are_none_are_not_believed(nova: NovaDouble) -> None:
             await events.tell([event])
     nova.unknown_servers.add(event.server_uuid)
     assert await events.tell([event]) == [404]
+    elsewhere = NovaEvents(nova.url.removesuffix("/v2.1"))
+    with pytest.raises(errors.Unavailable, match="404"):  # the operator's mistake loses no event
+        await elsewhere.tell([event])
+    await elsewhere.close()
     nova.stop()
     with pytest.raises(errors.Unavailable):
         await events.tell([event])

@@ -14,6 +14,7 @@ TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
 RETRY_S = 1.0
 _NOT_FOUND = 404
+_NO_SERVER = b"itemNotFound"  # in Nova's own words; any other 404 says that the address is wrong
 
 
 class Tokens(Protocol):
@@ -80,7 +81,7 @@ class NovaEvents:
         status = response.status_code
         if status in (200, 202, 207):
             return _codes(response.content, events)
-        if status == _NOT_FOUND:  # none of the servers is known, any more or yet
+        if status == _NOT_FOUND and _NO_SERVER in response.content:  # none of them is known, any more or yet
             return [_NOT_FOUND] * len(events)
         if status in (400, 413, 422):
             raise errors.Invalid(f"Nova refuses the request ({status}): {response.text[:200]}")
