@@ -1,6 +1,6 @@
 """Reading records for a caller: what they may not see does not exist, what is another's they may not change."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TypeVar
 
 from alcor.contracts import columns
@@ -86,6 +86,18 @@ async def grants_on(store: Store, project_id: str, object_ids: Sequence[str]) ->
         return {}
     where = {"object_id": tuple(object_ids), "target": (project_id, EVERYBODY)}
     return {policy.object_id: policy for policy in await store.select(RbacPolicy, Query(where=where))}
+
+
+async def shared_ids(store: Store, caller: Caller, shown: Iterable[AnyRecord]) -> Set[str]:
+    """Name the objects, of records that the caller is shown, that are shared with its project.
+
+    What is another's it could not see if it were not shared: only its own is asked for.
+    """
+    own: set[str] = set()
+    others: set[str] = set()
+    for record in shown:
+        (own if caller.owns(record) else others).add(shared_object(record))
+    return (await grants_on(store, caller.project_id, sorted(own))).keys() | (others - own)
 
 
 async def policies_on(store: Store, object_id: str) -> list[RbacPolicy]:

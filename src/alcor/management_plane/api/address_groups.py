@@ -81,7 +81,7 @@ class AddressGroupCollection(Collection[AddressGroupFields]):
     def __init__(self, store: Store, service: AddressGroupService) -> None:
         async def answers(call: Call, groups: Sequence[AddressGroup]) -> list[AddressGroupAnswer]:
             addresses = await service.addresses_of(groups)
-            shared = await access.grants_on(store, call.caller.project_id, [group.id for group in groups])
+            shared = await access.shared_ids(store, call.caller, groups)
             return [_answer(group, addresses[group.id], shared=group.id in shared) for group in groups]
 
         super().__init__(RESOURCE, store, service, answers, create=service.create, as_made=_as_made)

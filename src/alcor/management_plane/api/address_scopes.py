@@ -53,7 +53,7 @@ def collection(store: Store, service: AddressScopeService) -> Collection[Address
     """Serve address scopes."""
 
     async def answers(call: Call, scopes: Sequence[AddressScope]) -> list[AddressScopeAnswer]:
-        shared = await access.grants_on(store, call.caller.project_id, [scope.id for scope in scopes])
+        shared = await access.shared_ids(store, call.caller, scopes)
         return [_answer(scope, shared=scope.id in shared) for scope in scopes]
 
     async def as_made(call: Call, made: RecordSet) -> list[AddressScopeAnswer]:

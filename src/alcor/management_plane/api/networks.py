@@ -113,9 +113,8 @@ def collection(store: Store, service: NetworkService, zones: ZoneBook) -> Collec
     """Serve networks."""
 
     async def answers(call: Call, networks: Sequence[Network]) -> list[NetworkAnswer]:
-        ids = [network.id for network in networks]
         contents, shared = await asyncio.gather(
-            service.contents(networks), access.grants_on(store, call.caller.project_id, ids)
+            service.contents(networks), access.shared_ids(store, call.caller, networks)
         )
         known, is_admin = await zones.names(), call.caller.is_admin
         return [

@@ -90,9 +90,8 @@ def group_collection(store: Store, service: SecurityGroupService) -> Collection[
     """Serve security groups; looking at the list is a first use of the default group."""
 
     async def answers(call: Call, groups: Sequence[SecurityGroup]) -> list[GroupAnswer]:
-        ids = [group.id for group in groups]
         rules, shared = await asyncio.gather(
-            service.rules_of(groups), access.grants_on(store, call.caller.project_id, ids)
+            service.rules_of(groups), access.shared_ids(store, call.caller, groups)
         )
         return [_group_answer(group, rules[group.id], shared=group.id in shared) for group in groups]
 

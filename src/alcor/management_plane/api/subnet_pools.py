@@ -124,7 +124,7 @@ class SubnetPoolCollection(Collection[SubnetPoolFields]):
 
     def __init__(self, store: Store, service: SubnetPoolService) -> None:
         async def answers(call: Call, pools: Sequence[SubnetPool]) -> list[SubnetPoolAnswer]:
-            shared = await access.grants_on(store, call.caller.project_id, [pool.id for pool in pools])
+            shared = await access.shared_ids(store, call.caller, pools)
             return [_answer(pool, shared=pool.id in shared) for pool in pools]
 
         super().__init__(RESOURCE, store, service, answers, create=service.create, as_made=_as_made)

@@ -137,8 +137,7 @@ def collection(store: Store, service: SubnetService) -> Collection[SubnetFields]
     """Serve subnets."""
 
     async def answers(call: Call, subnets: Sequence[Subnet]) -> list[SubnetAnswer]:
-        network_ids = sorted({subnet.network_id for subnet in subnets})
-        shared = await access.grants_on(store, call.caller.project_id, network_ids)
+        shared = await access.shared_ids(store, call.caller, subnets)
         return [_answer(subnet, shared=subnet.network_id in shared) for subnet in subnets]
 
     return Collection(RESOURCE, store, service, answers, create=service.create)
