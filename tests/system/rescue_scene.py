@@ -74,6 +74,21 @@ class RescueScene:
         active: dict[str, Any] = answer["port"]
         return active
 
+    async def plug_tagged(self, name: str, parent: str, vlan: int) -> None:
+        """Create a port as the sub-port of a plugged one, with a workload behind its parent's."""
+        port = await self.port(name, "")
+        parent_id = self.workloads[parent].port_id
+        under = {"port_id": port["id"], "segmentation_type": "vlan", "segmentation_id": vlan}
+        await self.api.post("/v2.0/trunks", {"trunk": {"port_id": parent_id, "sub_ports": [under]}})
+        active = (await self.api.get(f"/v2.0/ports/{port['id']}", wait="active", timeout=10))["port"]
+        assert active["status"] == "ACTIVE"
+        mac = mac_from_text(port["mac_address"])
+        add = self.lab.add_tagged
+        made = await asyncio.to_thread(add, self.workloads[parent], port_id=port["id"], mac=mac, vlan=vlan)
+        self.workloads[name] = made
+        await asyncio.to_thread(workload.configure_by_dhcp, [made], self.lab.dhcp_script)
+        await asyncio.to_thread(packets.serve, [made], 80)
+
     async def reaches(self, one: str, other: str) -> bool:
         """Does one workload reach another by ping and by TCP?"""
         source = self.workloads[one]

@@ -44,12 +44,16 @@ async def test_a_dead_agent_s_host_takes_new_workloads_and_its_agent_takes_over_
     assert await scene.reaches("new", "far")
     assert await scene.reaches("new", "old")
     assert await scene.reaches("far", "new")
+    await scene.plug_tagged("sub", "new", 100)
+    assert await scene.reaches("sub", "far")
+    assert await scene.reaches("old", "sub")
     assert await talks()
     await scene.agent("h1").start()
     await scene.until("h1", has_its_agent)
     await scene.plug("newest", "h1")
     assert await scene.reaches("newest", "far"), scene.log("h1")
     assert await scene.reaches("new", "far")
+    assert await scene.reaches("sub", "far")
     assert await talks()
     kept = (await scene.api.get("/v2.0/audit", kind="host"))["audit"]
     steps = [entry["action"] for entry in kept if entry["targets"] == ["h1"] and "rescue" in entry["action"]]
