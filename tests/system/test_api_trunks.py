@@ -230,3 +230,25 @@ async def test_of_many_clients_one_gets_the_port(s: Scene) -> None:
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 7
     [winner] = [answer.json()["trunk"] for answer in answers if answer.status_code == 201]
     assert (await show(s, wanted))["device_id"] == winner["id"]
+
+
+async def test_a_caller_may_wait_until_sub_ports_are_in_force(s: Scene) -> None:
+    parent, one, two = await ports(s, 3, binding__host_id="host-1", admin=True)
+    body = {"trunk": {"port_id": parent["id"], "sub_ports": [under(one, 100)]}}
+    refused = await s.ask("POST", "/trunks?wait=for-ever", body, admin=True)
+    assert error_of(refused) == (400, "HTTPBadRequest")
+    late = await s.ask("POST", "/trunks?wait=in_force&timeout=0.05", body, admin=True, expect=201)
+    assert late.headers["X-Alcor-Wait"] == "timeout"
+    s.convergence.acknowledges_at_once = True
+    s.convergence.plug(parent["id"])
+    trunk = late.json()["trunk"]
+    more = {"sub_ports": [under(two, 200)]}
+    path = f"/trunks/{trunk['id']}/add_subports"
+    waited = await s.ask("PUT", f"{path}?wait=in_force&timeout=0.05", more, admin=True, expect=200)
+    assert waited.headers["X-Alcor-Wait"] == "timeout", "the others are not"
+    for port in (parent, one):
+        s.convergence.acknowledge(port["id"])
+    await s.ask("PUT", path.replace("add", "remove"), more, admin=True, expect=200)
+    waited = await s.ask("PUT", f"{path}?wait=in_force&timeout=5", more, admin=True, expect=200)
+    assert waited.headers["X-Alcor-Wait"] == "satisfied"
+    assert waited.json()["status"] == "ACTIVE"

@@ -28,9 +28,8 @@ from alcor.model.addressing import Cidr, ip_to_int, ip_to_text
 from alcor.model.goal_state import RouterInterface
 from alcor.model.records import ExtraRoute
 
-_SHARES = (
-    32  # of senders, for next hops that share a destination: a power of two, no less than hops there may be
-)
+# Of senders, for next hops that share a destination: a power of two, and no less than a router has routes.
+_SHARES = 32
 
 
 def interface_flows(interface: RouterInterface, router_id: str, number: int, router_mac: int) -> list[Flow]:

@@ -9,18 +9,18 @@ from starlette.responses import Response
 from alcor.contracts.convergence import Convergence, PortState
 from alcor.contracts.store import Store
 from alcor.management_plane import access
-from alcor.management_plane.api import form, gate, policy, validation
+from alcor.management_plane.api import form, gate, policy, validation, waiting
 from alcor.management_plane.api.accepts import accepts, list_of, object_of, schema_of
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection, written
-from alcor.management_plane.api.described import IF_MATCH, describes, gives
+from alcor.management_plane.api.described import IF_MATCH, Operation, describes, gives
 from alcor.management_plane.api.standard import STANDARD, Answer, standard
 from alcor.management_plane.trunk.decisions import SEGMENTATION_TYPE, TrunkFields
 from alcor.management_plane.trunk.service import TrunkService
 from alcor.model import errors
 from alcor.model.ids import PortId
-from alcor.model.records import Port, SubPort, Trunk
+from alcor.model.records import Port, RecordSet, SubPort, Trunk
 
 Status: TypeAlias = Literal["ACTIVE", "DOWN", "BUILD", "DEGRADED"]
 VLAN_MAX = 4094
@@ -153,18 +153,48 @@ class TrunkCollection(Collection[TrunkFields]):
             entrance.route(f"{path}/get_subports", policy=policy.TENANT, get=self.sub_ports),
         ]
 
+    def operations(self) -> Mapping[str, Operation]:
+        """Describe the five calls."""
+        return waiting.described(super().operations(), "create")
+
+    async def create(self, call: Call, path: Mapping[str, str]) -> Response:
+        waiting.wish_of(call)  # what cannot be waited for is refused before anything is made
+        return await super().create(call, path)
+
+    async def created(
+        self,
+        call: Call,
+        records: Sequence[Trunk],
+        revision: int,
+        *,
+        is_bulk: bool,
+        before: RecordSet | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Answer when its ports are as the caller wishes."""
+        waited = await self._wait(call, records, revision)
+        return await super().created(
+            call, records, revision, is_bulk=is_bulk, before=before, headers={**(headers or {}), **waited}
+        )
+
+    async def _wait(self, call: Call, trunks: Sequence[Trunk], revision: int) -> Mapping[str, str]:
+        ids = [port_id for trunk in trunks for port_id in _port_ids(trunk)]
+        return await waiting.fulfil(waiting.wish_of(call), self._convergence, ids, revision)
+
     @describes(
-        gives(200, of=TrunkAnswer),
+        gives(200, of=TrunkAnswer, headers=(waiting.WAITED,)),
         summary="Add sub-ports to a trunk",
-        takes=(IF_MATCH,),
+        takes=(IF_MATCH, *waiting.TAKES),
         body=_MORE,
         refuses=(409, 412),
     )
     async def add(self, call: Call, path: Mapping[str, str]) -> Response:
         """PUT add_subports: as in Neutron, the answer is the trunk without its name around it."""
         more = _asked(call, whole=True)
+        waiting.wish_of(call)
         revision, trunk = await self._trunks.add(call.caller, path["id"], more, expected=call.expected_revision)
-        return written((await self._shown(call, [trunk]))[0], 200, revision=revision)
+        headers = await self._wait(call, [trunk], revision)
+        return written((await self._shown(call, [trunk]))[0], 200, revision=revision, headers=headers)
 
     @describes(
         gives(200, of=TrunkAnswer),
