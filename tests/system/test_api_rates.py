@@ -1,7 +1,11 @@
 """Requests beyond the rate, as clients see their refusal."""
 
+import asyncio
+
+import pytest
+
 from alcor.contracts.identity import unauthorized
-from alcor.management_plane.api.limits import Limits, Rate
+from alcor.management_plane.api.limits import AtOnce, Limits, Rate
 from alcor.runtime.clock import SystemClock
 from api_scene import error_of, scene
 
@@ -39,3 +43,27 @@ async def test_an_address_that_never_says_who_it_is_is_told_when_to_come_again()
             (await s.ask("GET", path)).status_code for path in ("/networks", "/x", "/ports", "/hosts", "/y")
         ]
         assert statuses == [401, 401, 401, 429, 429]
+
+
+async def test_a_project_has_so_many_requests_under_way_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AtOnce.__init__, "__defaults__", (3,))
+    async with scene() as s:
+        network_id, _ = await s.wired_network()
+        gate = asyncio.Event()
+
+        async def wait(*_: object, **__: object) -> bool:
+            await gate.wait()
+            return True
+
+        s.convergence.wait = wait  # type: ignore[method-assign,assignment]
+        body = {"port": {"network_id": network_id}}
+        waiting = [asyncio.create_task(s.ask("POST", "/ports?wait=in_force", body)) for _ in range(3)]
+        while len((await s.ask("GET", "/ports", admin=True)).json()["ports"]) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        refused = await s.ask("GET", "/ports")
+        assert error_of(refused) == (429, "RequestRateExceeded")
+        assert refused.headers["retry-after"] == "1"
+        await s.ask("GET", "/ports", project="red", expect=200)
+        gate.set()
+        assert [answer.status_code for answer in await asyncio.gather(*waiting)] == [201] * 3
+        await s.ask("GET", "/ports", expect=200)

@@ -166,7 +166,10 @@ class _Connection(HttpToolsProtocol):
                 self.transport.abort()
         elif self._is_at_headers:
             if self._has_begun and waited_s > bounds.headers_s:
-                self.refuse(408)
+                if self._unparsed_bytes:
+                    self.refuse(408)
+                else:
+                    self.transport.close()  # a client that connects in advance has asked for nothing
             elif waited_s > bounds.idle_s:
                 self.transport.close()
         elif self._is_at_body and self.flow.read_paused:

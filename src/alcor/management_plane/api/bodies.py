@@ -22,20 +22,6 @@ class Bodies:
         self._held: Counter[str] = Counter()
         self._held_by_all = 0
 
-    async def read(self, request: Request, project: str, body_max: int) -> "Body":
-        """Read a body; whoever gets it gives it back by leaving it.
-
-        Raises Invalid when it is too long or not JSON by its header; LimitReached, Unavailable when there is no
-        room for it.
-        """
-        body = Body(self, project)
-        try:
-            await self._fill(body, request, body_max)
-        except BaseException:
-            body.release()
-            raise
-        return body
-
     def hold(self, project: str, size: int) -> None:
         """Count more. Raises LimitReached, Unavailable."""
         if self._held[project] + size > self._by_project_max:
@@ -54,9 +40,20 @@ class Bodies:
         if not self._held[project]:
             del self._held[project]
 
-    async def _fill(self, body: "Body", request: Request, body_max: int) -> None:
+
+class Body:
+    """What one request sent, counted until it is released."""
+
+    def __init__(self, bodies: Bodies, project: str) -> None:
+        self._bodies = bodies
+        self._project = project
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    async def read(self, request: Request, body_max: int) -> None:
+        """Read all of it. Raises Invalid when it is too long or not JSON by its header, and as `hold`."""
         declared = request.headers.get("content-length", "")
-        if declared.isdigit() and int(declared[:19]) > BATCH_BODY_MAX:
+        if declared.isascii() and declared.isdigit() and int(declared[:19]) > BATCH_BODY_MAX:
             raise _too_long(BATCH_BODY_MAX)
         size = 0
         try:
@@ -65,7 +62,7 @@ class Bodies:
                 if size > BATCH_BODY_MAX:
                     raise _too_long(BATCH_BODY_MAX)
                 if size <= body_max:
-                    body.add(chunk)
+                    self._add(chunk)
         except ClientDisconnect:
             raise errors.Invalid("The request body is incomplete.") from None
         if size > body_max:
@@ -79,23 +76,6 @@ class Bodies:
                 reason="HTTPUnsupportedMediaType",
             )
 
-
-class Body:
-    """What one request sent, counted as long as it is held."""
-
-    def __init__(self, bodies: Bodies, project: str) -> None:
-        self._bodies = bodies
-        self._project = project
-        self._chunks: list[bytes] = []
-        self._size = 0
-
-    def add(self, chunk: bytes) -> None:
-        """Hold more. Raises LimitReached, Unavailable."""
-        if chunk:
-            self._bodies.hold(self._project, len(chunk))
-            self._size += len(chunk)
-            self._chunks.append(chunk)
-
     def release(self) -> None:
         """Hold nothing any more."""
         if self._size:
@@ -107,6 +87,12 @@ class Body:
     def content(self) -> bytes:
         """All of it."""
         return b"".join(self._chunks)
+
+    def _add(self, chunk: bytes) -> None:
+        if chunk:
+            self._bodies.hold(self._project, len(chunk))
+            self._size += len(chunk)
+            self._chunks.append(chunk)
 
 
 def _too_long(body_max: int) -> errors.Invalid:

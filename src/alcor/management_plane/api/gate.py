@@ -13,9 +13,9 @@ from alcor.contracts.audit import Actor, Entry
 from alcor.contracts.identity import Identity, IdentitySource
 from alcor.management_plane.api import call as calls
 from alcor.management_plane.api import errors as error_form
-from alcor.management_plane.api.bodies import BODY_MAX, Bodies
+from alcor.management_plane.api.bodies import BODY_MAX, Bodies, Body
 from alcor.management_plane.api.call import Call
-from alcor.management_plane.api.limits import Limits
+from alcor.management_plane.api.limits import AtOnce, Limits
 from alcor.management_plane.api.policy import Policy, require
 from alcor.management_plane.audit.trail import AuditTrail
 from alcor.management_plane.caller import Caller
@@ -57,6 +57,7 @@ class Gate:
         self._limits = limits
         self._trail = trail
         self._bodies = Bodies()
+        self._at_once = AtOnce()
 
     def route(
         self,
@@ -87,17 +88,7 @@ class Gate:
                     raise errors.Invalid(
                         "The method is not allowed for this resource.", reason="HTTPMethodNotAllowed"
                     )
-                again = functools.partial(self._admit_again, request, policy, caller)
-                if request.method in _WITH_BODY:
-                    body = await self._bodies.read(request, caller.project_id, body_max)
-                    try:
-                        call = calls.from_request(request, body.content, caller, again)
-                        response = await endpoint(call, request.path_params)
-                    finally:
-                        body.release()
-                else:
-                    call = calls.from_request(request, b"", caller, again)
-                    response = await endpoint(call, request.path_params)
+                response = await self._carry_out(request, caller, policy, endpoint, body_max)
             except errors.AlcorError as error:
                 refusal = error.reason
                 self._note(error, request, request_id)
@@ -109,6 +100,20 @@ class Gate:
             return response
 
         return GuardedRoute(path, answer, policy, endpoints)
+
+    async def _carry_out(
+        self, request: Request, caller: Caller, policy: Policy, endpoint: Endpoint, body_max: int
+    ) -> Response:
+        again = functools.partial(self._admit_again, request, policy, caller)
+        self._at_once.begin(caller.project_id, is_admin=caller.is_admin)
+        body = Body(self._bodies, caller.project_id)
+        try:
+            if request.method in _WITH_BODY:
+                await body.read(request, body_max)
+            return await endpoint(calls.from_request(request, body.content, caller, again), request.path_params)
+        finally:
+            body.release()
+            self._at_once.end(caller.project_id)
 
     async def not_found(self, request: Request, error: Exception) -> Response:
         """Answer for paths that do not exist; to those who may not know what does, as for those that do."""

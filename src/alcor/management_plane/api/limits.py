@@ -1,5 +1,7 @@
 """How often callers may ask: projects, and addresses that have not said who they are."""
 
+from collections import Counter
+
 import msgspec
 
 from alcor.contracts.identity import Identity
@@ -21,6 +23,31 @@ class Rate(msgspec.Struct, frozen=True):
 UNLIMITED = Rate(0, 0)
 # A script with an expired token tries a few times; whoever guesses tries more.
 ATTEMPTS = Rate(5, 50)
+
+
+# Requests of one project under way in one process. Some wait for hosts (`?wait=`) for minutes: one project is not
+# to take all connections that there may be.
+AT_ONCE_MAX = 512
+
+
+class AtOnce:
+    """Owner of the count of requests under way, by project; administrators are not counted."""
+
+    def __init__(self, most: int = AT_ONCE_MAX) -> None:
+        self._most = most
+        self._under_way: Counter[str] = Counter()
+
+    def begin(self, project_id: str, *, is_admin: bool) -> None:
+        """Count one more. Raises LimitReached."""
+        if self._under_way[project_id] >= self._most and not is_admin:
+            raise _limited(f"Project {project_id} has too many requests under way.", 1.0)
+        self._under_way[project_id] += 1
+
+    def end(self, project_id: str) -> None:
+        """Count one less."""
+        self._under_way[project_id] -= 1
+        if not self._under_way[project_id]:
+            del self._under_way[project_id]
 
 
 class Limits:
