@@ -25,8 +25,8 @@ UNLIMITED = Rate(0, 0)
 ATTEMPTS = Rate(5, 50)
 
 
-# Requests of one project under way in one process. Some wait for hosts (`?wait=`) for minutes: one project is not
-# to take all connections that there may be.
+# Requests of one project under way in one process. Some wait for hosts (`?wait=`) for minutes: one project must
+# not take all connections that there may be.
 AT_ONCE_MAX = 512
 
 
