@@ -27,7 +27,7 @@ from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
 
 CLIENTS = 4
-STEPS = 45  # of each client before a process is killed, and as many after
+STEPS = 30  # of each client before a process is killed, and as many after
 POOL = 5  # addresses in a subnet of 8 that has a gateway
 SEED = int(os.environ.get("ALCOR_SEED", random.randrange(10**6)))
 
