@@ -305,13 +305,11 @@ async def test_they_agree_after_each_of_a_few_changes(parity: Parity) -> None:
     region.ports["red-a-s0-20"].groups = ("red-web",)
     await parity.follow()
     await parity.agree(share=0.1)
-    region.ports["red-b-s0-10"].host = "h3"
-    region.ports["blue-a-s0-10"].host = "h1"
-    await parity.follow()
-    await parity.agree(share=0.1)
     region.set_addresses("red-friends", "10.0.0.0/8")
     region.set_addresses("blue-friends")
     region.stateless.discard("red-quick")
+    region.ports["red-b-s0-10"].host = "h3"
+    region.ports["blue-a-s0-10"].host = "h1"
     await parity.follow()
     await parity.agree(share=0.1)
     region.routers["red-r"].discard("red-b-s0")
