@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 OPENSTACK = Path(sys.executable).with_name("openstack")
+COMMAND_TIMEOUT_S = 60.0
 _END = "@@: _relative_run_script"  # the last line that `shortcuts` prints: what came before is the answer
 
 
@@ -39,14 +41,19 @@ class Dialog:
     def _said(self, command: str) -> str:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{command}\nshortcuts\n")
-        self._process.stdin.flush()
+        watchdog = threading.Timer(COMMAND_TIMEOUT_S, self._process.kill)
+        watchdog.start()
         lines = []
-        for line in self._process.stdout:
-            if line.strip() == _END:
-                del lines[-4:]  # the others that `shortcuts` prints
-                return "".join(lines).strip()
-            lines.append(line)
+        try:
+            self._process.stdin.write(f"{command}\nshortcuts\n")
+            self._process.stdin.flush()
+            for line in self._process.stdout:
+                if line.strip() == _END:
+                    del lines[-4:]  # the others that `shortcuts` prints
+                    return "".join(lines).strip()
+                lines.append(line)
+        finally:
+            watchdog.cancel()
         raise Refused(f"{command}: the client ended: {''.join(lines)}")
 
 

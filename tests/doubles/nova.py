@@ -8,7 +8,6 @@ from typing import Any
 
 PATH = "/v2.1/os-server-external-events"
 NAMES = {"network-vif-plugged", "network-vif-unplugged", "network-vif-deleted", "network-changed"}
-HEARD_S = 20.0
 
 
 class NovaDouble:
