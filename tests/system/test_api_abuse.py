@@ -9,7 +9,7 @@ import pytest
 
 from alcor.adapters.http_server import Bounds
 from api_scene import scene
-from served import served
+from real_server import listening
 
 QUICK = Bounds(headers_s=0.3, body_s=0.3, unread_s=0.5, idle_s=1, headers_max=4096)
 PATIENCE_S = 20.0  # of this test: the machine may be busy
@@ -69,7 +69,7 @@ class Client:
 
 @asynccontextmanager
 async def quick(bounds: Bounds = QUICK) -> AsyncIterator[int]:
-    async with scene() as s, served(s.application, bounds) as port:
+    async with scene() as s, listening(s.application, bounds) as port:
         yield port
 
 
@@ -217,7 +217,7 @@ async def test_an_answer_that_nobody_reads_is_given_up() -> None:
     async with scene() as s:
         body = {"networks": [{"name": "n" * 200, "description": "d" * 200}] * 4000}
         await s.ask("POST", "/networks", body, expect=201)
-        async with served(s.application, QUICK) as port:
+        async with listening(s.application, QUICK) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
             for _ in range(4):  # more than the kernel keeps for both sides
                 writer.write(GET.replace(b"Host: x", b"Host: x\r\nX-Project-Id: blue"))

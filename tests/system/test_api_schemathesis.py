@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from api_scene import scene
-from served import served
+from real_server import listening
 
 # What is allowed may still be refused: networks that do not exist, addresses that are taken.
 NOT_HERE = "positive_data_acceptance,ensure_resource_availability"
@@ -24,7 +24,7 @@ COMMAND = (
 
 
 async def test_nothing_that_schemathesis_sends_is_answered_otherwise_than_described(tmp_path: Path) -> None:
-    async with scene() as s, served(s.application) as port:
+    async with scene() as s, listening(s.application) as port:
         await s.wired_network(project="admin")
         await s.make("security_group", name="g", project="admin")
         s.convergence.wait = s.convergence.wait_revision = _at_once  # type: ignore[method-assign,assignment]

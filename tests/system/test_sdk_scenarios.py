@@ -442,3 +442,13 @@ def test_the_sdk(sdk: Any, name: str) -> None:
 
 def test_every_resource_and_extension_has_a_scenario(api_url: str) -> None:
     client_coverage.check(api_url, SCENARIOS)
+
+
+def test_pages_are_followed_to_their_end(sdk: Any) -> None:
+    names = [f"page-{number}" for number in range(5)]
+    made = [sdk.create_network(name=name, description="paged") for name in names]
+    for limit in (1, 2, 5, 10):
+        listed = sdk.networks(limit=limit, description="paged", sort_key="name", sort_dir="asc")
+        assert [network.name for network in listed] == names
+    for network in made:
+        sdk.delete_network(network)

@@ -12,7 +12,7 @@ from alcor.management_plane.api import errors as error_form
 
 
 @asynccontextmanager
-async def served(application: ASGIApp, bounds: Bounds | None = None) -> AsyncIterator[int]:
+async def listening(application: ASGIApp, bounds: Bounds | None = None) -> AsyncIterator[int]:
     """Serve on loopback; give the port."""
     # Named by its protocol: only then does asyncio turn off Nagle's algorithm, which costs an answer 40 ms.
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
