@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -26,17 +27,20 @@ class EmulatedFleet:
 
     data_plane = "simulated"
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, paths: Sequence[str] | None = None) -> None:
+        """`paths`: options that say how the controller is reached; None: by its streams."""
         self.names = [f"host-{number}" for number in range(count)]
+        self._paths = paths
         self._children: list[Child] = []
 
     async def start(self, region: RegionProcess) -> None:
         share = -(-len(self.names) // (os.cpu_count() or 1))
+        paths = ("--controller", region.agent_url) if self._paths is None else self._paths
         for first in range(0, len(self.names), share):
             hosts = min(share, len(self.names) - first)
             command = alcor_command("fleet", "--hosts", str(hosts), "--first", str(first))
             log = region.directory / f"fleet-{first}.log"
-            child = Child("the fleet", [*command, "--controller", region.agent_url], log)
+            child = Child("the fleet", [*command, *paths], log)
             self._children.append(child)
             await child.start()
 

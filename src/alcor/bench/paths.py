@@ -21,11 +21,13 @@ from typing import Literal
 import msgspec
 
 from alcor.adapters import identity, stream
-from alcor.bench import raw_peers, used
+from alcor.bench import raw_peers
+from alcor.bench.hosts import EmulatedFleet
 from alcor.bench.load import Connection
 from alcor.bench.report import Environment, environment
+from alcor.bench.used import Meter, Usage
 from alcor.client.api import ApiClient
-from alcor.lab.children import Child, alcor_command
+from alcor.lab.children import Child
 from alcor.lab.percentiles import Milliseconds, milliseconds
 from alcor.lab.region_process import RegionProcess, hosts_alive
 from alcor.model import errors
@@ -40,14 +42,6 @@ TIMEOUT_S = 60
 Say = Callable[[str], None]
 
 
-class Used(msgspec.Struct, frozen=True):
-    """What a process needed while it was measured."""
-
-    name: str
-    processor_s: float
-    memory_mib: float
-
-
 class MeasuredPath(msgspec.Struct, frozen=True):
     """One path. Times in milliseconds; ratios are to the floor of the same run."""
 
@@ -58,7 +52,7 @@ class MeasuredPath(msgspec.Struct, frozen=True):
     one_to_floor: float
     all_agents_ms: float  # a rule of a group that all agents have: until the last acknowledged
     all_to_floor: float
-    used: tuple[Used, ...]
+    used: tuple[Usage, ...]
 
 
 class Floor(msgspec.Struct, frozen=True):
@@ -110,16 +104,13 @@ async def _measure(path: PathUnderTest, agents: int, ports: int, floor: Floor, s
     directory = Path(tempfile.mkdtemp(prefix="alcor-bench-"))
     directory.chmod(0o755)  # the embedded database runs as another user
     region = RegionProcess(directory)
-    fleet: Child | None = None
+    fleet: EmulatedFleet | None = None
     try:
         await region.start()
         identity.issue_fleet(region.authority, directory / "fleet")
         queue = ("--queue", region.queue_url, "--certificates", str(directory / "fleet"))
-        where = (*queue, "--queue-only")
-        chosen = where if path == "queue" else ("--controller", region.agent_url)
-        command = alcor_command("fleet", "--hosts", str(agents), *chosen)
-        fleet = Child("the fleet", command, directory / "fleet.log")
-        await fleet.start()
+        fleet = EmulatedFleet(agents, paths=(*queue, "--queue-only") if path == "queue" else None)
+        await fleet.start(region)
         async with ApiClient(region.url) as api:
             await hosts_alive(api, agents, timeout_s=START_S)
         say(f"{path}: {agents} agents connected")
@@ -135,10 +126,16 @@ class _Bench:
     """One path's measurements, in order."""
 
     def __init__(
-        self, region: RegionProcess, fleet: Child, path: PathUnderTest, agents: int, floor: Floor, say: Say
+        self,
+        region: RegionProcess,
+        fleet: EmulatedFleet,
+        path: PathUnderTest,
+        agents: int,
+        floor: Floor,
+        say: Say,
     ) -> None:
         self._api = Connection(region.url)
-        self._pids = {"region": region.child.pid, "agents": fleet.pid}
+        self._pids = {"region": [region.child.pid], "agents": fleet.pids}
         self._path = path
         self._agents = agents
         self._floor = floor
@@ -149,16 +146,12 @@ class _Bench:
         group = self._api.call("POST", "/v2.0/security-groups", {"security_group": {"name": "all"}})[0]
         group_id = group["security_group"]["id"]
         self._fill(group_id)
-        before = {name: used.processor_s(pid) for name, pid in self._pids.items()}
+        meter = Meter(self._pids)
         acknowledged, calls = zip(*(self._one_port(number, group_id) for number in range(ports)), strict=True)
         one = milliseconds(acknowledged)
         self._say(f"{self._path}: one port p50 {one.p50:.2f} ms, p99 {one.p99:.2f} ms until acknowledged")
         everybody = statistics.median(self._one_for_all(group_id, number) for number in range(ROUNDS))
         self._say(f"{self._path}: one change for all {self._agents} agents {everybody:.0f} ms")
-        spent = tuple(
-            Used(name, round(used.processor_s(pid) - before[name], 2), round(used.memory_mib(pid), 1))
-            for name, pid in self._pids.items()
-        )
         return MeasuredPath(
             path=self._path,
             agents=self._agents,
@@ -167,7 +160,7 @@ class _Bench:
             one_to_floor=round(one.p50 / self._floor.one_ms, 2),
             all_agents_ms=round(everybody, 2),
             all_to_floor=round(everybody / self._floor.all_ms, 2),
-            used=spent,
+            used=meter.read(),
         )
 
     def _fill(self, group_id: str) -> None:
