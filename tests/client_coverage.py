@@ -34,7 +34,7 @@ ALIASES = {
     "address-scope": "subnet_pools",
     "agent": "agents",
     "agent_sort_key": "agents",
-    "alcor-auto-topology": "tests/system/test_api_auto_topology.py",
+    "alcor-auto-topology": "auto_topology",
     "alcor-convergence": "tests/system/test_api_resources.py",
     "alcor-events": "tests/system/test_api_events.py",
     "alcor-hosts": "tests/system/test_api_policies.py",

@@ -220,6 +220,16 @@ def security_groups(cli: Dialog) -> None:
     cli.do("security group delete www")
 
 
+def auto_topology(cli: Dialog) -> None:
+    cli("subnet pool create --pool-prefix 10.90.0.0/16 --default --default-prefix-length 24 --share auto")
+    cli("network auto allocated topology create --check-resources")
+    made = cli("network auto allocated topology create")
+    assert [it["ID"] for it in cli("network list --name auto_allocated_network")] == [made["id"]]
+    cli.do("network auto allocated topology delete")
+    assert cli("network list --name auto_allocated_network") == []
+    cli.do("subnet pool delete auto")
+
+
 def address_groups(cli: Dialog) -> None:
     assert cli("address group create --address 10.0.0.0/8 --description d dmz")["addresses"] == ["10.0.0.0/8"]
     cli.do("address group set --address 192.0.2.1 --name far dmz")
@@ -329,6 +339,7 @@ SCENARIOS: dict[str, Callable[[Dialog], None]] = {
         ports,
         routers,
         trunks,
+        auto_topology,
         security_groups,
         address_groups,
         default_rules,

@@ -319,6 +319,18 @@ def security_groups(sdk: Any) -> None:
     delete(sdk, "security_group", group)
 
 
+def auto_topology(sdk: Any) -> None:
+    pool = sdk.create_subnet_pool(
+        name="auto", prefixes=["10.90.0.0/16"], default_prefix_length=24, is_default=True, is_shared=True
+    )
+    sdk.validate_auto_allocated_topology("admin")
+    made = sdk.get_auto_allocated_topology("admin")
+    assert [each.id for each in sdk.networks(name="auto_allocated_network")] == [made.id]
+    sdk.delete_auto_allocated_topology("admin")
+    assert list(sdk.networks(name="auto_allocated_network")) == []
+    sdk.delete_subnet_pool(pool)
+
+
 def address_groups(sdk: Any) -> None:
     group = lifecycle(
         sdk,
@@ -424,6 +436,7 @@ SCENARIOS: dict[str, Callable[[Any], None]] = {
         port_bindings,
         routers,
         trunks,
+        auto_topology,
         security_groups,
         address_groups,
         default_rules,
