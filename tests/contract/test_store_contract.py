@@ -217,6 +217,17 @@ async def test_an_address_and_its_subnet_are_asked_for_together(store: Store) ->
     assert await store.select(Port, Query(where=where)) == [meant]
 
 
+async def test_the_holders_of_addresses_are_named(store: Store) -> None:
+    vpc = network()
+    one, other = subnet_of(vpc), subnet_of(vpc)
+    first, second = (port(vpc, mac, fixed_ips=address(one, mac)) for mac in (5, 6))
+    await add(store, vpc, one, other, first, second)
+    ip = address(one, 5)[0].ip
+    asked = [(one.id, ip), (other.id, ip), (one.id, address(one, 7)[0].ip)]
+    assert await store.holders(asked) == {(one.id, ip): first.id}
+    assert await store.holders([]) == {}
+
+
 async def test_an_update_moves_addresses_and_memberships(store: Store) -> None:
     vpc = network()
     subnet = subnet_of(vpc)

@@ -87,6 +87,24 @@ async def test_what_is_no_body_of_routes_is_refused(s: Scene) -> None:
     assert error_of(made) == (400, "HTTPBadRequest"), "as in Neutron: only by PUT"
 
 
+async def test_a_next_hop_that_is_another_routers_is_refused(s: Scene) -> None:
+    path, subnet_id = await joined_router(s)
+    subnet = (await s.ask("GET", f"/subnets/{subnet_id}")).json()["subnet"]
+    leg = await s.make(
+        "port", network_id=subnet["network_id"], fixed_ips=[{"ip_address": ROUTE["nexthop"]}], name="leg"
+    )
+    assert (await put(s, path, [ROUTE])).status_code == 200, "a port as any"
+    await put(s, path, [])
+    other = await s.make("router", name="other")
+    add = f"/routers/{other['id']}/add_router_interface"
+    await s.ask("PUT", add, {"port_id": leg["id"]}, expect=200)
+    for action in ("", "/add_extraroutes"):
+        refused = await put(s, path + action, [OTHER, ROUTE])
+        assert error_of(refused) == (400, "InvalidRoutes")
+        assert "an interface of another router" in refused.text
+    assert (await put(s, path, [OTHER])).status_code == 200
+
+
 async def test_another_projects_router_has_no_routes_to_add(s: Scene) -> None:
     path, _ = await joined_router(s)
     for action in ("add_extraroutes", "remove_extraroutes"):

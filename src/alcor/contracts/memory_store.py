@@ -115,6 +115,10 @@ class MemoryStore:
     async def usage(self, project_id: str) -> dict[str, int]:
         return {kind: self._used[project_id, kind] for kind in self.limits}
 
+    async def holders(self, addresses: Sequence[tuple[str, bytes]]) -> dict[tuple[str, bytes], str]:
+        found = ((address, self.holder(("address", address))) for address in addresses)
+        return {address: port_id for address, port_id in found if port_id is not None}
+
     async def held_addresses(self, subnet_ids: Sequence[str]) -> dict[str, int]:
         ports = self._of(Port)
         return {

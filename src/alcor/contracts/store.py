@@ -214,6 +214,10 @@ class Store(Protocol):
         """Give how many records of each counted kind a project has. O(kinds)."""
         ...
 
+    async def holders(self, addresses: Sequence[tuple[str, bytes]]) -> dict[tuple[str, bytes], str]:
+        """Name the ports that hold addresses: (subnet, packed IP) -> port. O(addresses)."""
+        ...
+
     async def held_addresses(self, subnet_ids: Sequence[str]) -> dict[str, int]:
         """Count the addresses that ports hold in each of the subnets. O(what they hold), from an index."""
         ...

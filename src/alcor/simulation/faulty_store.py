@@ -52,6 +52,9 @@ class StoreSession:
     async def usage(self, project_id: str) -> dict[str, int]:
         return await self._answer(self._store.usage(project_id))
 
+    async def holders(self, addresses: Sequence[tuple[str, bytes]]) -> dict[tuple[str, bytes], str]:
+        return await self._answer(self._store.holders(addresses))
+
     async def held_addresses(self, subnet_ids: Sequence[str]) -> dict[str, int]:
         return await self._answer(self._store.held_addresses(subnet_ids))
 

@@ -84,6 +84,17 @@ class PostgresStore:
         used: dict[str, int] = dict(map(tuple, found))  # rows of two columns
         return {kind: used.get(kind, 0) for kind in self.limits}
 
+    async def holders(self, addresses: Sequence[tuple[str, bytes]]) -> dict[tuple[str, bytes], str]:
+        if not addresses:
+            return {}
+        found = await self._fetch(
+            "SELECT a.subnet_id::text, a.ip, a.port_id::text FROM unnest($1::uuid[], $2::bytea[])"
+            " AS it(subnet_id, ip) JOIN addresses a ON a.subnet_id = it.subnet_id AND a.ip = it.ip",
+            [subnet_id for subnet_id, _ in addresses],
+            [ip for _, ip in addresses],
+        )
+        return {(subnet_id, ip): port_id for subnet_id, ip, port_id in found}
+
     async def held_addresses(self, subnet_ids: Sequence[str]) -> dict[str, int]:
         found = await self._fetch(
             "SELECT subnet_id::text, count(*) FROM addresses"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from alcor.management_plane.router.joined import Joined
 from alcor.model import errors
 from alcor.model.addressing import Cidr, ip_to_text
-from alcor.model.records import ExtraRoute, Router, Subnet
+from alcor.model.records import ROUTER_INTERFACE, ExtraRoute, Port, Router, Subnet
 
 ROUTES_MAX = 30  # of one router, as Neutron's quota_router_route
 
@@ -35,6 +35,23 @@ def check(router: Router, routes: Sequence[ExtraRoute], joined: Joined) -> None:
             raise _invalid(routes, "the nexthop is not connected with router")
         if route.next_hop in own:
             raise _invalid(routes, "the nexthop is used by router")
+
+
+def next_hops(routes: Iterable[ExtraRoute], joined: Joined) -> list[tuple[str, bytes]]:
+    """Give where the next hops are, as (subnet, address)."""
+    subnets = joined.subnets.values()
+    return [
+        (subnet.id, hop)
+        for hop in sorted({route.next_hop for route in routes})
+        for subnet in subnets
+        if Cidr(*subnet.cidr).contains(hop)
+    ]
+
+
+def check_holders(routes: Sequence[ExtraRoute], holders: Iterable[Port]) -> None:
+    """Raise Invalid for a next hop that is another router's: hosts hold only what is one router away."""
+    if any(port.device_owner == ROUTER_INTERFACE for port in holders):
+        raise _invalid(routes, "the nexthop is an interface of another router, which is not supported")
 
 
 def check_unused(router: Router, subnets: Iterable[Subnet]) -> None:

@@ -98,6 +98,10 @@ class RouterService:
     async def _update(self, caller: Caller, before: Router, fields: RouterFields) -> tuple[int, Router]:
         joined = None if fields.routes is UNSET else await self.joined(before)
         after = decisions.update(before, fields, joined, now_us=self._clock.now_us())
+        if joined is not None:
+            new = routes.next_hops(set(after.routes) - set(before.routes), joined)
+            holders = await self._store.get(Port, list((await self._store.holders(new)).values()))
+            routes.check_holders(after.routes, holders.values())
         write = self._write(caller, before, updates=RecordSet(routers=(after,)))
         return await self._store.commit(write), after
 
