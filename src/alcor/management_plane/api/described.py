@@ -121,4 +121,10 @@ def operation_of(endpoint: Any) -> Operation | None:
 
 def words(name: str) -> str:
     """Write a name as words: `security_groups` as `security groups`."""
-    return name.replace("_", " ")
+    return name.replace("_", " ").replace("rbac", "RBAC")
+
+
+def one(name: str) -> str:
+    """Write a name with its article: `an address scope`."""
+    written = words(name)
+    return f"{'an' if written[0] in 'aeioAEIOR' else 'a'} {written}"

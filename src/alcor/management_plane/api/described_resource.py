@@ -17,6 +17,7 @@ from alcor.management_plane.api.described import (
     Operation,
     Parameter,
     gives,
+    one,
     words,
 )
 
@@ -50,17 +51,17 @@ def operations(
     resource: Resource[Any], answer: type[msgspec.Struct], *, is_bulk: bool = True
 ) -> Mapping[str, Operation]:
     """Describe the five calls, by the names that `Collection` has for them."""
-    one, many = words(resource.singular), words(resource.plural)
-    created = gives(201, resource.singular, of=answer, about=f"The {one} as it was made.")
+    name, many = words(resource.singular), words(resource.plural)
+    created = gives(201, resource.singular, of=answer, about=f"The {name} as it was made.")
     if is_bulk:
         created = msgspec.structs.replace(
-            created, about=f"The {one}, or all {many} if there were many.", is_many_too=resource.plural
+            created, about=f"The {name}, or all {many} if there were many.", is_many_too=resource.plural
         )
     return {
         "list": listing(resource, answer),
         "show": showing(resource, answer),
         "create": Operation(
-            summary=f"Create a {one}",
+            summary=f"Create {one(resource.singular)}",
             about=f"Many at once as `{resource.plural}`: all are made, or none." if is_bulk else "",
             gives=(created,),
             takes=(IDEMPOTENCY_KEY,),
@@ -68,14 +69,14 @@ def operations(
             refuses=(404, 409, 422),
         ),
         "update": Operation(
-            summary=f"Update a {one}",
+            summary=f"Update {one(resource.singular)}",
             gives=(gives(200, resource.singular, of=answer),),
             takes=(IF_MATCH,),
             body=update_body(resource),
             refuses=(409, 412),
         ),
         "delete": Operation(
-            summary=f"Delete a {one}",
+            summary=f"Delete {one(resource.singular)}",
             gives=(gives(204, about="It is gone."),),
             takes=(IF_MATCH,),
             refuses=(409, 412),
@@ -103,7 +104,7 @@ def listing(resource: Resource[Any], answer: type[msgspec.Struct]) -> Operation:
 def showing(resource: Resource[Any], answer: type[msgspec.Struct]) -> Operation:
     """Describe a look at one."""
     return Operation(
-        summary=f"Show a {words(resource.singular)}",
+        summary=f"Show {one(resource.singular)}",
         gives=(gives(200, resource.singular, of=answer, is_partial=True),),
         takes=(FIELDS,),
     )
