@@ -189,6 +189,15 @@ async def test_connections_that_do_nothing_are_closed_in_time() -> None:
         assert await client.is_closed()
 
 
+async def test_requests_sent_before_the_answer_are_answered_in_order_and_not_taken_for_idle() -> None:
+    async with quick() as port, Client(port) as client:
+        await client.send(GET + GET + b"GET /v2.0/events HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert [(await client.answer())[0] for _ in range(2)] == [200, 200]
+        await client.reader.readuntil(b"retry: 2000\n")
+        with pytest.raises(TimeoutError):  # an idle connection would be closed by then
+            await asyncio.wait_for(client.is_closed(), 2 * QUICK.idle_s + 0.5)
+
+
 async def test_who_waits_longest_goes_when_there_is_no_room() -> None:
     bounds = Bounds(connections_max=8)
     async with quick(bounds) as port:

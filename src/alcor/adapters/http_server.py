@@ -39,9 +39,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """What clients may take up."""
 
     connections_max: int = 4096  # more: who has waited longest without a request goes
-    headers_max: int = (
-        64 * 1024
-    )  # bytes, with the URL; Keystone's tokens with signatures are the longest in use
+    headers_max: int = 64 * 1024  # bytes, with the URL; Keystone's tokens with signatures are long
     headers_s: float = 10.0  # from the connection, or the first byte of the next request, to the end of headers
     body_s: float = 20.0  # for any body
     body_rate: float = 16 * 1024  # bytes a second that make this longer
@@ -122,8 +120,9 @@ class _Connection(HttpToolsProtocol):
             self._wait()
 
     def on_response_complete(self) -> None:
+        is_next_here = bool(self.pipeline)  # a request that was sent before this answer
         super().on_response_complete()
-        if not self.pipeline and not self._is_at_body:
+        if not is_next_here and not self._is_at_body:
             self._wait()
 
     def pause_writing(self) -> None:
