@@ -1,5 +1,6 @@
 """What must hold while the region runs, and what must be once the faults have ended."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from alcor.contracts.agent_channel import BEAT_S, SILENCE_S
@@ -14,9 +15,10 @@ from alcor.control_plane.region import Region
 from alcor.data_plane.pipeline.flow import Flow, FlowKey
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.data_plane.simulated.host import TUNNEL_PORT
-from alcor.model import goal_state
+from alcor.model import goal_state, prefixes
+from alcor.model.addressing import Cidr
 from alcor.model.ids import NetworkId, PortId
-from alcor.model.records import ROUTER_INTERFACE, Port
+from alcor.model.records import ROUTER_INTERFACE, Port, Subnet, SubnetPool
 from alcor.simulation.cloud import GHOST, Cloud
 from alcor.simulation.compute_host import DRIFT_MAX, ComputeHost
 from alcor.simulation.wire import DELAY_MAX_S
@@ -86,6 +88,7 @@ async def differences(cloud: Cloud, controller: Controller) -> list[str]:
         found += _host_differences(region, host, controller.learned(host.id))
     found += await _port_differences(cloud, controller)
     found += _receipt_differences(cloud, controller, region.revision)
+    found += await _pool_differences(cloud)
     for status in controller.convergence.hosts():
         if status.record.id in cloud.hosts and (status.sections_pending or not status.alive or status.rescue):
             found.append(f"host {status.record.id}: {status.reason}")
@@ -126,6 +129,23 @@ def _flow_differences(host: ComputeHost) -> Iterator[str]:
 
 def _installed(flows: Sequence[Flow]) -> dict[FlowKey, Flow]:
     return {flow.key: flow for flow in flows}
+
+
+async def _pool_differences(cloud: Cloud) -> list[str]:
+    subnets = await cloud.store.select(Subnet, Query())
+    pools = {pool.id: pool for pool in await cloud.store.select(SubnetPool, Query())}
+    found = []
+    scopes: dict[NetworkId, set[str | None]] = defaultdict(set)
+    for subnet in subnets:
+        pool_id = subnet.subnetpool_id
+        scopes[subnet.network_id].add(None if pool_id is None else pools[pool_id].address_scope_id)
+    found += [f"network {id_} is in the scopes {held}" for id_, held in scopes.items() if len(held) > 1]
+    for pool in pools.values():
+        cut = [subnet.cidr for subnet in subnets if subnet.subnetpool_id == pool.id]
+        held_twice = sum(Cidr(*it).size for it in cut) != sum(Cidr(*it).size for it in prefixes.compact(cut))
+        if held_twice or pool.free != prefixes.without(pool.prefixes, cut):
+            found.append(f"pool {pool.id} has {pool.free} free beside {cut}")
+    return found
 
 
 async def _port_differences(cloud: Cloud, controller: Controller) -> list[str]:

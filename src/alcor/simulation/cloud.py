@@ -12,6 +12,7 @@ from alcor.control_plane.controller import Controller
 from alcor.control_plane.region import OnDemandBounds
 from alcor.data_plane.simulated.fabric import Fabric
 from alcor.management_plane.address_group.service import AddressGroupService
+from alcor.management_plane.address_scope.service import AddressScopeService
 from alcor.management_plane.addressing.allocator import LeasedAllocator
 from alcor.management_plane.network.service import NetworkService
 from alcor.management_plane.port.service import PortService
@@ -19,6 +20,7 @@ from alcor.management_plane.port_group.service import PortGroupService
 from alcor.management_plane.router.service import RouterService
 from alcor.management_plane.security_group.service import SecurityGroupService
 from alcor.management_plane.subnet.service import SubnetService
+from alcor.management_plane.subnet_pool.service import SubnetPoolService
 from alcor.management_plane.trunk.service import TrunkService
 from alcor.model import errors
 from alcor.model.goal_state import SectionKey, SectionUpdate
@@ -77,6 +79,8 @@ class Cloud:
         self.address_groups = AddressGroupService(self._session, clock)
         self.routers = RouterService(self._session, allocator, clock)
         self.trunks = TrunkService(self._session, clock)
+        self.subnet_pools = SubnetPoolService(self._session, clock)
+        self.address_scopes = AddressScopeService(self._session, clock)
         self._next_vtep = 0
         self.hosts: dict[HostId, ComputeHost] = {}
         around = self._surroundings()

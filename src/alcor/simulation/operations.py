@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from alcor.contracts.store import Query, R
 from alcor.data_plane.simulated import packet as packets
 from alcor.management_plane.address_group.decisions import AddressGroupFields
+from alcor.management_plane.address_scope.decisions import AddressScopeFields
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.network.decisions import NetworkFields
 from alcor.management_plane.port.decisions import FixedIpFields, PortFields
@@ -18,6 +19,7 @@ from alcor.management_plane.router.decisions import InterfaceFields, RouterField
 from alcor.management_plane.security_group.decisions import GroupFields, RuleFields
 from alcor.management_plane.security_group.rules import Prefix
 from alcor.management_plane.subnet.decisions import SubnetFields
+from alcor.management_plane.subnet_pool.decisions import SubnetPoolFields
 from alcor.management_plane.trunk.decisions import TrunkFields
 from alcor.model import errors
 from alcor.model.addressing import Cidr
@@ -25,6 +27,7 @@ from alcor.model.ids import HostId, PortId, ProjectId
 from alcor.model.records import (
     ROUTER_INTERFACE,
     AddressGroup,
+    AddressScope,
     ExtraRoute,
     Network,
     Port,
@@ -33,6 +36,7 @@ from alcor.model.records import (
     SecurityGroup,
     SecurityGroupRule,
     Subnet,
+    SubnetPool,
     SubPort,
     Trunk,
 )
@@ -78,6 +82,9 @@ class Operations:
             (10, self.create_subnet),
             (5, self.update_subnet),
             (4, self.delete_subnet),
+            (3, self.create_pool),
+            (6, self.rescope_pool),
+            (3, self.onboard),
             (5, self.create_group),
             (3, self.delete_group),
             (14, self.create_rule),
@@ -134,6 +141,34 @@ class Operations:
             enable_dhcp=chance.random() < 0.9,
         )
         await self._cloud.subnets.create(self._caller_of(network.project_id), [fields])
+
+    async def create_pool(self) -> None:
+        """Make a pool, and a subnet of it; or an address scope."""
+        scopes, pools = await self._all(AddressScope), await self._all(SubnetPool)
+        if len(scopes) < 2:
+            await self._cloud.address_scopes.create(self._admin(), [AddressScopeFields(ip_version=4)])
+        if len(pools) < 3:
+            prefix = Cidr.from_text(f"10.{100 + len(pools)}.0.0/24")
+            pool = SubnetPoolFields(name="pool", prefixes=(prefix,), default_prefixlen=27)
+            await self._cloud.subnet_pools.create(self._admin(), [pool])
+        fields = SubnetFields(
+            network_id=(await self._one(Network)).id,
+            ip_version=4,
+            subnetpool_id=(await self._one(SubnetPool)).id,
+        )
+        await self._cloud.subnets.create(self._admin(), [fields])
+
+    async def rescope_pool(self) -> None:
+        """Move a pool, and all subnets of it, to another address scope or out of any."""
+        pool = await self._one(SubnetPool)
+        scopes = [None, *(scope.id for scope in await self._all(AddressScope))]
+        fields = SubnetPoolFields(address_scope_id=self._chance.choice(scopes))
+        await self._cloud.subnet_pools.update(self._admin(), pool.id, fields, expected=None)
+
+    async def onboard(self) -> None:
+        """Make the subnets of a network a pool's."""
+        pool, network = await self._one(SubnetPool), await self._one(Network)
+        await self._cloud.subnet_pools.onboard(self._admin(), pool.id, network.id)
 
     async def update_subnet(self) -> None:
         subnet = await self._one(Subnet)
