@@ -212,3 +212,16 @@ async def test_a_refused_port_gives_its_address_back(s: Scene) -> None:
         *(s.ask("POST", "/ports", {"port": {"network_id": network_id}}) for _ in range(5))
     )
     assert {answer.status_code for answer in answers} == {201}
+
+
+async def test_the_list_of_projects_with_quotas_is_paged() -> None:
+    async with scene() as s:
+        for name in ("c", "a", "b"):
+            await s.ask("PUT", f"/quotas/{name}", {"quota": {"network": 1}}, admin=True, expect=200)
+        first = (await s.ask("GET", "/quotas?limit=2", admin=True, expect=200)).json()
+        assert [each["project_id"] for each in first["quotas"]] == ["a", "b"]
+        href = first["quotas_links"][0]["href"].partition("/v2.0")[2]
+        last = (await s.ask("GET", href, admin=True, expect=200)).json()
+        assert [each["project_id"] for each in last["quotas"]] == ["c"]
+        assert "quotas_links" not in last
+        assert error_of(await s.ask("GET", "/quotas?limit=x", admin=True))[0] == 400

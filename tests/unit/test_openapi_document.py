@@ -133,3 +133,15 @@ def test_security_is_that_of_the_identity_setting(whole: Any) -> None:
         made = document(routes(), ways, "1")
         assert made["security"] == expected
         assert made["components"]["securitySchemes"]["token"]["name"] == "X-Auth-Token"
+
+
+def test_every_list_is_paged() -> None:
+    short = {"/", "/v2.0/extensions"}  # what Alcor is made of, not what is stored; and at most 50 tags
+    for route in routes():
+        operation = operation_of(route.endpoints.get("GET"))
+        if operation is None or route.path in short or route.path.endswith("/tags"):
+            continue
+        if any(gift.is_many for gift in operation.gives):
+            taken = {parameter.name for parameter in operation.takes}
+            assert {"limit", "marker"} <= taken, f"{route.path}: a list without pages (listing.cut makes them)"
+            assert all(gift.links for gift in operation.gives), route.path

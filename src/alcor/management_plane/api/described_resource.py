@@ -32,13 +32,16 @@ _TAGS = (
     ("not-tags", "Not those with all of these tags."),
     ("not-tags-any", "Not those with any of these tags."),
 )
-_PAGES = (
+PAGE = (
     Parameter(
         name="limit",
         about="At most so many on a page; 0: as many as a page can hold.",
         schema={"type": "integer", "minimum": 0, "maximum": 999_999_999},
     ),
     Parameter(name="marker", about="The last object of the page before, by its id.", schema=_TEXT),
+)
+_PAGES = (
+    *PAGE,
     Parameter(
         name="page_reverse",
         about="`True`: the page that comes before the marker instead of the one after it.",

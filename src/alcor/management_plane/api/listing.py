@@ -6,9 +6,10 @@ reads all matching records first; the store bounds that.
 """
 
 import asyncio
+import bisect
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -23,6 +24,8 @@ from alcor.management_plane.api.call import Call
 from alcor.model import errors
 from alcor.model.addressing import ip_from_text
 from alcor.model.records import EVERYBODY, AnyRecord
+
+T = TypeVar("T")
 
 PAGE_MAX = 10_000
 SEARCH_MAX = 50_000  # records that one request looks at; the page ends there, and its link goes on
@@ -105,6 +108,21 @@ def listed_from(resource: Resource[F], call: Call, answers: Sequence[msgspec.Str
     """Compare and cut the page from answers that are not in the store."""
     plan = planned(resource, call)
     return _page(call, plan, _sorted(resource, plan, answers))
+
+
+def cut(call: Call, plural: str, items: Iterable[T], id_of: Callable[[T], str]) -> dict[str, object]:
+    """Give the body of a list that has no table, in the order of ids: a page of it. Raises Invalid."""
+    ordered = sorted(items, key=id_of)
+    asked = dict(call.parameters)
+    limit, _ = _limit({name: (value,) for name, value in asked.items()})
+    start = bisect.bisect_right(ordered, asked.get("marker", ""), key=id_of)
+    page = ordered[start : start + limit]
+    document: dict[str, object] = {plural: page}
+    if start + limit < len(ordered):
+        kept = [pair for pair in call.parameters if pair[0] not in ("limit", "marker")]
+        onward = [*kept, ("limit", str(limit)), ("marker", id_of(page[-1]))]
+        document[f"{plural}_links"] = [_link(call, "next", onward)]
+    return document
 
 
 def _page(call: Call, plan: Plan, found: list[msgspec.Struct], looked_at: str = "") -> Page:

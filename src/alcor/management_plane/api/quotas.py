@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from alcor.management_plane.api import form, gate, policy, validation
+from alcor.management_plane.api import described_resource, form, gate, listing, policy, validation
 from alcor.management_plane.api.accepts import Schema, object_of, or_null, schema_of
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import written
@@ -51,14 +51,15 @@ class QuotaCollection:
         ]
 
     @describes(
-        gives(200, "quotas", of=_OWN_LIMITS, is_many=True),
+        gives(200, "quotas", of=_OWN_LIMITS, is_many=True, links="quotas_links"),
         summary="List the projects that have quotas of their own",
+        takes=described_resource.PAGE,
     )
     async def list(self, call: Call, path: Mapping[str, str]) -> Response:
         """GET those of the projects that have limits of their own."""
         found = await self._service.all()
         named = [{**limits, "project_id": it.id, "tenant_id": it.id} for it, limits in found]
-        return written({"quotas": named}, 200)
+        return written(listing.cut(call, "quotas", named, lambda each: str(each["project_id"])), 200)
 
     @describes(
         gives(200, of={"type": "object"}),
