@@ -19,6 +19,24 @@ async def until(api: ApiClient, trunk: dict[str, Any], status: str) -> None:
     await eventually(is_so, f"the trunk is {status}")
 
 
+async def route_through(api: ApiClient, port: dict[str, Any], *network_ids: str) -> None:
+    """Join networks by a router that has a route with the port as its next hop."""
+    router = (await api.post("/v2.0/routers", {"router": {}}))["router"]
+    for network_id in network_ids:
+        (subnet,) = (await api.get("/v2.0/subnets", network_id=network_id))["subnets"]
+        await api.put(f"/v2.0/routers/{router['id']}/add_router_interface", {"subnet_id": subnet["id"]})
+    hop = port["fixed_ips"][0]["ip_address"]
+    routes = {"router": {"routes": [{"destination": "172.20.0.0/16", "nexthop": hop}]}}
+    await api.put(f"/v2.0/routers/{router['id']}/add_extraroutes", routes)
+
+
+async def forwards(hosts: EmulatedHosts, source: dict[str, Any], target: dict[str, Any]) -> bool:
+    """Does a ping for an address of nobody's arrive at the port that is to forward it?"""
+    far = ip_to_int(ip_from_text("172.20.0.5"))
+    sent = exchange.ping(hosts.fabric, PortId(source["id"]), far).verdicts
+    return [each.port_id for verdict in sent[:1] for each in verdict.delivered] == [target["id"]]
+
+
 def pings(hosts: EmulatedHosts, source: dict[str, Any], target: dict[str, Any]) -> bool:
     address = ip_to_int(ip_from_text(target["fixed_ips"][0]["ip_address"]))
     return exchange.ping(hosts.fabric, PortId(source["id"]), address).succeeded
@@ -60,6 +78,10 @@ async def test_a_trunk_is_in_force_follows_its_parent_and_outlives_the_region(tm
             await api.put(f"/v2.0/trunks/{trunk['id']}/add_subports", {"sub_ports": subs[1:]})
             await until(api, trunk, "ACTIVE")
             assert pings(hosts, two, one), "through the same workload"
+            await route_through(api, peer, red, green)
+            await eventually(
+                lambda: forwards(hosts, parent, peer), "a packet for elsewhere goes to the next hop"
+            )
             moved = {"port": {"binding:host_id": "host-1"}}
             await api.put(f"/v2.0/ports/{parent['id']}?wait=in_force&timeout=30", moved)
             await until(api, trunk, "DOWN")
