@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from alcor.contracts.store import Store, Unchanged, Write
-from alcor.management_plane import access, settlement
+from alcor.contracts.store import Store
+from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.caller import Caller
 from alcor.model.records import (
     KIND_OF,
@@ -54,14 +54,7 @@ class TagService:
             settlement.check_expected(record, expected)
             tags = tuple(sorted(set(decide(record.tags))))
             after = settlement.revised(record, self._clock.now_us(), tags=tags)
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=record.project_id,
-                updates=_set_of(after),
-                guards=(Unchanged(KIND_OF[type(record)], record.id, record.revision_number),),
-            )
-            return await self._store.commit(write), tags
+            return await self._store.commit(writes.changing(caller, record, updates=_set_of(after))), tags
 
         return await settlement.settle(attempt)
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from alcor.contracts.store import NoneWhere, Query, Store, Taken, Unchanged, Write
-from alcor.management_plane import access, settlement
+from alcor.contracts.store import NoneWhere, Query, Store, Taken
+from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.address_group import decisions
 from alcor.management_plane.address_group.decisions import AddressGroupFields
 from alcor.management_plane.caller import Caller
@@ -35,13 +35,10 @@ class AddressGroupService:
             for fields, group in zip(asks, groups, strict=True)
             for entry in decisions.entries(group, fields.addresses, now_us=now_us)
         ]
-        write = Write(
-            request_id=caller.request_id,
-            actor=caller.actor,
-            project_id=caller.project_id,
+        write = writes.making(
+            caller,
             inserts=RecordSet(address_groups=tuple(groups), address_group_entries=tuple(entries)),
             within=("address_group", "address_group_entry"),
-            once=caller.once,
         )
         return await self._store.commit(write), groups
 
@@ -110,10 +107,9 @@ class AddressGroupService:
             entries = await self._store.select(
                 AddressGroupEntry, Query(where={"address_group_id": (group.id,)})
             )
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=group.project_id,
+            write = writes.removing(
+                caller,
+                group,
                 deletes=RecordSet(
                     address_groups=(group,),
                     address_group_entries=tuple(entries),
@@ -159,15 +155,8 @@ class AddressGroupService:
         inserts: RecordSet = RecordSet(),  # noqa: B008 - frozen
         deletes: RecordSet = RecordSet(),  # noqa: B008 - frozen
     ) -> int:
-        write = Write(
-            request_id=caller.request_id,
-            actor=caller.actor,
-            project_id=before.project_id,
-            inserts=inserts,
-            updates=updates,
-            deletes=deletes,
-            guards=(Unchanged("address_group", before.id, before.revision_number),),
-            within=("address_group_entry",),
+        write = writes.changing(
+            caller, before, inserts=inserts, updates=updates, deletes=deletes, within=("address_group_entry",)
         )
         return await self._store.commit(write)
 

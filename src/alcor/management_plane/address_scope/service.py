@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from msgspec import UNSET
 
-from alcor.contracts.store import NoneWhere, NotBorrowed, Query, Stale, Store, Taken, Unchanged, Write
-from alcor.management_plane import access, settlement
+from alcor.contracts.store import NoneWhere, NotBorrowed, Query, Stale, Store, Taken
+from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.address_scope import decisions
 from alcor.management_plane.address_scope.decisions import AddressScopeFields
 from alcor.management_plane.caller import Caller
@@ -31,10 +31,8 @@ class AddressScopeService:
             decisions.create(fields, scope_id=scope_id, caller=caller, now_us=now_us)
             for fields, scope_id in zip(asks, new_ids(len(asks)), strict=True)
         ]
-        write = Write(
-            request_id=caller.request_id,
-            actor=caller.actor,
-            project_id=caller.project_id,
+        write = writes.making(
+            caller,
             inserts=RecordSet(
                 address_scopes=tuple(scopes),
                 rbac_policies=tuple(
@@ -44,7 +42,6 @@ class AddressScopeService:
                 ),
             ),
             within=("address_scope",),
-            once=caller.once,
         )
         return await self._store.commit(write), scopes
 
@@ -58,13 +55,7 @@ class AddressScopeService:
             settlement.check_expected(before, expected)
             now_us = self._clock.now_us()
             after = decisions.update(before, fields, now_us=now_us)
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=before.project_id,
-                updates=RecordSet(address_scopes=(after,)),
-                guards=(Unchanged("address_scope", before.id, before.revision_number),),
-            )
+            write = writes.changing(caller, before, updates=RecordSet(address_scopes=(after,)))
             if fields.shared is not UNSET:
                 write = await sharing.shared(self._store, write, before, now_us, is_shared=fields.shared)
             try:
@@ -87,10 +78,9 @@ class AddressScopeService:
             if await self._store.select(SubnetPool, Query(where={"address_scope_id": (scope.id,)}, limit=1)):
                 raise decisions.in_use(scope)
             policies = await access.policies_on(self._store, scope.id)
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=scope.project_id,
+            write = writes.removing(
+                caller,
+                scope,
                 deletes=RecordSet(address_scopes=(scope,), rbac_policies=tuple(policies)),
                 guards=(
                     NoneWhere("subnetpool", "address_scope_id", scope.id),

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from alcor.contracts.store import AddressAllocator, Query, Store, Taken, Unchanged, Write
-from alcor.management_plane import access, settlement
+from alcor.contracts.store import AddressAllocator, Query, Store, Taken, Write
+from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.auto_topology import decisions
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.network import decisions as network_decisions
@@ -152,7 +152,7 @@ class TopologyService:
             ),
             guards=(
                 *pools.guards(),
-                *(() if before is None else (Unchanged("router", before.id, before.revision_number),)),
+                *writes.unchanged(() if before is None else (before,)),
             ),
             within=("network", "subnet", "router"),
         )

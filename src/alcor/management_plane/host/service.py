@@ -1,7 +1,7 @@
 """Hosts: agents introduce them; administrators describe them, and forget those that are gone."""
 
-from alcor.contracts.store import Store, Unchanged, Write
-from alcor.management_plane import access, settlement
+from alcor.contracts.store import Store
+from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.caller import Caller
 from alcor.model.records import Host, RecordSet
 from alcor.runtime.clock import Clock
@@ -20,7 +20,8 @@ class HostService:
         async def attempt() -> tuple[int, Host]:
             before = await access.fetch_one(self._store, caller, Host, host_id)
             after = settlement.revised(before, self._clock.now_us(), description=description)
-            return await self._commit(caller, before, updates=RecordSet(hosts=(after,))), after
+            write = writes.changing(caller, before, updates=RecordSet(hosts=(after,)))
+            return await self._store.commit(write), after
 
         return await settlement.settle(attempt)
 
@@ -29,16 +30,6 @@ class HostService:
 
         async def attempt() -> int:
             host = await access.fetch_one(self._store, caller, Host, host_id)
-            return await self._commit(caller, host, deletes=RecordSet(hosts=(host,)))
+            return await self._store.commit(writes.removing(caller, host, deletes=RecordSet(hosts=(host,))))
 
         return await settlement.settle(attempt)
-
-    async def _commit(self, caller: Caller, before: Host, **records: RecordSet) -> int:
-        write = Write(
-            request_id=caller.request_id,
-            actor=caller.actor,
-            project_id=before.project_id,
-            guards=(Unchanged("host", before.id, before.revision_number),),
-            **records,  # type: ignore[arg-type]
-        )
-        return await self._store.commit(write)

@@ -6,12 +6,13 @@ from types import MappingProxyType
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from alcor.contracts.store import Guard, NoneWhere, Unchanged, Write
+from alcor.contracts.store import Guard, NoneWhere, Write
+from alcor.management_plane import writes
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.settlement import given, revised
 from alcor.management_plane.subnet_pool import decisions as pool_decisions
 from alcor.model import errors
-from alcor.model.ids import NetworkId, ProjectId, Vni
+from alcor.model.ids import NetworkId, Vni
 from alcor.model.records import Network, RbacPolicy, RecordSet, Subnet, SubnetPool
 
 # A VXLAN frame adds 50 bytes to the underlay's 1500.
@@ -81,12 +82,11 @@ def delete(
         NoneWhere("port", "network_id", network.id),
         NoneWhere("subnet", "network_id", network.id),  # but for those that go with it
         NoneWhere("rbac_policy", "object_id", network.id),
-        *(Unchanged("subnetpool", pool.id, pool.revision_number) for pool in pools.values()),
+        *writes.unchanged(pools.values()),
     )
-    return Write(
-        request_id=caller.request_id,
-        actor=caller.actor,
-        project_id=ProjectId(network.project_id),
+    return writes.removing(
+        caller,
+        network,
         deletes=RecordSet(networks=(network,), subnets=tuple(subnets), rbac_policies=tuple(policies)),
         updates=RecordSet(subnetpools=tuple(pool_decisions.given_back(pools, subnets, now_us=now_us))),
         guards=guards,

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import UNSET
 
-from alcor.contracts.store import NotBorrowed, Query, Stale, Store, Taken, Unchanged, Write
-from alcor.management_plane import access, settlement
+from alcor.contracts.store import NotBorrowed, Query, Stale, Store, Taken
+from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.network import decisions
 from alcor.management_plane.network.decisions import NetworkFields
@@ -57,10 +57,8 @@ class NetworkService:
                 )
                 for fields, network_id in zip(asks, ids, strict=True)
             ]
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=caller.project_id,
+            write = writes.making(
+                caller,
                 inserts=RecordSet(
                     networks=tuple(networks),
                     rbac_policies=tuple(
@@ -70,7 +68,6 @@ class NetworkService:
                     ),
                 ),
                 within=("network",),
-                once=caller.once,
             )
             try:
                 return await self._store.commit(write), networks
@@ -96,13 +93,7 @@ class NetworkService:
             settlement.check_expected(before, expected)
             now_us = self._clock.now_us()
             after = decisions.update(before, fields, now_us=now_us)
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=before.project_id,
-                updates=RecordSet(networks=(after,)),
-                guards=(Unchanged("network", before.id, before.revision_number),),
-            )
+            write = writes.changing(caller, before, updates=RecordSet(networks=(after,)))
             if fields.shared is not UNSET:
                 write = await sharing.shared(self._store, write, before, now_us, is_shared=fields.shared)
             try:

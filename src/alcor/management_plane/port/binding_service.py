@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from alcor.contracts.store import Store, Unchanged, Write
-from alcor.management_plane import access, settlement
+from alcor.contracts.store import Store
+from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.port import bindings
 from alcor.management_plane.port.bindings import BindingFields
@@ -43,12 +43,11 @@ class BindingService:
             now_us = self._clock.now_us()
             after = decide(before, now_us)
             moved, as_read = await followers.moved(self._store, before, after, now_us)
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=before.project_id,
+            write = writes.changing(
+                caller,
+                before,
                 updates=RecordSet(ports=(after, *moved)),
-                guards=(Unchanged("port", before.id, before.revision_number), *as_read),
+                guards=as_read,
                 once=caller.once,
             )
             return await self._store.commit(write), after

@@ -21,7 +21,7 @@ from alcor.contracts.store import (
     Unchanged,
     Write,
 )
-from alcor.management_plane import access, settlement
+from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.port import decisions, groups, guests, macs
 from alcor.management_plane.port.addresses import DrawnAddresses
@@ -39,7 +39,6 @@ from alcor.model.records import (
     Network,
     Port,
     PortGroup,
-    RbacPolicy,
     RecordSet,
     SecurityGroup,
     Subnet,
@@ -184,13 +183,11 @@ class PortService:
                 )
                 moved, as_read = await followers.moved(self._store, before, after, self._clock.now_us())
                 used = sorted({fixed.subnet_id for fixed in after.fixed_ips} if wanted is not None else ())
-                write = Write(
-                    request_id=caller.request_id,
-                    actor=caller.actor,
-                    project_id=before.project_id,
+                write = writes.changing(
+                    caller,
+                    before,
                     updates=RecordSet(ports=(after, *moved)),
                     guards=(
-                        Unchanged("port", before.id, before.revision_number),
                         *as_read,
                         *guards,
                         *(Exists("subnet", subnet_id) for subnet_id in used),
@@ -216,12 +213,7 @@ class PortService:
             port = await access.fetch_one(self._store, caller, Port, port_id)
             settlement.check_expected(port, expected)
             decisions.check_deletable(port)
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=port.project_id,
-                deletes=RecordSet(ports=(port,)),
-            )
+            write = writes.removing(caller, port, deletes=RecordSet(ports=(port,)))
             revision = await self._store.commit(write)
             self.release([port])
             return revision
@@ -357,11 +349,9 @@ class PortService:
                 guards.append(exact if is_kept else Exists(kind, record.id))
         guards += groups.guards(ports, read.groups)
         guards += templates.guards_of(rule for _, rules in made for rule in rules)
-        guards += map(_still, read.grants.values())
-        return Write(
-            request_id=caller.request_id,
-            actor=caller.actor,
-            project_id=caller.project_id,
+        guards += writes.unchanged(read.grants.values())
+        return writes.making(
+            caller,
             inserts=RecordSet(
                 ports=tuple(ports),
                 security_groups=tuple(group for group, _ in made),
@@ -370,7 +360,6 @@ class PortService:
             ),
             guards=tuple(guards),
             within=("port", "port_group", *group_decisions.DEFAULT_WITHIN),
-            once=caller.once,
         )
 
     async def _joined_groups(
@@ -387,11 +376,7 @@ class PortService:
         together = found | (await self._store.get(SecurityGroup, stays) if stays else {})
         after = msgspec.structs.replace(port, security_groups=tuple(sorted(map(GroupId, together))))
         groups.check([after], together)
-        return list(found.values()), (*groups.guards([after], together), *map(_still, grants.values()))
-
-
-def _still(policy: RbacPolicy) -> Guard:
-    return Unchanged("rbac_policy", policy.id, policy.revision_number)
+        return list(found.values()), (*groups.guards([after], together), *writes.unchanged(grants.values()))
 
 
 def _project(caller: Caller, fields: PortFields) -> str:

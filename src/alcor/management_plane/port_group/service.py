@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from alcor.contracts.store import NoneWhere, Query, Store, Unchanged, Write
-from alcor.management_plane import access, settlement
+from alcor.contracts.store import NoneWhere, Query, Store
+from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.port import decisions as port_decisions
 from alcor.management_plane.port.service import PortService
@@ -44,13 +44,7 @@ class PortGroupService:
             before = await access.fetch_one(self._store, caller, PortGroup, group_id)
             settlement.check_expected(before, expected)
             after = decisions.update(before, fields, now_us=self._clock.now_us())
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=before.project_id,
-                updates=RecordSet(port_groups=(after,)),
-                guards=(Unchanged("port_group", before.id, before.revision_number),),
-            )
+            write = writes.changing(caller, before, updates=RecordSet(port_groups=(after,)))
             return await self._store.commit(write), after
 
         return await settlement.settle(attempt)
@@ -64,10 +58,9 @@ class PortGroupService:
             ports = (await self.ports_of([group]))[group.id]
             for port in ports:
                 port_decisions.check_deletable(port)
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=group.project_id,
+            write = writes.removing(
+                caller,
+                group,
                 deletes=RecordSet(port_groups=(group,), ports=tuple(ports)),
                 guards=(NoneWhere("port", "port_group_id", group.id),),  # but for these ports
             )

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from alcor.contracts.store import Guard, NotBorrowed, Unchanged
-from alcor.management_plane import access
+from alcor.contracts.store import Guard, NotBorrowed
+from alcor.management_plane import access, writes
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.settlement import revised
 from alcor.model import errors
@@ -102,7 +102,7 @@ def scope_guard(
         return ()
     for other in policies:
         if other.object_id == scope.id and other.target in (policy.target, EVERYBODY):
-            return (_stays(other),)
+            return writes.unchanged([other])
     raise errors.Conflict(
         f"Failed to create RBAC policy on object {policy.object_id} because target project doesn't have access "
         "to associated address scope.",
@@ -153,11 +153,11 @@ def without(
         return ()
     for other in others:
         if other.target == EVERYBODY:
-            return (_stays(other),)
+            return writes.unchanged([other])
     if policy.target != EVERYBODY:
         return (NotBorrowed(shared.id, policy.target),)
     allowed = sorted({instead, shared.project_id, *(other.target for other in others)} - {""})
-    return (*map(_stays, others), NotBorrowed(shared.id, EVERYBODY, tuple(allowed)))
+    return (*writes.unchanged(others), NotBorrowed(shared.id, EVERYBODY, tuple(allowed)))
 
 
 def in_use(policy: RbacPolicy) -> errors.Conflict:
@@ -193,10 +193,6 @@ def object_type_of(kind: type[AnyRecord]) -> str:
 def kind_name(policy: RbacPolicy) -> str:
     """Give what the store calls the kind of a policy's object."""
     return KIND_OF[OBJECTS[policy.object_type]]
-
-
-def _stays(policy: RbacPolicy) -> Unchanged:
-    return Unchanged("rbac_policy", policy.id, policy.revision_number)
 
 
 def _check_action(action: str, object_type: str) -> None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from alcor.contracts.store import Exists, Guard, NotBorrowed, Query, Stale, Store, Taken, Unchanged, Write
-from alcor.management_plane import access, settlement
+from alcor.contracts.store import Exists, Guard, NotBorrowed, Query, Stale, Store, Taken, Write
+from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.rbac_policy import decisions
 from alcor.management_plane.rbac_policy.decisions import PolicyFields
@@ -41,10 +41,8 @@ class PolicyService:
             ]
             revised, guards = self._revised(list(shared.values()))
             guards += await self._scope_guards(policies, shared)
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=caller.project_id,
+            write = writes.making(
+                caller,
                 inserts=RecordSet(rbac_policies=tuple(policies)),
                 updates=revised,
                 guards=(
@@ -52,7 +50,6 @@ class PolicyService:
                     *(Exists(decisions.kind_name(policy), policy.object_id) for policy in policies),
                 ),
                 within=("rbac_policy",),
-                once=caller.once,
             )
             return await self._commit(write), policies
 
@@ -70,13 +67,11 @@ class PolicyService:
             decisions.check_owner(shared, caller)
             after = decisions.update(before, fields, caller, now_us=self._clock.now_us())
             revised, guards = self._revised([shared], rbac_policies=(after,))
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=before.project_id,
+            write = writes.changing(
+                caller,
+                before,
                 updates=revised,
                 guards=(
-                    Unchanged("rbac_policy", before.id, before.revision_number),
                     *guards,
                     *decisions.without(before, shared, others, instead=after.target),
                 ),
@@ -93,10 +88,9 @@ class PolicyService:
             settlement.check_expected(policy, expected)
             shared, others = await self._surroundings(policy)
             revised, guards = self._revised([shared])
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=policy.project_id,
+            write = writes.removing(
+                caller,
+                policy,
                 updates=revised,
                 deletes=RecordSet(rbac_policies=(policy,)),
                 guards=(*guards, *decisions.without(policy, shared, others)),
@@ -155,7 +149,7 @@ class PolicyService:
         updates = RecordSet(
             networks=tuple(settlement.revised(each, now_us) for each in networks), rbac_policies=rbac_policies
         )
-        return updates, tuple(Unchanged("network", each.id, each.revision_number) for each in networks)
+        return updates, writes.unchanged(networks)
 
     async def _commit(self, write: Write, *, ends: RbacPolicy | None = None) -> int:
         try:

@@ -5,17 +5,8 @@ from typing import TypeAlias
 
 from msgspec import UNSET
 
-from alcor.contracts.store import (
-    AddressAllocator,
-    Exists,
-    Guard,
-    Query,
-    Store,
-    Taken,
-    Unchanged,
-    Write,
-)
-from alcor.management_plane import access, settlement
+from alcor.contracts.store import AddressAllocator, Exists, Guard, Query, Store, Taken
+from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.port import decisions as port_decisions
 from alcor.management_plane.router import decisions, routes
@@ -38,8 +29,6 @@ from alcor.runtime.clock import Clock, new_ids, random_bytes
 
 Routes: TypeAlias = tuple[ExtraRoute, ...]
 
-_NOTHING = RecordSet()
-
 
 class RouterService:
     """Makes, changes and removes routers, and joins them to subnets."""
@@ -61,14 +50,7 @@ class RouterService:
             decisions.create(fields, router_id=router_id, caller=caller, now_us=now_us)
             for fields, router_id in zip(asks, new_ids(len(asks)), strict=True)
         ]
-        write = Write(
-            request_id=caller.request_id,
-            actor=caller.actor,
-            project_id=caller.project_id,
-            inserts=RecordSet(routers=tuple(routers)),
-            within=("router",),
-            once=caller.once,
-        )
+        write = writes.making(caller, inserts=RecordSet(routers=tuple(routers)), within=("router",))
         return await self._store.commit(write), routers
 
     async def update(
@@ -102,7 +84,7 @@ class RouterService:
             new = routes.next_hops(set(after.routes) - set(before.routes), joined)
             holders = await self._store.get(Port, list((await self._store.holders(new)).values()))
             routes.check_holders(after.routes, holders.values())
-        write = self._write(caller, before, updates=RecordSet(routers=(after,)))
+        write = writes.changing(caller, before, updates=RecordSet(routers=(after,)))
         return await self._store.commit(write), after
 
     async def delete(self, caller: Caller, router_id: str, *, expected: int | None) -> int:
@@ -112,10 +94,9 @@ class RouterService:
             router = await access.fetch_one(self._store, caller, Router, router_id)
             settlement.check_expected(router, expected)
             decisions.check_deletable(router, await self.interfaces(router))
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=router.project_id,
+            write = writes.removing(
+                caller,
+                router,
                 deletes=RecordSet(routers=(router,)),  # its interfaces revise it, so this is the guard
             )
             return await self._store.commit(write)
@@ -152,7 +133,7 @@ class RouterService:
             port = decisions.interface_to_remove(router, fields, joined.interfaces)
             routes.check_unused(router, joined.of(port))
             after = settlement.revised(router, self._clock.now_us())
-            write = self._write(
+            write = writes.changing(
                 caller, router, updates=RecordSet(routers=(after,)), deletes=RecordSet(ports=(port,))
             )
             revision = await self._store.commit(write)
@@ -178,7 +159,7 @@ class RouterService:
         if not caller.owns(subnet):
             where = {"object_id": (network.id,), "target": (caller.project_id,)}
             grant = decisions.named_grant(subnet, await self._store.select(RbacPolicy, Query(where=where)))
-            grants = (Unchanged("rbac_policy", grant.id, grant.revision_number),)
+            grants = writes.unchanged([grant])
         now_us = self._clock.now_us()
         port = decisions.interface_by_subnet(
             router,
@@ -190,14 +171,14 @@ class RouterService:
             now_us=now_us,
         )
         after = settlement.revised(router, now_us)
-        write = self._write(
+        write = writes.changing(
             caller,
             router,
             inserts=RecordSet(ports=(port,)),
             updates=RecordSet(routers=(after,), subnets=(settlement.revised(subnet, now_us),)),
             guards=(
                 Exists("network", subnet.network_id),
-                Unchanged("subnet", subnet.id, subnet.revision_number),
+                *writes.unchanged([subnet]),
                 *grants,
             ),
         )
@@ -222,7 +203,7 @@ class RouterService:
         now_us = self._clock.now_us()
         interface = decisions.interface_by_port(router, port, subnets, joined, now_us=now_us)
         after = settlement.revised(router, now_us)
-        write = self._write(
+        write = writes.changing(
             caller,
             router,
             updates=RecordSet(
@@ -230,10 +211,7 @@ class RouterService:
                 ports=(interface,),
                 subnets=tuple(settlement.revised(subnet, now_us) for subnet in subnets.values()),
             ),
-            guards=(
-                Unchanged("port", port.id, port.revision_number),
-                *(Unchanged("subnet", subnet.id, subnet.revision_number) for subnet in subnets.values()),
-            ),
+            guards=writes.unchanged([port, *subnets.values()]),
         )
         return await self._store.commit(write), after, interface
 
@@ -243,23 +221,3 @@ class RouterService:
         subnet_ids = sorted({fixed.subnet_id for port in interfaces for fixed in port.fixed_ips})
         subnets = await self._store.get(Subnet, subnet_ids) if subnet_ids else {}
         return Joined(interfaces, subnets)
-
-    def _write(
-        self,
-        caller: Caller,
-        router: Router,
-        *,
-        inserts: RecordSet = _NOTHING,
-        updates: RecordSet = _NOTHING,
-        deletes: RecordSet = _NOTHING,
-        guards: tuple[Guard, ...] = (),
-    ) -> Write:
-        return Write(
-            request_id=caller.request_id,
-            actor=caller.actor,
-            project_id=router.project_id,
-            inserts=inserts,
-            updates=updates,
-            deletes=deletes,
-            guards=(Unchanged("router", router.id, router.revision_number), *guards),
-        )

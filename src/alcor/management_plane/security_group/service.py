@@ -3,8 +3,8 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from alcor.contracts.store import Exists, Guard, NoneWhere, Query, Store, Taken, Unchanged, Write
-from alcor.management_plane import access, settlement
+from alcor.contracts.store import Exists, Guard, NoneWhere, Query, Store, Taken, Write
+from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.security_group import decisions, rules, templates
 from alcor.management_plane.security_group.decisions import GroupFields, RuleFields
@@ -61,14 +61,11 @@ class SecurityGroupService:
                 for group in groups
                 for rule in decisions.first_rules(group, wanted, new_ids(len(wanted)), now_us)
             ]
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=caller.project_id,
+            write = writes.making(
+                caller,
                 inserts=RecordSet(security_groups=tuple(groups), security_group_rules=tuple(made)),
                 guards=templates.guards_of(made),
                 within=("security_group", "security_group_rule"),
-                once=caller.once,
             )
             return await self._store.commit(write), groups
 
@@ -85,17 +82,11 @@ class SecurityGroupService:
             )
             settlement.check_expected(before, expected)
             after = decisions.update(before, fields, now_us=self._clock.now_us())
-            guards: list[Guard] = [Unchanged("security_group", before.id, before.revision_number)]
+            guards: tuple[Guard, ...] = ()
             if after.stateful != before.stateful:
                 await self._require_unused(before)
-                guards.append(NoneWhere("port", "security_groups", before.id))
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=before.project_id,
-                updates=RecordSet(security_groups=(after,)),
-                guards=tuple(guards),
-            )
+                guards = (NoneWhere("port", "security_groups", before.id),)
+            write = writes.changing(caller, before, updates=RecordSet(security_groups=(after,)), guards=guards)
             return await self._store.commit(write), after
 
         return await settlement.settle(attempt)
@@ -121,10 +112,9 @@ class SecurityGroupService:
                 SecurityGroup, sorted({rule.security_group_id for rule in naming} - {group.id})
             )
             now_us = self._clock.now_us()
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=group.project_id,
+            write = writes.removing(
+                caller,
+                group,
                 updates=RecordSet(
                     security_groups=tuple(settlement.revised(other, now_us) for other in others.values())
                 ),
@@ -140,10 +130,7 @@ class SecurityGroupService:
                     NoneWhere("security_group_rule", "remote_group_id", group.id),
                     NoneWhere("rbac_policy", "object_id", group.id),
                     NoneWhere("default_security_group_rule", "remote_group_id", group.id),
-                    *(
-                        Unchanged("security_group", other.id, other.revision_number)
-                        for other in others.values()
-                    ),
+                    *writes.unchanged(others.values()),
                 ),
             )
             return await self._store.commit(write)
@@ -187,19 +174,16 @@ class SecurityGroupService:
                 )
             inserted = sorted((rule for of_group in made.values() for rule in of_group), key=lambda it: it.id)
             owners = [groups[group_id] for group_id in group_ids]
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=caller.project_id,
+            write = writes.making(
+                caller,
                 inserts=RecordSet(security_group_rules=tuple(inserted)),
                 within=("security_group_rule",),
-                once=caller.once,
                 updates=RecordSet(security_groups=tuple(settlement.revised(group, now_us) for group in owners)),
                 guards=(
-                    *(Unchanged("security_group", group.id, group.revision_number) for group in owners),
+                    *writes.unchanged(owners),
                     *(Exists("security_group", remote_id) for remote_id in remote_ids),
                     *(Exists("address_group", addresses_id) for addresses_id in addresses_ids),
-                    *(Unchanged("rbac_policy", it.id, it.revision_number) for it in grants.values()),
+                    *writes.unchanged(grants.values()),
                 ),
             )
             return await self._store.commit(write), inserted
@@ -214,17 +198,14 @@ class SecurityGroupService:
             settlement.check_expected(rule, expected)
             groups = await self._store.get(SecurityGroup, [rule.security_group_id])
             now_us = self._clock.now_us()
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=rule.project_id,
+            write = writes.removing(
+                caller,
+                rule,
                 updates=RecordSet(
                     security_groups=tuple(settlement.revised(group, now_us) for group in groups.values())
                 ),
                 deletes=RecordSet(security_group_rules=(rule,)),
-                guards=tuple(
-                    Unchanged("security_group", group.id, group.revision_number) for group in groups.values()
-                ),
+                guards=writes.unchanged(groups.values()),
             )
             return await self._store.commit(write)
 

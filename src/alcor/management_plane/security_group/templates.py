@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from alcor.contracts.store import Exists, Guard, Query, Store, Write
-from alcor.management_plane import access, settlement
+from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.security_group import decisions, rules
 from alcor.management_plane.security_group.decisions import DefaultRuleFields
@@ -53,16 +53,14 @@ class DefaultRuleService:
             addresses = rules.ids_of(asks, "remote_address_group_id")
             await access.fetch(self._store, caller, SecurityGroup, groups)
             await access.fetch(self._store, caller, AddressGroup, addresses)
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=caller.project_id,
+            write = writes.making(
+                caller,
                 inserts=RecordSet(default_rules=tuple(made)),
                 guards=(
                     *(Exists("security_group", id_) for id_ in groups),
                     *(Exists("address_group", id_) for id_ in addresses),
                 ),
-                once=caller.once,
+                within=(),
             )
             return await self._store.commit(write), made
 

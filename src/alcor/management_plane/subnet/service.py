@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from msgspec import UNSET
 
-from alcor.contracts.store import NoneWhere, Query, Store, Unchanged, Write
-from alcor.management_plane import access, settlement
+from alcor.contracts.store import NoneWhere, Query, Store
+from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.subnet import decisions, sources
 from alcor.management_plane.subnet.decisions import SubnetFields
@@ -65,19 +65,16 @@ class SubnetService:
                 )
                 siblings[network.id].add(subnet)
                 made.append(subnet)
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=caller.project_id,
+            write = writes.making(
+                caller,
                 inserts=RecordSet(subnets=tuple(made)),
                 within=("subnet",),
-                once=caller.once,
                 updates=RecordSet(
                     networks=tuple(settlement.revised(network, now_us) for network in networks.values()),
                     subnetpools=pools.revised(now_us),
                 ),
                 guards=(
-                    *(Unchanged("network", it.id, it.revision_number) for it in networks.values()),
+                    *writes.unchanged(networks.values()),
                     *pools.guards(),
                 ),
             )
@@ -96,13 +93,7 @@ class SubnetService:
             settlement.check_expected(before, expected)
             routers = [] if fields.gateway_ip is UNSET else await self._routers_on(subnet_id)
             after = decisions.update(before, fields, routers, now_us=self._clock.now_us())
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=before.project_id,
-                updates=RecordSet(subnets=(after,)),
-                guards=(Unchanged("subnet", before.id, before.revision_number),),
-            )
+            write = writes.changing(caller, before, updates=RecordSet(subnets=(after,)))
             return await self._store.commit(write), after
 
         return await settlement.settle(attempt)
@@ -123,15 +114,14 @@ class SubnetService:
             async with self._turns.of(sources.ids_of([subnet])):
                 pools = await sources.of(self._store, [subnet])
                 back = pool_decisions.given_back(pools, [subnet], now_us=self._clock.now_us())
-                write = Write(
-                    request_id=caller.request_id,
-                    actor=caller.actor,
-                    project_id=subnet.project_id,
+                write = writes.removing(
+                    caller,
+                    subnet,
                     deletes=RecordSet(subnets=(subnet,)),
                     updates=RecordSet(subnetpools=tuple(back)),
                     guards=(
                         NoneWhere("port", "fixed_ips.subnet_id", subnet.id),
-                        *(Unchanged("subnetpool", it.id, it.revision_number) for it in pools.values()),
+                        *writes.unchanged(pools.values()),
                     ),
                 )
                 return await self._store.commit(write)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from alcor.contracts.store import Guard, Query, Store, Unchanged
-from alcor.management_plane import access, settlement
+from alcor.contracts.store import Guard, Query, Store
+from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.subnet import decisions
 from alcor.management_plane.subnet.decisions import SubnetFields
@@ -94,8 +94,8 @@ class Sources:
     def guards(self) -> list[Guard]:
         """Guard all that was read: which scope a network is in rests on pools that nothing was cut from."""
         return [
-            *(Unchanged("subnetpool", it.id, it.revision_number) for _, it in sorted(self._read.items())),
-            *(Unchanged("rbac_policy", it.id, it.revision_number) for it in self._grants),
+            *writes.unchanged(self._read[id_] for id_ in sorted(self._read)),
+            *writes.unchanged(self._grants),
         ]
 
     async def _used_of(self, pool: SubnetPool, project_id: str) -> int:

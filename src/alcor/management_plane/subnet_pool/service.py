@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from alcor.contracts.store import Guard, NoneWhere, Query, Store, Unchanged, Write
-from alcor.management_plane import access, settlement
+from alcor.contracts.store import Guard, NoneWhere, Query, Store
+from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.rbac_policy import decisions as policy_decisions
 from alcor.management_plane.subnet import sources
@@ -51,10 +51,8 @@ class SubnetPoolService:
                 made.append(pool)
             await self._check_defaults(None, made)
             revised, guards = _scopes_revised(scopes.values(), now_us)
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=caller.project_id,
+            write = writes.making(
+                caller,
                 inserts=RecordSet(
                     subnetpools=tuple(made),
                     rbac_policies=tuple(
@@ -66,7 +64,6 @@ class SubnetPoolService:
                 updates=RecordSet(address_scopes=revised),
                 guards=(*guards, *_default_guards(made)),
                 within=("subnetpool",),
-                once=caller.once,
             )
             return await self._store.commit(write), made
 
@@ -121,10 +118,9 @@ class SubnetPoolService:
             former = await sources.of(self._store, subnets)
             moved = [settlement.revised(subnet, now_us, subnetpool_id=pool.id) for subnet in subnets]
             scopes, guards = _scopes_revised(() if scoped is None else (scoped,), now_us)
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=pool.project_id,
+            write = writes.changing(
+                caller,
+                pool,
                 updates=RecordSet(
                     subnetpools=(after, *decisions.given_back(former, subnets, now_us=now_us)),
                     subnets=tuple(moved),
@@ -133,9 +129,7 @@ class SubnetPoolService:
                 ),
                 guards=(
                     *guards,
-                    Unchanged("network", network.id, network.revision_number),
-                    *(Unchanged("subnet", it.id, it.revision_number) for it in subnets),
-                    *(Unchanged("subnetpool", it.id, it.revision_number) for it in (pool, *former.values())),
+                    *writes.unchanged([network, *subnets, *former.values()]),
                 ),
             )
             return await self._store.commit(write), moved
@@ -150,10 +144,9 @@ class SubnetPoolService:
             settlement.check_expected(pool, expected)
             decisions.check_deletable(pool)
             policies = await access.policies_on(self._store, pool.id)
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=pool.project_id,
+            write = writes.removing(
+                caller,
+                pool,
                 # Subnets cut from it revise it, so this is the guard.
                 deletes=RecordSet(subnetpools=(pool,), rbac_policies=tuple(policies)),
                 guards=(NoneWhere("rbac_policy", "object_id", pool.id),),  # but for those that go with it
@@ -183,7 +176,7 @@ class SubnetPoolService:
             now_us = self._clock.now_us()
             after = decide(before, scoped, now_us)
             await self._check_defaults(before, [after])
-            guards: list[Guard] = [Unchanged("subnetpool", before.id, before.revision_number)]
+            guards: list[Guard] = []
             if after.is_default and not before.is_default:
                 guards += _default_guards([after])
             if after.address_scope_id != before.address_scope_id:
@@ -192,10 +185,9 @@ class SubnetPoolService:
             if (after.address_scope_id, after.prefixes) != (before.address_scope_id, before.prefixes):
                 scopes, scope_guards = _scopes_revised(() if scoped is None else (scoped,), now_us)
                 guards += scope_guards
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=before.project_id,
+            write = writes.changing(
+                caller,
+                before,
                 updates=RecordSet(subnetpools=(after,), address_scopes=scopes),
                 guards=tuple(guards),
             )
@@ -258,7 +250,7 @@ class SubnetPoolService:
         networks = await self._store.get(Network, network_ids)
         if len(networks) != len(network_ids):
             raise settlement.Again  # one was removed meanwhile, with its subnets
-        return [Unchanged("network", it.id, it.revision_number) for it in networks.values()]
+        return list(writes.unchanged(networks.values()))
 
 
 def _default_guards(pools: Sequence[SubnetPool]) -> list[Guard]:
@@ -272,7 +264,7 @@ def _scopes_revised(scopes: Iterable[Scoped], now_us: int) -> tuple[tuple[Addres
     return (
         tuple(settlement.revised(scope, now_us) for scope in found),
         [
-            *(Unchanged("address_scope", scope.id, scope.revision_number) for scope in found),
-            *(Unchanged("rbac_policy", it.id, it.revision_number) for scoped in them for it in scoped.grants),
+            *writes.unchanged(found),
+            *writes.unchanged(grant for scoped in them for grant in scoped.grants),
         ],
     )

@@ -1,7 +1,7 @@
 """Sub-ports go where their parent goes, in the same write, whoever moves it."""
 
-from alcor.contracts.store import Guard, Store, Unchanged
-from alcor.management_plane import settlement
+from alcor.contracts.store import Guard, Store
+from alcor.management_plane import settlement, writes
 from alcor.management_plane.trunk import decisions
 from alcor.model.records import Port, Trunk
 
@@ -20,6 +20,5 @@ async def moved(
     if trunk is None:
         raise settlement.Again
     ports = await store.get(Port, [sub.port_id for sub in trunk.sub_ports])
-    guards = [Unchanged("port", port.id, port.revision_number) for port in ports.values()]
     found = decisions.moved(after, list(ports.values()), now_us=now_us)
-    return found, (Unchanged("trunk", trunk.id, trunk.revision_number), *guards)
+    return found, writes.unchanged([trunk, *ports.values()])

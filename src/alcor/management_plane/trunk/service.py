@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from alcor.contracts.store import Guard, Store, Unchanged, Write
-from alcor.management_plane import access, settlement
+from alcor.contracts.store import Guard, Store
+from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.trunk import decisions
 from alcor.management_plane.trunk.decisions import Decided, Surroundings, TrunkFields
@@ -36,15 +36,12 @@ class TrunkService:
                 decided = decisions.create(fields, so_far, trunk_id=trunk_id, caller=caller, now_us=now_us)
                 ports |= {port.id: port for port in decided.ports}
                 trunks.append(decided.trunk)
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=caller.project_id,
+            write = writes.making(
+                caller,
                 inserts=RecordSet(trunks=tuple(trunks)),
                 updates=RecordSet(ports=tuple(ports.values())),
                 guards=_as_read(around),
                 within=("trunk",),
-                once=caller.once,
             )
             return await self._store.commit(write), trunks
 
@@ -58,7 +55,7 @@ class TrunkService:
         async def attempt() -> tuple[int, Trunk]:
             before = await self._fetch(caller, trunk_id, expected)
             after = decisions.update(before, fields, now_us=self._clock.now_us())
-            write = self._write(caller, before, updates=RecordSet(trunks=(after,)))
+            write = writes.changing(caller, before, updates=RecordSet(trunks=(after,)))
             return await self._store.commit(write), after
 
         return await settlement.settle(attempt)
@@ -70,13 +67,12 @@ class TrunkService:
             trunk = await self._fetch(caller, trunk_id, expected)
             ports = await self._store.get(Port, [trunk.port_id, *(sub.port_id for sub in trunk.sub_ports)])
             after = decisions.dissolve(trunk, ports, now_us=self._clock.now_us())
-            write = Write(
-                request_id=caller.request_id,
-                actor=caller.actor,
-                project_id=trunk.project_id,
+            write = writes.removing(
+                caller,
+                trunk,
                 updates=RecordSet(ports=after),
                 deletes=RecordSet(trunks=(trunk,)),
-                guards=_unchanged(ports.values()),
+                guards=writes.unchanged(ports.values()),
             )
             return await self._store.commit(write)
 
@@ -102,7 +98,7 @@ class TrunkService:
         async def decide(trunk: Trunk) -> tuple[Decided, tuple[Guard, ...]]:
             ports = await self._store.get(Port, gone)
             decided = decisions.remove(trunk, gone, ports, now_us=self._clock.now_us())
-            return decided, _unchanged(ports.values())
+            return decided, writes.unchanged(ports.values())
 
         return await self._change(caller, trunk_id, decide, expected=expected)
 
@@ -118,7 +114,7 @@ class TrunkService:
             before = await self._fetch(caller, trunk_id, expected)
             decided, guards = await decide(before)
             updates = RecordSet(trunks=(decided.trunk,), ports=decided.ports)
-            write = self._write(caller, before, updates=updates, guards=guards)
+            write = writes.changing(caller, before, updates=updates, guards=guards)
             return await self._store.commit(write), decided.trunk
 
         return await settlement.settle(attempt)
@@ -138,21 +134,6 @@ class TrunkService:
         network_ids = sorted({port.network_id for port in ports.values()})
         return Surroundings(ports, await self._store.get(Network, network_ids))
 
-    def _write(
-        self, caller: Caller, trunk: Trunk, *, updates: RecordSet, guards: tuple[Guard, ...] = ()
-    ) -> Write:
-        return Write(
-            request_id=caller.request_id,
-            actor=caller.actor,
-            project_id=trunk.project_id,
-            updates=updates,
-            guards=(Unchanged("trunk", trunk.id, trunk.revision_number), *guards),
-        )
-
 
 def _as_read(around: Surroundings) -> tuple[Guard, ...]:
-    return _unchanged(around.ports.values())
-
-
-def _unchanged(ports: Iterable[Port]) -> tuple[Guard, ...]:
-    return tuple(Unchanged("port", port.id, port.revision_number) for port in ports)
+    return writes.unchanged(around.ports.values())
