@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 
-from msgspec import UNSET
-
-from alcor.contracts.store import NoneWhere, NotBorrowed, Query, Stale, Store, Taken
+from alcor.contracts.store import NoneWhere, Query, Store
 from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.address_scope import decisions
 from alcor.management_plane.address_scope.decisions import AddressScopeFields
 from alcor.management_plane.caller import Caller
-from alcor.management_plane.rbac_policy import decisions as policy_decisions
 from alcor.management_plane.rbac_policy import sharing
 from alcor.model.records import AddressScope, RecordSet, SubnetPool
 from alcor.runtime.clock import Clock, new_ids
@@ -34,12 +31,7 @@ class AddressScopeService:
         write = writes.making(
             caller,
             inserts=RecordSet(
-                address_scopes=tuple(scopes),
-                rbac_policies=tuple(
-                    policy_decisions.opening(scope, policy_id, now_us)
-                    for fields, scope, policy_id in zip(asks, scopes, new_ids(len(asks)), strict=True)
-                    if fields.shared is True
-                ),
+                address_scopes=tuple(scopes), rbac_policies=sharing.openings(asks, scopes, now_us)
             ),
             within=("address_scope",),
         )
@@ -56,16 +48,9 @@ class AddressScopeService:
             now_us = self._clock.now_us()
             after = decisions.update(before, fields, now_us=now_us)
             write = writes.changing(caller, before, updates=RecordSet(address_scopes=(after,)))
-            if fields.shared is not UNSET:
-                write = await sharing.shared(self._store, write, before, now_us, is_shared=fields.shared)
-            try:
-                return await self._store.commit(write), after
-            except Taken as taken:
-                raise settlement.Again from taken  # somebody else shares it just now
-            except Stale as stale:
-                if isinstance(stale.guard, NotBorrowed):
-                    raise decisions.still_shared(before) from stale
-                raise
+            in_use = decisions.still_shared(before)
+            revision = await sharing.commit(self._store, write, before, fields, now_us, in_use=in_use)
+            return revision, after
 
         return await settlement.settle(attempt)
 

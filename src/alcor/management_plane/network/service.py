@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import UNSET
 
-from alcor.contracts.store import NotBorrowed, Query, Stale, Store, Taken
+from alcor.contracts.store import Query, Store, Taken
 from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.network import decisions
@@ -43,7 +43,6 @@ class NetworkService:
         """Make networks, all or none; give the revision and the records in order."""
         await self._zones.require(hint for fields in asks for hint in settlement.either(fields.zone_hints, ()))
         ids = new_ids(len(asks))
-        open_ids = dict(zip(ids, new_ids(len(asks)), strict=True))
 
         async def attempt() -> tuple[int, list[Network]]:
             now_us = self._clock.now_us()
@@ -60,12 +59,7 @@ class NetworkService:
             write = writes.making(
                 caller,
                 inserts=RecordSet(
-                    networks=tuple(networks),
-                    rbac_policies=tuple(
-                        policy_decisions.opening(network, open_ids[network.id], now_us)
-                        for fields, network in zip(asks, networks, strict=True)
-                        if fields.shared is True
-                    ),
+                    networks=tuple(networks), rbac_policies=sharing.openings(asks, networks, now_us)
                 ),
                 within=("network",),
             )
@@ -94,16 +88,9 @@ class NetworkService:
             now_us = self._clock.now_us()
             after = decisions.update(before, fields, now_us=now_us)
             write = writes.changing(caller, before, updates=RecordSet(networks=(after,)))
-            if fields.shared is not UNSET:
-                write = await sharing.shared(self._store, write, before, now_us, is_shared=fields.shared)
-            try:
-                return await self._store.commit(write), after
-            except Taken as taken:
-                raise settlement.Again from taken  # somebody else shares it just now
-            except Stale as stale:
-                if isinstance(stale.guard, NotBorrowed):
-                    raise policy_decisions.sharing_in_use(before.id) from stale
-                raise
+            in_use = policy_decisions.sharing_in_use(before.id)
+            revision = await sharing.commit(self._store, write, before, fields, now_us, in_use=in_use)
+            return revision, after
 
         return await settlement.settle(attempt)
 

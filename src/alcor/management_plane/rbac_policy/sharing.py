@@ -1,20 +1,53 @@
 """`shared` of an object, which is a view of a policy on it for everybody."""
 
-import msgspec
+from collections.abc import Sequence
+from typing import Protocol
 
-from alcor.contracts.store import Store, Write
-from alcor.management_plane import access
+import msgspec
+from msgspec import UnsetType
+
+from alcor.contracts.store import NotBorrowed, Stale, Store, Taken, Write
+from alcor.management_plane import access, settlement
 from alcor.management_plane.rbac_policy import decisions
-from alcor.model.records import EVERYBODY, AnyRecord, RecordSet
+from alcor.model import errors
+from alcor.model.records import EVERYBODY, AnyRecord, RbacPolicy, RecordSet
 from alcor.runtime.clock import new_ids
 
 
-async def shared(store: Store, write: Write, it: AnyRecord, now_us: int, *, is_shared: bool) -> Write:
-    """Have the write that updates an object share it with everybody, or no longer.
+class Fields(Protocol):
+    """What a client may say of an object that can be shared."""
 
-    The commit may raise Taken when somebody else shares it just now, and Stale with NotBorrowed while others
-    use it.
+    @property
+    def shared(self) -> bool | UnsetType: ...
+
+
+def openings(asks: Sequence[Fields], made: Sequence[AnyRecord], now_us: int) -> tuple[RbacPolicy, ...]:
+    """Make the policies for those new objects that are asked for as shared. `made`: for each of `asks`."""
+    shared = [it for fields, it in zip(asks, made, strict=True) if fields.shared is True]
+    ids = new_ids(len(shared))
+    return tuple(decisions.opening(it, id_, now_us) for it, id_ in zip(shared, ids, strict=True))
+
+
+async def commit(
+    store: Store, write: Write, it: AnyRecord, fields: Fields, now_us: int, *, in_use: errors.AlcorError
+) -> int:
+    """Commit the write that updates an object, shared with everybody or no longer, as the client says.
+
+    Raises Stale, Again: to be decided again; `in_use`: while others use it who then could not.
     """
+    if isinstance(fields.shared, bool):
+        write = await _shared(store, write, it, now_us, is_shared=fields.shared)
+    try:
+        return await store.commit(write)
+    except Taken as taken:
+        raise settlement.Again from taken  # somebody else shares it just now
+    except Stale as stale:
+        if isinstance(stale.guard, NotBorrowed):
+            raise in_use from stale
+        raise
+
+
+async def _shared(store: Store, write: Write, it: AnyRecord, now_us: int, *, is_shared: bool) -> Write:
     policies = await access.policies_on(store, it.id)
     opening = [policy for policy in policies if policy.target == EVERYBODY]
     if is_shared == bool(opening):

@@ -8,7 +8,7 @@ from msgspec import UNSET, UnsetType
 from alcor.contracts.store import Guard, NoneWhere, Query, Store
 from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.caller import Caller
-from alcor.management_plane.rbac_policy import decisions as policy_decisions
+from alcor.management_plane.rbac_policy import sharing
 from alcor.management_plane.subnet import sources
 from alcor.management_plane.subnet_pool import decisions
 from alcor.management_plane.subnet_pool.decisions import Scoped, SubnetPoolFields
@@ -53,14 +53,7 @@ class SubnetPoolService:
             revised, guards = _scopes_revised(scopes.values(), now_us)
             write = writes.making(
                 caller,
-                inserts=RecordSet(
-                    subnetpools=tuple(made),
-                    rbac_policies=tuple(
-                        policy_decisions.opening(pool, policy_id, now_us)
-                        for fields, pool, policy_id in zip(asks, made, new_ids(len(asks)), strict=True)
-                        if fields.shared is True
-                    ),
-                ),
+                inserts=RecordSet(subnetpools=tuple(made), rbac_policies=sharing.openings(asks, made, now_us)),
                 updates=RecordSet(address_scopes=revised),
                 guards=(*guards, *_default_guards(made)),
                 within=("subnetpool",),
