@@ -125,9 +125,7 @@ class AddressGroupCollection(Collection[AddressGroupFields]):
 def _said(body: bytes) -> tuple[Cidr, ...]:
     """Read `{"addresses": [...]}`. Raises Invalid."""
     document = form.decoded(body)
-    unknown = [name for name in document if name != "addresses"]
-    if unknown:
-        raise form.unrecognized(unknown)
+    form.check_known(document, ("addresses",))
     if "addresses" not in document:
         raise form.invalid_input("addresses", "it is missing.")
     try:

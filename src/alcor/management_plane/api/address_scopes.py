@@ -10,7 +10,7 @@ from alcor.management_plane.api import validation
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
-from alcor.management_plane.api.standard import STANDARD, Answer, standard
+from alcor.management_plane.api.standard import STANDARD, Answer, shared_by_admin, standard
 from alcor.model.records import AddressScope, RecordSet
 
 RESOURCE = Resource(
@@ -28,16 +28,7 @@ RESOURCE = Resource(
             filterable=True,
             sortable=True,
         ),
-        Attribute(
-            name="shared",
-            parse=validation.boolean,
-            post=True,
-            put=True,
-            admin_only=True,
-            default=False,
-            filterable=True,
-            sortable=True,
-        ),
+        shared_by_admin(put=True),
     ),
 )
 

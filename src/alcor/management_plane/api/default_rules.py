@@ -11,12 +11,11 @@ from alcor.management_plane.api.accepts import accepts
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import JSON, Collection, Unchangeable, written
-from alcor.management_plane.api.rule_attributes import rule_attributes
+from alcor.management_plane.api.rule_attributes import rule_attributes, rule_part
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.security_group import templates
 from alcor.management_plane.security_group.decisions import DefaultRuleFields
 from alcor.management_plane.security_group.templates import DefaultRuleService
-from alcor.model.addressing import Cidr
 from alcor.model.records import PARENT, DefaultRule
 from alcor.model.roles import Level
 
@@ -107,18 +106,10 @@ async def _answers(call: Call, rules: Sequence[DefaultRule]) -> list[DefaultRule
 
 
 def _answer(rule: DefaultRule) -> DefaultRuleAnswer:
-    prefix = None if rule.remote_prefix is None else str(Cidr(*rule.remote_prefix))
     return DefaultRuleAnswer(
         id=rule.id,
         description=rule.description,
-        direction=rule.direction,
-        ethertype=rule.ethertype,
-        protocol=rule.protocol_text,
-        port_range_min=rule.port_min,
-        port_range_max=rule.port_max,
-        remote_group_id=rule.remote_group_id,
-        remote_ip_prefix=rule.prefix_text or prefix,
-        remote_address_group_id=rule.remote_address_group_id,
+        **rule_part(rule),  # type: ignore[arg-type]  # what rules have in common, by name
         used_in_default_sg=rule.used_in_default_sg,
         used_in_non_default_sg=rule.used_in_non_default_sg,
         created_at=moments.text(rule.created_at),

@@ -1,6 +1,6 @@
 """Bodies of POST and PUT: from JSON to the fields that services take."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import msgspec
@@ -72,6 +72,13 @@ def member(document: Mapping[str, Any], name: str) -> dict[str, Any]:
     return value
 
 
+def check_known(document: Mapping[str, Any], names: Container[str]) -> None:
+    """Raise Invalid for what is none of the names."""
+    unknown = [name for name in document if name not in names]
+    if unknown:
+        raise unrecognized(unknown)
+
+
 def unrecognized(names: list[str]) -> errors.Invalid:
     """Make the error for attributes that nobody knows."""
     return errors.Invalid(f"Unrecognized attribute(s) '{', '.join(sorted(names))}'")
@@ -85,9 +92,7 @@ def invalid_input(name: str, reason: object) -> errors.Invalid:
 def _check_envelope(document: Mapping[str, Any], *names: str) -> None:
     if sum(name in document for name in names) != 1:
         raise errors.Invalid(f"Unable to find '{names[0]}' in request body")
-    unknown = [name for name in document if name not in names]
-    if unknown:
-        raise unrecognized(unknown)
+    check_known(document, names)
 
 
 def fields_of(resource: Resource[F], item: object, caller: Caller, *, is_create: bool) -> F:

@@ -11,7 +11,7 @@ from alcor.management_plane.api import validation
 from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
-from alcor.management_plane.api.standard import STANDARD, Answer, standard
+from alcor.management_plane.api.standard import ADMIN_STATE_UP, STANDARD, Answer, shared_by_admin, standard
 from alcor.management_plane.network.decisions import VNI_MAX, NetworkFields
 from alcor.management_plane.network.service import Contents, NetworkService
 from alcor.management_plane.zones import ZoneBook
@@ -26,9 +26,7 @@ RESOURCE = Resource(
     fields=NetworkFields,
     attributes=(
         *STANDARD,
-        Attribute(
-            name="admin_state_up", parse=validation.boolean, post=True, put=True, filterable=True, sortable=True
-        ),
+        ADMIN_STATE_UP,
         Attribute(name="status", filterable=True, sortable=True),
         Attribute(name="subnets"),
         Attribute(name="ipv4_address_scope"),
@@ -37,16 +35,7 @@ RESOURCE = Resource(
             name="mtu", parse=validation.integer(0, 65535), post=True, put=True, filterable=True, sortable=True
         ),
         Attribute(name="port_security_enabled", parse=validation.boolean, post=True, put=True, filterable=True),
-        Attribute(
-            name="shared",
-            parse=validation.boolean,
-            post=True,
-            put=True,
-            admin_only=True,
-            default=False,
-            filterable=True,
-            sortable=True,
-        ),
+        shared_by_admin(put=True),
         Attribute(
             name="router:external", field=IGNORED, parse=_NOT_EXTERNAL, post=True, put=True, filterable=True
         ),

@@ -15,7 +15,7 @@ from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection, written
 from alcor.management_plane.api.described import Body, Operation
-from alcor.management_plane.api.standard import STANDARD, Answer, standard
+from alcor.management_plane.api.standard import STANDARD, Answer, reference, standard
 from alcor.management_plane.port_group import decisions
 from alcor.management_plane.port_group.decisions import PortGroupFields
 from alcor.management_plane.port_group.service import PortGroupService
@@ -55,15 +55,7 @@ RESOURCE = Resource(
     fields=PortGroupFields,
     attributes=(
         *STANDARD,
-        Attribute(
-            name="network_id",
-            parse=validation.uuid_text,
-            post=True,
-            required=True,
-            filterable=True,
-            sortable=True,
-            column="network_id",
-        ),
+        reference("network_id"),
         Attribute(name="count", parse=validation.integer(1, form.BATCH_MAX), post=True),
         Attribute(name="hosts", parse=_hosts, post=True, admin_only=True),
         Attribute(name="alcor:fast_path", field="fast_path", parse=validation.boolean, post=True),

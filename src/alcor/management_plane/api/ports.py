@@ -15,7 +15,7 @@ from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
 from alcor.management_plane.api.described import Operation
-from alcor.management_plane.api.standard import STANDARD, Answer
+from alcor.management_plane.api.standard import ADMIN_STATE_UP, STANDARD, Answer, reference
 from alcor.management_plane.api.trunks import SubPortAnswer
 from alcor.management_plane.port.address_pairs import AddressPairFields
 from alcor.management_plane.port.decisions import EMPTY_PROFILE, FixedIpFields, PortFields
@@ -86,18 +86,8 @@ RESOURCE = Resource(
     fields=PortFields,
     attributes=(
         *STANDARD,
-        Attribute(
-            name="network_id",
-            parse=validation.uuid_text,
-            post=True,
-            required=True,
-            filterable=True,
-            sortable=True,
-            column="network_id",
-        ),
-        Attribute(
-            name="admin_state_up", parse=validation.boolean, post=True, put=True, filterable=True, sortable=True
-        ),
+        reference("network_id"),
+        ADMIN_STATE_UP,
         Attribute(
             name="mac_address",
             parse=_mac,

@@ -110,9 +110,7 @@ class QuotaCollection:
         return Response(status_code=204, headers={"X-Alcor-Revision": str(revision)})
 
     def _asked(self, item: Mapping[str, Any]) -> tuple[dict[str, int], bool]:
-        unknown = [name for name in item if name not in self._service.defaults and name not in _SWITCHES]
-        if unknown:
-            raise form.unrecognized(unknown)
+        form.check_known(item, (*self._service.defaults, *_SWITCHES))
         limits: dict[str, int] = {}
         switches = dict.fromkeys(_SWITCHES, False)
         for name, value in item.items():

@@ -10,7 +10,7 @@ from alcor.management_plane.api.accepts import Accepting, accepts
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
-from alcor.management_plane.api.standard import STANDARD
+from alcor.management_plane.api.standard import STANDARD, reference
 from alcor.management_plane.rbac_policy.decisions import OBJECTS, PROJECT_LENGTH_MAX, PolicyFields
 from alcor.management_plane.rbac_policy.service import PolicyService
 from alcor.model import errors
@@ -53,15 +53,7 @@ RESOURCE = Resource(
             sortable=True,
             column="object_type",
         ),
-        Attribute(
-            name="object_id",
-            parse=validation.uuid_text,
-            post=True,
-            required=True,
-            filterable=True,
-            sortable=True,
-            column="object_id",
-        ),
+        reference("object_id"),
         Attribute(name="action", parse=_ACTION, post=True, required=True, filterable=True, sortable=True),
         Attribute(
             name="target_tenant",

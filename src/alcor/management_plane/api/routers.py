@@ -13,7 +13,7 @@ from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection, written
 from alcor.management_plane.api.described import IF_MATCH, describes, gives
-from alcor.management_plane.api.standard import STANDARD, Answer, standard
+from alcor.management_plane.api.standard import ADMIN_STATE_UP, STANDARD, Answer, standard
 from alcor.management_plane.router import routes
 from alcor.management_plane.router.decisions import InterfaceFields, RouterFields
 from alcor.management_plane.router.service import RouterService, Routes
@@ -40,9 +40,7 @@ RESOURCE = Resource(
         Attribute(name="routes", parse=_routes, put=True),
         Attribute(name="availability_zone_hints", field="zone_hints", parse=validation.zone_hints, post=True),
         Attribute(name="availability_zones"),
-        Attribute(
-            name="admin_state_up", parse=validation.boolean, post=True, put=True, filterable=True, sortable=True
-        ),
+        ADMIN_STATE_UP,
         Attribute(name="status", filterable=True, sortable=True),
         Attribute(
             name="external_gateway_info",
@@ -189,9 +187,7 @@ def _asked_routes(call: Call) -> Routes:
 
 def _interface(call: Call) -> InterfaceFields:
     document = form.decoded(call.body)
-    unknown = [name for name in document if name not in ("subnet_id", "port_id")]
-    if unknown:
-        raise form.unrecognized(unknown)
+    form.check_known(document, ("subnet_id", "port_id"))
     for name, value in document.items():
         try:
             validation.uuid_text(value)

@@ -5,7 +5,8 @@ from alcor.management_plane.api.accepts import accepts, schema_of
 from alcor.management_plane.api.attribute import Attribute, Parse
 from alcor.management_plane.security_group.rules import Prefix
 from alcor.model import errors
-from alcor.model.addressing import prefix_from_text
+from alcor.model.addressing import Cidr, prefix_from_text
+from alcor.model.records import DefaultRule, SecurityGroupRule
 
 ETHERTYPES = ("IPv4", "IPv6")
 _number = validation.integer(0, 65535)
@@ -99,3 +100,22 @@ def rule_attributes(remote_group: Parse, *, has_columns: bool) -> tuple[Attribut
             column="remote_address_group_id" if has_columns else None,
         ),
     )
+
+
+def rule_part(rule: SecurityGroupRule | DefaultRule) -> dict[str, object]:
+    """Give the common part of their answers."""
+    return {
+        "direction": rule.direction,
+        "ethertype": rule.ethertype,
+        "protocol": rule.protocol_text,
+        "port_range_min": rule.port_min,
+        "port_range_max": rule.port_max,
+        "remote_group_id": rule.remote_group_id,
+        "remote_ip_prefix": rule.prefix_text or normalized(rule),
+        "remote_address_group_id": rule.remote_address_group_id,
+    }
+
+
+def normalized(rule: SecurityGroupRule | DefaultRule) -> str | None:
+    """Write the prefix that a rule is about without host bits."""
+    return None if rule.remote_prefix is None else str(Cidr(*rule.remote_prefix))

@@ -9,13 +9,12 @@ from alcor.management_plane.api import validation
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection, Unchangeable
-from alcor.management_plane.api.rule_attributes import rule_attributes
-from alcor.management_plane.api.standard import STANDARD, Answer, standard
+from alcor.management_plane.api.rule_attributes import normalized, rule_attributes, rule_part
+from alcor.management_plane.api.standard import STANDARD, Answer, reference, standard
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.security_group import decisions
 from alcor.management_plane.security_group.decisions import GroupFields, RuleFields
 from alcor.management_plane.security_group.service import SecurityGroupService
-from alcor.model.addressing import Cidr
 from alcor.model.records import RecordSet, SecurityGroup, SecurityGroupRule
 
 GROUPS = Resource(
@@ -38,15 +37,7 @@ RULES = Resource(
     fields=RuleFields,
     attributes=(
         *(attribute for attribute in STANDARD if attribute.name not in ("name", "tags")),
-        Attribute(
-            name="security_group_id",
-            parse=validation.uuid_text,
-            post=True,
-            required=True,
-            filterable=True,
-            sortable=True,
-            column="security_group_id",
-        ),
+        reference("security_group_id"),
         *rule_attributes(validation.uuid_text, has_columns=True),
         Attribute(name="normalized_cidr", filterable=True, sortable=True),
         Attribute(name="belongs_to_default_sg", filterable=True),
@@ -145,18 +136,10 @@ def _group_answer(group: SecurityGroup, rules: Sequence[SecurityGroupRule], *, s
 
 
 def _rule_answer(rule: SecurityGroupRule) -> RuleAnswer:
-    prefix = None if rule.remote_prefix is None else str(Cidr(*rule.remote_prefix))
     return RuleAnswer(
-        **standard(rule),  # type: ignore[arg-type]  # the common part, by name
+        **standard(rule),  # type: ignore[arg-type]  # the common parts, by name
+        **rule_part(rule),  # type: ignore[arg-type]
         security_group_id=rule.security_group_id,
-        direction=rule.direction,
-        ethertype=rule.ethertype,
-        protocol=rule.protocol_text,
-        port_range_min=rule.port_min,
-        port_range_max=rule.port_max,
-        remote_group_id=rule.remote_group_id,
-        remote_ip_prefix=rule.prefix_text or prefix,
-        normalized_cidr=prefix,
-        remote_address_group_id=rule.remote_address_group_id,
+        normalized_cidr=normalized(rule),
         belongs_to_default_sg=decisions.belongs_to_default(rule),
     )

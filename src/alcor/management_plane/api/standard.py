@@ -42,6 +42,37 @@ STANDARD = (
     Attribute(name="tags", parse=validation.tags, post=True),
 )
 
+ADMIN_STATE_UP = Attribute(
+    name="admin_state_up", parse=validation.boolean, post=True, put=True, filterable=True, sortable=True
+)
+
+
+def reference(name: str) -> Attribute:
+    """Give the attribute that names what an object belongs to, from its making on."""
+    return Attribute(
+        name=name,
+        parse=validation.uuid_text,
+        post=True,
+        required=True,
+        filterable=True,
+        sortable=True,
+        column=name,
+    )
+
+
+def shared_by_admin(*, put: bool) -> Attribute:
+    """Give `shared` of objects that administrators share with everybody. `put`: later, too."""
+    return Attribute(
+        name="shared",
+        parse=validation.boolean,
+        post=True,
+        put=put,
+        admin_only=True,
+        default=False,
+        filterable=True,
+        sortable=True,
+    )
+
 
 def standard(record: AnyRecord) -> dict[str, object]:
     """Give the common part of a record's answer."""

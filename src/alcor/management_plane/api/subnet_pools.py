@@ -13,7 +13,7 @@ from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection, written
 from alcor.management_plane.api.described import describes, gives
-from alcor.management_plane.api.standard import STANDARD, Answer, standard
+from alcor.management_plane.api.standard import STANDARD, Answer, shared_by_admin, standard
 from alcor.management_plane.subnet_pool.decisions import PREFIXES_MAX, SubnetPoolFields
 from alcor.management_plane.subnet_pool.service import SubnetPoolService
 from alcor.model import errors
@@ -79,15 +79,7 @@ RESOURCE = Resource(
             filterable=True,
             sortable=True,
         ),
-        Attribute(
-            name="shared",
-            parse=validation.boolean,
-            post=True,
-            admin_only=True,
-            default=False,
-            filterable=True,
-            sortable=True,
-        ),
+        shared_by_admin(put=False),
     ),
 )
 
@@ -164,7 +156,7 @@ class SubnetPoolCollection(Collection[SubnetPoolFields]):
             raise errors.Invalid(
                 "Invalid input for operation: network_id must be specified.", reason="InvalidInput"
             )
-        _check_only(document, "network_id")
+        form.check_known(document, ("network_id",))
         try:
             network_id = validation.uuid_text(document["network_id"])
         except ValueError as reason:
@@ -203,14 +195,8 @@ def _prefixes(call: Call) -> tuple[Cidr, ...]:
     document = form.decoded(call.body)
     if not document.get("prefixes") or not isinstance(document["prefixes"], list):
         raise errors.Invalid("Request body contains invalid data")
-    _check_only(document, "prefixes")
+    form.check_known(document, ("prefixes",))
     try:
         return validation.prefixes(PREFIXES_MAX)(document["prefixes"])
     except ValueError as reason:
         raise form.invalid_input("prefixes", reason) from None
-
-
-def _check_only(document: Mapping[str, object], name: str) -> None:
-    unknown = [each for each in document if each != name]
-    if unknown:
-        raise form.unrecognized(unknown)

@@ -11,7 +11,7 @@ from alcor.management_plane.api.accepts import accepts, list_of, or_null, schema
 from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
-from alcor.management_plane.api.standard import STANDARD, Answer, standard
+from alcor.management_plane.api.standard import STANDARD, Answer, reference, standard
 from alcor.management_plane.subnet.decisions import SubnetFields
 from alcor.management_plane.subnet.service import SubnetService
 from alcor.model import errors
@@ -58,15 +58,7 @@ RESOURCE = Resource(
     fields=SubnetFields,
     attributes=(
         *STANDARD,
-        Attribute(
-            name="network_id",
-            parse=validation.uuid_text,
-            post=True,
-            required=True,
-            filterable=True,
-            sortable=True,
-            column="network_id",
-        ),
+        reference("network_id"),
         Attribute(
             name="ip_version",
             parse=validation.integer(4, 6),

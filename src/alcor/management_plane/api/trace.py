@@ -60,9 +60,7 @@ class TraceCollection:
     async def trace(self, call: Call, path: Mapping[str, str]) -> Response:
         """POST a packet."""
         item = form.member(form.decoded(call.body), "trace")
-        unknown = [name for name in item if name not in TraceFields.__struct_fields__]
-        if unknown:
-            raise form.unrecognized(unknown)
+        form.check_known(item, TraceFields.__struct_fields__)
         try:
             fields = msgspec.convert(item, TraceFields)
             to_ip = validation.ip(fields.to_ip)

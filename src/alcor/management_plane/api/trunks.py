@@ -15,7 +15,7 @@ from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection, written
 from alcor.management_plane.api.described import IF_MATCH, Operation, describes, gives
-from alcor.management_plane.api.standard import STANDARD, Answer, standard
+from alcor.management_plane.api.standard import ADMIN_STATE_UP, STANDARD, Answer, reference, standard
 from alcor.management_plane.trunk.decisions import SEGMENTATION_TYPE, TrunkFields
 from alcor.management_plane.trunk.service import TrunkService
 from alcor.model import errors
@@ -91,18 +91,8 @@ RESOURCE = Resource(
     fields=TrunkFields,
     attributes=(
         *STANDARD,
-        Attribute(
-            name="admin_state_up", parse=validation.boolean, post=True, put=True, filterable=True, sortable=True
-        ),
-        Attribute(
-            name="port_id",
-            parse=validation.uuid_text,
-            post=True,
-            required=True,
-            filterable=True,
-            sortable=True,
-            column="port_id",
-        ),
+        ADMIN_STATE_UP,
+        reference("port_id"),
         Attribute(name="status", filterable=True, sortable=True),
         Attribute(name="sub_ports", parse=_sub_ports, post=True),
     ),
@@ -260,8 +250,7 @@ def _asked(call: Call, *, whole: bool) -> tuple[SubPort, ...]:
     document = form.decoded(call.body)
     if "sub_ports" not in document:
         raise errors.Invalid("Unable to find 'sub_ports' in request body")
-    if len(document) != 1:
-        raise form.unrecognized([name for name in document if name != "sub_ports"])
+    form.check_known(document, ("sub_ports",))
     try:
         if whole:
             return _sub_ports(document["sub_ports"])
