@@ -1,7 +1,9 @@
 """Records to rows and back: the columns of each kind, the encoded body, and the log's payload."""
 
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -52,29 +54,33 @@ class Table(msgspec.Struct, frozen=True):
     row: Callable[[Any, bytes], Row]
 
 
-def _table(kind: type[AnyRecord], name: str, own: Mapping[str, str], row: Callable[[Any, bytes], Row]) -> Table:
-    id_type = "text" if kind in NAMED else "uuid"
+def _table(
+    kind: type[AnyRecord],
+    name: str,
+    own: Mapping[str, str] = MappingProxyType({}),
+    row: Callable[[Any, bytes], Row] | None = None,
+) -> Table:
+    """Describe a table. `own`: columns beside those of all, and their types. `row` None: as the attributes."""
     all_columns = {
-        "id": id_type,
+        "id": "text" if kind in NAMED else "uuid",
         "project_id": "text",
         "name": "text",
         "revision_number": "int8",
         **own,
-        "body": "bytea",
     }
-    return Table(kind, KIND_OF[kind], name, tuple(all_columns), tuple(all_columns.values()), row)
+    return Table(
+        kind,
+        KIND_OF[kind],
+        name,
+        (*all_columns, "body"),
+        (*all_columns.values(), "bytea"),
+        row or _row_of(tuple(all_columns)),
+    )
 
 
-def _network(it: Network, body: bytes) -> Row:
-    return (it.id, it.project_id, it.name, it.revision_number, it.vni, body)
-
-
-def _subnet(it: Subnet, body: bytes) -> Row:
-    return (it.id, it.project_id, it.name, it.revision_number, it.network_id, it.subnetpool_id, body)
-
-
-def _port_group(it: PortGroup, body: bytes) -> Row:
-    return (it.id, it.project_id, it.name, it.revision_number, it.network_id, body)
+def _row_of(names: tuple[str, ...]) -> Callable[[Any, bytes], Row]:
+    values = operator.attrgetter(*names)
+    return lambda record, body: (*values(record), body)
 
 
 def _port(it: Port, body: bytes) -> Row:
@@ -93,69 +99,6 @@ def _port(it: Port, body: bytes) -> Row:
     )
 
 
-def _group(it: SecurityGroup, body: bytes) -> Row:
-    return (it.id, it.project_id, it.name, it.revision_number, it.is_default, body)
-
-
-def _rule(it: SecurityGroupRule, body: bytes) -> Row:
-    return (
-        it.id,
-        it.project_id,
-        it.name,
-        it.revision_number,
-        it.security_group_id,
-        it.remote_group_id,
-        it.remote_address_group_id,
-        body,
-    )
-
-
-def _pool(it: SubnetPool, body: bytes) -> Row:
-    return (
-        it.id,
-        it.project_id,
-        it.name,
-        it.revision_number,
-        it.address_scope_id,
-        it.default_version,
-        body,
-    )
-
-
-def _entry(it: AddressGroupEntry, body: bytes) -> Row:
-    return (it.id, it.project_id, it.name, it.revision_number, it.address_group_id, body)
-
-
-def _default_rule(it: DefaultRule, body: bytes) -> Row:
-    remote, addresses = it.remote_group_id, it.remote_address_group_id
-    return (it.id, it.project_id, it.name, it.revision_number, remote, addresses, body)
-
-
-def _plain(it: Router | Host | Project | AddressScope | AddressGroup, body: bytes) -> Row:
-    return (it.id, it.project_id, it.name, it.revision_number, body)
-
-
-def _policy(it: RbacPolicy, body: bytes) -> Row:
-    return (
-        it.id,
-        it.project_id,
-        it.name,
-        it.revision_number,
-        it.object_type,
-        it.object_id,
-        it.action,
-        it.target,
-        body,
-    )
-
-
-_POLICY_COLUMNS = {"object_type": "text", "object_id": "uuid", "action": "text", "target": "text"}
-
-
-def _trunk(it: Trunk, body: bytes) -> Row:
-    return (it.id, it.project_id, it.name, it.revision_number, it.port_id, body)
-
-
 _PORT_COLUMNS = {
     "network_id": "uuid",
     "mac": "int8",
@@ -164,35 +107,27 @@ _PORT_COLUMNS = {
     "device_owner": "text",
     "port_group_id": "uuid",
 }
+_RULE_COLUMNS = {"security_group_id": "uuid", "remote_group_id": "uuid", "remote_address_group_id": "uuid"}
+_POLICY_COLUMNS = {"object_type": "text", "object_id": "uuid", "action": "text", "target": "text"}
 TABLES: Mapping[type[Record], Table] = {
     table.kind: table
     for table in (
-        _table(Network, "networks", {"vni": "int8"}, _network),
-        _table(Subnet, "subnets", {"network_id": "uuid", "subnetpool_id": "uuid"}, _subnet),
+        _table(Network, "networks", {"vni": "int8"}),
+        _table(Subnet, "subnets", {"network_id": "uuid", "subnetpool_id": "uuid"}),
         _table(Port, "ports", _PORT_COLUMNS, _port),
-        _table(SecurityGroup, "security_groups", {"is_default": "bool"}, _group),
-        _table(
-            SecurityGroupRule,
-            "security_group_rules",
-            {"security_group_id": "uuid", "remote_group_id": "uuid", "remote_address_group_id": "uuid"},
-            _rule,
-        ),
-        _table(Router, "routers", {}, _plain),
-        _table(PortGroup, "port_groups", {"network_id": "uuid"}, _port_group),
-        _table(Host, "hosts", {}, _plain),
-        _table(Project, "projects", {}, _plain),
-        _table(RbacPolicy, "rbac_policies", _POLICY_COLUMNS, _policy),
-        _table(AddressScope, "address_scopes", {}, _plain),
-        _table(SubnetPool, "subnetpools", {"address_scope_id": "uuid", "default_version": "int8"}, _pool),
-        _table(AddressGroup, "address_groups", {}, _plain),
-        _table(AddressGroupEntry, "address_group_entries", {"address_group_id": "uuid"}, _entry),
-        _table(
-            DefaultRule,
-            "default_rules",
-            {"remote_group_id": "text", "remote_address_group_id": "uuid"},
-            _default_rule,
-        ),
-        _table(Trunk, "trunks", {"port_id": "uuid"}, _trunk),
+        _table(SecurityGroup, "security_groups", {"is_default": "bool"}),
+        _table(SecurityGroupRule, "security_group_rules", _RULE_COLUMNS),
+        _table(Router, "routers"),
+        _table(PortGroup, "port_groups", {"network_id": "uuid"}),
+        _table(Host, "hosts"),
+        _table(Project, "projects"),
+        _table(RbacPolicy, "rbac_policies", _POLICY_COLUMNS),
+        _table(AddressScope, "address_scopes"),
+        _table(SubnetPool, "subnetpools", {"address_scope_id": "uuid", "default_version": "int8"}),
+        _table(AddressGroup, "address_groups"),
+        _table(AddressGroupEntry, "address_group_entries", {"address_group_id": "uuid"}),
+        _table(DefaultRule, "default_rules", {"remote_group_id": "text", "remote_address_group_id": "uuid"}),
+        _table(Trunk, "trunks", {"port_id": "uuid"}),
     )
 }
 _decoders: Mapping[type[Record], msgspec.msgpack.Decoder[Any]] = {
