@@ -11,7 +11,7 @@ from alcor.adapters import stream
 from alcor.adapters.postgres.embedded import EmbeddedPostgres
 from alcor.contracts.agent_channel import Channel
 from alcor.management_plane.controller_link import ControllerLink
-from alcor.processes.api_server import EMBEDDED_STORE, ApiServer, ApiSettings, without_collections
+from alcor.processes.api_server import EMBEDDED_STORE, ApiServer, ApiSettings, starting
 from alcor.runtime import tls
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
@@ -45,12 +45,8 @@ class ApiProcess:
 
     async def start(self) -> None:
         """Start; the controller may come later. Raises Invalid, Unavailable."""
-        try:
-            with without_collections():
-                await self._start()
-        except BaseException:
-            await self.stop()
-            raise
+        async with starting(self._stack):
+            await self._start()
 
     async def stop(self) -> None:
         """Stop everything."""

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -149,8 +149,19 @@ class ApiServer:
         self.url = _url(listener, is_encrypted=certificate is not None)
 
 
+@contextlib.asynccontextmanager
+async def starting(stack: contextlib.AsyncExitStack) -> AsyncIterator[None]:
+    """Start a process's parts: what was put on the stack is ended again if one of them does not start."""
+    try:
+        with _without_collections():
+            yield
+    except BaseException:
+        await stack.aclose()
+        raise
+
+
 @contextlib.contextmanager
-def without_collections() -> Iterator[None]:
+def _without_collections() -> Iterator[None]:
     """Load what stays without looking at all of it again and again: that finds nothing."""
     gc.disable()
     try:

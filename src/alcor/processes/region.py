@@ -21,7 +21,7 @@ from alcor.control_plane.region import OnDemandBounds
 from alcor.control_plane.server_events.teller import Teller
 from alcor.model import errors
 from alcor.processes import listening, nova
-from alcor.processes.api_server import EMBEDDED_STORE, ApiServer, ApiSettings, without_collections
+from alcor.processes.api_server import EMBEDDED_STORE, ApiServer, ApiSettings, starting
 from alcor.processes.nova import NovaSettings
 from alcor.processes.tracing import RegionTracer
 from alcor.runtime import tls
@@ -70,12 +70,8 @@ class Region:
 
     async def start(self) -> None:
         """Start everything; on failure what was started is stopped again. Raises Invalid, Unavailable."""
-        try:
-            with without_collections():
-                await self._start()
-        except BaseException:
-            await self.stop()
-            raise
+        async with starting(self._stack):
+            await self._start()
 
     async def stop(self) -> None:
         """Stop everything. Forwarding on the hosts stays as it is (law 6)."""
