@@ -70,11 +70,6 @@ class Side(msgspec.Struct, frozen=True):
     api_ms: float  # of the process that serves the API
     store_ms: float
 
-    @property
-    def per_core_s(self) -> float:
-        """How many one core could serve, if nothing else were done on it."""
-        return 1000 / self.api_ms
-
 
 class Kind(msgspec.Struct, frozen=True):
     """One kind of request. Ratios: large to small, above 1 is slower."""

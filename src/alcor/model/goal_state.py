@@ -371,11 +371,6 @@ def digest_of(encoded: bytes) -> bytes:
     return hashlib.blake2b(encoded, digest_size=8).digest()
 
 
-def holding_ports(update: SectionUpdate) -> Iterable[PortId]:
-    """Name the local ports that an update sets."""
-    return (port.id for port in update.change.set_ports) if isinstance(update.change, NetworkChange) else ()
-
-
 _encoder = msgspec.msgpack.Encoder()
 
 

@@ -98,11 +98,6 @@ class HostStream:
         self._deltas: deque[tuple[Version, HostSection]] = deque()
 
     @property
-    def is_synchronised(self) -> bool:
-        """Has everything been sent at least once since Hello?"""
-        return self._is_complete
-
-    @property
     def is_settled(self) -> bool:
         """Has everything sent until it was synchronised been answered?"""
         return self._is_complete and all(number > self._completion for number in self._account.outstanding)

@@ -76,11 +76,6 @@ class HostQueue:
         return bool(self._completion) and self._completion not in self._account.outstanding
 
     @property
-    def is_synchronised(self) -> bool:
-        """Has everything been answered at least once since Hello?"""
-        return self._completion != 0
-
-    @property
     def is_busy(self) -> bool:
         """Was it given much that it has not answered?"""
         return not self.is_settled

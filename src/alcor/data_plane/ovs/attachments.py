@@ -87,10 +87,6 @@ class AttachmentView:
         row = self._sub_port_rows.get(port_id, "")
         return row, _key(self._external_ids.get(row, {}).get(SUB_PORT_KEY + port_id))
 
-    def bridge_exists(self) -> bool:
-        """Is the integration bridge in the database?"""
-        return self._bridge_row is not None
-
     def ofport_named(self, name: str) -> int | None:
         """Give the OpenFlow port of an interface of our bridge by its name; None while it has none."""
         for row, held in self._names.items():

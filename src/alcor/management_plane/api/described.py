@@ -7,7 +7,7 @@ The five calls of a collection are described by its resource's table. Whatever e
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -60,14 +60,6 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     takes: tuple[Parameter, ...] = ()
     body: "Body | Schema | None" = None
     refuses: tuple[int, ...] = ()  # beyond what every endpoint may answer
-
-
-class Describing(Protocol):
-    """Something whose endpoints are described by what it holds."""
-
-    def operations(self) -> Mapping[str, Operation]:
-        """Give the descriptions by the endpoints' names."""
-        ...
 
 
 IF_MATCH = Parameter(

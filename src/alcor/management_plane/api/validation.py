@@ -231,15 +231,6 @@ def cidr(value: object) -> Cidr:
     raise ValueError(f"'{value}' is not a valid IP subnet.")
 
 
-@accepts({"anyOf": [CIDR, IP]})
-def cidr_or_address(value: object) -> Cidr:
-    """Accept a network; an address alone is the network of itself."""
-    if isinstance(value, str) and "/" not in value:
-        address = ip(value)
-        return Cidr(address, 8 * len(address))
-    return cidr(value)
-
-
 def prefixes(count_max: int) -> Accepting[tuple[Cidr, ...]]:
     """Accept a list of networks, each once."""
 
