@@ -54,7 +54,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint."""
 
-    summary: str = ""  # empty: the first sentence of the endpoint
+    summary: str
     about: str = ""
     gives: tuple[Gift, ...]
     takes: tuple[Parameter, ...] = ()

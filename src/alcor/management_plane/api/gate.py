@@ -74,7 +74,6 @@ class Gate:
         """Make the route of a path from the endpoints of its methods. `policy`: who may call them."""
         said = {"GET": get, "POST": post, "PUT": put, "DELETE": delete}
         endpoints = {method: endpoint for method, endpoint in said.items() if endpoint is not None}
-
         allowed = ", ".join(endpoints if get is None else [*endpoints, "HEAD"])
 
         async def answer(request: Request) -> Response:
