@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from alcor.contracts import api_channel
+from alcor.contracts import api_channel, received
 from alcor.contracts.agent_channel import FRAME_MAX, Beat, Channel, Farewell
 from alcor.contracts.api_channel import (
     PROTOCOL,
@@ -26,7 +26,6 @@ from alcor.model import errors
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
 
-HELLO_TIMEOUT_S = 10.0  # a peer that connects and says nothing
 RETRY_AFTER_S = 1.0
 ANSWER_MAX = FRAME_MAX // 2  # about 50,000 hosts
 
@@ -73,7 +72,7 @@ class ApiStreams:
         tasks = Supervisor(self._log)
         try:
             while (frame := await channel.receive()) is not None:
-                match _decode(frame):
+                match received.message(_decoder, frame):
                     case Committed(revision=revision):
                         self._told(revision)
                     case (
@@ -171,23 +170,9 @@ def _forget(waits: dict[int, asyncio.Task[None]], number: int, task: asyncio.Tas
 
 
 async def _hello(channel: Channel) -> str:
-    try:
-        async with asyncio.timeout(HELLO_TIMEOUT_S):
-            frame = await channel.receive()
-    except TimeoutError:
-        raise errors.Invalid("no Hello came in time") from None
-    if frame is None:
-        raise errors.Invalid("the stream ended before Hello")
-    hello = _decode(frame)
+    hello = received.message(_decoder, await received.first(channel))
     if not isinstance(hello, ApiHello):
         raise errors.Invalid("the first message is a Hello")
     if hello.protocol != PROTOCOL:
         raise errors.Invalid(f"protocol {hello.protocol} is not spoken here, but {PROTOCOL}")
     return hello.name
-
-
-def _decode(frame: bytes) -> FromApi:
-    try:
-        return _decoder.decode(frame)
-    except msgspec.DecodeError as error:
-        raise errors.Invalid(f"a message could not be read: {error}") from error

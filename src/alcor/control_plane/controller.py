@@ -6,10 +6,11 @@ agents --acknowledgements, plugs--> ledger --> convergence (those who wait)
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
+from alcor.contracts import received
 from alcor.contracts.agent_channel import (
     BEAT_HEAD,
     BEAT_S,
@@ -43,6 +44,7 @@ from alcor.control_plane import convergence, introductions
 from alcor.control_plane.announcements import Announcements
 from alcor.control_plane.compiler.incremental import Compiled, IncrementalCompiler
 from alcor.control_plane.convergence import RegionConvergence
+from alcor.control_plane.delivery import path_choice
 from alcor.control_plane.delivery.admission import Admission
 from alcor.control_plane.delivery.agreement import Agreement
 from alcor.control_plane.delivery.flusher import Flusher
@@ -71,7 +73,6 @@ from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
 
 KNOWN_TIMEOUT_S = 10.0  # from a commit of what an agent says until it is seen here
-HELLO_TIMEOUT_S = 10.0  # a peer that connects and says nothing
 BEAT_PARTS = 10  # in each beat's time, a part of the agents hears it
 
 _encoder = msgspec.msgpack.Encoder()
@@ -99,7 +100,7 @@ class Controller:
         self._clock = clock
         self._log = log
         self._warrant_key = warrant_key
-        self._audit = audit or _keep_nothing
+        self._audit = audit or (lambda entry: None)
         self._supervisor = Supervisor(log)
         self.failed = self._supervisor.failed
         self.region = Region(on_demand)
@@ -195,7 +196,7 @@ class Controller:
     # Changes
 
     async def _take(self, changes: list[Change]) -> None:
-        if not any(map(_is_urgent, changes)):
+        if not any(map(path_choice.is_urgent, changes)):
             await self._flusher.caught_up()
         for change in changes:
             for on_change in self._followers:
@@ -222,7 +223,7 @@ class Controller:
             {host_id: tuple([section.key for section in given]) for host_id, given in compiled.hosts.items()},
         )
         dirty = []
-        asked = Asked(_is_urgent(change), len(compiled.hosts))
+        asked = Asked(path_choice.is_urgent(change), len(compiled.hosts))
         for host_id, given in compiled.hosts.items():
             stream = self._streams.get(host_id)
             choice = self._paths.choose(host_id, asked)
@@ -248,7 +249,8 @@ class Controller:
         stream: HostSession | None = None
         self._channels[channel] = None
         try:
-            hello = await self._hello(channel)
+            first = received.message(_decoder, await received.first(channel))
+            hello = introductions.hello_of(first, epoch=self.epoch)
             speaker = hello.rescuer or hello.host
             if certified is not None and certified != speaker:
                 raise errors.Invalid(f"the certificate names '{certified}', Hello names '{speaker}'")
@@ -266,16 +268,6 @@ class Controller:
             channel.close()
             if stream is not None:
                 self._forget(stream)
-
-    async def _hello(self, channel: Channel) -> Hello:
-        try:
-            async with asyncio.timeout(HELLO_TIMEOUT_S):
-                frame = await channel.receive()
-        except TimeoutError:
-            raise errors.Invalid("no Hello came in time") from None
-        if frame is None:
-            raise errors.Invalid("the stream ended before Hello")
-        return introductions.hello_of(_decode(frame), epoch=self.epoch)
 
     async def _welcome(self, hello: Hello, channel: Channel) -> HostSession:
         self._rescues.admit(hello)
@@ -317,8 +309,8 @@ class Controller:
         now_us = self._clock.now_us()
         for key in list(self._ledger.account(hello.host).waiting):
             if key not in wanted and key not in named:
-                revision = self.region.revision
-                self._complete(self._ledger.settle(hello.host, key, revision, now_us=now_us))
+                settled = self._ledger.settle(hello.host, key, self.region.revision, now_us=now_us)
+                self._convergence.revisions_complete(settled)
 
     async def _follow(self, stream: HostSession) -> None:
         while (frame := await stream.channel.receive()) is not None:
@@ -327,12 +319,12 @@ class Controller:
             is_beat = frame.startswith(BEAT_HEAD)
             self._watch.heard(stream, is_beat=is_beat)
             if is_beat:  # most of all frames
-                beat = _decode(frame)
+                beat = received.message(_decoder, frame)
                 if isinstance(beat, Beat):
                     self._agreement.told(stream, beat.held, self._ledger)
                 stream.flush()
                 continue
-            match _decode(frame):
+            match received.message(_decoder, frame):
                 case Acknowledgement() as answer:
                     self._acknowledged(stream, answer)
                 case Plugs(plugged=plugged, unplugged=unplugged):
@@ -382,13 +374,9 @@ class Controller:
         stream.flush()
         self._admission.answered(stream)
         self._agreement.acknowledged(stream, self._ledger)
-        self._complete(progress.completed)
+        self._convergence.revisions_complete(progress.completed)
         self._watcher.moved(stream.host)
         self._convergence.host_moved(stream.host)
-
-    def _complete(self, revisions: Sequence[int]) -> None:
-        for revision in revisions:
-            self._convergence.revision_complete(revision)
 
     def _silent(self, stream: Heard, reason: str) -> None:
         session = self._streams[stream.host]
@@ -509,19 +497,3 @@ class Controller:
 
     def _is_away(self, host: HostId) -> bool:
         return self._queue_path is not None and self._queue_path.is_away(host)
-
-
-def _is_urgent(change: Change) -> bool:
-    """Does one of its ports ask for the fast path?"""
-    return any(port.fast_path for port in change.puts.ports)
-
-
-def _keep_nothing(entry: Entry) -> None:
-    """Where there is no audit trail."""
-
-
-def _decode(frame: bytes) -> FromAgent:
-    try:
-        return _decoder.decode(frame)
-    except msgspec.DecodeError as error:
-        raise errors.Invalid(f"a message could not be read: {error}") from error

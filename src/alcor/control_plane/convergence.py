@@ -36,7 +36,7 @@ class _PortWaiter:
 class RegionConvergence:
     """What the controller knows of its hosts, from its memory. Owner of those who wait.
 
-    The controller calls `host_moved`, `ports_moved`, `revision_known` and `revision_complete`.
+    The controller calls `host_moved`, `ports_moved`, `revision_known` and `revisions_complete`.
     """
 
     def __init__(
@@ -259,9 +259,10 @@ class RegionConvergence:
         for known in [known for known in self._revision_known if known <= revision]:
             _resolve(self._revision_known.pop(known))
 
-    def revision_complete(self, revision: int) -> None:
-        """Every host concerned has a revision now."""
-        _resolve(self._revision_complete.pop(revision, ()))
+    def revisions_complete(self, revisions: Iterable[int]) -> None:
+        """Every host concerned has these revisions now."""
+        for revision in revisions:
+            _resolve(self._revision_complete.pop(revision, ()))
 
     def stop(self) -> None:
         """End all waiting with Unavailable: nothing more will be heard here."""

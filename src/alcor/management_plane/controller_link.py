@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from alcor.contracts import api_channel
+from alcor.contracts import api_channel, received
 from alcor.contracts.agent_channel import BEAT_S, SILENCE_S, Beat, Channel, Farewell
 from alcor.contracts.api_channel import (
     ANSWERS,
@@ -253,7 +253,7 @@ class ControllerLink:
             raise errors.Unavailable("no answer to Hello came in time", retry_after_s=RETRY_MAX_S) from None
         if frame is None:
             raise errors.Unavailable(f"the stream ended: {channel.close_reason}", retry_after_s=RETRY_MAX_S)
-        match _decode(frame):
+        match received.message(_decoder, frame):
             case ApiWelcome(epoch=epoch) if epoch < self._epoch:
                 raise errors.Invalid(f"this controller is of term {epoch}; there is one of {self._epoch}")
             case ApiWelcome(epoch=epoch):
@@ -267,7 +267,7 @@ class ControllerLink:
         loop = asyncio.get_running_loop()
         while (frame := await channel.receive()) is not None:
             self._heard_s = loop.time()
-            match _decode(frame):
+            match received.message(_decoder, frame):
                 case Reply(number=number, answer=answer):
                     if (future := self._unanswered.pop(number, None)) is not None and not future.done():
                         future.set_result(answer)
@@ -300,10 +300,3 @@ class ControllerLink:
 
 def _away(reason: str) -> errors.Unavailable:
     return errors.Unavailable(f"The controller does not answer: {reason}.", retry_after_s=RETRY_MAX_S)
-
-
-def _decode(frame: bytes) -> ToApi:
-    try:
-        return _decoder.decode(frame)
-    except msgspec.DecodeError as error:
-        raise errors.Invalid(f"a message could not be read: {error}") from error

@@ -16,6 +16,7 @@ import msgspec
 
 from alcor.contracts.convergence import PathName
 from alcor.contracts.queue import QueueState
+from alcor.contracts.store import Change
 
 BULK_HOSTS = 64  # a change that concerns more hosts is served in turns, after what is urgent
 
@@ -25,6 +26,11 @@ class Asked(msgspec.Struct, frozen=True, gc=False):
 
     is_fast: bool
     hosts: int
+
+
+def is_urgent(change: Change) -> bool:
+    """Does one of its ports ask for the fast path?"""
+    return any(port.fast_path for port in change.puts.ports)
 
 
 class StreamState(msgspec.Struct, frozen=True, gc=False):
