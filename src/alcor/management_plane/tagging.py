@@ -5,20 +5,7 @@ from collections.abc import Callable, Sequence
 from alcor.contracts.store import Store
 from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.caller import Caller
-from alcor.model.records import (
-    KIND_OF,
-    AddressScope,
-    AnyRecord,
-    Network,
-    Port,
-    PortGroup,
-    RecordSet,
-    Router,
-    SecurityGroup,
-    Subnet,
-    SubnetPool,
-    Trunk,
-)
+from alcor.model.records import KIND_OF, AnyRecord, set_of
 from alcor.runtime.clock import Clock
 
 Tags = tuple[str, ...]
@@ -54,30 +41,6 @@ class TagService:
             settlement.check_expected(record, expected)
             tags = tuple(sorted(set(decide(record.tags))))
             after = settlement.revised(record, self._clock.now_us(), tags=tags)
-            return await self._store.commit(writes.changing(caller, record, updates=_set_of(after))), tags
+            return await self._store.commit(writes.changing(caller, record, updates=set_of(after))), tags
 
         return await settlement.settle(attempt)
-
-
-def _set_of(record: AnyRecord) -> RecordSet:
-    match record:
-        case Network():
-            return RecordSet(networks=(record,))
-        case Subnet():
-            return RecordSet(subnets=(record,))
-        case Port():
-            return RecordSet(ports=(record,))
-        case SecurityGroup():
-            return RecordSet(security_groups=(record,))
-        case Router():
-            return RecordSet(routers=(record,))
-        case PortGroup():
-            return RecordSet(port_groups=(record,))
-        case AddressScope():
-            return RecordSet(address_scopes=(record,))
-        case SubnetPool():
-            return RecordSet(subnetpools=(record,))
-        case Trunk():
-            return RecordSet(trunks=(record,))
-        case _:
-            raise TypeError(f"a {type(record).__name__} has no tags of its own")

@@ -383,3 +383,11 @@ class RecordSet(msgspec.Struct, frozen=True, array_like=True):
     address_group_entries: tuple[AddressGroupEntry, ...] = ()
     default_rules: tuple[DefaultRule, ...] = ()
     trunks: tuple[Trunk, ...] = ()
+
+
+_PLACE_OF = dict(zip(KINDS.values(), RecordSet.__struct_fields__, strict=True))
+
+
+def set_of(record: AnyRecord) -> RecordSet:
+    """Give the set with one record."""
+    return RecordSet(**{_PLACE_OF[type(record)]: (record,)})  # type: ignore[arg-type]  # by its kind
