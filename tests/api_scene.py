@@ -7,10 +7,12 @@ from typing import Any
 import httpx
 from starlette.applications import Starlette
 
+from alcor.adapters.postgres.store import PostgresStore
 from alcor.contracts.convergence import Tracer
 from alcor.contracts.identity import IdentitySource
 from alcor.contracts.memory_store import MemoryAllocator, MemoryStore
 from alcor.contracts.store import AddressAllocator, Store, Write
+from alcor.management_plane.addressing.allocator import LeasedAllocator
 from alcor.management_plane.api.application import create_application
 from alcor.management_plane.api.limits import Limits
 from alcor.management_plane.audit.trail import AuditTrail
@@ -117,6 +119,16 @@ async def scene(
     hooks = {"response": [documented.check]}  # no answer that the document does not have
     async with httpx.AsyncClient(transport=transport, base_url="http://api.test", event_hooks=hooks) as client:
         yield Scene(client, store, convergence, application, documented)
+
+
+@asynccontextmanager
+async def stored_scene(store: PostgresStore, *, trail: AuditTrail | None = None) -> AsyncIterator[Scene]:
+    """Open a scene over PostgreSQL, with addresses leased as a process does."""
+    allocator = LeasedAllocator(store.leases(), SystemClock())
+    store.listen(allocator.on_commit)
+    async with scene(store=store, allocator=allocator, trail=trail) as opened:
+        yield opened
+    await allocator.close()
 
 
 def error_of(response: httpx.Response) -> tuple[int, str]:

@@ -1,13 +1,10 @@
 """The contract of `contracts.store.Store`, the same for the store in memory and for PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
 
-from alcor.adapters.postgres.store import PostgresStore
-from alcor.contracts.memory_store import MemoryStore
 from alcor.contracts.store import (
     Change,
     Exists,
@@ -32,20 +29,9 @@ from alcor.model.records import (
     SecurityGroupRule,
     Subnet,
 )
-from alcor.runtime import event_log
-from alcor.runtime.clock import SystemClock, new_ids
+from alcor.runtime.clock import new_ids
 
 PROJECT = ProjectId("a" * 32)
-
-
-@pytest.fixture(params=["memory", "postgres"])
-async def store(request: pytest.FixtureRequest, postgres_dsn: str) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    opened = await PostgresStore.open(postgres_dsn, SystemClock(), event_log.SILENT)
-    yield opened
-    await opened.close()
 
 
 def write(**parts: object) -> Write:

@@ -1,29 +1,14 @@
 """Subnet pools in every store: found by scope and as default, also where there is none."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
-from alcor.adapters.postgres.store import PostgresStore
-from alcor.contracts.memory_store import MemoryStore
 from alcor.contracts.store import NoneWhere, Query, Stale, Store, Write
 from alcor.model.addressing import Cidr
 from alcor.model.ids import AddressScopeId, NetworkId, ProjectId, RequestId, SubnetId, SubnetPoolId
 from alcor.model.records import AddressScope, RecordSet, Subnet, SubnetPool
-from alcor.runtime import event_log
-from alcor.runtime.clock import SystemClock, new_ids
+from alcor.runtime.clock import new_ids
 
 BLUE = ProjectId("blue")
-
-
-@pytest.fixture(params=["memory", "postgres"])
-async def store(request: pytest.FixtureRequest, postgres_dsn: str) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    opened = await PostgresStore.open(postgres_dsn, SystemClock(), event_log.SILENT)
-    yield opened
-    await opened.close()
 
 
 def write(**parts: object) -> Write:

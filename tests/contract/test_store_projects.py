@@ -1,29 +1,14 @@
 """Projects in every store: named by text, kept through the log, changed under a guard, seen by snapshots."""
 
-from collections.abc import AsyncIterator
-
 import msgspec
 import pytest
 
-from alcor.adapters.postgres.store import PostgresStore
-from alcor.contracts.memory_store import MemoryStore
 from alcor.contracts.store import Query, Stale, Store, Taken, Unchanged, Write
 from alcor.model.ids import NetworkId, ProjectId, RequestId, Vni
 from alcor.model.records import Network, Project, RecordSet
-from alcor.runtime import event_log
-from alcor.runtime.clock import SystemClock, new_ids
+from alcor.runtime.clock import new_ids
 
 GOLD = Project(id=ProjectId("gold"), project_id=ProjectId("gold"), priority=90, revision_number=1)
-
-
-@pytest.fixture(params=["memory", "postgres"])
-async def store(request: pytest.FixtureRequest, postgres_dsn: str) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    opened = await PostgresStore.open(postgres_dsn, SystemClock(), event_log.SILENT)
-    yield opened
-    await opened.close()
 
 
 def write(**parts: object) -> Write:

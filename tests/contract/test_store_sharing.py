@@ -1,7 +1,7 @@
 """What stores know of sharing: policies, what is borrowed, alternatives. The same for both stores."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import asyncpg
@@ -10,25 +10,13 @@ import pytest
 
 from alcor.adapters.postgres import queries
 from alcor.adapters.postgres.store import PostgresStore
-from alcor.contracts.memory_store import MemoryStore
 from alcor.contracts.store import Exists, Guard, NotBorrowed, Query, Stale, Store, Taken, Unchanged, Write
 from alcor.model.ids import GroupId, NetworkId, PolicyId, PortId, ProjectId, RequestId, SubnetId, Vni
 from alcor.model.records import EVERYBODY, KIND_OF, AnyRecord, Network, Port, RbacPolicy, RecordSet, Subnet
-from alcor.runtime import event_log
-from alcor.runtime.clock import SystemClock, new_ids
+from alcor.runtime.clock import new_ids
 
 OWNER, GUEST, OTHER = ProjectId("owner"), ProjectId("guest"), ProjectId("other")
 _numbers = iter(range(1, 1_000_000))
-
-
-@pytest.fixture(params=["memory", "postgres"])
-async def store(request: pytest.FixtureRequest, postgres_dsn: str) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    opened = await PostgresStore.open(postgres_dsn, SystemClock(), event_log.SILENT)
-    yield opened
-    await opened.close()
 
 
 def network(project_id: ProjectId = OWNER) -> Network:

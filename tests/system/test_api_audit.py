@@ -17,14 +17,13 @@ from alcor.cli import audit as audit_command
 from alcor.client.api import ApiClient
 from alcor.contracts.audit import Actor, Asked, Entry
 from alcor.contracts.store import Write
-from alcor.management_plane.addressing.allocator import LeasedAllocator
 from alcor.management_plane.audit import trail as trails
 from alcor.management_plane.audit.trail import AuditTrail
 from alcor.model.ids import ProjectId, RequestId, RouterId
 from alcor.model.records import RecordSet, Router
 from alcor.runtime.clock import SystemClock, new_ids
 from alcor.runtime.event_log import SILENT
-from api_scene import Scene, scene
+from api_scene import Scene, stored_scene
 
 ALICE = {"X-User-Id": "alice"}
 
@@ -35,10 +34,8 @@ def trail_of(store: PostgresStore) -> AuditTrail:
 
 @pytest.fixture
 async def s(postgres_store: PostgresStore) -> AsyncIterator[Scene]:
-    allocator = LeasedAllocator(postgres_store.leases(), SystemClock())
-    async with scene(store=postgres_store, allocator=allocator, trail=trail_of(postgres_store)) as opened:
+    async with stored_scene(postgres_store, trail=trail_of(postgres_store)) as opened:
         yield opened
-    await allocator.close()
 
 
 async def read(s: Scene, query: str = "", **who: Any) -> list[Any]:

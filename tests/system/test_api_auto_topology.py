@@ -7,27 +7,16 @@ from typing import Any
 import pytest
 
 from alcor.adapters.postgres.store import PostgresStore
-from alcor.management_plane.addressing.allocator import LeasedAllocator
-from alcor.runtime import event_log
-from alcor.runtime.clock import SystemClock
-from api_scene import Scene, error_of, scene
+from api_scene import Scene, error_of, scene, stored_scene
 
 PATH = "/auto-allocated-topology"
 OPERATOR: Any = {"project": "ops", "admin": True}
 
 
 @pytest.fixture(params=["memory", "postgres"])
-async def s(request: pytest.FixtureRequest, postgres_dsn: str) -> AsyncIterator[Scene]:
-    if request.param == "memory":
-        async with scene() as opened:
-            yield opened
-        return
-    store = await PostgresStore.open(postgres_dsn, SystemClock(), event_log.SILENT)
-    allocator = LeasedAllocator(store.leases(), SystemClock())
-    async with scene(store=store, allocator=allocator) as opened:
+async def s(request: pytest.FixtureRequest, postgres_store: PostgresStore) -> AsyncIterator[Scene]:
+    async with scene() if request.param == "memory" else stored_scene(postgres_store) as opened:
         yield opened
-    await allocator.close()
-    await store.close()
 
 
 async def default_pool(s: Scene, *, prefix: str = "10.0.0.0/16", length: int = 26) -> str:

@@ -18,10 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alcor.adapters.postgres.store import PostgresStore
-from alcor.management_plane.addressing.allocator import LeasedAllocator
 from alcor.management_plane.api.gate import GuardedRoute
-from alcor.runtime.clock import SystemClock
-from api_scene import Scene, scene
+from api_scene import Scene, stored_scene
 
 ROUNDS = int(os.environ.get("ALCOR_FUZZ_ROUNDS", "40"))  # by hand: more
 JSON = {"content-type": "application/json", "x-project-id": "blue", "x-roles": "admin"}
@@ -92,10 +90,8 @@ HEADERS = st.sampled_from(
 
 @pytest.fixture
 async def s(postgres_store: PostgresStore) -> AsyncIterator[Scene]:
-    allocator = LeasedAllocator(postgres_store.leases(), SystemClock())
-    async with scene(store=postgres_store, allocator=allocator) as opened:
+    async with stored_scene(postgres_store) as opened:
         yield opened
-    await allocator.close()
 
 
 def lists(s: Scene) -> list[Any]:

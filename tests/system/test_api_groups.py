@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 
 from alcor.adapters.postgres.store import PostgresStore
-from alcor.management_plane.addressing.allocator import LeasedAllocator
 from alcor.model.default_rules import BUILT_IN
-from alcor.runtime.clock import SystemClock
-from api_scene import Scene, error_of, scene
+from api_scene import Scene, error_of, scene, stored_scene
 
 FOUR = [
     ("egress", "IPv4", None, True, True),
@@ -29,11 +27,8 @@ async def s() -> AsyncIterator[Scene]:
 @pytest.fixture
 async def stored(postgres_store: PostgresStore) -> AsyncIterator[Scene]:
     """A scene over PostgreSQL, for what its transactions, indexes and migrations must do."""
-    allocator = LeasedAllocator(postgres_store.leases(), SystemClock())
-    postgres_store.listen(allocator.on_commit)
-    async with scene(store=postgres_store, allocator=allocator) as opened:
+    async with stored_scene(postgres_store) as opened:
         yield opened
-    await allocator.close()
 
 
 async def refused(s: Scene, method: str, path: str, body: Any = None, **who: Any) -> tuple[int, str]:

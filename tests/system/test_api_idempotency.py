@@ -8,28 +8,15 @@ import httpx
 import pytest
 
 from alcor.adapters.postgres.store import PostgresStore
-from alcor.contracts.memory_store import MemoryAllocator, MemoryStore
-from alcor.contracts.store import Store
-from alcor.management_plane.addressing.allocator import LeasedAllocator
-from alcor.runtime.clock import SystemClock
-from api_scene import Scene, error_of, scene
+from api_scene import Scene, error_of, scene, stored_scene
 
 KEY = '"8e03978e-40d5-43e8-bc93-6894a57f9324"'
 
 
 @pytest.fixture(params=["memory", "postgres"])
 async def s(request: pytest.FixtureRequest, postgres_store: PostgresStore) -> AsyncIterator[Scene]:
-    if request.param == "memory":
-        store: Store = MemoryStore()
-        assert isinstance(store, MemoryStore)
-        async with scene(store=store, allocator=MemoryAllocator(store)) as opened:
-            yield opened
-        return
-    allocator = LeasedAllocator(postgres_store.leases(), SystemClock())
-    postgres_store.listen(allocator.on_commit)
-    async with scene(store=postgres_store, allocator=allocator) as opened:
+    async with scene() if request.param == "memory" else stored_scene(postgres_store) as opened:
         yield opened
-    await allocator.close()
 
 
 async def post(s: Scene, path: str, body: Any, key: str | None = KEY, **more: Any) -> httpx.Response:

@@ -6,9 +6,7 @@ from typing import Any
 import pytest
 
 from alcor.adapters.postgres.store import PostgresStore
-from alcor.management_plane.addressing.allocator import LeasedAllocator
-from alcor.runtime.clock import SystemClock
-from api_scene import Scene, error_of, scene
+from api_scene import Scene, error_of, scene, stored_scene
 
 PATH = "/network-ip-availabilities"
 
@@ -21,11 +19,8 @@ async def memory() -> AsyncIterator[Scene]:
 
 @pytest.fixture
 async def postgres(postgres_store: PostgresStore) -> AsyncIterator[Scene]:
-    allocator = LeasedAllocator(postgres_store.leases(), SystemClock())
-    postgres_store.listen(allocator.on_commit)
-    async with scene(store=postgres_store, allocator=allocator) as s:
+    async with stored_scene(postgres_store) as s:
         yield s
-    await allocator.close()
 
 
 @pytest.fixture(params=["memory", "postgres"])

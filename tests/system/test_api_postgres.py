@@ -7,20 +7,15 @@ from typing import Any
 import pytest
 
 from alcor.adapters.postgres.store import PostgresStore
-from alcor.management_plane.addressing.allocator import LeasedAllocator
-from alcor.runtime.clock import SystemClock
-from api_scene import Scene, error_of, scene
+from api_scene import Scene, error_of, stored_scene
 
 CLIENTS = 32
 
 
 @pytest.fixture
 async def region(postgres_store: PostgresStore) -> AsyncIterator[Scene]:
-    allocator = LeasedAllocator(postgres_store.leases(), SystemClock())
-    postgres_store.listen(allocator.on_commit)
-    async with scene(store=postgres_store, allocator=allocator) as s:
+    async with stored_scene(postgres_store) as s:
         yield s
-    await allocator.close()
 
 
 async def test_nothing_is_given_twice_under_32_clients(region: Scene) -> None:

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from alcor.adapters.postgres.store import PostgresStore
-from alcor.management_plane.addressing.allocator import LeasedAllocator
 from alcor.model import prefixes
 from alcor.model.addressing import Cidr
 from alcor.model.records import SubnetPool
 from alcor.runtime import event_log
 from alcor.runtime.clock import SystemClock
-from api_scene import Scene, error_of, scene
+from api_scene import Scene, error_of, stored_scene
 
 CLIENTS = 32
 ROUNDS = 3
@@ -28,9 +27,7 @@ async def entrances(postgres_dsn: str) -> AsyncIterator[list[Scene]]:
         for _ in range(3):
             store = await PostgresStore.open(postgres_dsn, SystemClock(), event_log.SILENT)
             stack.push_async_callback(store.close)
-            allocator = LeasedAllocator(store.leases(), SystemClock())
-            stack.push_async_callback(allocator.close)
-            opened.append(await stack.enter_async_context(scene(store=store, allocator=allocator)))
+            opened.append(await stack.enter_async_context(stored_scene(store)))
         yield opened
 
 
