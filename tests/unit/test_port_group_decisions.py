@@ -3,6 +3,7 @@
 import pytest
 
 from alcor.contracts.convergence import PortState
+from alcor.management_plane import portions
 from alcor.management_plane.port.decisions import PortFields
 from alcor.management_plane.port_group import decisions
 from alcor.management_plane.port_group.decisions import PortGroupFields
@@ -48,8 +49,8 @@ def test_groups_are_cut_so_that_a_query_can_answer_each_part() -> None:
         PortGroup(id=PortGroupId(str(n)), project_id=ProjectId("b"), network_id=NetworkId("n"), size=10_000)
         for n in range(12)
     ]
-    assert [len(part) for part in decisions.chunks(groups)] == [5, 5, 2]
-    assert decisions.chunks([]) == []
+    assert [len(part) for part in portions.of(groups)] == [5, 5, 2]
+    assert portions.of([]) == []
 
 
 @pytest.mark.parametrize(

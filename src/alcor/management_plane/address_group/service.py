@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 
 from alcor.contracts.store import NoneWhere, Query, Store, Taken
-from alcor.management_plane import access, settlement, writes
+from alcor.management_plane import access, portions, settlement, writes
 from alcor.management_plane.address_group import decisions
 from alcor.management_plane.address_group.decisions import AddressGroupFields
 from alcor.management_plane.caller import Caller
 from alcor.model.addressing import Cidr
 from alcor.model.records import AddressGroup, AddressGroupEntry, DefaultRule, RecordSet, SecurityGroupRule
 from alcor.runtime.clock import Clock, new_ids
-
-_READ_AT_ONCE = 50_000  # entries in one answer of the store, which bounds them
 
 
 class AddressGroupService:
@@ -50,7 +48,8 @@ class AddressGroupService:
         async def attempt() -> tuple[int, AddressGroup]:
             before = await self._fetch(caller, group_id, "update_address_group", expected)
             after = decisions.update(before, fields, now_us=self._clock.now_us())
-            return await self._commit(caller, before, RecordSet(address_groups=(after,))), after
+            write = writes.changing(caller, before, updates=RecordSet(address_groups=(after,)))
+            return await self._store.commit(write), after
 
         return await settlement.settle(attempt)
 
@@ -63,16 +62,17 @@ class AddressGroupService:
             before = await self._fetch(caller, group_id, "add_addresses", expected)
             found = await self._find(before, addresses)
             after, entries = decisions.added(before, addresses, found, now_us=self._clock.now_us())
+            write = writes.changing(
+                caller,
+                before,
+                updates=RecordSet(address_groups=(after,)),
+                inserts=RecordSet(address_group_entries=entries),
+                within=("address_group_entry",),
+            )
             try:
-                revision = await self._commit(
-                    caller,
-                    before,
-                    RecordSet(address_groups=(after,)),
-                    inserts=RecordSet(address_group_entries=entries),
-                )
+                return await self._store.commit(write), after
             except Taken as taken:  # somebody else was quicker with the same address
                 raise settlement.Again from taken
-            return revision, after
 
         return await settlement.settle(attempt)
 
@@ -85,13 +85,13 @@ class AddressGroupService:
             before = await self._fetch(caller, group_id, "remove_addresses", expected)
             found = await self._find(before, addresses)
             after = decisions.removed(before, addresses, found, now_us=self._clock.now_us())
-            revision = await self._commit(
+            write = writes.changing(
                 caller,
                 before,
-                RecordSet(address_groups=(after,)),
+                updates=RecordSet(address_groups=(after,)),
                 deletes=RecordSet(address_group_entries=tuple(found.values())),
             )
-            return revision, after
+            return await self._store.commit(write), after
 
         return await settlement.settle(attempt)
 
@@ -129,7 +129,7 @@ class AddressGroupService:
     async def addresses_of(self, groups: Sequence[AddressGroup]) -> dict[str, list[Cidr]]:
         """Give what is in each group, by id, sorted. O(that)."""
         found: dict[str, list[Cidr]] = {group.id: [] for group in groups}
-        for part in _parts(groups):
+        for part in portions.of(groups):
             where = {"address_group_id": tuple(group.id for group in part)}
             for entry in await self._store.select(AddressGroupEntry, Query(where=where)):
                 found[entry.address_group_id].append(Cidr(*entry.prefix))
@@ -145,30 +145,3 @@ class AddressGroupService:
     async def _find(self, group: AddressGroup, addresses: Sequence[Cidr]) -> dict[str, AddressGroupEntry]:
         ids = sorted({decisions.entry_id(group.id, address) for address in addresses})
         return await self._store.get(AddressGroupEntry, ids)
-
-    async def _commit(
-        self,
-        caller: Caller,
-        before: AddressGroup,
-        updates: RecordSet,
-        *,
-        inserts: RecordSet = RecordSet(),  # noqa: B008 - frozen
-        deletes: RecordSet = RecordSet(),  # noqa: B008 - frozen
-    ) -> int:
-        write = writes.changing(
-            caller, before, inserts=inserts, updates=updates, deletes=deletes, within=("address_group_entry",)
-        )
-        return await self._store.commit(write)
-
-
-def _parts(groups: Sequence[AddressGroup]) -> list[list[AddressGroup]]:
-    """Cut groups into parts of which one answer of the store holds the entries."""
-    parts: list[list[AddressGroup]] = []
-    room = 0
-    for group in groups:
-        if not parts or group.size > room:
-            parts.append([])
-            room = _READ_AT_ONCE
-        parts[-1].append(group)
-        room -= group.size
-    return parts

@@ -37,6 +37,13 @@ def _target(value: object) -> str:
 
 _ACTION = Accepting(validation.text(), {"enum": [ACCESS_AS_SHARED]})  # which, the kind of object decides
 
+
+def _target_named(name: str) -> Attribute:
+    return Attribute(
+        name=name, parse=_target, post=True, put=True, filterable=True, sortable=True, column="target"
+    )
+
+
 RESOURCE = Resource(
     singular="rbac_policy",
     plural="rbac_policies",
@@ -55,24 +62,7 @@ RESOURCE = Resource(
         ),
         reference("object_id"),
         Attribute(name="action", parse=_ACTION, post=True, required=True, filterable=True, sortable=True),
-        Attribute(
-            name="target_tenant",
-            parse=_target,
-            post=True,
-            put=True,
-            filterable=True,
-            sortable=True,
-            column="target",
-        ),
-        Attribute(
-            name="target_project",
-            parse=_target,
-            post=True,
-            put=True,
-            filterable=True,
-            sortable=True,
-            column="target",
-        ),
+        *map(_target_named, ("target_tenant", "target_project")),
     ),
 )
 

@@ -13,8 +13,6 @@ from alcor.model import errors
 from alcor.model.ids import NetworkId, PortGroupId, ProjectId
 from alcor.model.records import PortGroup
 
-PORTS_PER_QUERY = 50_000  # a store answers at most 100,000 records to one query
-
 
 class PortGroupFields(msgspec.Struct, frozen=True, kw_only=True):
     """What a client may say of a port group. UNSET: not said."""
@@ -101,19 +99,6 @@ def ports(fields: PortGroupFields, hosts: Sequence[str]) -> list[PortFields]:
 def _asks_fast_path(fields: PortGroupFields) -> bool:
     said = fields.fast_path if fields.port.fast_path is UNSET else fields.port.fast_path
     return said is True
-
-
-def chunks(groups: Sequence[PortGroup]) -> list[list[PortGroup]]:
-    """Cut groups, in order, so that one query can answer the ports of each part."""
-    parts: list[list[PortGroup]] = []
-    room = 0
-    for group in groups:
-        if not parts or group.size > room:
-            parts.append([])
-            room = PORTS_PER_QUERY
-        parts[-1].append(group)
-        room -= group.size
-    return parts
 
 
 def progress(states: Sequence[PortState]) -> Progress:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from alcor.contracts.store import NoneWhere, Query, Store
-from alcor.management_plane import access, settlement, writes
+from alcor.management_plane import access, portions, settlement, writes
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.port import decisions as port_decisions
 from alcor.management_plane.port.service import PortService
@@ -73,7 +73,7 @@ class PortGroupService:
     async def ports_of(self, groups: Sequence[PortGroup]) -> dict[str, list[Port]]:
         """Give the ports of each group, by id."""
         by_group: dict[str, list[Port]] = defaultdict(list)
-        for chunk in decisions.chunks(groups):
+        for chunk in portions.of(groups):
             where = {"port_group_id": tuple(group.id for group in chunk)}
             for port in await self._store.select(Port, Query(where=where)):
                 by_group[port.port_group_id].append(port)
