@@ -29,7 +29,7 @@ from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
 
-GC_THRESHOLD = 200_000  # allocations between collections: the default costs a third of a batch (numbers.md)
+GC_THRESHOLD = 200_000  # allocations between collections: the default costs a third of a batch
 
 EMBEDDED_STORE = "postgres"  # its folder in the data directory
 

@@ -11,8 +11,8 @@ from alcor.runtime.event_log import EventLog
 class Supervisor:
     """Owns background tasks: names them, logs their failure with its stack, cancels them on close.
 
-    A task that fails is not restarted here: the owner's `on_failure` decides, by default the process ends,
-    because restart is safe and a half-dead process is not.
+    A task that fails is not restarted here: `failed` is set, and whoever runs the process ends it, because
+    restart is safe and a half-dead process is not.
     """
 
     def __init__(self, log: EventLog) -> None:
