@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from compiler_world import HOSTS, NAMES, random_operation, rich_world
+from compiler_operations import NAMES, random_operation
+from compiler_world import HOSTS, rich_world
 
 from alcor.contracts.memory_store import MemoryStore
 from alcor.contracts.store import Change, Write

@@ -5,7 +5,8 @@ import random
 
 import msgspec
 import pytest
-from compiler_world import HOSTS, NAMES, Operation, World, random_operation, rich_world
+from compiler_operations import NAMES, Operation, random_operation
+from compiler_world import HOSTS, World, rich_world
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -4,7 +4,8 @@ import itertools
 import random
 
 import pytest
-from compiler_world import HOSTS, random_operation, rich_world
+from compiler_operations import random_operation
+from compiler_world import HOSTS, rich_world
 from test_compiler_equivalence import apply, held, steps
 
 from alcor.control_plane.compiler import entries, on_demand

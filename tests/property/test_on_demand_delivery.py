@@ -7,7 +7,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from compiler_world import HOSTS, random_operation, rich_world
+from compiler_operations import random_operation
+from compiler_world import HOSTS, rich_world
 from test_compiler_delivery import OPERATIONS, come_to_rest, is_open, trouble, write
 
 from alcor.contracts.agent_channel import Ask, Hello, Learned, Release, Want
