@@ -118,9 +118,17 @@ async def fetch_one(store: Store, caller: Caller, kind: type[R], record_id: str)
 
 async def fetch(store: Store, caller: Caller, kind: type[R], ids: Sequence[str]) -> dict[str, R]:
     """Read records that the caller may see. Raises Missing when one is not there."""
+    return (await fetch_granted(store, caller, kind, ids))[0]
+
+
+async def fetch_granted(
+    store: Store, caller: Caller, kind: type[R], ids: Sequence[str]
+) -> tuple[dict[str, R], dict[str, RbacPolicy]]:
+    """Read records as `fetch`, and what shares those that the caller would not see otherwise."""
     found = await store.get(kind, ids) if ids else {}
-    require(caller, kind, found, ids, await grants_for(store, caller, found.values()))
-    return found
+    grants = await grants_for(store, caller, found.values())
+    require(caller, kind, found, ids, grants)
+    return found, grants
 
 
 async def fetch_own(store: Store, caller: Caller, kind: type[R], record_id: str, action: str) -> R:

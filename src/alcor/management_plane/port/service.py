@@ -369,9 +369,7 @@ class PortService:
         if fields.security_groups is UNSET:
             return (), ()
         wanted = sorted(set(fields.security_groups) - set(port.security_groups))
-        found = await self._store.get(SecurityGroup, wanted) if wanted else {}
-        grants = await access.grants_for(self._store, caller, found.values())
-        access.require(caller, SecurityGroup, found, wanted, grants)
+        found, grants = await access.fetch_granted(self._store, caller, SecurityGroup, wanted)
         stays = sorted(set(fields.security_groups) - set(wanted)) if wanted else []
         together = found | (await self._store.get(SecurityGroup, stays) if stays else {})
         after = msgspec.structs.replace(port, security_groups=tuple(sorted(map(GroupId, together))))

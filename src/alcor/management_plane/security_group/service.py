@@ -151,9 +151,7 @@ class SecurityGroupService:
                 self._store, caller, SecurityGroup, group_ids, "create_security_group_rule"
             )
             await access.fetch(self._store, caller, SecurityGroup, sorted(set(remote_ids) - set(group_ids)))
-            addresses = await self._store.get(AddressGroup, addresses_ids) if addresses_ids else {}
-            grants = await access.grants_for(self._store, caller, addresses.values())
-            access.require(caller, AddressGroup, addresses, addresses_ids, grants)
+            _, grants = await access.fetch_granted(self._store, caller, AddressGroup, addresses_ids)
             existing: dict[str, list[SecurityGroupRule]] = defaultdict(list)
             for rule in await self._rules("security_group_id", group_ids):
                 existing[rule.security_group_id].append(rule)

@@ -190,9 +190,7 @@ class SubnetPoolService:
 
     async def _scoped_anew(self, caller: Caller, scope_id: str) -> Scoped:
         """Read a scope that the caller names, and what is in it. Raises Missing."""
-        found = await self._store.get(AddressScope, [scope_id])
-        grants = await access.grants_for(self._store, caller, found.values())
-        access.require(caller, AddressScope, found, (scope_id,), grants)
+        _, grants = await access.fetch_granted(self._store, caller, AddressScope, [scope_id])
         scoped = await self._scoped(scope_id)
         assert scoped is not None
         return msgspec.structs.replace(scoped, grants=tuple(grants.values()))
