@@ -8,7 +8,7 @@ from starlette.responses import Response
 from alcor.management_plane import access
 from alcor.management_plane.api import gate
 from alcor.management_plane.api.call import Call
-from alcor.management_plane.api.collection import written
+from alcor.management_plane.api.collection import bare, written
 from alcor.management_plane.api.described import describes, gives, takes
 from alcor.management_plane.api.policy import Policy
 from alcor.management_plane.auto_topology.service import TopologyService
@@ -64,9 +64,7 @@ class TopologyCollection:
         """DELETE the topology of a project; it need not be there."""
         project_id = _project(call, path["id"], "delete_auto_allocated_topology")
         revision = await self._service.delete(call.caller, project_id)
-        return Response(
-            status_code=204, headers={} if revision is None else {"X-Alcor-Revision": str(revision)}
-        )
+        return bare(204, revision=revision)
 
 
 def _project(call: Call, asked: str, action: str) -> str:

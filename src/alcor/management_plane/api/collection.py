@@ -146,7 +146,7 @@ class Collection(Generic[F]):
     async def delete(self, call: Call, path: Mapping[str, str]) -> Response:
         """DELETE one object."""
         revision = await self._changes.delete(call.caller, path["id"], expected=call.expected_revision)
-        return Response(status_code=204, headers={"X-Alcor-Revision": str(revision)})
+        return bare(204, revision=revision)
 
 
 class _Made(msgspec.Struct, frozen=True):
@@ -174,3 +174,8 @@ def written(
     if revision is not None:
         all_headers["X-Alcor-Revision"] = str(revision)
     return Response(msgspec.json.encode(document), status, all_headers, media_type=JSON)
+
+
+def bare(status: int, *, revision: int | None) -> Response:
+    """Answer a write that leaves nothing to show; None: nothing was written."""
+    return Response(status_code=status, headers={} if revision is None else {"X-Alcor-Revision": str(revision)})

@@ -21,7 +21,7 @@ from alcor.management_plane.api import (
 )
 from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
 from alcor.management_plane.api.call import Call
-from alcor.management_plane.api.collection import JSON, written
+from alcor.management_plane.api.collection import JSON, bare, written
 from alcor.management_plane.api.described import described_as, describes, gives
 from alcor.management_plane.host.service import HostService
 from alcor.model import errors
@@ -206,7 +206,7 @@ class HostCollection:
                 f"Agent {path['id']} is alive: it would introduce its host again.", reason="AgentIsAlive"
             )
         revision = await self._service.forget(call.caller, status.record.id)
-        return Response(status_code=204, headers={"X-Alcor-Revision": str(revision)})
+        return bare(204, revision=revision)
 
     @described_as(described_resource.listing(ZONES, ZoneAnswer))
     async def list_zones(self, call: Call, path: Mapping[str, str]) -> Response:

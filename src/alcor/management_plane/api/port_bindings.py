@@ -19,7 +19,7 @@ from alcor.management_plane.api import (
 )
 from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
-from alcor.management_plane.api.collection import JSON, written
+from alcor.management_plane.api.collection import JSON, bare, written
 from alcor.management_plane.api.described import IDEMPOTENCY_KEY, described_as, describes, gives
 from alcor.management_plane.api.ports import VIF_DETAILS, profile, profile_text
 from alcor.management_plane.caller import Caller
@@ -156,7 +156,7 @@ class PortBindingCollection:
     async def delete(self, call: Call, path: Mapping[str, str]) -> Response:
         """DELETE a binding; without its active one the port is not bound."""
         revision, _ = await self._bindings.delete(call.caller, path["id"], path["host"])
-        return Response(status_code=204, headers={"X-Alcor-Revision": str(revision)})
+        return bare(204, revision=revision)
 
     async def _port(self, call: Call, path: Mapping[str, str]) -> Port:
         return await access.fetch_one(self._store, call.caller, Port, path["id"])

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from alcor.management_plane.api import described_resource, form, gate, listing, policy, validation
 from alcor.management_plane.api.accepts import Schema, object_of, or_null, schema_of
 from alcor.management_plane.api.call import Call
-from alcor.management_plane.api.collection import written
+from alcor.management_plane.api.collection import bare, written
 from alcor.management_plane.api.described import describes, gives
 from alcor.management_plane.project.quotas import QuotaService
 from alcor.model import errors, quota
@@ -107,7 +107,7 @@ class QuotaCollection:
     async def forget(self, call: Call, path: Mapping[str, str]) -> Response:
         """DELETE what was said of one: the defaults hold again."""
         revision = await self._service.forget(call.caller, _name(path))
-        return Response(status_code=204, headers={"X-Alcor-Revision": str(revision)})
+        return bare(204, revision=revision)
 
     def _asked(self, item: Mapping[str, Any]) -> tuple[dict[str, int], bool]:
         form.check_known(item, (*self._service.defaults, *_SWITCHES))

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from alcor.management_plane.api import form, gate, policy, validation
 from alcor.management_plane.api.accepts import Schema, object_of, schema_of
 from alcor.management_plane.api.call import Call
-from alcor.management_plane.api.collection import written
+from alcor.management_plane.api.collection import bare, written
 from alcor.management_plane.api.described import IF_MATCH, describes, gives
 from alcor.management_plane.tagging import TagService
 from alcor.model import errors
@@ -99,7 +99,7 @@ class TagCollection:
         )
         if shows:
             return written({"tags": tags}, status, revision=revision)
-        return Response(status_code=status, headers={"X-Alcor-Revision": str(revision)})
+        return bare(status, revision=revision)
 
 
 def _body_tags(call: Call) -> tuple[str, ...]:
