@@ -19,12 +19,6 @@ ATTEMPTS_MAX = 64
 _PAUSE_S = 0.0005
 
 
-class Committed(msgspec.Struct, frozen=True):
-    """What a write made: the revision that holds it."""
-
-    revision: int
-
-
 class Again(Exception):
     """A generated value turned out to be taken: draw another and decide again. Never leaves a service."""
 

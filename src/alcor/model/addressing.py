@@ -12,7 +12,6 @@ Ip = NewType("Ip", bytes)  # 4 or 16 bytes, network order
 Mac = NewType("Mac", int)  # 48 bits
 
 BROADCAST_MAC = Mac(0xFFFFFFFFFFFF)
-_IPV4_OCTETS = tuple(str(octet) for octet in range(256))
 
 
 def ip_from_text(text: str) -> Ip:

@@ -15,7 +15,6 @@ from alcor.model.addressing import Cidr
 from alcor.model.records import RbacPolicy, Subnet, SubnetPool
 
 DEFAULT = "default"  # the turn of who asks for the default pool, whichever that is
-_VERSION = 4
 
 
 def ids_of(subnets: Iterable[Subnet]) -> list[str]:
@@ -59,7 +58,7 @@ class Sources:
             if self._caller.sees(pool) or pool.id in grants:
                 self._default = self._read[pool.id] = pool
         if self._default is None and any(fields.use_default_subnetpool is True for fields in asks):
-            raise decisions.no_default_pool(_VERSION)
+            raise decisions.no_default_pool(pool_decisions.VERSION)
         self._read |= await of(self._store, siblings)
         self.held = dict(self._read)
 
@@ -112,4 +111,4 @@ class Sources:
 
 async def default_pools(store: Store) -> list[SubnetPool]:
     """Give the region's default pool, whosever it is, if there is one."""
-    return await store.select(SubnetPool, Query(where={"default_version": (_VERSION,)}, limit=1))
+    return await store.select(SubnetPool, Query(where={"default_version": (pool_decisions.VERSION,)}, limit=1))
