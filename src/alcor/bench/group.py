@@ -33,7 +33,6 @@ OBSERVER, OBSERVER_VTEP = "observer", bytes([10, 254, 0, 1])
 IN_FORCE_TIMEOUT_S = 60
 MADE_AT_ONCE = 5_000
 TOLD_WHOLE = 10**6  # ports; above it a member is told to nobody who does not ask
-FAR_HOSTS = 1_000  # hosts without agents, that the members are on
 Say = Callable[[str], None]
 
 
@@ -97,7 +96,7 @@ class _Bench:
         self._api = api
         self._plan = plan
         self._hosts = hosts
-        self._network = ""
+        self._network = self._elsewhere = ""
         self._clients = ""
 
     def prepare(self) -> None:
@@ -106,20 +105,20 @@ class _Bench:
         servers = self._new("security-group", {"name": "servers"})
         rule = {"direction": "ingress", "ethertype": "IPv4", "remote_group_id": self._clients}
         self._new("security-group-rule", {**rule, "security_group_id": servers})
-        self._network = self._new("network", {"name": "group"})
-        self._new("subnet", {"network_id": self._network, "ip_version": 4, "cidr": "10.0.0.0/8"})
+        self._network, self._elsewhere = (self._new_network(name) for name in ("group", "elsewhere"))
         for start in range(0, self._plan.members, MADE_AT_ONCE):
             count = min(MADE_AT_ONCE, self._plan.members - start)
-            self._ports([f"far-{number % FAR_HOSTS}" for number in range(count)], self._clients)
+            others = self._hosts[:-1]  # but for the observer, whose own ports are one
+            self._ports([others[number % len(others)] for number in range(count)], self._clients)
         self._ports(self._hosts, servers, query=f"?wait=in_force&timeout={IN_FORCE_TIMEOUT_S}")
 
     def add_member(self) -> float:
         """Add one member; give the milliseconds until every host with rules about it has acknowledged."""
-        return self._timed(self._clients)
+        return self._timed(self._network, self._clients)
 
     def add_stranger(self) -> float:
         """Add a port that concerns its own host only."""
-        return self._timed("")
+        return self._timed(self._elsewhere, "")
 
     def until_everywhere(self, revision: int) -> None:
         """Wait until every host concerned has the revision."""
@@ -127,21 +126,26 @@ class _Bench:
         if not self._api.call("GET", path)[0]["change"]["in_force"]:
             raise errors.Broken(f"revision {revision} is not in force after {IN_FORCE_TIMEOUT_S} s")
 
-    def _timed(self, group: str) -> float:
+    def _timed(self, network: str, group: str) -> float:
         started = time.perf_counter()
-        self.until_everywhere(self._ports([self._hosts[0]], group))
+        self.until_everywhere(self._ports([self._hosts[0]], group, network=network))
         return (time.perf_counter() - started) * 1000
 
-    def _ports(self, hosts: list[str], group: str, *, query: str = "") -> int:
+    def _ports(self, hosts: list[str], group: str, *, network: str = "", query: str = "") -> int:
         bodies = [
             {
-                "network_id": self._network,
+                "network_id": network or self._network,
                 "binding:host_id": host,
                 "security_groups": [group] if group else [],
             }
             for host in hosts
         ]
         return self._api.call("POST", f"/v2.0/ports{query}", {"ports": bodies})[2]
+
+    def _new_network(self, name: str) -> str:
+        network = self._new("network", {"name": name})
+        self._new("subnet", {"network_id": network, "ip_version": 4, "cidr": "10.0.0.0/8"})
+        return network
 
     def _new(self, kind: str, body: dict[str, Any]) -> str:
         name = kind.replace("-", "_")
