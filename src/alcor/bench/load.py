@@ -13,6 +13,7 @@ from alcor.model import errors
 
 HEADERS = {"Content-Type": "application/json", "X-Roles": "admin", "X-Project-Id": "admin"}
 TIMEOUT_S = 120
+IDLE_MAX_S = 30.0  # the API ends connections that are idle for longer than a minute
 
 
 class Connection:
@@ -23,6 +24,7 @@ class Connection:
         self._http = http.client.HTTPConnection(
             address.hostname or "127.0.0.1", address.port, timeout=TIMEOUT_S
         )
+        self._used_at_s = 0.0
 
     def call(
         self, method: str, path: str, body: object = None, *, project: str | None = None
@@ -36,6 +38,7 @@ class Connection:
         self, method: str, path: str, content: bytes | None, *, project: str | None = None
     ) -> tuple[bytes, float, int]:
         """Make a request of bytes, and give bytes: a client's own encoding and decoding is not measured."""
+        self._refresh()
         started = time.perf_counter()
         headers = HEADERS if project is None else HEADERS | {"X-Project-Id": project}
         self._http.request(method, path, body=content, headers=headers)
@@ -49,11 +52,19 @@ class Connection:
 
     def post_raw(self, path: str, content: bytes) -> None:
         """Make a request that is encoded already, and read its answer without decoding it."""
+        self._refresh()
         self._http.request("POST", path, body=content, headers=HEADERS)
         response = self._http.getresponse()
         raw = response.read()
         if response.status >= 400:
             raise errors.Broken(f"POST {path}: {response.status} {raw[:300]!r}")
+
+    def _refresh(self) -> None:
+        """Connect anew after a pause: a request on a connection that has ended would fail."""
+        now_s = time.monotonic()
+        if now_s - self._used_at_s > IDLE_MAX_S:
+            self._http.close()
+        self._used_at_s = now_s
 
     def close(self) -> None:
         self._http.close()
