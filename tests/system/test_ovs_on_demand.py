@@ -198,7 +198,7 @@ async def test_a_rule_about_members_lets_in_a_sender_that_was_not_known(scene: S
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_scan_is_limited_and_delays_no_other_tenant(scene: Scene) -> None:
+async def test_a_scan_is_limited_and_costs_another_tenant_a_packet_at_most(scene: Scene) -> None:
     one = next(iter(scene.hosts))
     port = scene.ports["scanner"]
     asked = scene.controller.look_ups.absent
