@@ -182,7 +182,12 @@ class AddressGroupNode:
 
 def options_of(port: Port) -> tuple[tuple[int, bytes], ...]:
     """Give what hosts must know of a port's DHCP options."""
-    return tuple((each.code, each.data) for each in port.dhcp_options) if port.dhcp_options else ()
+    if not port.dhcp_options:
+        return ()
+    return tuple(
+        (each.code | goal_state.DHCPV6 if each.ip_version == 6 else each.code, each.data)
+        for each in port.dhcp_options
+    )
 
 
 def tag_of(port: Port) -> Tag | None:
@@ -200,6 +205,8 @@ def subnet_entry(subnet: Subnet) -> SubnetEntry:
         subnet.enable_dhcp,
         tuple(addressing.ip_from_text(text) for text in subnet.dns_nameservers),
         tuple(_route(destination, next_hop) for destination, next_hop in subnet.host_routes),
+        subnet.ra_mode,
+        subnet.address_mode,
     )
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from alcor.data_plane import frames
 from alcor.model.addressing import BROADCAST_MAC
-from alcor.model.goal_state import LocalPort, NetworkEntry, SubnetEntry
+from alcor.model.goal_state import DHCPV6, LocalPort, NetworkEntry, SubnetEntry
 
 LEASE_S = 86_400  # a day: a renewal is cheap, and an address changes only with its port
 
@@ -116,10 +116,9 @@ def _answer_request(
 
 def _leases(port: LocalPort, subnets: Sequence[SubnetEntry]) -> list[_Lease]:
     by_id = {subnet.id: subnet for subnet in subnets if subnet.enable_dhcp and len(subnet.cidr[0]) == 4}
+    more = tuple(option for option in port.dhcp_options if option[0] < DHCPV6)
     return [
-        _Lease(
-            fixed.ip, by_id[fixed.subnet_id], _server_of(by_id[fixed.subnet_id], fixed.ip), port.dhcp_options
-        )
+        _Lease(fixed.ip, by_id[fixed.subnet_id], _server_of(by_id[fixed.subnet_id], fixed.ip), more)
         for fixed in port.fixed_ips
         if fixed.subnet_id in by_id and len(fixed.ip) == 4
     ]

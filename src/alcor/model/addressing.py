@@ -12,6 +12,7 @@ Ip = NewType("Ip", bytes)  # 4 or 16 bytes, network order
 Mac = NewType("Mac", int)  # 48 bits
 
 BROADCAST_MAC = Mac(0xFFFFFFFFFFFF)
+_LINK_LOCAL = b"\xfe\x80" + bytes(14)
 
 
 def ip_from_text(text: str) -> Ip:
@@ -37,6 +38,20 @@ def ip_to_int(ip: bytes) -> int:
 def ip_from_int(number: int, *, length: int = 4) -> Ip:
     """Turn a number back into a packed address of `length` bytes."""
     return Ip(number.to_bytes(length, "big"))
+
+
+def derived_ip(network: bytes, mac: int) -> Ip:
+    """Give the address that a host makes of a /64 and its MAC address (RFC 4291, appendix A: modified EUI-64).
+
+    `network`: 16 bytes, of which the first 8 count.
+    """
+    octets = mac.to_bytes(6, "big")
+    return Ip(network[:8] + bytes([octets[0] ^ 0x02]) + octets[1:3] + b"\xff\xfe" + octets[3:])
+
+
+def link_local_ip(mac: int) -> Ip:
+    """Give the link-local address that a host makes of its MAC address (RFC 4862, section 5.3)."""
+    return derived_ip(_LINK_LOCAL, mac)
 
 
 def mac_from_text(text: str) -> Mac:

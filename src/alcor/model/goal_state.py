@@ -65,8 +65,11 @@ class NetworkEntry(_Entry, frozen=True, array_like=True):
     on_demand: bool = False
 
 
+DHCPV6 = 1 << 16  # in the code of a port's DHCP option: it is one of DHCPv6
+
+
 class SubnetEntry(_Entry, frozen=True, array_like=True):
-    """What DHCP must answer for a subnet. Key: id."""
+    """What DHCP and router advertisements must say of a subnet. Key: id. Modes as in `records.Subnet`."""
 
     id: SubnetId
     cidr: tuple[bytes, int]
@@ -74,6 +77,8 @@ class SubnetEntry(_Entry, frozen=True, array_like=True):
     enable_dhcp: bool
     dns_nameservers: tuple[bytes, ...]
     host_routes: tuple[tuple[bytes, int, bytes], ...]  # destination network, prefix length, next hop
+    ra_mode: str = ""
+    address_mode: str = ""
 
 
 class Tag(_Entry, frozen=True, array_like=True):
@@ -93,7 +98,7 @@ class LocalPort(_Entry, frozen=True, array_like=True):
     port_security: bool
     admin_state_up: bool
     pairs: tuple[AddressPair, ...] = ()
-    dhcp_options: tuple[tuple[int, bytes], ...] = ()  # code, value; they replace those that DHCP has of itself
+    dhcp_options: tuple[tuple[int, bytes], ...] = ()  # code (DHCPV6), value; before DHCP's own
     tag: Tag | None = None  # of a sub-port: it is plugged when its parent is
 
 

@@ -36,6 +36,9 @@ ROUTER_INTERFACE = "network:router_interface"  # device_owner of a router's port
 ACCESS_AS_SHARED = "access_as_shared"  # action of an RBAC policy
 EVERYBODY = "*"  # target of an RBAC policy: every project
 SUB_PORT = "trunk:subport"  # device_owner of a trunk's sub-ports; their device_id is the trunk's id
+SLAAC, DHCPV6_STATEFUL, DHCPV6_STATELESS = "slaac", "dhcpv6-stateful", "dhcpv6-stateless"
+IPV6_MODES = (DHCPV6_STATEFUL, DHCPV6_STATELESS, SLAAC)
+DERIVED_MODES = (SLAAC, DHCPV6_STATELESS)  # a host makes its address itself (RFC 4862)
 PRIORITY_DEFAULT = 50
 PRIORITY_MAX = 100
 
@@ -78,6 +81,13 @@ class Subnet(Record, frozen=True, array_like=True, kw_only=True):
     enable_dhcp: bool = True
     subnetpool_id: SubnetPoolId | None = None
     service_types: tuple[str, ...] = ()  # device owners that get addresses here; none: all
+    ra_mode: str = ""  # what router advertisements say: a word of IPV6_MODES; empty: none are sent
+    address_mode: str = ""  # how ports get their addresses: a word of IPV6_MODES; empty: they are told outside
+
+    @property
+    def is_derived(self) -> bool:
+        """Does a port's address here follow from its MAC address, and belong to every port of a workload?"""
+        return self.address_mode in DERIVED_MODES
 
 
 class FixedIp(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):
@@ -106,6 +116,7 @@ class DhcpOption(msgspec.Struct, frozen=True, array_like=True, gc=False):
     value: str
     code: int
     data: bytes
+    ip_version: int = 4  # 6: it is DHCPv6's
 
 
 class PortBinding(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -149,7 +160,7 @@ class Port(Record, frozen=True, array_like=True, kw_only=True):
     announced: tuple[
         bytes, ...
     ] = ()  # ascending; addresses of its pairs of which its workload said: they are mine
-    dhcp_options: tuple[DhcpOption, ...] = ()  # ascending by name
+    dhcp_options: tuple[DhcpOption, ...] = ()  # ascending by IP version and name
     inactive_bindings: tuple[PortBinding, ...] = ()  # ascending by host; never that of `host`
     data_plane_status: str = ""  # ACTIVE | DOWN, as somebody outside of Alcor says; empty: nobody does
     network_owner: ProjectId = ProjectId("")  # of a guest: the project whose network it is on; else empty
