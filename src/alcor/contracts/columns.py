@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from alcor.contracts.store import Query, R, Value
 from alcor.model import errors
 from alcor.model.records import (
@@ -120,24 +122,7 @@ def total_order(kind: type[Record], query: Query) -> tuple[tuple[str, bool], ...
 
 def groups(records: RecordSet) -> Sequence[tuple[AnyRecord, ...]]:
     """Give the records of a set by kind, in the order of `KINDS`."""
-    return (
-        records.networks,
-        records.subnets,
-        records.ports,
-        records.security_groups,
-        records.security_group_rules,
-        records.routers,
-        records.port_groups,
-        records.hosts,
-        records.projects,
-        records.rbac_policies,
-        records.address_scopes,
-        records.subnetpools,
-        records.address_groups,
-        records.address_group_entries,
-        records.default_rules,
-        records.trunks,
-    )
+    return msgspec.structs.astuple(records)
 
 
 def of_kind(records: RecordSet, kind: type[R]) -> tuple[R, ...]:
