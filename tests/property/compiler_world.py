@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 from compiler_operations import Operation, random_operation, replace_op
+from compiler_stacks import address_in, cidr_of, is_ipv6, modes_of, pair_of, prefix_of, route_of
 
 from alcor.contracts.store import Change
 from alcor.model.ids import (
@@ -108,18 +109,24 @@ class World:
         if len(self.networks) < 6:
             id_ = NetworkId(self._id("net"))
             self.networks[id_] = Network(id=id_, project_id=PROJECT, vni=Vni(self._next))
-            self.add_subnet_to(id_)
+            self.add_subnet_to(id_, op.c)
 
     def add_subnet(self, op: Operation) -> None:
         if network := _pick(self.networks, op.a):
-            self.add_subnet_to(network.id)
+            self.add_subnet_to(network.id, op.b)
 
-    def add_subnet_to(self, network_id: NetworkId) -> None:
+    def add_subnet_to(self, network_id: NetworkId, choice: int) -> None:
+        """Make a subnet of either version; ports have an address of one from which addresses are derived."""
         taken = sum(subnet.network_id == network_id for subnet in self.subnets.values())
-        if taken < 3:
+        if taken < 4:
             id_ = SubnetId(self._id("sub"))
-            cidr = (bytes([10, self._next % 250, self._next // 250, 0]), 24)
-            self.subnets[id_] = Subnet(id=id_, project_id=PROJECT, network_id=network_id, cidr=cidr)
+            subnet = Subnet(id=id_, project_id=PROJECT, network_id=network_id, cidr=cidr_of(choice, self._next))
+            subnet = self.subnets[id_] = modes_of(subnet, choice // 2)
+            for port in list(self.ports.values()):
+                is_workload = port.device_owner != ROUTER_INTERFACE
+                if subnet.is_derived and is_workload and port.network_id == network_id:
+                    fixed = FixedIp(id_, address_in(subnet, port.mac, 0))
+                    self.ports[port.id] = replace(port, fixed_ips=(*port.fixed_ips, fixed))
 
     def change_network(self, op: Operation) -> None:
         if network := _pick(self.networks, op.a):
@@ -128,8 +135,8 @@ class World:
 
     def change_subnet(self, op: Operation) -> None:
         if subnet := _pick(self.subnets, op.a):
-            dns = ("8.8.8.8", "1.1.1.1")[: op.b % 3]
-            routes = (("192.168.0.0/16", "10.0.0.9"),) if op.c % 2 else ()
+            dns = (("2001:db8::53", "2001:db8::35") if is_ipv6(subnet) else ("8.8.8.8", "1.1.1.1"))[: op.b % 3]
+            routes = (route_of(is_ipv6(subnet)),) if op.c % 2 else ()
             self.subnets[subnet.id] = replace(
                 subnet, enable_dhcp=op.flag, dns_nameservers=dns, host_routes=routes
             )
@@ -166,7 +173,10 @@ class World:
             used = any(fixed.subnet_id == subnet.id for port in self.ports.values() for fixed in port.fixed_ips)
             if not used or op.flag:
                 for port in list(self.ports.values()):
-                    if any(fixed.subnet_id == subnet.id for fixed in port.fixed_ips):
+                    left = tuple(fixed for fixed in port.fixed_ips if fixed.subnet_id != subnet.id)
+                    if left and is_ipv6(subnet):
+                        self.ports[port.id] = replace(port, fixed_ips=left)
+                    elif left != port.fixed_ips:
                         del self.ports[port.id]
                 del self.subnets[subnet.id]
 
@@ -186,7 +196,7 @@ class World:
                 project_id=PROJECT,
                 network_id=network.id,
                 mac=self._next,
-                fixed_ips=self._ips(network.id, op.c),
+                fixed_ips=self._ips(network.id, self._next, op.c),
                 security_groups=self._some_groups(op.c),
                 host=HOSTS[op.b % len(HOSTS)] if op.b % 7 else HostId(""),
                 port_security_enabled=op.c % 5 != 0,
@@ -212,8 +222,7 @@ class World:
 
     def pair_port(self, op: Operation) -> None:
         if port := self._workload(op.a):
-            network = bytes([10, 0, 0, op.b % 4])
-            pairs = (AddressPair(port.mac, network, 32),) if op.flag else ()
+            pairs = (AddressPair(port.mac, *pair_of(op.b)),) if op.flag else ()
             self.ports[port.id] = replace(port, address_pairs=pairs, announced=())
 
     def announce(self, op: Operation) -> None:
@@ -237,7 +246,9 @@ class World:
 
     def configure_port(self, op: Operation) -> None:
         if port := self._workload(op.a):
-            options = (DhcpOption("mtu", str(op.b), 26, bytes([5, op.b % 256])),) if op.flag else ()
+            version = 6 if op.c % 2 else 4  # which say different things under one code
+            option = DhcpOption("mtu", str(op.b), 26, bytes([5, op.b % 256]), version)
+            options = (option,) if op.flag else ()
             self.ports[port.id] = replace(port, dhcp_options=options)
 
     def rename_port(self, op: Operation) -> None:
@@ -247,13 +258,15 @@ class World:
     def readdress_port(self, op: Operation) -> None:
         if port := _pick(self.ports, op.a):
             mac = port.mac if op.flag else 1000 + self._bump()
-            self.ports[port.id] = replace(port, mac=mac, fixed_ips=self._ips(port.network_id, op.b))
+            self.ports[port.id] = replace(port, mac=mac, fixed_ips=self._ips(port.network_id, mac, op.b))
 
     def swap_addresses(self, op: Operation) -> None:
         one, other = self._workload(op.a), self._workload(op.b)
         if one and other and one.id != other.id and one.network_id == other.network_id:
-            self.ports[one.id] = replace(one, fixed_ips=other.fixed_ips)
-            self.ports[other.id] = replace(other, fixed_ips=one.fixed_ips)
+            for port, giver in ((one, other), (other, one)):
+                kept = [fixed for fixed in port.fixed_ips if self.subnets[fixed.subnet_id].is_derived]
+                given = [fixed for fixed in giver.fixed_ips if not self.subnets[fixed.subnet_id].is_derived]
+                self.ports[port.id] = replace(port, fixed_ips=(*kept, *given))
 
     def change_owner(self, op: Operation) -> None:
         """A port becomes a router's interface, or is one no longer."""
@@ -278,6 +291,8 @@ class World:
         if router := _pick(self.routers, op.a):
             hops = [bytes([10, op.b, 0, last]) for last in range(op.c % 3)]
             routes = tuple(ExtraRoute((bytes([192, 168, op.b, 0]), 24), hop) for hop in hops)
+            if op.flag:
+                routes += tuple(ExtraRoute(prefix_of(op.b, is_ipv6=True), hop + bytes(12)) for hop in hops)
             self.routers[router.id] = replace(router, routes=routes)
 
     def delete_router(self, op: Operation) -> None:
@@ -295,7 +310,7 @@ class World:
                 project_id=PROJECT,
                 network_id=network.id,
                 mac=self._next,
-                fixed_ips=self._ips(network.id, op.c),
+                fixed_ips=self._ips(network.id, self._next, op.c),
                 device_owner=ROUTER_INTERFACE,
                 device_id=router.id,
             )
@@ -347,7 +362,7 @@ class World:
     def add_address(self, op: Operation) -> None:
         if group := _pick(self.address_groups, op.a):
             id_ = AddressGroupEntryId(f"{group.id}-{op.b % 6}")
-            prefix = (bytes([10, op.b % 6, 0, 0]), 16)
+            prefix = prefix_of(op.b % 6, is_ipv6=op.b % 2 == 1)
             self.entries[id_] = AddressGroupEntry(
                 id=id_, project_id=PROJECT, address_group_id=group.id, prefix=prefix
             )
@@ -389,6 +404,7 @@ class World:
             project_id=PROJECT,
             security_group_id=group_id,
             direction=direction,
+            ethertype="IPv6" if self._next % 3 == 0 else "IPv4",
             remote_group_id=remote_id,
             remote_address_group_id=addresses_id,
         )
@@ -400,13 +416,12 @@ class World:
     def _some_groups(self, choice: int) -> tuple[GroupId, ...]:
         return tuple(id_ for index, id_ in enumerate(sorted(self.groups)) if choice >> index & 1)
 
-    def _ips(self, network_id: NetworkId, choice: int) -> tuple[FixedIp, ...]:
+    def _ips(self, network_id: NetworkId, mac: int, choice: int) -> tuple[FixedIp, ...]:
+        """Draw addresses of up to three subnets, of either version or both."""
         own = [subnet for subnet in self.subnets.values() if subnet.network_id == network_id]
-        ips = []
-        for subnet in own[: choice % 3]:
-            number = self._bump()
-            ips.append(FixedIp(subnet.id, subnet.cidr[0][:2] + bytes([number // 250 % 250, number % 250])))
-        return tuple(ips)
+        if choice % 2:
+            own.reverse()
+        return tuple(FixedIp(subnet.id, address_in(subnet, mac, self._bump())) for subnet in own[: choice % 4])
 
     def _bump(self) -> int:
         self._next += 1

@@ -136,7 +136,7 @@ def test_the_histories_ask_and_end_often_enough_to_mean_something() -> None:
 def test_the_index_by_address_is_what_the_ports_say(seed: int) -> None:
     choice = random.Random(seed)
     world = rich_world(choice)
-    region = Region(BOUNDS)
+    region, lengths = Region(BOUNDS), set[int]()
     for change in itertools.chain(
         [world.commit()], steps([random_operation(choice) for _ in range(150)], world)
     ):
@@ -144,5 +144,9 @@ def test_the_index_by_address_is_what_the_ports_say(seed: int) -> None:
         for node in region.networks.values():
             by_address = {fixed.ip: row for row in node.bound.values() for fixed in row.fixed_ips}
             assert node.addresses == by_address
+            announced = {ip: row for row in node.bound.values() for ip in row.announced}
+            assert node.announced == announced
+            lengths.update(map(len, (*by_address, *announced)))
             if node.entry is not None:
-                assert all(region.find(node.vni, ip) is row for ip, row in by_address.items())
+                assert all(region.find(node.vni, ip) is row for ip, row in (announced | by_address).items())
+    assert lengths == {4, 16}, "both versions"
