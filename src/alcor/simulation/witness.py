@@ -1,7 +1,8 @@
 """Sees every commit and every write to a switch, and says when a host is given what it may never hold.
 
 A section with revision R may be on a host only if the host's own ports reached its network or router at R; what
-is in it must be of that network, and of that host. It reads rows alone, as `compiler.full` does.
+is in it must be of that network, and of that host, and no address in it, of either version, may be another's.
+It reads rows alone, as `compiler.full` does.
 """
 
 from collections import defaultdict
@@ -10,8 +11,17 @@ from collections.abc import Callable
 from alcor.contracts.store import Change
 from alcor.control_plane.region import Region
 from alcor.model import goal_state
-from alcor.model.goal_state import HostState, NetworkChange, NetworkSection, SectionKey, SectionUpdate
-from alcor.model.ids import HostId, NetworkId, PortId, RouterId
+from alcor.model.goal_state import (
+    AddressesChange,
+    GroupSection,
+    HostState,
+    NetworkChange,
+    Prefix,
+    RouterChange,
+    SectionKey,
+    SectionUpdate,
+)
+from alcor.model.ids import AddressGroupId, HostId, NetworkId, PortId, RouterId, SubnetId
 from alcor.model.version import Version
 
 
@@ -24,6 +34,9 @@ class Witness:
         self._reached: list[dict[HostId, set[SectionKey]]] = [{}]  # by revision
         self._network_of: dict[PortId, NetworkId] = {}
         self._hosts_of: dict[PortId, set[HostId]] = defaultdict(set)
+        self._ips_of: dict[PortId, set[bytes]] = defaultdict(set)
+        self._subnets_of: dict[NetworkId, set[SubnetId]] = defaultdict(set)
+        self._prefixes_of: dict[AddressGroupId, set[Prefix]] = defaultdict(set)
 
     def committed(self, change: Change) -> None:
         """Hear of a commit; they come in order."""
@@ -31,6 +44,12 @@ class Witness:
         for port in change.puts.ports:
             self._network_of[port.id] = port.network_id
             self._hosts_of[port.id].add(port.host)
+            self._ips_of[port.id].update(fixed.ip for fixed in port.fixed_ips)
+            self._ips_of[port.id].update(port.announced)
+        for subnet in change.puts.subnets:
+            self._subnets_of[subnet.network_id].add(subnet.id)
+        for entry in change.puts.address_group_entries:
+            self._prefixes_of[entry.address_group_id].add(entry.prefix)
         self._reached.append(self._reach())
 
     def given(self, host: HostId, key: SectionKey, version: Version, change: object) -> None:
@@ -41,13 +60,35 @@ class Witness:
             host, ()
         ):
             self._violation(f"host {host} was given {key} of revision {version.revision}, out of its reach")
-        if isinstance(change, NetworkChange):
-            for placement in change.set_placements:
-                if goal_state.network_key(self._network_of.get(placement.port_id, "")) != key:
-                    self._violation(f"host {host}: {key} has {placement}, which is not of that network")
-            for port in change.set_ports:
-                if host not in self._hosts_of[port.id]:
-                    self._violation(f"host {host}: {key} has {port}, which was never bound to it")
+        match change:
+            case NetworkChange():
+                self._network_given(host, key, change)
+            case RouterChange():
+                for leg in change.set_interfaces:
+                    if leg.ip not in self._ips_of[leg.port_id]:
+                        self._violation(f"host {host}: {key} has {leg}, whose address it never was")
+            case AddressesChange():
+                known = self._prefixes_of[AddressGroupId(key.partition(":")[2])]
+                for prefix in sorted(set(change.set_addresses) - known):
+                    self._violation(f"host {host}: {key} has {prefix}, which was never in it")
+            case _:
+                pass  # rules name no addresses of ports
+
+    def _network_given(self, host: HostId, key: SectionKey, change: NetworkChange) -> None:
+        for placement in change.set_placements:
+            if goal_state.network_key(self._network_of.get(placement.port_id, "")) != key:
+                self._violation(f"host {host}: {key} has {placement}, which is not of that network")
+            if not self._ips_of[placement.port_id].issuperset((*placement.ips, *placement.announced)):
+                self._violation(f"host {host}: {key} has {placement}, one of whose addresses it never had")
+        for port in change.set_ports:
+            if host not in self._hosts_of[port.id]:
+                self._violation(f"host {host}: {key} has {port}, which was never bound to it")
+            if not self._ips_of[port.id].issuperset(fixed.ip for fixed in port.fixed_ips):
+                self._violation(f"host {host}: {key} has {port}, one of whose addresses it never had")
+        subnets = self._subnets_of[NetworkId(key.partition(":")[2])]
+        for subnet in change.set_subnets:
+            if subnet.id not in subnets:
+                self._violation(f"host {host}: {key} has {subnet}, which is not of that network")
 
     def _reach(self) -> dict[HostId, set[SectionKey]]:
         own: dict[HostId, set[NetworkId]] = defaultdict(set)
@@ -72,4 +113,4 @@ def content(state: HostState, key: SectionKey, update: SectionUpdate | None) -> 
     if update is not None:
         return update.change
     section = state.sections[key]
-    return section.full() if isinstance(section, NetworkSection) else None
+    return None if section is None or isinstance(section, GroupSection) else section.full()
