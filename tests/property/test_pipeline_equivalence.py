@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from alcor.data_plane.pipeline.flow import Flow, FlowChange, FlowKey
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.model.goal_state import HostState
-from doubles.topology import mutate, random_region, reroute, rescope, retrunk, updates_between
+from doubles.random_topology import mutate, random_region, reroute, rescope, retrunk, updates_between
 
 HOST = "h1"
 
