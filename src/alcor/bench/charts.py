@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from alcor.bench.api import Api
+from alcor.bench.beats import Beats
 from alcor.bench.big_network import BigNetwork
 from alcor.bench.group import Group
 from alcor.bench.neighbours import Neighbours
@@ -20,7 +21,17 @@ from alcor.bench.sustained import Sustained
 from alcor.bench.vpc_size import VpcSize
 
 Results: TypeAlias = (
-    Provisioning | OnDemand | VpcSize | Paths | Group | Resync | BigNetwork | Sustained | Neighbours | Api
+    Provisioning
+    | OnDemand
+    | VpcSize
+    | Paths
+    | Group
+    | Resync
+    | BigNetwork
+    | Sustained
+    | Neighbours
+    | Api
+    | Beats
 )
 COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b8b8b8")
 AIM_COLOUR = "#d62728"
@@ -62,6 +73,8 @@ def panels(results: Results) -> list[Panel]:
             return _neighbours(results)
         case Api():
             return _api(results)
+        case Beats():
+            return _beats(results)
         case _:
             assert_never(results)
 
@@ -272,4 +285,11 @@ def _api(results: Api) -> list[Panel]:
             slower,
             aim=1.2,
         ),
+    ]
+
+
+def _beats(results: Beats) -> list[Panel]:
+    shares = {"": [results.controller_core_percent, results.floor_core_percent]}
+    return [
+        Panel(f"beats of {results.hosts} hosts", "% of a core", ("controller", "bare streams"), shares, aim=20)
     ]

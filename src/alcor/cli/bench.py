@@ -11,6 +11,7 @@ from rich.table import Table
 
 from alcor.bench import (
     api,
+    beats,
     big_network,
     charts,
     group,
@@ -313,6 +314,26 @@ def neighbours_command(quick: bool, json_file: Path | None, chart_file: Path | N
         f"{results.bytes_per_neighbour:.0f}",
         f"{results.flows_ms:.0f}",
         f"{results.bytes_per_neighbour_with_flows:.0f}",
+    )
+    console.print(table)
+    _write(results, json_file, chart_file)
+
+
+@command.command("beats")
+@click.option("--hosts", type=click.IntRange(10, 20_000), default=10_000, show_default=True)
+@click.option("--seconds", type=click.IntRange(3), default=10, show_default=True, help="Measured, of each.")
+@options.json_file
+@options.chart_file
+def beats_command(hosts: int, seconds: int, json_file: Path | None, chart_file: Path | None) -> None:
+    """What the heartbeats of 10,000 hosts cost their controller: a minute."""
+    console = Console()
+    results = beats.run(hosts, seconds, console.print)
+    table = Table("hosts", "beats/s", "controller, % of a core", "bare streams, %")
+    table.add_row(
+        str(results.hosts),
+        f"{results.beats_per_s:.0f}",
+        f"{results.controller_core_percent:.1f}",
+        f"{results.floor_core_percent:.1f}",
     )
     console.print(table)
     _write(results, json_file, chart_file)
