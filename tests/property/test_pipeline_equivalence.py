@@ -15,9 +15,12 @@ HOST = "h1"
 
 def fold(held: dict[FlowKey, Flow], change: FlowChange) -> None:
     keys = [flow.key for flow in change.install]
+    gone = [flow.key for flow in change.remove]
     assert len(set(keys)) == len(keys), "a flow is installed once"
-    assert not set(keys) & set(change.remove), "never both for one key"
-    for key in change.remove:
+    assert not set(keys) & set(gone), "never both for one key"
+    assert {flow.key for flow in change.replaced} == held.keys() & set(keys), "it is told what gives way"
+    assert all(held[flow.key].actions == flow.actions for flow in (*change.remove, *change.replaced))
+    for key in gone:
         del held[key]
     held.update((flow.key, flow) for flow in change.install)
 

@@ -140,10 +140,10 @@ async def test_the_rest_is_put_in_force_without_the_refused(
     table = FlowTable(connection)
     good = [flow((IP,)), flow((ARP,))]
     bad = flow((Term(Field.IP_DST, 1),))
-    (refused,) = await table.change(FlowChange([good[0], bad, good[1]], []))
+    (refused,) = await table.change(FlowChange([good[0], bad, good[1]], [], []))
     assert refused.flow == bad
     assert len(await dump(scene)) == 2
-    assert await table.change(FlowChange([], [one.key for one in good])) == []
+    assert await table.change(FlowChange([], good, [])) == []
     assert await dump(scene) == []
 
 
@@ -156,11 +156,11 @@ async def test_a_full_table_is_told_of_the_flow_that_did_not_fit(
     try:
         table = FlowTable(connection)
         flows = [flow((IP,)), flow((ARP,))]
-        (refused,) = await table.change(FlowChange(flows, []))
+        (refused,) = await table.change(FlowChange(flows, [], []))
         assert refused.flow == flows[1]
         assert "full" in refused.reason
         assert len(await dump(scene)) == 1
-        assert await table.change(FlowChange([], [flows[0].key])) == []
+        assert await table.change(FlowChange([], flows[:1], [])) == []
     finally:
         await asyncio.to_thread(vsctl, ["clear", "bridge", "br-int", "flow_tables"])
 

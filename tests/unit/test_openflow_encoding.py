@@ -21,6 +21,16 @@ from alcor.data_plane.pipeline.flow import (
     ToAgent,
     Track,
 )
+from alcor.data_plane.pipeline.placement import (
+    ANSWER,
+    KNOWN_FROM,
+    KNOWN_TO,
+    NEXT_HOP,
+    REMOTE,
+    PlacementFlows,
+    View,
+)
+from alcor.model.goal_state import Placement
 
 MATCH: Match = (Term(Field.ETH_DST, 0x02AA00000001), Term(Field.REG0, 100))
 
@@ -74,6 +84,18 @@ def test_bits_outside_of_the_mask_are_not_sent() -> None:
 def test_an_action_is_written_as_specified(action: Action, expected: str) -> None:
     length = f"{8 + len(expected) // 2:04x}"
     assert encode_instructions((action,)).hex() == "0004" + length + "00000000" + expected
+
+
+@pytest.mark.parametrize("vni", [0, 1, 0xFFFFFF])
+@pytest.mark.parametrize("mac", [0, 1, 0xFA163E0A5B7C, 0xFFFFFFFFFFFF])
+@pytest.mark.parametrize("ip", [0, 1, 0x0A0000FE, 0xFFFFFFFF])
+def test_a_flow_of_a_pattern_is_the_flow_that_it_stands_for(vni: int, mac: int, ip: int) -> None:
+    entry = Placement("p", mac, (ip.to_bytes(4, "big"),), (ip ^ 0x5A).to_bytes(4, "big"))
+    view = View(vni, b"", tunnel_port=1, is_routed=True, viewers=(7,))
+    encoder, flows = FlowEncoder(), list(PlacementFlows(entry, view))
+    assert {flow.pattern for flow in flows} == {ANSWER, NEXT_HOP, REMOTE, KNOWN_TO, KNOWN_FROM}
+    for flow in flows:
+        assert encoder.add(flow) == encoder.add(Flow(flow.key, flow.actions))
 
 
 def test_going_to_a_table_is_an_instruction_of_its_own() -> None:

@@ -6,7 +6,7 @@ from alcor.data_plane.pipeline import local_port, security
 from alcor.data_plane.pipeline.flow import Field, Flow, FlowKey, Goto
 from alcor.data_plane.pipeline.matching import range_terms
 from alcor.data_plane.pipeline.numbers import StableNumbers
-from alcor.data_plane.pipeline.placement import placement_flows
+from alcor.data_plane.pipeline.placement import PlacementFlows, View
 from alcor.data_plane.pipeline.units import FlowUnits
 from alcor.model.goal_state import LocalPort, Placement, Rule
 from alcor.model.records import FixedIp
@@ -62,10 +62,9 @@ def test_a_short_seed_does_not_take_a_number_that_is_given() -> None:
 
 def test_a_placement_on_another_host_costs_two_flows_and_three_when_routed() -> None:
     entry = Placement("p", 0xFA163E000001, (IP,), b"\xac\x10\x00\x02")
-    plain = placement_flows(entry, 7, is_remote=True, is_routed=False, tunnel_port=1)
-    routed = placement_flows(entry, 7, is_remote=True, is_routed=True, tunnel_port=1)
-    own = placement_flows(entry, 7, is_remote=False, is_routed=False, tunnel_port=1)
-    assert [len(plain), len(routed), len(own)] == [2, 3, 1]
+    plain = View(7, b"\xac\x10\x00\x01", 1, is_routed=False)
+    routed, own = plain._replace(is_routed=True), plain._replace(vtep=entry.vtep)
+    assert [len(list(PlacementFlows(entry, view))) for view in (plain, routed, own)] == [2, 3, 1]
 
 
 def test_plugging_costs_two_flows() -> None:
@@ -91,11 +90,11 @@ def test_the_smallest_unit_has_a_disputed_flow_whatever_the_order() -> None:
         units = FlowUnits()
         for name in order:
             units.replace({(name,): [flows[name]]})
-        assert units.flows[key] == flows["a"]
+        assert list(units) == [flows["a"]]
         change = units.replace({("a",): []})
         assert change.install == [flows["b"]]
-        assert units.replace({("b",): []}).remove == [key]
-        assert not units.flows
+        assert units.replace({("b",): []}).remove == [flows["b"]]
+        assert not list(units)
 
 
 def test_a_flow_that_moves_between_units_is_not_touched_on_the_switch() -> None:
@@ -103,5 +102,5 @@ def test_a_flow_that_moves_between_units_is_not_touched_on_the_switch() -> None:
     units = FlowUnits()
     units.replace({("a",): [Flow(key, (Goto(5),), "a")]})
     change = units.replace({("a",): [], ("b",): [Flow(key, (Goto(5),), "b")]})
-    assert (change.install, change.remove) == ([], [])
-    assert units.flows[key].origin == "b"
+    assert change == ([], [], [])
+    assert [flow.origin for flow in units] == ["b"]

@@ -15,7 +15,7 @@ from alcor.data_plane.ovs import setup
 from alcor.data_plane.ovs.encoding import FlowEncoder
 from alcor.data_plane.ovs.endpoint import Endpoint
 from alcor.data_plane.ovs.openflow import OpenFlowConnection
-from alcor.data_plane.pipeline.flow import Flow
+from alcor.data_plane.pipeline.flow import AnyFlow
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.host_agent import journal
 from alcor.lab import namespaces
@@ -116,7 +116,7 @@ class _ScratchHost:
         self._program = FlowProgram(agent.facts_of(host.name, host.vtep), setup.TUNNEL_OFPORT)
         self._encoder = FlowEncoder()
         self._connection: OpenFlowConnection | None = None
-        self.gained: list[Flow] = []
+        self.gained: list[AnyFlow] = []
 
     async def open(self) -> None:
         options = ["datapath_type=netdev", "fail-mode=secure", "protocols=OpenFlow13,OpenFlow14,OpenFlow15"]
@@ -129,7 +129,7 @@ class _ScratchHost:
     def follow(self) -> None:
         # The agent wrote its journal before it acknowledged: what is in force is in there.
         state, _ = journal.replay(self._journal_file.read_bytes())
-        self.gained = list(self._program.replace(state).install)
+        self.gained = self._program.replace(state).install
 
     async def empty(self) -> None:
         command = ["ovs-ofctl", "-O", "OpenFlow14", "del-flows", f"unix:{self._socket}"]

@@ -12,7 +12,7 @@ from alcor.control_plane.compiler.full import compile_full
 from alcor.control_plane.controller import Controller
 from alcor.control_plane.health.watch import QUEUE_BEAT_S
 from alcor.control_plane.region import Region
-from alcor.data_plane.pipeline.flow import Flow, FlowKey
+from alcor.data_plane.pipeline.flow import AnyFlow, FlowKey
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.data_plane.simulated.host import TUNNEL_PORT
 from alcor.model import goal_state, prefixes
@@ -120,14 +120,15 @@ def _flow_differences(host: ComputeHost) -> Iterator[str]:
     fresh.change(host.state, host.state.full_updates())
     for port_id, ofport in program.attached().items():
         fresh.attach(port_id, ofport)
-    wanted, programmed = dict(fresh.flows), dict(program.flows)
-    for name, flows in (("program", programmed), ("switch", _installed(switch.flows()))):
+    wanted = _by_key(fresh.wanted())
+    for name, held in (("program", program.wanted()), ("switch", switch.flows())):
+        flows = _by_key(held)
         for key in sorted(wanted.keys() | flows.keys(), key=repr):
             if (key in wanted) != (key in flows) or wanted[key].actions != flows[key].actions:
                 yield f"host {host.id}: the {name} has {flows.get(key)} instead of {wanted.get(key)}"
 
 
-def _installed(flows: Sequence[Flow]) -> dict[FlowKey, Flow]:
+def _by_key(flows: Iterable[AnyFlow]) -> dict[FlowKey, AnyFlow]:
     return {flow.key: flow for flow in flows}
 
 

@@ -8,6 +8,7 @@ ovs-vswitchd --packets--> answers --packet out--> ovs-vswitchd
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from alcor.contracts.data_plane import DataPlaneEvents, HostFacts, Refusal
@@ -24,7 +25,7 @@ from alcor.data_plane.ovs.session import Session
 from alcor.data_plane.ovs.setup import Exposure
 from alcor.data_plane.ovs.turns import Turns
 from alcor.data_plane.pipeline import refusal
-from alcor.data_plane.pipeline.flow import Field, Flow, FlowChange, FlowKey, Output, SetField
+from alcor.data_plane.pipeline.flow import AnyFlow, Field, FlowChange, FlowKey, Output, SetField
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.pipeline.unknown import ASKING, RESUMED_FIELDS
@@ -156,7 +157,7 @@ class OvsDataPlane:
         for port_id, attachment in attached.items():
             program.attach(port_id, attachment.ofport)
         program.replace(state)
-        repair = await session.table.equalise(program.flows, remove=remove)
+        repair = await session.table.equalise(program.wanted(), remove=remove)
         self._in_step = True
         self._removes = remove
         # A key that is on an interface is that port's own, whatever else of it has changed.
@@ -210,7 +211,7 @@ class OvsDataPlane:
         session, program = self._working()
         if not self._in_step:
             return
-        repair = await session.table.repair(program.flows, remove=self._removes)
+        repair = await session.table.repair(program.wanted(), remove=self._removes)
         if repair.installed or repair.removed:
             self._log.warning("drift_repaired", installed=repair.installed, removed=repair.removed)
 
@@ -479,20 +480,24 @@ def _asked_address(packet: PacketIn, way: AskingTable) -> bytes | None:
 
 def _joined(changes: Sequence[FlowChange]) -> FlowChange:
     """Make one change of several in a row: what comes later decides about a key."""
-    install: dict[FlowKey, Flow] = {}
-    remove: dict[FlowKey, None] = {}
+    first: dict[FlowKey, AnyFlow | None] = {}
+    last: dict[FlowKey, AnyFlow | None] = {}
     for change in changes:
-        for key in change.remove:
-            install.pop(key, None)
-            remove[key] = None
-        for flow in change.install:
-            remove.pop(flow.key, None)
-            install[flow.key] = flow
-    return FlowChange(list(install.values()), list(remove))
+        came = {flow.key: flow for flow in change.install}
+        gone = {flow.key: flow for flow in chain(change.remove, change.replaced)}
+        for key in gone | came:
+            first.setdefault(key, gone.get(key))
+            last[key] = came.get(key)
+    joined = FlowChange([], [], [])
+    for key, held in first.items():
+        joined.follow(held, last[key])
+    return joined
 
 
 def _with_refused(change: FlowChange, refused: Sequence[FlowKey], program: FlowProgram) -> FlowChange:
     """Try flows again that the switch refused: the program takes them for installed."""
-    named = {flow.key for flow in change.install}
-    again = [program.flows[key] for key in refused if key in program.flows and key not in named]
-    return FlowChange([*change.install, *again], change.remove)
+    if not refused:
+        return change
+    wanted, named = program.flows, {flow.key for flow in change.install}
+    again = [wanted[key] for key in refused if key in wanted and key not in named]
+    return change._replace(install=[*change.install, *again])

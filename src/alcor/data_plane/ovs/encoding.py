@@ -9,17 +9,19 @@ missing, or is not what it should be, shows by its cookie alone.
 """
 
 import struct
-from collections.abc import Iterable
 from enum import IntEnum
 from hashlib import blake2b
+from operator import mul
+
+import msgspec
 
 from alcor.data_plane.pipeline.flow import (
     Action,
+    AnyFlow,
     Commit,
     Conjunction,
     DecTtl,
     Field,
-    Flow,
     FlowKey,
     ForgetTrack,
     Goto,
@@ -27,6 +29,8 @@ from alcor.data_plane.pipeline.flow import (
     Move,
     Output,
     OutputInPort,
+    Pattern,
+    PatternFlow,
     PopVlan,
     PushVlan,
     SetField,
@@ -110,7 +114,10 @@ FORMATS: dict[Field, FieldFormat] = {
     Field.IP_FRAG: FieldFormat(_NXM1, 26, 8),
 }
 
-_FLOW = struct.Struct("!QQBBHHHIIIHH")  # cookie, mask, table, command, timeouts, priority, buffer, outs, flags
+_COOKIE = struct.Struct("!Q")
+_SETTINGS = struct.Struct(
+    "!QBBHHHIIIHH"
+)  # cookie mask, table, command, timeouts, priority, buffer, outs, flags
 _MATCH = struct.Struct("!HH")
 _IDENTITY = struct.Struct("!BH")
 _INSTRUCTION = struct.Struct("!HHI")
@@ -130,34 +137,39 @@ _ZONE_BITS = 15  # offset 0, 16 bits, in the `ofs << 6 | bits - 1` form
 
 
 class FlowEncoder:
-    """Encodes flows under one mark. Owner of its cache of action lists."""
+    """Encodes flows under one mark. Owner of its caches of action lists and patterns."""
 
     def __init__(self, mark: int = ALCOR_MARK) -> None:
         self._mark = mark << MARK_SHIFT
         self._instructions: dict[tuple[Action, ...], bytes] = {}
+        self._patterns: dict[Pattern, _EncodedPattern] = {}
 
-    def add(self, flow: Flow) -> tuple[int, bytes]:
+    def add(self, flow: AnyFlow) -> tuple[int, bytes]:
         """Give the cookie of a flow and the body of the message that installs or replaces it."""
-        (table, priority, match), actions, _ = flow
-        instructions = self._instructions.get(actions)
-        if instructions is None:
-            instructions = self._remember(actions)
-        content = encode_match(match) + instructions
-        digest = blake2b(_IDENTITY.pack(table, priority) + content, digest_size=6).digest()
-        cookie = self._mark | int.from_bytes(digest, "big")
-        return cookie, (
-            _FLOW.pack(cookie, 0, table, 0, 0, 0, priority, _NO_BUFFER, PORT_ANY, PORT_ANY, 0, 0) + content
-        )
+        if isinstance(flow, PatternFlow):
+            pattern = self._patterns.get(flow.pattern)
+            if pattern is None:
+                pattern = self._patterns[flow.pattern] = _EncodedPattern(flow)
+            content, settings = pattern.content(flow), pattern.settings
+        else:
+            (table, priority, match), actions, _ = flow
+            instructions = self._instructions.get(actions)
+            if instructions is None:
+                instructions = self._remember(actions)
+            content = _IDENTITY.pack(table, priority) + encode_match(match) + instructions
+            settings = _settings(table, priority)
+        cookie = self._mark | int.from_bytes(blake2b(content, digest_size=6).digest(), "big")
+        return cookie, _COOKIE.pack(cookie) + settings + content[_IDENTITY.size :]
 
     def remove(self, key: FlowKey) -> bytes:
         """Give the body that deletes the flow with this key, if it carries the mark."""
-        return _delete(
-            Command.DELETE_STRICT, self._mark, MARK_MASK, key.table, key.priority, encode_match(key.match)
-        )
+        settings = _settings(key.table, key.priority, Command.DELETE_STRICT, cookie_mask=MARK_MASK)
+        return _COOKIE.pack(self._mark) + settings + encode_match(key.match)
 
     def remove_cookie(self, cookie: int) -> bytes:
         """Give the body that deletes what has exactly this cookie. O(1) in the switch: it indexes them."""
-        return _delete(Command.DELETE, cookie, ALL_BITS, _ALL_TABLES, 0, encode_match(()))
+        settings = _settings(_ALL_TABLES, 0, Command.DELETE, cookie_mask=ALL_BITS)
+        return _COOKIE.pack(cookie) + settings + encode_match(())
 
     def _remember(self, actions: tuple[Action, ...]) -> bytes:
         if len(self._instructions) >= ACTIONS_CACHED_MAX:
@@ -165,6 +177,30 @@ class FlowEncoder:
         encoded = encode_instructions(actions)
         self._instructions[actions] = encoded
         return encoded
+
+
+class _EncodedPattern:
+    """A pattern as bytes, which are linear in its numbers if taken as one number: each is written as it is."""
+
+    def __init__(self, example: PatternFlow) -> None:
+        pattern, places = example.pattern, len(example.where)
+        zeros = (0,) * (places + len(example.what))
+
+        def whole(*numbers: int) -> bytes:
+            key = msgspec.structs.replace(example, where=numbers[:places]).key
+            instructions = encode_instructions(pattern.actions(*numbers[places:]))
+            return _IDENTITY.pack(pattern.table, pattern.priority) + encode_match(key.match) + instructions
+
+        self._length = len(whole(*zeros))
+        self._base = int.from_bytes(whole(*zeros), "big")
+        ones = [(*zeros[:place], 1, *zeros[place + 1 :]) for place in range(len(zeros))]
+        self._factors = [int.from_bytes(whole(*one), "big") - self._base for one in ones]
+        self.settings = _settings(pattern.table, pattern.priority)
+
+    def content(self, flow: PatternFlow) -> bytes:
+        """Give table, priority, match and instructions of a flow of the pattern."""
+        number: int = sum(map(mul, self._factors, flow.where + flow.what), self._base)
+        return number.to_bytes(self._length, "big")
 
 
 def encode_match(match: Match) -> bytes:
@@ -197,11 +233,6 @@ def encode_instructions(actions: tuple[Action, ...]) -> bytes:
 def encode_actions(actions: tuple[Action, ...]) -> bytes:
     """Encode a list of actions, none of which is Goto."""
     return b"".join(_encode_action(action) for action in actions)
-
-
-def cookies_of(flows: Iterable[Flow], encoder: FlowEncoder) -> dict[FlowKey, int]:
-    """Give the cookie that each flow has on a switch."""
-    return {flow.key: encoder.add(flow)[0] for flow in flows}
 
 
 def _encode_action(action: Action) -> bytes:
@@ -265,6 +296,5 @@ def _track(zone: Field, *, flags: int, table: int, nested: bytes) -> bytes:
     return head + nested
 
 
-def _delete(command: Command, cookie: int, mask: int, table: int, priority: int, match: bytes) -> bytes:
-    head = _FLOW.pack(cookie, mask, table, command, 0, 0, priority, _NO_BUFFER, PORT_ANY, PORT_ANY, 0, 0)
-    return head + match
+def _settings(table: int, priority: int, command: Command = Command.ADD, *, cookie_mask: int = 0) -> bytes:
+    return _SETTINGS.pack(cookie_mask, table, command, 0, 0, priority, _NO_BUFFER, PORT_ANY, PORT_ANY, 0, 0)

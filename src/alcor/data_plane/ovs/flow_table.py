@@ -1,15 +1,17 @@
-"""The flows of ours that a switch holds: what was confirmed, what is there, and how the two are made equal.
+"""The flows of ours that a switch holds: what is there, and how it is made equal to what is wanted.
 
+Of what was put in force only the sum of its cookies is kept: while the switch reports flows with the same sum,
+it holds what was put there. Otherwise all that is wanted is encoded again, and compared flow by flow.
 Nothing here waits for its turn: the driver sees to it that one call runs at a time.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from alcor.data_plane.ovs.encoding import ALCOR_MARK, MARK_MASK, MARK_SHIFT, FlowEncoder, cookies_of
+from alcor.data_plane.ovs.encoding import ALCOR_MARK, MARK_MASK, MARK_SHIFT, FlowEncoder
 from alcor.data_plane.ovs.openflow import OpenFlowConnection
-from alcor.data_plane.pipeline.flow import Flow, FlowChange, FlowKey
+from alcor.data_plane.pipeline.flow import AnyFlow, FlowChange, FlowKey
 
 ROUNDS_MAX = 32  # a commit stops at the first flow it refuses, so each round finds one
 
@@ -17,7 +19,7 @@ ROUNDS_MAX = 32  # a commit stops at the first flow it refuses, so each round fi
 class RefusedByBridge(NamedTuple):
     """A flow that the switch does not take, and why."""
 
-    flow: Flow
+    flow: AnyFlow
     reason: str
 
 
@@ -31,23 +33,20 @@ class Repair(NamedTuple):
 
 
 class FlowTable:
-    """Owner of the record of wanted cookies; empty when a connection is new."""
+    """Owner of the record of what the switch holds; empty when a connection is new."""
 
     def __init__(self, connection: OpenFlowConnection) -> None:
         self._connection = connection
         self._encoder = FlowEncoder()
-        self._cookies: dict[FlowKey, int] = {}
+        self._sum: int | None = None  # of the cookies of our flows on the switch; None: compare them one by one
         self._refused: dict[FlowKey, int] = {}  # cookie that was refused: not tried again until it changes
 
     async def change(self, change: FlowChange) -> list[RefusedByBridge]:
         """Make a change in one atomic bundle, less what is refused. Raises Unavailable."""
-        removals = [self._encoder.remove(key) for key in change.remove]
-        for key in change.remove:
-            self._cookies.pop(key, None)
+        removals = [self._encoder.remove(flow.key) for flow in change.remove]
+        self._count_out(chain(change.remove, change.replaced))
         if self._refused:
-            for key in change.remove:
-                self._refused.pop(key, None)
-            for flow in change.install:
+            for flow in chain(change.remove, change.install):
                 self._refused.pop(flow.key, None)
         return await self._commit(removals, change.install, [])
 
@@ -55,33 +54,37 @@ class FlowTable:
         """Name the flows that the switch refused as they were last."""
         return list(self._refused)
 
-    async def equalise(self, wanted: Mapping[FlowKey, Flow], *, remove: bool) -> Repair:
+    async def equalise(self, wanted: Iterable[AnyFlow], *, remove: bool) -> Repair:
         """Compare with what the switch holds, install what is missing or different, remove strangers last.
 
-        Only flows with our mark are strangers, and each goes by its exact cookie. Raises Unavailable.
+        Only flows with our mark are strangers, and each goes by its exact cookie. O(flows). Raises Unavailable.
         """
-        self._cookies = cookies_of(wanted.values(), self._encoder)
+        self._sum = None
         return await self.repair(wanted, remove=remove)
 
-    async def repair(self, wanted: Mapping[FlowKey, Flow], *, remove: bool) -> Repair:
-        """Do the same by the cookies on record, which is quick. `wanted`: all that was put in force before."""
+    async def repair(self, wanted: Iterable[AnyFlow], *, remove: bool) -> Repair:
+        """Do the same, but look at what is `wanted` only when the sum of the cookies is another than it was."""
         held = await self._connection.flows(cookie=ALCOR_MARK << MARK_SHIFT, cookie_mask=MARK_MASK)
-        on_switch = {flow.cookie: flow.port_key for flow in held}
-        missing = [
-            wanted[key]
-            for key, cookie in self._cookies.items()
-            if cookie not in on_switch and self._refused.get(key) != cookie
-        ]
-        strangers = sorted(on_switch.keys() - self._cookies.values()) if remove else []
-        if not missing and not strangers:
+        found = sum(flow.cookie for flow in held)
+        if found == self._sum:
             return Repair(0, 0, [])
-        removals = [self._encoder.remove_cookie(cookie) for cookie in strangers]
-        refused = await self._commit([], missing, removals)
-        keys = frozenset(on_switch[cookie] for cookie in strangers) - {0}
-        return Repair(len(missing) - len(refused), len(strangers), refused, keys)
+        strangers = {flow.cookie: flow.port_key for flow in held}
+        missing = []
+        on_switch = frozenset(strangers)
+        for flow in wanted:
+            cookie, _ = self._encoder.add(flow)
+            if cookie in on_switch:
+                strangers.pop(cookie, None)
+            elif not self._refused or self._refused.get(flow.key) != cookie:
+                missing.append(flow)
+        gone = sorted(strangers) if remove else []
+        self._sum = found - sum(gone)
+        refused = await self._commit([], missing, [self._encoder.remove_cookie(cookie) for cookie in gone])
+        keys = frozenset(strangers[cookie] for cookie in gone) - {0}
+        return Repair(len(missing) - len(refused), len(gone), refused, keys)
 
     async def _commit(
-        self, before: list[bytes], flows: Sequence[Flow], after: list[bytes]
+        self, before: list[bytes], flows: Sequence[AnyFlow], after: list[bytes]
     ) -> list[RefusedByBridge]:
         refused: list[RefusedByBridge] = []
         for _ in range(ROUNDS_MAX):
@@ -91,18 +94,24 @@ class FlowTable:
             answer = await self._connection.bundle(chain(before, self._encode(flows), after), count=count)
             if not answer:
                 return refused
+            self._sum = None
             reasons = {at.place - len(before): at.reason for at in answer}
             places = [place for place in reasons if 0 <= place < len(flows)]
             if not places:  # not a flow's fault: the bundle as a whole
                 return refused + [RefusedByBridge(flow, answer[0].reason) for flow in flows]
             for place in places:
                 refused.append(RefusedByBridge(flows[place], reasons[place]))
-                self._refused[flows[place].key] = self._cookies[flows[place].key]
+                self._refused[flows[place].key] = self._encoder.add(flows[place])[0]
             flows = [flow for place, flow in enumerate(flows) if place not in reasons]
         return refused + [RefusedByBridge(flow, "too many flows were refused") for flow in flows]
 
-    def _encode(self, flows: Iterable[Flow]) -> Iterator[bytes]:
+    def _encode(self, flows: Iterable[AnyFlow]) -> Iterator[bytes]:
         for flow in flows:
             cookie, body = self._encoder.add(flow)
-            self._cookies[flow.key] = cookie
+            if self._sum is not None:
+                self._sum += cookie
             yield body
+
+    def _count_out(self, flows: Iterable[AnyFlow]) -> None:
+        if self._sum is not None:
+            self._sum -= sum(self._encoder.add(flow)[0] for flow in flows)

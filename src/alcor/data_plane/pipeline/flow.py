@@ -4,6 +4,8 @@ Semantics are those of OpenFlow 1.5 with the Nicira extensions `ct`, `conjunctio
 (OpenFlow Switch Specification 1.5.1; ovs-actions(7), ovs-fields(7)).
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum, unique
 from typing import NamedTuple, TypeAlias
 
@@ -183,9 +185,84 @@ class Flow(NamedTuple):
     actions: tuple[Action, ...]
     origin: str = ""  # not part of the flow on a switch
 
+    @property
+    def table(self) -> int:
+        return self.key.table
+
+    @property
+    def identity(self) -> int:
+        """Give a number that flows with the same key share, and hardly any others."""
+        return hash(self.key)
+
+
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """What flows have in common that differ in numbers only. A key is of one pattern, or of none.
+
+    They match on the `constants` and on one number for each of the `slots`; `actions` makes the actions of
+    further numbers, each of which is written somewhere as it is.
+    """
+
+    table: int
+    priority: int
+    constants: Match
+    slots: tuple[Field, ...]  # ascending, all after the constants
+    actions: Callable[..., tuple[Action, ...]]
+
+    def identity(self, *where: int) -> int:
+        """Give the identity of the flow that matches on these numbers."""
+        return hash((self, where))
+
+
+class PatternFlow(msgspec.Struct, frozen=True, gc=False):
+    """A flow as its numbers: the small form of those that a host has thousands of, whole when it is asked."""
+
+    pattern: Pattern
+    where: tuple[int, ...]  # one for each slot
+    what: tuple[int, ...]  # that the actions are made of
+    kind: str  # of object that it comes from
+    name: str  # of that object
+
+    @property
+    def table(self) -> int:
+        return self.pattern.table
+
+    @property
+    def key(self) -> FlowKey:
+        pattern = self.pattern
+        terms = map(Term, pattern.slots, self.where)
+        return FlowKey(pattern.table, pattern.priority, (*pattern.constants, *terms))
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        return self.pattern.actions(*self.what)
+
+    @property
+    def origin(self) -> str:
+        return f"{self.kind} {self.name}"
+
+    @property
+    def identity(self) -> int:
+        return hash((self.pattern, self.where))
+
+
+AnyFlow: TypeAlias = Flow | PatternFlow
+
 
 class FlowChange(NamedTuple):
-    """Flows to install (replacing those with the same key) and keys to remove, never both for one key."""
+    """Flows to install and to remove, never both for one key. `replaced`: what gives way to installed ones."""
 
-    install: list[Flow]
-    remove: list[FlowKey]
+    install: list[AnyFlow]
+    remove: list[AnyFlow]
+    replaced: list[AnyFlow]
+
+    def follow(self, held: AnyFlow | None, wanted: AnyFlow | None) -> None:
+        """Add what makes a switch hold the one flow instead of the other, which has the same key."""
+        if wanted is None:
+            if held is not None:
+                self.remove.append(held)
+        elif held is None:
+            self.install.append(wanted)
+        elif held != wanted and held.actions != wanted.actions:
+            self.install.append(wanted)
+            self.replaced.append(held)

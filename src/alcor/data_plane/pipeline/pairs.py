@@ -10,41 +10,44 @@ id, that may have it; not in on-demand networks, where hosts do not know all who
 before both. Flows of several claimants have the same keys; the order of units decides (`units.py`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from alcor.data_plane.pipeline import placement, tables
 from alcor.data_plane.pipeline.flow import (
     Action,
+    AnyFlow,
     Field,
     Flow,
     FlowKey,
     Goto,
     Match,
-    Output,
     SetField,
     Term,
     ToAgent,
 )
 from alcor.data_plane.pipeline.matching import IS_ARP, IS_IPV4, prefix_terms
+from alcor.data_plane.pipeline.placement import View
 from alcor.data_plane.pipeline.tables import Table
 from alcor.model.goal_state import LocalPort, Placement
 from alcor.model.records import AddressPair
 
 _VIRTUAL = 0x0A5A << 32  # locally administered; the IPv4 address follows
 _EXACT = 32
+_KIND = "address pair of port"
 ANNOUNCED, ASSUMED = 0, 1  # ranks of units: who announced goes first
 
 
-class View(NamedTuple):
-    """What the host that holds a placement knows beside it."""
+class Holder(NamedTuple):
+    """A placement, and how the host sees it."""
 
-    vni: int
-    is_routed: bool
-    tunnel_port: int
+    entry: Placement
+    view: View
     own_key: int | None  # of the port if it is this host's own
-    is_remote: bool
-    viewers: Sequence[int] = ()
+
+    @property
+    def is_remote(self) -> bool:
+        return self.entry.vtep != self.view.vtep
 
 
 def virtual_mac(ip: int) -> int:
@@ -76,22 +79,22 @@ def sender_flows(port: LocalPort, key: int) -> list[Flow]:
     return list(found.values())
 
 
-def announced_flows(entry: Placement, view: View) -> list[Flow]:
+def announced_flows(holder: Holder) -> list[AnyFlow]:
     """Make the flows by which a port is reached at the addresses that it announced."""
-    flows = []
-    for ip in entry.announced:
-        flows.extend(_holder_flows(entry, ip, view))
-        if view.own_key is not None:
-            match = (IS_ARP, Term(Field.ARP_TPA, int.from_bytes(ip, "big")), Term(Field.REG1, view.own_key))
+    flows: list[AnyFlow] = []
+    for ip in holder.entry.announced:
+        flows.extend(_holder_flows(holder, ip))
+        if holder.own_key is not None:
+            match = (IS_ARP, Term(Field.ARP_TPA, int.from_bytes(ip, "big")), Term(Field.REG1, holder.own_key))
             key = FlowKey(Table.SPOOF, tables.SPOOF_HELD_ADDRESS, match)
-            flows.append(Flow(key, (), f"address that port {entry.port_id} holds"))
+            flows.append(Flow(key, (), f"address that port {holder.entry.port_id} holds"))
     return flows
 
 
-def assumed_flows(entry: Placement, view: View) -> list[Flow]:
+def assumed_flows(holder: Holder) -> list[AnyFlow]:
     """Make the flows for exact addresses of pairs, for as long as nobody announced them."""
-    exact = sorted({pair.network for pair in entry.pairs if pair.prefix_len == _EXACT})
-    return [flow for ip in exact for flow in _holder_flows(entry, ip, view)]
+    exact = sorted({pair.network for pair in holder.entry.pairs if pair.prefix_len == _EXACT})
+    return [flow for ip in exact for flow in _holder_flows(holder, ip)]
 
 
 def may_announce(pairs: Iterable[AddressPair], mac: int, ip: bytes) -> bool:
@@ -99,34 +102,23 @@ def may_announce(pairs: Iterable[AddressPair], mac: int, ip: bytes) -> bool:
     return any(pair.mac == mac and pair.covers(ip) for pair in pairs)
 
 
-def _holder_flows(entry: Placement, ip: bytes, view: View) -> list[Flow]:
+def _holder_flows(holder: Holder, ip: bytes) -> list[AnyFlow]:
+    entry, view, own_key = holder
     address, virtual = int.from_bytes(ip, "big"), virtual_mac(int.from_bytes(ip, "big"))
-    in_network = Term(Field.REG0, view.vni)
-    origin = f"address pair of port {entry.port_id}"
-    answer = (SetField(Field.ARP_THA, virtual), Goto(Table.ARP_REPLY))
-    flows = [Flow(placement.answer_key(view.vni, address), answer, origin)]
-    for viewer in view.viewers:
-        flows.extend(placement.known_flows(address, viewer, origin))
-    if view.is_routed:
-        hop = placement.next_hop_key(view.vni, address)
-        flows.append(Flow(hop, (SetField(Field.ETH_DST, virtual), Goto(Table.LOCAL)), origin))
-    towards = (Term(Field.ETH_DST, virtual), in_network)
-    if view.is_remote:
-        tunnel = (
-            SetField(Field.TUN_ID, view.vni),
-            SetField(Field.TUN_DST, int.from_bytes(entry.vtep, "big")),
-            Output(view.tunnel_port),
-        )
-        flows.append(Flow(FlowKey(Table.REMOTE, tables.NORMAL, towards), tunnel, origin))
+    flows: list[AnyFlow] = [*placement.address_flows(address, virtual, view, _KIND, entry.port_id)]
+    local = FlowKey(Table.LOCAL, tables.NORMAL, (Term(Field.ETH_DST, virtual), Term(Field.REG0, view.vni)))
+    origin = f"{_KIND} {entry.port_id}"
+    if holder.is_remote:
+        flows.append(placement.tunnel_flow(virtual, entry.vtep, view, _KIND, entry.port_id))
         # Claimed as well, so that no local port that may have the address takes it from its holder.
-        flows.append(Flow(FlowKey(Table.LOCAL, tables.NORMAL, towards), (Goto(Table.REMOTE),), origin))
-    elif view.own_key is not None:
+        flows.append(Flow(local, (Goto(Table.REMOTE),), origin))
+    elif own_key is not None:
         inward = (
             SetField(Field.ETH_DST, _mac_for(entry, ip)),
-            SetField(Field.REG2, view.own_key),
+            SetField(Field.REG2, own_key),
             Goto(Table.INGRESS_TRACK),
         )
-        flows.append(Flow(FlowKey(Table.LOCAL, tables.NORMAL, towards), inward, origin))
+        flows.append(Flow(local, inward, origin))
     return flows
 
 

@@ -1,81 +1,93 @@
-"""Flows for who is where: ARP answers, tunnels and next hops. One placement is one unit."""
+"""Flows for who is where: ARP answers, tunnels and next hops. One placement is one unit.
 
-from collections.abc import Iterable
+A host has them for every port that it may reach: so all are of a pattern, and what is kept of a placement is
+the entry itself, of which its flows are made whenever they are looked at.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
 
 from alcor.data_plane.pipeline import tables
-from alcor.data_plane.pipeline.flow import Field, Flow, FlowKey, Goto, Output, SetField, Term
+from alcor.data_plane.pipeline.flow import Action, Field, Goto, Output, Pattern, PatternFlow, SetField
 from alcor.data_plane.pipeline.matching import IS_ARP, IS_ARP_REQUEST, IS_IPV4
 from alcor.data_plane.pipeline.tables import Table
 from alcor.model.goal_state import Placement
 
-# Bound here because looking up a member of an enumeration costs as much as making a flow.
-_ARP_TPA, _ARP_THA, _REG0, _REG5 = Field.ARP_TPA, Field.ARP_THA, Field.REG0, Field.REG5
-_ETH_DST, _IP_SRC, _IP_DST = Field.ETH_DST, Field.IP_SRC, Field.IP_DST
-_ARP, _NEXT_HOP, _REMOTE = int(Table.ARP), int(Table.NEXT_HOP), int(Table.REMOTE)
-_NORMAL = tables.NORMAL
-_TO_ARP_REPLY = Goto(Table.ARP_REPLY)
-_TO_LOCAL = Goto(Table.LOCAL)
+KIND = "placement of port"
 
 
-def answer_key(vni: int, ip: int) -> FlowKey:
-    """Give the key of the flow that answers ARP for an address; its first action sets the MAC address."""
-    return FlowKey(_ARP, _NORMAL, (IS_ARP, IS_ARP_REQUEST, Term(_ARP_TPA, ip), Term(_REG0, vni)))
+def _answer(mac: int) -> tuple[Action, ...]:
+    return SetField(Field.ARP_THA, mac), Goto(Table.ARP_REPLY)
 
 
-def next_hop_key(vni: int, ip: int) -> FlowKey:
-    """Give the key of the flow by which a routed packet gets the MAC address of where it goes next."""
-    return FlowKey(_NEXT_HOP, _NORMAL, (Term(_REG0, vni), Term(_REG5, ip)))
+def _next_hop(mac: int) -> tuple[Action, ...]:
+    return SetField(Field.ETH_DST, mac), Goto(Table.LOCAL)
 
 
-def placement_flows(
-    placement: Placement,
-    vni: int,
-    *,
-    is_remote: bool,
-    is_routed: bool,
-    tunnel_port: int,
-    viewers: Iterable[int] = (),
-) -> list[Flow]:
-    """Make all flows of one placement. On the path of every port of a network, so kept plain and quick.
+def _tunnel(vni: int, vtep: int, tunnel_port: int) -> tuple[Action, ...]:
+    return SetField(Field.TUN_ID, vni), SetField(Field.TUN_DST, vtep), Output(tunnel_port)
 
-    `viewers`: VNIs of local ports that would else ask for the address's groups.
-    """
-    in_network = Term(_REG0, vni)
-    mac = placement.mac
-    origin = f"placement of port {placement.port_id}"
-    answer = (SetField(_ARP_THA, mac), _TO_ARP_REPLY)
-    flows = []
-    for ip in placement.ips:
-        if len(ip) != 4:
-            continue
-        number = int.from_bytes(ip, "big")
-        match = (IS_ARP, IS_ARP_REQUEST, Term(_ARP_TPA, number), in_network)
-        flows.append(Flow(FlowKey(_ARP, _NORMAL, match), answer, origin))
-        for viewer in viewers:
-            flows.extend(known_flows(number, viewer, origin))
-        if is_routed:
-            flows.append(Flow(next_hop_key(vni, number), (SetField(_ETH_DST, mac), _TO_LOCAL), origin))
-    if is_remote:
-        tunnel = (
-            SetField(Field.TUN_ID, vni),
-            SetField(Field.TUN_DST, int.from_bytes(placement.vtep, "big")),
-            Output(tunnel_port),
-        )
-        flows.append(Flow(FlowKey(_REMOTE, _NORMAL, (Term(_ETH_DST, mac), in_network)), tunnel, origin))
+
+ANSWER = Pattern(Table.ARP, tables.NORMAL, (IS_ARP, IS_ARP_REQUEST), (Field.ARP_TPA, Field.REG0), _answer)
+NEXT_HOP = Pattern(Table.NEXT_HOP, tables.NORMAL, (), (Field.REG0, Field.REG5), _next_hop)
+REMOTE = Pattern(Table.REMOTE, tables.NORMAL, (), (Field.ETH_DST, Field.REG0), _tunnel)
+# Rules refuse what they do not allow, to and from an address whose groups are known.
+KNOWN_TO = Pattern(
+    Table.EGRESS_RULES,
+    tables.RULES_KNOWN,
+    (IS_IPV4,),
+    (Field.IP_DST, Field.REG0),
+    lambda: (Goto(Table.EGRESS_REFUSED),),
+)
+KNOWN_FROM = Pattern(
+    Table.INGRESS_RULES,
+    tables.RULES_KNOWN,
+    (IS_IPV4,),
+    (Field.IP_SRC, Field.REG0),
+    lambda: (Goto(Table.INGRESS_REFUSED),),
+)
+
+
+class View(NamedTuple):
+    """What a host knows of a network beside its placements."""
+
+    vni: int
+    vtep: bytes  # the host's own
+    tunnel_port: int
+    is_routed: bool
+    viewers: tuple[int, ...] = ()  # VNIs of local ports that would else ask for an address's groups
+
+
+class PlacementFlows(msgspec.Struct, frozen=True, gc=False):
+    """The flows of one placement. On the path of every port of a network, so kept plain and quick."""
+
+    entry: Placement
+    view: View
+
+    def __iter__(self) -> Iterator[PatternFlow]:
+        entry, view = self.entry, self.view
+        for ip in entry.ips:
+            if len(ip) == 4:
+                yield from address_flows(int.from_bytes(ip, "big"), entry.mac, view, KIND, entry.port_id)
+        if entry.vtep != view.vtep:
+            yield tunnel_flow(entry.mac, entry.vtep, view, KIND, entry.port_id)
+
+
+def address_flows(ip: int, mac: int, view: View, kind: str, name: str) -> Sequence[PatternFlow]:
+    """Make the flows by which an address is found at a MAC address."""
+    there, found = (ip, view.vni), (mac,)
+    flows = [PatternFlow(ANSWER, there, found, kind, name)]
+    if view.is_routed:
+        flows.append(PatternFlow(NEXT_HOP, (view.vni, ip), found, kind, name))
+    for viewer in view.viewers:
+        flows.append(PatternFlow(KNOWN_TO, (ip, viewer), (), kind, name))
+        flows.append(PatternFlow(KNOWN_FROM, (ip, viewer), (), kind, name))
     return flows
 
 
-def known_flows(ip: int, viewer: int, origin: str) -> list[Flow]:
-    """Let rules refuse what they do not allow: the address's groups are known."""
-    sides = (
-        (Table.EGRESS_RULES, Table.EGRESS_REFUSED, _IP_DST),
-        (Table.INGRESS_RULES, Table.INGRESS_REFUSED, _IP_SRC),
-    )
-    return [
-        Flow(
-            FlowKey(rules, tables.RULES_KNOWN, (IS_IPV4, Term(field, ip), Term(_REG0, viewer))),
-            (Goto(refused),),
-            origin,
-        )
-        for rules, refused, field in sides
-    ]
+def tunnel_flow(mac: int, vtep: bytes, view: View, kind: str, name: str) -> PatternFlow:
+    """Make the flow by which a MAC address is reached on another host."""
+    what = (view.vni, int.from_bytes(vtep, "big"), view.tunnel_port)
+    return PatternFlow(REMOTE, (mac, view.vni), what, kind, name)

@@ -1,12 +1,12 @@
 """A host's flows, kept in step with its goal state: O(what an update says), whatever the host holds."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, assert_never
 
 from alcor.contracts.data_plane import HostFacts
 from alcor.data_plane.pipeline import local_port, pairs, placement, routing
-from alcor.data_plane.pipeline.flow import Action, Flow, FlowChange, FlowKey, SetField
+from alcor.data_plane.pipeline.flow import Action, AnyFlow, Flow, FlowChange, FlowKey
 from alcor.data_plane.pipeline.groups import ActivePort, Member, SecurityGroups
 from alcor.data_plane.pipeline.numbers import StableNumbers
 from alcor.data_plane.pipeline.routers import InterfaceKey, Routers
@@ -23,6 +23,7 @@ from alcor.model.goal_state import (
     NetworkChange,
     NetworkEntry,
     NetworkSection,
+    Placement,
     RouterChange,
     RouterInterface,
     SectionChange,
@@ -68,6 +69,7 @@ class FlowProgram:
         self._routers = Routers()
         self._groups = SecurityGroups(self._routers.domain)
         self._held: set[SectionKey] = set()
+        self._views: dict[NetworkId, placement.View] = {}  # as last rendered with: shared by all placements
         self._paired: set[tuple[NetworkId, PortId]] = set()  # placements with address pairs
         self._dirty_ports: set[PortId] = set()
         self._dirty_placements: set[tuple[NetworkId, PortId]] = set()
@@ -76,14 +78,18 @@ class FlowProgram:
         self._dirty_routes: set[str] = set()  # routers
         self._units.replace({("static",): static_flows(tunnel_port)})
 
+    def wanted(self) -> Iterator[AnyFlow]:
+        """Give everything wanted now, static flows included, in no order. O(flows), which are made anew."""
+        return iter(self._units)
+
     @property
     def flows(self) -> Mapping[FlowKey, Flow]:
-        """Everything wanted now, static flows included."""
-        return self._units.flows
+        """The same, whole, by key."""
+        return {flow.key: Flow(flow.key, flow.actions, flow.origin) for flow in self._units}
 
     def base(self) -> FlowChange:
         """Give the flows that every host has."""
-        return FlowChange(static_flows(self._tunnel_port), [])
+        return FlowChange([*static_flows(self._tunnel_port)], [], [])
 
     def change(self, state: HostState, updates: Sequence[SectionUpdate]) -> FlowChange:
         """Follow updates that `state` has already. O(entries in the updates), O(section) for a full one."""
@@ -159,9 +165,8 @@ class FlowProgram:
 
     def mac_of(self, vni: int, ip: int) -> int | None:
         """Give the MAC address that ARP is answered with; None when the address is not held."""
-        flow = self._units.flows.get(placement.answer_key(vni, ip))
-        answer = flow.actions[0] if flow is not None else None
-        return answer.value if isinstance(answer, SetField) else None
+        flow = self._units.find(placement.ANSWER, ip, vni)
+        return flow.what[0] if flow is not None else None
 
     def announcer(self, key: int, mac: int, ip: bytes) -> PortId | None:
         """Name the port with this key if it may say in ARP that it has an address, and that is news."""
@@ -289,12 +294,10 @@ class FlowProgram:
             self._viewers_changed(outcome.domains)
 
     def _render(self) -> FlowChange:
-        rendered: dict[Unit, list[Flow]] = {}
+        rendered: dict[Unit, Iterable[AnyFlow]] = {}
         actives = {port_id: self._active(port_id) for port_id in sorted(self._dirty_ports)}
         self._count_local(actives)
-        for placed in self._dirty_placements:
-            self._groups.set_member(placed, self._member(*placed))
-            rendered["placement", *placed] = self._placement_flows(*placed)
+        rendered.update(self._placements())
         for network_id, port_id in self._with_pairs():
             for rank in (pairs.ANNOUNCED, pairs.ASSUMED):
                 rendered["shared", network_id, rank, port_id] = self._pair_flows(network_id, port_id, rank)
@@ -318,20 +321,37 @@ class FlowProgram:
         self._dirty_subnets.clear()
         return self._units.replace(rendered)
 
-    def _placement_flows(self, network_id: NetworkId, port_id: PortId) -> list[Flow]:
+    def _placements(self) -> Iterator[tuple[Unit, Iterable[AnyFlow]]]:
+        """Render dirty placements, and let the groups know them as members."""
+        views = {network_id: self._view(network_id) for network_id in {at[0] for at in self._dirty_placements}}
+        for placed in self._dirty_placements:
+            entry = self._placement(*placed)
+            self._groups.set_member(placed, self._member(placed[0], entry) if entry is not None else None)
+            view = views[placed[0]]
+            flows = () if entry is None or view is None else placement.PlacementFlows(entry, view)
+            yield ("placement", *placed), flows
+
+    def _placement(self, network_id: NetworkId, port_id: PortId) -> Placement | None:
         section = self._networks.get(network_id)
-        entry = section.placements.get(port_id) if section is not None else None
-        if section is None or entry is None or section.network is None or not section.network.admin_state_up:
-            return []
-        vni = section.network.vni
-        return placement.placement_flows(
-            entry,
-            vni,
-            is_remote=entry.vtep != self._facts.vtep,
-            is_routed=self._routers.is_routed(vni),
-            tunnel_port=self._tunnel_port,
-            viewers=self._viewers(vni) if section.network.on_demand else (),
+        return None if section is None else section.placements.get(port_id)
+
+    def _view(self, network_id: NetworkId) -> placement.View | None:
+        """Give what flows of the network's placements depend on, one object while it is equal; None: down."""
+        section = self._networks.get(network_id)
+        network = section.network if section is not None else None
+        if network is None or not network.admin_state_up:
+            self._views.pop(network_id, None)
+            return None
+        view = placement.View(
+            network.vni,
+            self._facts.vtep,
+            self._tunnel_port,
+            is_routed=self._routers.is_routed(network.vni),
+            viewers=tuple(self._viewers(network.vni)) if network.on_demand else (),
         )
+        if self._views.get(network_id) != view:
+            self._views[network_id] = view
+        return self._views[network_id]
 
     def _with_pairs(self) -> Sequence[tuple[NetworkId, PortId]]:
         """Name the placements with address pairs, now or before, that the changes concern. O(changes)."""
@@ -342,8 +362,7 @@ class FlowProgram:
                 dirty.add((home, port_id))
         found = []
         for placed in dirty:
-            section = self._networks.get(placed[0])
-            entry = section.placements.get(placed[1]) if section is not None else None
+            entry = self._placement(*placed)
             if entry is not None and entry.pairs:
                 self._paired.add(placed)
                 found.append(placed)
@@ -352,31 +371,20 @@ class FlowProgram:
                 found.append(placed)
         return found
 
-    def _pair_flows(self, network_id: NetworkId, port_id: PortId, rank: int) -> list[Flow]:
-        section = self._networks.get(network_id)
-        entry = section.placements.get(port_id) if section is not None else None
-        network = section.network if section is not None else None
-        if entry is None or network is None or not network.admin_state_up:
+    def _pair_flows(self, network_id: NetworkId, port_id: PortId, rank: int) -> list[AnyFlow]:
+        entry, view = self._placement(network_id, port_id), self._view(network_id)
+        if entry is None or view is None:
             return []
-        if rank == pairs.ASSUMED and network.on_demand:
+        network = self._networks[network_id].network
+        if rank == pairs.ASSUMED and network is not None and network.on_demand:
             return []
         active = self._active(port_id) if self._home.get(port_id) == network_id else None
-        view = pairs.View(
-            network.vni,
-            is_routed=self._routers.is_routed(network.vni),
-            tunnel_port=self._tunnel_port,
-            own_key=active.key if active is not None else None,
-            is_remote=entry.vtep != self._facts.vtep,
-            viewers=self._viewers(network.vni) if network.on_demand else (),
-        )
-        return (pairs.announced_flows if rank == pairs.ANNOUNCED else pairs.assumed_flows)(entry, view)
+        holder = pairs.Holder(entry, view, active.key if active is not None else None)
+        return (pairs.announced_flows if rank == pairs.ANNOUNCED else pairs.assumed_flows)(holder)
 
-    def _member(self, network_id: NetworkId, port_id: PortId) -> Member | None:
-        section = self._networks.get(network_id)
-        entry = section.placements.get(port_id) if section is not None else None
-        if section is None or entry is None or section.network is None:
-            return None
-        return Member(entry, section.network.vni)
+    def _member(self, network_id: NetworkId, entry: Placement) -> Member | None:
+        network = self._networks[network_id].network
+        return Member(entry, network.vni) if network is not None and entry.groups else None
 
     def _unknown_flows(self, network_id: NetworkId, subnet_id: SubnetId) -> list[Flow]:
         section = self._networks.get(network_id)
@@ -427,7 +435,7 @@ class FlowProgram:
         return ActivePort(port, network.vni, key)
 
     def _replug(self, port_id: PortId) -> FlowChange:
-        rendered: dict[Unit, list[Flow]] = {}
+        rendered: dict[Unit, Iterable[AnyFlow]] = {}
         for each in self._sub_ports.reached_through((port_id,)):
             active = self._active(each) if each in self._home else None
             rendered["plug", each] = self._plug_flows(each, active)

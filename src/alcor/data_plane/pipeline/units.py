@@ -1,95 +1,144 @@
 """The flows of all units, and what one change of some units does to the switch.
 
-A unit is what is rendered together: a placement, a port, an interface, a clause. Two units may claim one flow
-key for a moment (an address moved from port to port and only half of it is known): the smallest unit has it,
-whatever the order of arrival, so that the outcome depends on the state alone.
+A unit is what is rendered together: a placement, a port, an interface, a clause. Its flows are any collection
+that gives the same each time: those of placements, which are many, are made anew whenever they are looked at.
+Two units may claim one flow key for a moment (an address moved from port to port and only half of it is known):
+the smallest unit has it, whatever the order of arrival, so that the outcome depends on the state alone.
+
+Claims are kept by the identity of a key, a hash: keys are large, and many. Should two keys share one, they are
+looked at together, and each is settled by itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from alcor.data_plane.pipeline.flow import Flow, FlowChange, FlowKey
+from alcor.data_plane.pipeline.flow import AnyFlow, FlowChange, FlowKey, Pattern, PatternFlow
 
 Unit: TypeAlias = tuple[Any, ...]  # the kind's name, then what tells it from others of its kind; sortable in it
+_Claims: TypeAlias = dict[FlowKey, dict[Unit, AnyFlow]]
 
 
 class FlowUnits:
-    """Owns the wanted flows and knows which unit each comes from."""
+    """Owns what the wanted flows are made of, and knows which unit each comes from."""
 
     def __init__(self) -> None:
-        self._flows: dict[FlowKey, Flow] = {}
-        self._owner: dict[FlowKey, Unit] = {}
-        self._units: dict[Unit, list[Flow]] = {}
-        self._contested: dict[FlowKey, dict[Unit, Flow]] = {}
+        self._units: dict[Unit, Iterable[AnyFlow]] = {}
+        self._claims: dict[
+            int, Unit | list[Unit]
+        ] = {}  # identity -> the unit; a list where there may be several
+        self._contested: set[int] = set()  # identities with a list
 
-    @property
-    def flows(self) -> Mapping[FlowKey, Flow]:
-        return self._flows
+    def __iter__(self) -> Iterator[AnyFlow]:
+        """Give the flows that are wanted, one for each key. O(flows)."""
+        for flows in self._units.values():
+            for flow in flows:
+                if not self._contested or flow.identity not in self._contested:
+                    yield flow
+        claims: _Claims = {}
+        for identity in self._contested:
+            self._add_claims(claims, identity)
+        yield from map(_winner, claims.values())
 
-    def replace(self, rendered: Mapping[Unit, list[Flow]]) -> FlowChange:
-        """Give units their new flows (none: forget the unit). O(flows of these units).
+    def find(self, pattern: Pattern, *where: int) -> PatternFlow | None:
+        """Give the flow of a pattern that matches on these numbers. O(flows of its unit)."""
+        claims: _Claims = {}
+        self._add_claims(claims, pattern.identity(*where))
+        for by_unit in claims.values():
+            flow = _winner(by_unit)
+            if isinstance(flow, PatternFlow) and flow.pattern is pattern and flow.where == where:
+                return flow
+        return None
+
+    def replace(self, rendered: Mapping[Unit, Iterable[AnyFlow]]) -> FlowChange:
+        """Give units their new flows (an empty list: forget the unit). O(flows of these units).
 
         Nothing is installed for a flow that only changed its origin.
         """
-        before: dict[FlowKey, Flow] = {}
-        for unit in rendered:
-            for flow in self._units.pop(unit, ()):
-                self._withdraw(unit, flow.key, before)
-        install: list[Flow] = []
-        disputed: set[FlowKey] = {key for key in before if key in self._contested}
-        for unit, flows in rendered.items():
-            if flows:
-                self._units[unit] = flows
+        before = {unit: self._units.pop(unit) for unit in rendered if unit in self._units}
+        held: dict[int, AnyFlow] = {}  # in force until now, and not yet again
+        disputed: dict[int, None] = {}
+        for unit, flows in before.items():
             for flow in flows:
-                key = flow.key
-                if self._flows.setdefault(key, flow) is not flow or key in disputed:
-                    self._contest(unit, flow, before)
-                    disputed.add(key)
+                claim = self._claims.pop(flow.identity)
+                if isinstance(claim, list):
+                    claim.remove(unit)
+                    self._claims[flow.identity] = claim
+                    disputed[flow.identity] = None
+                else:
+                    held[flow.identity] = flow
+        change = FlowChange([], [], [])
+        for unit, flows in rendered.items():
+            if not flows:
+                continue
+            self._units[unit] = flows
+            for flow in flows:
+                identity = flow.identity
+                old = held.get(identity) if held else None
+                if identity in self._claims or (old is not None and not _share_key(old, flow)):
+                    self._claims[identity] = [unit, *self._claimants(identity)]
+                    disputed[identity] = None
                     continue
-                self._owner[key] = unit
-                held = before.pop(key, None) if before else None
-                if held is None or held.actions != flow.actions:
-                    install.append(flow)
-        if disputed:
-            return self._settle(install, before, disputed)
-        return FlowChange(install, list(before))
+                self._claims[identity] = unit
+                change.follow(old, flow)
+                if old is not None:
+                    del held[identity]
+        change.remove.extend(held.values())
+        return self._settle(change, before, rendered, disputed) if disputed else change
 
-    def _withdraw(self, unit: Unit, key: FlowKey, before: dict[FlowKey, Flow]) -> None:
-        claims = self._contested.get(key)
-        if claims is not None:
-            claims.pop(unit, None)
-        if self._owner.get(key) == unit:
-            before[key] = self._flows.pop(key)
-            del self._owner[key]
-
-    def _contest(self, unit: Unit, flow: Flow, before: dict[FlowKey, Flow]) -> None:
-        """Note a claim on a key that another unit has, or had until now."""
-        key = flow.key
-        claims = self._contested.setdefault(key, {})
-        owner = self._owner.get(key)
-        if owner is not None:
-            claims.setdefault(owner, self._flows[key])
-            before.setdefault(key, self._flows[key])
-        claims[unit] = flow
-
-    def _settle(self, install: list[Flow], before: dict[FlowKey, Flow], disputed: set[FlowKey]) -> FlowChange:
+    def _settle(
+        self,
+        change: FlowChange,
+        before: Mapping[Unit, Iterable[AnyFlow]],
+        rendered: Mapping[Unit, Iterable[AnyFlow]],
+        disputed: Mapping[int, None],
+    ) -> FlowChange:
         """Let the smallest unit win each disputed key. Rare, so it may start over for these keys."""
-        settled = [flow for flow in install if flow.key not in disputed]
-        fresh = {flow.key for flow in install} & disputed  # was not there before this change
-        for key in sorted(disputed):
-            claims = self._contested[key]
-            held = None if key in fresh else before.pop(key, None)
-            before.pop(key, None)
-            self._flows.pop(key, None)
-            self._owner.pop(key, None)
-            if claims:
-                unit = min(claims)
-                self._flows[key] = claims[unit]
-                self._owner[key] = unit
-                if held is None or held.actions != claims[unit].actions:
-                    settled.append(claims[unit])
-            elif held is not None:
-                before[key] = held
-            if len(claims) < 2:
-                del self._contested[key]
-        return FlowChange(settled, list(before))
+        settled = FlowChange(*([flow for flow in flows if flow.identity not in disputed] for flows in change))
+        was: _Claims = {}
+        now: _Claims = {}
+        for unit, flows in before.items():
+            for flow in flows:
+                if flow.identity in disputed:
+                    was.setdefault(flow.key, {})[unit] = flow
+        for identity in disputed:
+            self._add_claims(now, identity)
+            self._note_contest(identity)
+        for key, by_unit in now.items():
+            for unit in by_unit.keys() - rendered.keys():
+                was.setdefault(key, {})[unit] = by_unit[unit]
+        for key in was | now:
+            settled.follow(_winner(was[key]) if key in was else None, _winner(now[key]) if key in now else None)
+        return settled
+
+    def _add_claims(self, claims: _Claims, identity: int) -> None:
+        for unit in self._claimants(identity):
+            for flow in self._units[unit]:
+                if flow.identity == identity:
+                    claims.setdefault(flow.key, {})[unit] = flow
+
+    def _claimants(self, identity: int) -> Sequence[Unit]:
+        claim = self._claims.get(identity, [])
+        return claim if isinstance(claim, list) else [claim]
+
+    def _note_contest(self, identity: int) -> None:
+        """Keep a list of units only where there are several."""
+        claim = self._claims[identity]
+        assert isinstance(claim, list), "disputed"
+        if len(claim) > 1:
+            self._contested.add(identity)
+            return
+        self._contested.discard(identity)
+        if claim:
+            self._claims[identity] = claim.pop()
+        else:
+            del self._claims[identity]
+
+
+def _share_key(one: AnyFlow, other: AnyFlow) -> bool:
+    if isinstance(one, PatternFlow) and isinstance(other, PatternFlow):
+        return one.pattern is other.pattern and one.where == other.where
+    return one.key == other.key
+
+
+def _winner(by_unit: Mapping[Unit, AnyFlow]) -> AnyFlow:
+    return by_unit[min(by_unit)]

@@ -1,62 +1,65 @@
 """One flow table: tuple space search, and conjunctions as Open vSwitch has them (ovs-actions(7)).
 
-Flows with the same mask set live in one hash table, so that a lookup costs the number of mask sets, not of
-flows: a host has dozens of the one and tens of thousands of the other.
+Flows that look at the same bits with the same priority live in one hash table, so that a lookup costs the
+number of such spaces, not of flows: a host has dozens of the one and tens of thousands of the other.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import NamedTuple, TypeAlias
 
-from alcor.data_plane.pipeline.flow import Conjunction, Field, Flow, FlowKey, Match
+from alcor.data_plane.pipeline.flow import AnyFlow, Conjunction, Field, Match, Pattern, PatternFlow
 
-_Masks: TypeAlias = tuple[tuple[Field, int | None], ...]
 _Values: TypeAlias = tuple[int, ...]
+
+
+class _Space(NamedTuple):
+    """What flows of one hash table have in common; they differ in their values under the masks."""
+
+    priority: int
+    constants: Match  # of a pattern, none of them masked
+    masks: tuple[tuple[Field, int | None], ...]
 
 
 class Decision(NamedTuple):
     """The flow that a table applies, and the clauses when a conjunction led to it."""
 
-    flow: Flow
-    clauses: tuple[Flow, ...] = ()
+    flow: AnyFlow
+    clauses: tuple[AnyFlow, ...] = ()
 
 
 class Classifier:
     """Owns the flows of one table."""
 
     def __init__(self) -> None:
-        self._spaces: dict[_Masks, dict[_Values, dict[int, Flow]]] = {}
+        self._spaces: dict[_Space, dict[_Values, AnyFlow]] = {}
 
-    def install(self, flow: Flow) -> None:
+    def install(self, flow: AnyFlow) -> None:
         """Add a flow, replacing the one with the same key."""
-        masks, values = _split(flow.key.match)
-        self._spaces.setdefault(masks, {}).setdefault(values, {})[flow.key.priority] = flow
+        space, values = _split(flow)
+        self._spaces.setdefault(space, {})[values] = flow
 
-    def remove(self, key: FlowKey) -> None:
-        """Take a flow away, if it is there."""
-        masks, values = _split(key.match)
-        space = self._spaces.get(masks)
-        if space is None or values not in space:
-            return
-        space[values].pop(key.priority, None)
-        if not space[values]:
-            del space[values]
-            if not space:
-                del self._spaces[masks]
+    def remove(self, flow: AnyFlow) -> None:
+        """Take the flow with the same key away, if it is there."""
+        space, values = _split(flow)
+        held = self._spaces.get(space, {})
+        if held.pop(values, None) is not None and not held:
+            del self._spaces[space]
 
-    def flows(self) -> list[Flow]:
+    def flows(self) -> list[AnyFlow]:
         """Give all flows, in no order."""
-        return [flow for space in self._spaces.values() for found in space.values() for flow in found.values()]
+        return [flow for held in self._spaces.values() for flow in held.values()]
 
     def look_up(self, packet: Mapping[Field, int]) -> Decision | None:
-        """Find the flow for a packet: O(mask sets)."""
-        hard: Flow | None = None
-        soft: dict[int, list[Flow]] = {}
-        for flow in self._matching(packet):
-            if flow.actions and isinstance(flow.actions[0], Conjunction):
-                soft.setdefault(flow.key.priority, []).append(flow)
-            elif hard is None or flow.key.priority > hard.key.priority:
-                hard = flow
-        floor = -1 if hard is None else hard.key.priority
+        """Find the flow for a packet: O(spaces)."""
+        hard: AnyFlow | None = None
+        floor = -1
+        soft: dict[int, list[AnyFlow]] = {}
+        for priority, flow in self._matching(packet):
+            if _is_clause(flow):
+                soft.setdefault(priority, []).append(flow)
+            elif priority > floor:
+                hard, floor = flow, priority
         for priority in sorted(soft, reverse=True):
             if priority <= floor:
                 break
@@ -66,17 +69,15 @@ class Classifier:
                     return Decision(found, clauses)
         return None if hard is None else Decision(hard)
 
-    def _hard(self, packet: Mapping[Field, int]) -> Flow | None:
-        flows = (
-            flow
-            for flow in self._matching(packet)
-            if not (flow.actions and isinstance(flow.actions[0], Conjunction))
-        )
-        return max(flows, key=_priority, default=None)
+    def _hard(self, packet: Mapping[Field, int]) -> AnyFlow | None:
+        found = [(priority, flow) for priority, flow in self._matching(packet) if not _is_clause(flow)]
+        return max(found, key=_priority)[1] if found else None
 
-    def _matching(self, packet: Mapping[Field, int]) -> list[Flow]:
-        found: list[Flow] = []
-        for masks, space in self._spaces.items():
+    def _matching(self, packet: Mapping[Field, int]) -> Iterator[tuple[int, AnyFlow]]:
+        """Give the flows that match, with their priorities."""
+        for (priority, constants, masks), held in self._spaces.items():
+            if any(packet.get(term.field) != term.value for term in constants):
+                continue
             values = []
             for name, mask in masks:
                 value = packet.get(name)
@@ -84,13 +85,14 @@ class Classifier:
                     break
                 values.append(value if mask is None else value & mask)
             else:
-                found.extend(space.get(tuple(values), {}).values())
-        return found
+                flow = held.get(tuple(values))
+                if flow is not None:
+                    yield priority, flow
 
 
-def _satisfied(flows: list[Flow]) -> list[tuple[int, tuple[Flow, ...]]]:
+def _satisfied(flows: list[AnyFlow]) -> list[tuple[int, tuple[AnyFlow, ...]]]:
     """Name the conjunctions of which every clause is there, ascending, with these clauses."""
-    seen: dict[int, dict[int, Flow]] = {}
+    seen: dict[int, dict[int, AnyFlow]] = {}
     wanted: dict[int, int] = {}
     for flow in flows:
         for action in flow.actions:
@@ -104,12 +106,22 @@ def _satisfied(flows: list[Flow]) -> list[tuple[int, tuple[Flow, ...]]]:
     ]
 
 
-def _split(match: Match) -> tuple[_Masks, _Values]:
-    return (
-        tuple((term.field, term.mask) for term in match),
-        tuple(term.value for term in match),
-    )
+def _split(flow: AnyFlow) -> tuple[_Space, _Values]:
+    if isinstance(flow, PatternFlow):
+        return _space_of(flow.pattern), flow.where
+    _, priority, match = flow.key
+    masks = tuple((term.field, term.mask) for term in match)
+    return _Space(priority, (), masks), tuple(term.value for term in match)
 
 
-def _priority(flow: Flow) -> int:
-    return flow.key.priority
+@cache
+def _space_of(pattern: Pattern) -> _Space:
+    return _Space(pattern.priority, pattern.constants, tuple((field, None) for field in pattern.slots))
+
+
+def _is_clause(flow: AnyFlow) -> bool:
+    return bool(flow.actions) and isinstance(flow.actions[0], Conjunction)
+
+
+def _priority(found: tuple[int, AnyFlow]) -> int:
+    return found[0]

@@ -7,11 +7,11 @@ from typing import NamedTuple, assert_never
 from alcor.data_plane.pipeline.flow import (
     VLAN_PRESENT,
     Action,
+    AnyFlow,
     Commit,
     Conjunction,
     DecTtl,
     Field,
-    Flow,
     FlowChange,
     ForgetTrack,
     Goto,
@@ -73,13 +73,13 @@ class Switch:
 
     def apply(self, change: FlowChange) -> None:
         """Install and remove flows."""
-        for key in change.remove:
-            if key.table in self._tables:
-                self._tables[key.table].remove(key)
+        for flow in change.remove:
+            if flow.table in self._tables:
+                self._tables[flow.table].remove(flow)
         for flow in change.install:
-            self._tables.setdefault(flow.key.table, Classifier()).install(flow)
+            self._tables.setdefault(flow.table, Classifier()).install(flow)
 
-    def flows(self) -> list[Flow]:
+    def flows(self) -> list[AnyFlow]:
         """Give all flows of all tables, in no order."""
         return [flow for table in self._tables.values() for flow in table.flows()]
 
@@ -114,7 +114,7 @@ class Switch:
             table = self._act(decision.flow, working, emissions)
         return Passage(tuple(emissions), tuple(steps))
 
-    def _act(self, flow: Flow, working: Working, emissions: list[Emission]) -> int | None:
+    def _act(self, flow: AnyFlow, working: Working, emissions: list[Emission]) -> int | None:
         """Carry out the actions; give the table to go on in."""
         following: int | None = None
         for action in flow.actions:
@@ -123,9 +123,9 @@ class Switch:
                     return None
                 working.values[Field.IP_TTL] -= 1
                 continue
-            onward = self._do(action, working, emissions, flow.key.table)
+            onward = self._do(action, working, emissions, flow.table)
             following = onward if onward is not None else following
-        assert following is None or following > flow.key.table, "a packet never goes back"
+        assert following is None or following > flow.table, "a packet never goes back"
         return following
 
     def _do(self, action: Action, working: Working, emissions: list[Emission], table: int) -> int | None:
