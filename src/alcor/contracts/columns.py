@@ -47,7 +47,7 @@ def _columns(*names: str) -> dict[str, Extract]:
 
 COLUMNS: Mapping[type[Record], Mapping[str, Extract]] = {
     Network: _columns("vni"),
-    Subnet: _columns("network_id", "subnetpool_id"),
+    Subnet: _columns("network_id", "subnetpool_id", "ip_version", "ra_mode", "address_mode"),
     Port: _columns("network_id", "host", "mac", "device_id", "device_owner", "port_group_id")
     | {
         "fixed_ips.subnet_id": lambda port: tuple(fixed.subnet_id for fixed in port.fixed_ips),

@@ -268,9 +268,10 @@ class MemoryStore:
             case Unchanged(kind=kind, id=id_, revision_number=revision_number):
                 stored = self._records[KINDS[kind]].get(id_)
                 return stored is not None and stored.revision_number == revision_number
-            case NoneWhere(kind=kind, column=column, value=value):
+            case NoneWhere(kind=kind, column=column, value=value, but=others):
                 columns.extract_of(KINDS[kind], column)
-                return self._index.get((KINDS[kind], column, value), set()) <= own[KINDS[kind]]
+                found = self._index.get((KINDS[kind], column, value), set())
+                return found <= own[KINDS[kind]].union(others)
             case NotBorrowed(object_id=object_id, project_id=project_id, others=others):
                 users = {
                     self._records[borrower][id_].project_id

@@ -38,11 +38,15 @@ class Unchanged(msgspec.Struct, frozen=True):
 
 
 class NoneWhere(msgspec.Struct, frozen=True):
-    """No record of the kind has this value in this column (columns as in `Query.where`)."""
+    """No record of the kind has this value in this column (columns as in `Query.where`).
+
+    Those that the write itself touches are left out, and those in `but`.
+    """
 
     kind: str
     column: str
     value: Value
+    but: tuple[str, ...] = ()
 
 
 class NotBorrowed(msgspec.Struct, frozen=True):

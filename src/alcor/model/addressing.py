@@ -13,21 +13,26 @@ Mac = NewType("Mac", int)  # 48 bits
 
 BROADCAST_MAC = Mac(0xFFFFFFFFFFFF)
 _LINK_LOCAL = b"\xfe\x80" + bytes(14)
+_ZEROS = bytes(10)
 
 
 def ip_from_text(text: str) -> Ip:
-    """Parse an address. Raises ValueError when it is none."""
-    try:
-        return Ip(socket.inet_pton(socket.AF_INET, text))
-    except OSError:
-        return Ip(ipaddress.ip_address(text).packed)
+    """Parse an address in any form. Raises ValueError when it is none, or of one interface only (`%`)."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            return Ip(socket.inet_pton(family, text))
+        except OSError:
+            continue
+    raise ValueError(f"'{text}' is not an IP address")
 
 
 def ip_to_text(ip: bytes) -> str:
-    """Write a packed address as people do. O(1), on the hot path of every answer."""
+    """Write a packed address as people do (RFC 5952). O(1), on the hot path of every answer."""
     if len(ip) == 4:
         return socket.inet_ntoa(ip)
-    return str(ipaddress.IPv6Address(ip))
+    if ip.startswith(_ZEROS):  # libraries differ about addresses with an IPv4 address inside
+        return str(ipaddress.IPv6Address(ip))
+    return socket.inet_ntop(socket.AF_INET6, ip)
 
 
 def ip_to_int(ip: bytes) -> int:
@@ -82,6 +87,8 @@ class Cidr(tuple[bytes, int]):
     def from_text(cls, text: str) -> "Cidr":
         """Parse `10.0.0.0/24`; host bits are cleared. Raises ValueError when it is no network."""
         network = ipaddress.ip_network(text, strict=False)
+        if "%" in text:
+            raise ValueError(f"'{text}' is of one interface only")
         return cls(network.network_address.packed, network.prefixlen)
 
     @property

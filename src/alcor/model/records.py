@@ -86,8 +86,16 @@ class Subnet(Record, frozen=True, array_like=True, kw_only=True):
 
     @property
     def is_derived(self) -> bool:
-        """Does a port's address here follow from its MAC address, and belong to every port of a workload?"""
-        return self.address_mode in DERIVED_MODES
+        """Does a port's address here follow from its MAC address, and belong to every port of a workload?
+
+        Also when only advertisements say so: a host that hears them makes its address.
+        """
+        return self.address_mode in DERIVED_MODES or self.ra_mode in DERIVED_MODES
+
+    @property
+    def ip_version(self) -> int:
+        """4 or 6."""
+        return 4 if len(self.cidr[0]) == 4 else 6
 
 
 class FixedIp(msgspec.Struct, frozen=True, array_like=True, order=True, gc=False):

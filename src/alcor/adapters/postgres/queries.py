@@ -7,7 +7,7 @@ import msgspec
 from alcor.adapters.postgres.rows import TABLES, UUID
 from alcor.contracts import columns
 from alcor.contracts.store import Exists, Guard, NoneWhere, NotBorrowed, Query, Unchanged, Value
-from alcor.model.records import EVERYBODY, KINDS, AnyRecord, Port, Record
+from alcor.model.records import EVERYBODY, KINDS, AnyRecord, Port, Record, Subnet
 
 NIL = "00000000-0000-0000-0000-000000000000"  # sorts before every id, as "none" does in the contract
 # What a record holds where the column is NULL.
@@ -31,9 +31,15 @@ _SETS = {
 }
 _ADDRESS = "fixed_ips."  # columns of one table: together they are about one address
 # Columns whose index leaves out what most records have: nothing.
-_PARTIAL: dict[type[Record], frozenset[str]] = {Port: frozenset({"host", "device_id", "name"})}
+_PARTIAL: dict[type[Record], frozenset[str]] = {
+    Port: frozenset({"host", "device_id", "name"}),
+    Subnet: frozenset({"ra_mode", "address_mode"}),
+}
 # Columns whose index gives the records of one value in the order of ids.
-_IN_ORDER: dict[type[Record], frozenset[str]] = {Port: _PARTIAL[Port] | {"network_id"}}
+_IN_ORDER: dict[type[Record], frozenset[str]] = {
+    Port: _PARTIAL[Port] | {"network_id"},
+    Subnet: _PARTIAL[Subnet],
+}
 # Columns that an index finds few records by. Ports have more of them, see `_PARTIAL`.
 _NARROW = frozenset(
     {
@@ -314,7 +320,7 @@ def _failing_none_where(
     # A value that cannot be stored becomes NULL, which nothing equals: position and count stay as they are.
     arguments.append([(storable(sql_type, [guard.value]) or [None])[0] for guard in guards])
     values = len(arguments)
-    arguments.append(list(own))
+    arguments.append([*own, *(id_ for guard in guards for id_ in guard.but)])
     none = f" OR (g.v IS NULL AND t.{name} IS NULL)" if column in _NONE else ""
     return (
         f"SELECT g.n FROM unnest(${values}::{sql_type}[]) WITH ORDINALITY AS g(v, n)"

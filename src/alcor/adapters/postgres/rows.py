@@ -107,13 +107,20 @@ _PORT_COLUMNS = {
     "device_owner": "text",
     "port_group_id": "uuid",
 }
+_SUBNET_COLUMNS = {
+    "network_id": "uuid",
+    "subnetpool_id": "uuid",
+    "ip_version": "int8",
+    "ra_mode": "text",
+    "address_mode": "text",
+}
 _RULE_COLUMNS = {"security_group_id": "uuid", "remote_group_id": "uuid", "remote_address_group_id": "uuid"}
 _POLICY_COLUMNS = {"object_type": "text", "object_id": "uuid", "action": "text", "target": "text"}
 TABLES: Mapping[type[Record], Table] = {
     table.kind: table
     for table in (
         _table(Network, "networks", {"vni": "int8"}),
-        _table(Subnet, "subnets", {"network_id": "uuid", "subnetpool_id": "uuid"}),
+        _table(Subnet, "subnets", _SUBNET_COLUMNS),
         _table(Port, "ports", _PORT_COLUMNS, _port),
         _table(SecurityGroup, "security_groups", {"is_default": "bool"}),
         _table(SecurityGroupRule, "security_group_rules", _RULE_COLUMNS),
