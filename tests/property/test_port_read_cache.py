@@ -13,7 +13,8 @@ from alcor.contracts.memory_store import MemoryStore
 from alcor.contracts.store import Change, Query, R, Write
 from alcor.management_plane.addressing.allocator import LeasedAllocator
 from alcor.management_plane.caller import Caller
-from alcor.management_plane.port.decisions import FixedIpFields, PortFields
+from alcor.management_plane.port.decisions import PortFields
+from alcor.management_plane.port.fixed_ips import FixedIpFields
 from alcor.management_plane.port.read_cache import Kept, ReadCache
 from alcor.management_plane.port.service import PortService
 from alcor.management_plane.security_group import decisions as group_decisions

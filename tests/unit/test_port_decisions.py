@@ -4,8 +4,9 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
-from alcor.management_plane.port import decisions
-from alcor.management_plane.port.decisions import Draws, FixedIpFields, PortFields, WantedIp
+from alcor.management_plane.port import decisions, fixed_ips
+from alcor.management_plane.port.decisions import PortFields
+from alcor.management_plane.port.fixed_ips import Draws, FixedIpFields, WantedIp
 from alcor.model import errors
 from alcor.model.addressing import Cidr, ip_from_text
 from alcor.model.ids import GroupId, NetworkId, ProjectId, SubnetId, Vni
@@ -29,7 +30,7 @@ def port(fields: PortFields, *, drawn: tuple[str, ...] = (), network: Network = 
         port_id="p",
         drawn_mac=0xFA0000000001,
         network=network,
-        wanted=decisions.wanted_ips(fields.fixed_ips, network.id, SUBNETS if drawn else ()),
+        wanted=fixed_ips.wanted_ips(fields.fixed_ips, network.id, SUBNETS if drawn else ()),
         draws=Draws({network.id: [address(text) for text in drawn]}, {}),
         project_id="blue",
         default_group=GroupId("default"),
@@ -39,12 +40,12 @@ def port(fields: PortFields, *, drawn: tuple[str, ...] = (), network: Network = 
 
 
 def wanted(*asked: FixedIpFields) -> tuple[WantedIp, ...]:
-    return decisions.wanted_ips(asked, NETWORK.id, SUBNETS)
+    return fixed_ips.wanted_ips(asked, NETWORK.id, SUBNETS)
 
 
 def test_a_port_that_asks_for_nothing_gets_one_address_if_there_are_subnets() -> None:
-    assert decisions.wanted_ips(UNSET, "n", SUBNETS) is decisions.ANY_IP
-    assert decisions.wanted_ips(UNSET, "n", ()) == ()
+    assert fixed_ips.wanted_ips(UNSET, "n", SUBNETS) is fixed_ips.ANY_IP
+    assert fixed_ips.wanted_ips(UNSET, "n", ()) == ()
     assert port(PortFields(), drawn=("10.0.0.5",)).fixed_ips == (address("10.0.0.5"),)
 
 
@@ -78,7 +79,7 @@ def test_the_same_address_twice_is_refused() -> None:
 def test_an_update_keeps_the_address_in_a_subnet_that_is_named_again() -> None:
     held = msgspec.structs.replace(port(PortFields()), fixed_ips=(address("10.0.0.5"), address("10.1.0.5")))
     wants = wanted(FixedIpFields(subnet_id="s1"), FixedIpFields(subnet_id="s1"))
-    assert len(decisions.wanted_after(held, wants)) == 1
+    assert len(fixed_ips.to_draw(held, wants)) == 1
     draws = Draws({}, {"s1": [address("10.0.0.6")]})
     after = decisions.update(held, PortFields(), wanted=wants, draws=draws, now_us=2)
     assert after.fixed_ips == (address("10.0.0.5"), address("10.0.0.6"))

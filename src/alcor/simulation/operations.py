@@ -13,7 +13,8 @@ from alcor.management_plane.address_group.decisions import AddressGroupFields
 from alcor.management_plane.address_scope.decisions import AddressScopeFields
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.network.decisions import NetworkFields
-from alcor.management_plane.port.decisions import FixedIpFields, PortFields
+from alcor.management_plane.port.decisions import PortFields
+from alcor.management_plane.port.fixed_ips import FixedIpFields
 from alcor.management_plane.port_group.decisions import PortGroupFields
 from alcor.management_plane.router.decisions import InterfaceFields, RouterFields
 from alcor.management_plane.security_group.decisions import GroupFields, RuleFields

@@ -89,7 +89,7 @@ class LeasedAllocator:
                 if (state := self._subnets.get(fixed.subnet_id)) is not None:
                     state.given.pop(fixed.ip, None)
         for subnet in change.puts.subnets:
-            if subnet.id not in self._subnets:
+            if subnet.id not in self._subnets and not subnet.is_derived:
                 self._state_of(subnet).foresee()
 
     async def close(self) -> None:

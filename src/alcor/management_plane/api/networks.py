@@ -90,7 +90,7 @@ class NetworkAnswer(
     ipv4_address_scope: str | None
     availability_zone_hints: tuple[str, ...]
     availability_zones: tuple[str, ...]
-    ipv6_address_scope: None = None
+    ipv6_address_scope: str | None
     status: str = "ACTIVE"
     router_external: bool = False
     provider_network_type: str | UnsetType = UNSET
@@ -132,7 +132,8 @@ def _answer(
         port_security_enabled=network.port_security_enabled,
         subnets=contents.subnet_ids,
         shared=shared,
-        ipv4_address_scope=contents.address_scope_id,
+        ipv4_address_scope=contents.scope_ids.get(4),
+        ipv6_address_scope=contents.scope_ids.get(6),
         availability_zone_hints=network.zone_hints,
         availability_zones=zones,
     )

@@ -18,8 +18,9 @@ from alcor.management_plane.api.described import Operation
 from alcor.management_plane.api.standard import ADMIN_STATE_UP, STANDARD, Answer, reference
 from alcor.management_plane.api.trunks import SubPortAnswer
 from alcor.management_plane.port.address_pairs import AddressPairFields
-from alcor.management_plane.port.decisions import EMPTY_PROFILE, FixedIpFields, PortFields
+from alcor.management_plane.port.decisions import EMPTY_PROFILE, PortFields
 from alcor.management_plane.port.dhcp_options import DhcpOptionFields
+from alcor.management_plane.port.fixed_ips import FixedIpFields
 from alcor.management_plane.port.service import PortService
 from alcor.model.addressing import Cidr, ip_to_text, mac_from_text, mac_to_text
 from alcor.model.records import AddressPair, Port, Trunk
@@ -29,7 +30,7 @@ _ADDRESSES = {"anyOf": [validation.IP, validation.CIDR]}
 _OPTION = {
     "opt_name": validation.string(),
     "opt_value": or_null(validation.string()),
-    "ip_version": {"enum": [4, "4"]},
+    "ip_version": {"enum": [4, 6, "4", "6"]},
 }
 
 
@@ -340,7 +341,9 @@ class PortCollection(Collection[PortFields]):
             allowed_address_pairs=[_pair_answer(pair) for pair in port.address_pairs]
             if port.address_pairs
             else (),
-            extra_dhcp_opts=[DhcpOptionAnswer(each.name, each.value) for each in port.dhcp_options]
+            extra_dhcp_opts=[
+                DhcpOptionAnswer(each.name, each.value, each.ip_version) for each in port.dhcp_options
+            ]
             if port.dhcp_options
             else (),
             port_security_enabled=port.port_security_enabled,

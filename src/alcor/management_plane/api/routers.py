@@ -23,10 +23,10 @@ from alcor.model.addressing import Cidr, ip_to_text
 from alcor.model.records import ExtraRoute, Port, Router
 
 
-@accepts(schema_of(validation.ipv4_routes) or {})
+@accepts(schema_of(validation.routes) or {})
 def _routes(value: object) -> object:
     return tuple(
-        sorted(ExtraRoute((cidr.network, cidr.prefix_len), hop) for cidr, hop in validation.ipv4_routes(value))
+        sorted(ExtraRoute((cidr.network, cidr.prefix_len), hop) for cidr, hop in validation.routes(value))
     )
 
 

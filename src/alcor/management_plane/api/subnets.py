@@ -8,7 +8,7 @@ from alcor.contracts.store import Store
 from alcor.management_plane import access
 from alcor.management_plane.api import validation
 from alcor.management_plane.api.accepts import accepts, list_of, or_null, schema_of
-from alcor.management_plane.api.attribute import IGNORED, Attribute, Resource
+from alcor.management_plane.api.attribute import Attribute, Resource
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.collection import Collection
 from alcor.management_plane.api.standard import STANDARD, Answer, reference, standard
@@ -16,9 +16,10 @@ from alcor.management_plane.subnet.decisions import SubnetFields
 from alcor.management_plane.subnet.service import SubnetService
 from alcor.model import errors
 from alcor.model.addressing import Cidr, ip_to_text
-from alcor.model.records import Subnet
+from alcor.model.records import IPV6_MODES, Subnet
 
 SERVICE_TYPES_MAX = 32
+_DELEGATED = "prefix_delegation"  # in place of a pool: some router outside gives the prefix
 _OWNERS = ("network:", "neutron:", "compute:", "baremetal:", "trunk:")  # how device owners begin
 
 
@@ -30,6 +31,18 @@ def _gateway(value: object) -> object:
 @accepts(or_null(schema_of(validation.pools) or {}))
 def _pools(value: object) -> object:
     return UNSET if value is None else validation.pools(value)
+
+
+@accepts(or_null(validation.UUID))
+def _pool_id(value: object) -> object:
+    if value == _DELEGATED:
+        raise ValueError("IPv6 prefix delegation is not supported.")
+    return None if value is None else validation.uuid_text(value)
+
+
+@accepts({"enum": [*IPV6_MODES, None]})
+def _mode(value: object) -> object:
+    return "" if value is None else validation.choice(*IPV6_MODES)(value)
 
 
 @accepts(or_null(list_of(validation.string(), most=SERVICE_TYPES_MAX)))
@@ -61,11 +74,13 @@ RESOURCE = Resource(
         reference("network_id"),
         Attribute(
             name="ip_version",
-            parse=validation.integer(4, 6),
+            parse=validation.ip_version,
             post=True,
             required=True,
             filterable=True,
             sortable=True,
+            column="ip_version",
+            to_column=int,
         ),
         Attribute(
             name="cidr", parse=validation.optional(validation.cidr), post=True, filterable=True, sortable=True
@@ -80,7 +95,7 @@ RESOURCE = Resource(
         Attribute(name="service_types", parse=_service_types, post=True, put=True),
         Attribute(
             name="subnetpool_id",
-            parse=validation.optional(validation.uuid_text),
+            parse=_pool_id,
             post=True,
             filterable=True,
             sortable=True,
@@ -89,18 +104,15 @@ RESOURCE = Resource(
         Attribute(name="use_default_subnetpool", parse=validation.boolean, post=True),
         Attribute(name="prefixlen", parse=validation.integer(0, 128), post=True),
         Attribute(
-            name="ipv6_ra_mode",
-            field=IGNORED,
-            parse=validation.only(None, "IPv6 subnets are not supported yet."),
-            post=True,
-            filterable=True,
+            name="ipv6_ra_mode", field="ra_mode", parse=_mode, post=True, filterable=True, column="ra_mode"
         ),
         Attribute(
             name="ipv6_address_mode",
-            field=IGNORED,
-            parse=validation.only(None, "IPv6 subnets are not supported yet."),
+            field="address_mode",
+            parse=_mode,
             post=True,
             filterable=True,
+            column="address_mode",
         ),
         Attribute(name="shared", filterable=True),
     ),
@@ -120,9 +132,9 @@ class SubnetAnswer(Answer, kw_only=True):
     service_types: tuple[str, ...]
     shared: bool  # as its network is
     subnetpool_id: str | None
-    ip_version: int = 4
-    ipv6_ra_mode: None = None
-    ipv6_address_mode: None = None
+    ip_version: int
+    ipv6_ra_mode: str | None
+    ipv6_address_mode: str | None
 
 
 def collection(store: Store, service: SubnetService) -> Collection[SubnetFields]:
@@ -148,4 +160,7 @@ def _answer(subnet: Subnet, *, shared: bool) -> SubnetAnswer:
         service_types=subnet.service_types,
         shared=shared,
         subnetpool_id=subnet.subnetpool_id,
+        ip_version=subnet.ip_version,
+        ipv6_ra_mode=subnet.ra_mode or None,
+        ipv6_address_mode=subnet.address_mode or None,
     )

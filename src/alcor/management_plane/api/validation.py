@@ -37,10 +37,9 @@ _FALSE = ("false", "0", "f", "no", "off", "n")
 UUID: Schema = {"type": "string", "format": "uuid", "pattern": UUID_PATTERN}
 BOOLEAN: Schema = {"anyOf": [{"type": "boolean"}, {"enum": [*_TRUE, *_FALSE, "True", "False", 1, 0]}]}
 IP: Schema = {"type": "string", "format": "ip", "maxLength": 64}
-IPV4: Schema = {"type": "string", "format": "ipv4", "maxLength": 64}
 CIDR: Schema = {"type": "string", "format": "cidr", "maxLength": 64, "examples": ["10.0.0.0/24"]}
 
-ROUTE = object_of({"destination": CIDR, "nexthop": IPV4}, "destination", "nexthop")
+ROUTE = object_of({"destination": CIDR, "nexthop": IP}, "destination", "nexthop")
 
 
 def string(length_max: int = NAME_LENGTH_MAX, *, length_min: int = 0) -> Schema:
@@ -246,7 +245,7 @@ def prefixes(count_max: int) -> Accepting[tuple[Cidr, ...]]:
     return parse
 
 
-@accepts(list_of(object_of({"start": IPV4, "end": IPV4}, "start", "end"), most=POOLS_MAX))
+@accepts(list_of(object_of({"start": IP, "end": IP}, "start", "end"), most=POOLS_MAX))
 def pools(value: object) -> tuple[tuple[bytes, bytes], ...]:
     """Accept allocation pools."""
     found = []
@@ -255,15 +254,13 @@ def pools(value: object) -> tuple[tuple[bytes, bytes], ...]:
         found.append((ip(members["start"]), ip(members["end"])))
     if len(found) > POOLS_MAX:
         raise ValueError(f"more than {POOLS_MAX} allocation pools.")
-    if any(len(start) != 4 or len(end) != 4 for start, end in found):
-        raise ValueError("allocation pools must be IPv4.")
     return tuple(found)
 
 
-@accepts(or_null(list_of(IPV4, most=NAMESERVERS_MAX)))
+@accepts(or_null(list_of(IP, most=NAMESERVERS_MAX)))
 def nameservers(value: object) -> tuple[str, ...]:
-    """Accept IPv4 addresses of name servers, in the order of preference."""
-    found = tuple(ip_to_text(_ipv4(entry)) for entry in _entries([] if value is None else value))
+    """Accept addresses of name servers, in the order of preference."""
+    found = tuple(ip_to_text(ip(entry)) for entry in _entries([] if value is None else value))
     if len(set(found)) != len(found):
         raise ValueError(f"Duplicate nameserver in {list(found)}.")
     if len(found) > NAMESERVERS_MAX:
@@ -274,35 +271,28 @@ def nameservers(value: object) -> tuple[str, ...]:
 @accepts(or_null(list_of(ROUTE, most=HOST_ROUTES_MAX)))
 def host_routes(value: object) -> tuple[tuple[str, str], ...]:
     """Accept routes that DHCP hands out."""
-    found = tuple((str(destination), ip_to_text(hop)) for destination, hop in ipv4_routes(value))
+    found = tuple((str(destination), ip_to_text(hop)) for destination, hop in routes(value))
     if len(found) > HOST_ROUTES_MAX:
         raise ValueError(f"The number of host routes exceeds the limit {HOST_ROUTES_MAX}.")
     return found
 
 
 @accepts(or_null(list_of(ROUTE, most=ROUTES_MAX)))
-def ipv4_routes(value: object) -> tuple[tuple[Cidr, bytes], ...]:
-    """Accept pairs of destination and next hop, each once; null is the empty list."""
+def routes(value: object) -> tuple[tuple[Cidr, bytes], ...]:
+    """Accept pairs of destination and next hop, both of one IP version, each once; null is the empty list."""
     found: list[tuple[Cidr, bytes]] = []
     for entry in _entries([] if value is None else value):
         members = _members(entry, "destination", "nexthop")
         destination = cidr(members["destination"])
-        if len(destination.network) != 4:
-            raise ValueError(f"'{destination}' is not an IPv4 network.")
-        route = (destination, _ipv4(members["nexthop"]))
+        route = (destination, ip(members["nexthop"]))
+        if len(destination.network) != len(route[1]):
+            raise ValueError(f"'{destination}' and '{ip_to_text(route[1])}' are not of the same IP version.")
         if route in found:
             raise ValueError(f"Duplicate hostroute '{entry}'.")
         found.append(route)
         if len(found) > ROUTES_MAX:
             raise ValueError(f"more than {ROUTES_MAX} routes.")
     return tuple(found)
-
-
-def _ipv4(value: object) -> bytes:
-    address = ip(value)
-    if len(address) != 4:
-        raise ValueError(f"'{value}' is not an IPv4 address.")
-    return address
 
 
 def _entries(value: object) -> Sequence[object]:

@@ -1,6 +1,6 @@
 """Networks: read, decide, commit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import UNSET
@@ -24,7 +24,7 @@ class Contents(msgspec.Struct, frozen=True):
     """What a network shows of what is in it."""
 
     subnet_ids: list[str]  # ascending
-    address_scope_id: str | None = None  # of its IPv4 subnets, which are all in the same
+    scope_ids: Mapping[int, str | None] = {}  # by IP version: of its subnets, which are all in the same
 
 
 class NetworkService:
@@ -126,11 +126,16 @@ class NetworkService:
             subnets[subnet.network_id].append(subnet)
         pool_ids = {it.subnetpool_id for group in subnets.values() for it in group} - {None}
         pools = await self._store.get(SubnetPool, sorted(map(str, pool_ids))) if pool_ids else {}
-        scopes = {pool.id: pool.address_scope_id for pool in pools.values()}
         return {
-            network_id: Contents(
-                [subnet.id for subnet in group],
-                next((scopes.get(it.subnetpool_id) for it in group if it.subnetpool_id is not None), None),
-            )
+            network_id: Contents([subnet.id for subnet in group], _scopes(group, pools))
             for network_id, group in subnets.items()
         }
+
+
+def _scopes(subnets: Sequence[Subnet], pools: Mapping[str, SubnetPool]) -> dict[int, str | None]:
+    """Name the scopes that subnets of a network are in, by IP version."""
+    return {
+        it.ip_version: pools[it.subnetpool_id].address_scope_id
+        for it in subnets
+        if it.subnetpool_id is not None and it.subnetpool_id in pools
+    }

@@ -58,7 +58,7 @@ def check(pairs: Sequence[AddressPair], mac: int, fixed_ips: Sequence[FixedIp], 
 def _pair(entry: AddressPairFields, mac: int) -> AddressPair:
     text = entry.ip_address
     try:
-        cidr = Cidr.from_text(text) if "/" in text else Cidr(ip_from_text(text), 32)
+        cidr = Cidr.from_text(text) if "/" in text else _one(ip_from_text(text))
     except ValueError:
         raise _invalid(f"'{text[:64]}' is not a valid IP address or subnet.") from None
     if len(cidr.network) != 4:
@@ -66,6 +66,10 @@ def _pair(entry: AddressPairFields, mac: int) -> AddressPair:
     if entry.mac_address is not UNSET:
         mac = parsed_mac(entry.mac_address)
     return AddressPair(mac, bytes(cidr.network), cidr.prefix_len)
+
+
+def _one(ip: bytes) -> Cidr:
+    return Cidr(ip, 8 * len(ip))
 
 
 def _invalid(reason: str) -> errors.Invalid:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from alcor.contracts.store import AddressAllocator, Taken
-from alcor.management_plane.port.decisions import Draws, Place, WantedIp
+from alcor.management_plane.port.fixed_ips import Draws, Place, WantedIp
 from alcor.model import errors
 from alcor.model.records import FixedIp, Subnet
 
@@ -47,7 +47,7 @@ class DrawnAddresses:
                     anywhere[place] += 1
                     if place not in among:
                         among[place] = (network_id, want.among or subnets[network_id], bool(want.among))
-                elif want.ip is None:
+                elif want.is_drawn:
                     _, count = inside.get(want.subnet.id, (want.subnet, 0))
                     inside[want.subnet.id] = (want.subnet, count + 1)
         few = asyncio.Semaphore(AT_ONCE)

@@ -1,22 +1,22 @@
 """What a port may be, and which addresses it wants. Pure."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Annotated, Any, TypeAlias
+from collections.abc import Collection, Sequence
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from alcor.management_plane.port import address_pairs, dhcp_options, service_types
+from alcor.management_plane.port import address_pairs, dhcp_options
 from alcor.management_plane.port.address_pairs import AddressPairFields
 from alcor.management_plane.port.dhcp_options import DhcpOptionFields
+from alcor.management_plane.port.fixed_ips import Draws, FixedIpFields, WantedIp, found, updated
 from alcor.management_plane.port.macs import parsed_mac
 from alcor.management_plane.settlement import revised
 from alcor.model import errors
-from alcor.model.addressing import Cidr, ip_from_text, ip_to_text, mac_to_text
+from alcor.model.addressing import mac_to_text
 from alcor.model.ids import GroupId, HostId, NetworkId, PortGroupId, PortId, ProjectId
-from alcor.model.records import ROUTER_INTERFACE, AddressPair, FixedIp, Network, Port, Subnet
+from alcor.model.records import ROUTER_INTERFACE, AddressPair, Network, Port
 
-FIXED_IPS_MAX = 5  # as Neutron's max_fixed_ips_per_port
 PROFILE_BYTES_MAX = 4096
 EMPTY_PROFILE = msgspec.Raw(b"\x80")
 # Second-lowest bit of the first octet: locally administered; lowest clear: one station. 2**40 follow.
@@ -34,16 +34,8 @@ _TAKEN_AS_SAID = (
 )
 
 
-Place: TypeAlias = str | tuple[str, ...]  # a network, or some of its subnets
 Text = Annotated[str, msgspec.Meta(max_length=255)]
 Uuid = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
-
-
-class FixedIpFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One entry of `fixed_ips`: a subnet, an address, or both."""
-
-    subnet_id: str | UnsetType = UNSET
-    ip_address: str | UnsetType = UNSET
 
 
 class PortFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,68 +65,6 @@ class PortFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     project_id: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | UnsetType = UNSET
 
 
-class WantedIp(msgspec.Struct, frozen=True):
-    """An address to find: `subnet` None means any of the network's, `ip` None means any of the subnet's.
-
-    `among`: the subnets that may give it, best first; empty: all of the network.
-    """
-
-    subnet: Subnet | None
-    ip: bytes | None
-    among: tuple[Subnet, ...] = ()
-
-    def place(self, network_id: str) -> Place:
-        """Name where the address may be, if it may be in several subnets."""
-        return tuple(subnet.id for subnet in self.among) if self.among else network_id
-
-
-ANY_IP = (WantedIp(None, None),)
-
-
-class Surroundings(msgspec.Struct, frozen=True):
-    """What the decisions about ports rest on, as it was read. Subnets ascend by id."""
-
-    networks: Mapping[str, Network]
-    subnets: Mapping[str, Sequence[Subnet]]  # by network
-
-
-class Draws(msgspec.Struct):
-    """Generated values for one attempt; consumed from the end. Owner: the service's attempt."""
-
-    anywhere: dict[Place, list[FixedIp]]
-    in_subnet: dict[str, list[FixedIp]]
-
-
-def wanted_ips(
-    asked: Sequence[FixedIpFields] | UnsetType,
-    network_id: str,
-    subnets: Sequence[Subnet],
-    owner: str | UnsetType = UNSET,
-    held: Sequence[FixedIp] = (),
-) -> tuple[WantedIp, ...]:
-    """Give the addresses that a port asks for. Raises Invalid for those that the network cannot give.
-
-    `owner`: the port's, for subnets that serve some only. `held`: what the port has, wherever that is.
-    Raises Conflict when no subnet of the network serves the owner.
-    """
-    serving = service_types.serving(subnets, "" if owner is UNSET else owner)
-    if asked is UNSET:
-        if serving is subnets:
-            return ANY_IP if subnets else ()
-        return (WantedIp(None, None, tuple(service_types.required(serving, network_id, owner))),)
-    if asked and serving is not subnets:
-        theirs = {fixed.subnet_id for fixed in held}
-        subnets = [*serving, *(it for it in subnets if it.id in theirs and it not in serving)]
-        service_types.required(subnets, network_id, owner)
-    if len(asked) > FIXED_IPS_MAX:
-        raise _invalid(f"Exceeded maximum amount of fixed ips per port: {FIXED_IPS_MAX}.", "InvalidInput")
-    wanted = tuple(_wanted_ip(entry, network_id, subnets) for entry in asked)
-    given = [want.ip for want in wanted if want.ip is not None]
-    if len(set(given)) != len(given):
-        raise _invalid("Invalid input for fixed_ips. Reason: Duplicate IP address.", "HTTPBadRequest")
-    return wanted
-
-
 def create(
     fields: PortFields,
     *,
@@ -154,10 +84,8 @@ def create(
     `foreign_groups`: those groups that are other projects'.
     """
     network_id = network.id
-    if wanted is ANY_IP:
-        fixed_ips: tuple[FixedIp, ...] = (draws.anywhere[network_id].pop(),)
-    else:
-        fixed_ips = tuple(sorted(_found_ip(want, network_id, draws) for want in wanted))
+    mac = parsed_mac(fields.mac_address) if isinstance(fields.mac_address, str) else drawn_mac
+    fixed_ips = found(wanted, network_id, draws, mac)
     owner = "" if fields.device_owner is UNSET else fields.device_owner
     check_owner(owner)
     secured = network.port_security_enabled
@@ -168,7 +96,6 @@ def create(
         _check_groups(groups, secured)
     else:
         groups = (default_group,) if secured and not owner.startswith(TRUSTED) else ()
-    mac = parsed_mac(fields.mac_address) if isinstance(fields.mac_address, str) else drawn_mac
     pairs: tuple[AddressPair, ...] = ()
     if fields.allowed_address_pairs is not UNSET:
         pairs = address_pairs.parsed(fields.allowed_address_pairs, mac)
@@ -228,11 +155,12 @@ def update(
     changes: dict[str, object] = {
         name: value for name in _TAKEN_AS_SAID if (value := getattr(fields, name)) is not UNSET
     }
-    if wanted is not None:
-        changes["fixed_ips"] = _updated_ips(port, wanted, draws)
+    mac = port.mac
     if fields.mac_address is not UNSET:
         mac = drawn_mac if fields.mac_address is None else parsed_mac(fields.mac_address)
         changes["mac"] = _updated_mac(port, mac, fields)
+    if wanted is not None:
+        changes["fixed_ips"] = updated(port, wanted, draws, mac)
     if fields.extra_dhcp_opts is not UNSET:
         changes["dhcp_options"] = dhcp_options.merged(port.dhcp_options, fields.extra_dhcp_opts)
     if fields.host_id is not UNSET:
@@ -297,15 +225,6 @@ def _with_pairs(after: Port, before: Port, fields: PortFields) -> Port:
     return msgspec.structs.replace(after, address_pairs=pairs, announced=announced)
 
 
-def wanted_after(port: Port, wanted: Sequence[WantedIp]) -> list[WantedIp]:
-    """Give the wanted addresses that the port does not hold yet and that must be drawn.
-
-    An entry that only names a subnet is content with an address that the port has there.
-    """
-    kept = _kept_ips(port, wanted)
-    return [want for want, fixed in zip(wanted, kept, strict=True) if fixed is None and want.ip is None]
-
-
 def check_deletable(port: Port) -> None:
     """Raise Conflict for the interface of a router, and for a port of a trunk."""
     if port.trunk is not None:
@@ -336,94 +255,6 @@ def macs_from(entropy: bytes) -> list[int]:
     return [
         _DRAWN_MACS | int.from_bytes(entropy[start : start + 5], "big") for start in range(0, len(entropy), 5)
     ]
-
-
-def _wanted_ip(entry: FixedIpFields, network_id: str, subnets: Sequence[Subnet]) -> WantedIp:
-    candidates = subnets
-    if entry.subnet_id is not UNSET:
-        candidates = [subnet for subnet in subnets if subnet.id == entry.subnet_id]
-        if not candidates:
-            raise _invalid(
-                f"Invalid input for operation: Failed to create port on network {network_id}, "
-                f"because fixed_ips included invalid subnet {entry.subnet_id}.",
-                "InvalidInput",
-            )
-    if entry.ip_address is UNSET:
-        if entry.subnet_id is UNSET:
-            raise _invalid(
-                "Invalid input for operation: IP allocation requires subnet_id or ip_address.", "InvalidInput"
-            )
-        return WantedIp(candidates[0], None)
-    return _requested_ip(entry, entry.ip_address, candidates)
-
-
-def _requested_ip(entry: FixedIpFields, text: str, candidates: Sequence[Subnet]) -> WantedIp:
-    try:
-        ip = ip_from_text(text)
-    except ValueError:
-        raise _invalid(
-            f"Invalid input for fixed_ips. Reason: '{text}' is not a valid IP address.", "HTTPBadRequest"
-        ) from None
-    for subnet in candidates:
-        cidr = Cidr(*subnet.cidr)
-        if cidr.contains(ip):
-            if _is_edge(ip, cidr):
-                break
-            return WantedIp(subnet, bytes(ip))
-    else:
-        if entry.subnet_id is UNSET:
-            raise _invalid(
-                f"IP address {ip_to_text(ip)} is not a valid IP for any of the subnets "
-                "on the specified network.",
-                "InvalidIpForNetwork",
-            )
-    raise _invalid(
-        f"IP address {ip_to_text(ip)} is not a valid IP for the specified subnet.", "InvalidIpForSubnet"
-    )
-
-
-def _is_edge(ip: bytes, cidr: Cidr) -> bool:
-    offset = int.from_bytes(ip, "big") - int.from_bytes(cidr.network, "big")
-    return offset in (0, cidr.size - 1)
-
-
-def _found_ip(want: WantedIp, network_id: str, draws: Draws) -> FixedIp:
-    if want.subnet is None:
-        return draws.anywhere[want.place(network_id)].pop()
-    if want.ip is None:
-        return draws.in_subnet[want.subnet.id].pop()
-    return FixedIp(want.subnet.id, want.ip)
-
-
-def _kept_ips(port: Port, wanted: Sequence[WantedIp]) -> list[FixedIp | None]:
-    held = list(port.fixed_ips)
-    requested = {want.ip for want in wanted if want.ip is not None}
-    kept: list[FixedIp | None] = []
-    for want in wanted:
-        match = next(
-            (
-                fixed
-                for fixed in held
-                if want.subnet is not None
-                and fixed.subnet_id == want.subnet.id
-                and (fixed.ip == want.ip if want.ip is not None else fixed.ip not in requested)
-            ),
-            None,
-        )
-        if match is not None:
-            held.remove(match)
-        kept.append(match)
-    return kept
-
-
-def _updated_ips(port: Port, wanted: Sequence[WantedIp], draws: Draws) -> tuple[FixedIp, ...]:
-    kept = _kept_ips(port, wanted)
-    return tuple(
-        sorted(
-            _found_ip(want, port.network_id, draws) if fixed is None else fixed
-            for want, fixed in zip(wanted, kept, strict=True)
-        )
-    )
 
 
 def _check_router_port(port: Port, fields: PortFields) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import msgspec
@@ -23,9 +23,10 @@ from alcor.contracts.store import (
 )
 from alcor.management_plane import access, settlement, writes
 from alcor.management_plane.caller import Caller
-from alcor.management_plane.port import decisions, groups, guests, macs
+from alcor.management_plane.port import decisions, fixed_ips, groups, guests, macs
 from alcor.management_plane.port.addresses import DrawnAddresses
-from alcor.management_plane.port.decisions import PortFields, Surroundings, WantedIp
+from alcor.management_plane.port.decisions import PortFields
+from alcor.management_plane.port.fixed_ips import Draws, Surroundings, WantedIp
 from alcor.management_plane.port.read_cache import Kept, ReadCache
 from alcor.management_plane.security_group import decisions as group_decisions
 from alcor.management_plane.security_group import templates
@@ -118,15 +119,7 @@ class PortService:
             for fields in asks:
                 if not caller.owns(networks[str(fields.network_id)]):
                     guests.check_created(fields)
-        wanted = [
-            decisions.wanted_ips(
-                fields.fixed_ips,
-                str(fields.network_id),
-                subnets[str(fields.network_id)],
-                fields.device_owner,
-            )
-            for fields in asks
-        ]
+        wanted = _wanted(asks, subnets)
         async with DrawnAddresses(self._allocator) as drawn:
             await drawn.draw(
                 [(str(fields.network_id), wants) for fields, wants in zip(asks, wanted, strict=True)], subnets
@@ -156,22 +149,11 @@ class PortService:
             if before.network_owner and not caller.is_admin:
                 guests.check_updated(fields)
             groups, guards = await self._joined_groups(caller, before, fields)
-            wanted: Sequence[WantedIp] | None = None
-            subnets: dict[str, Sequence[Subnet]] = {}
-            if fields.fixed_ips is not UNSET:
-                of_network = Query(where={"network_id": (before.network_id,)})
-                subnets[before.network_id] = await self._store.select(Subnet, of_network)
-                wanted = decisions.wanted_ips(
-                    fields.fixed_ips,
-                    before.network_id,
-                    subnets[before.network_id],
-                    before.device_owner if fields.device_owner is UNSET else fields.device_owner,
-                    before.fixed_ips,
-                )
+            wanted, subnets = await self._wanted_after(before, fields)
             async with DrawnAddresses(self._allocator) as drawn:
                 if wanted is not None:
-                    to_draw = decisions.wanted_after(before, wanted)
-                    await drawn.draw([(before.network_id, to_draw)], subnets)
+                    to_draw = fixed_ips.to_draw(before, wanted)
+                    await drawn.draw([(before.network_id, to_draw)], {before.network_id: subnets})
                 after = decisions.update(
                     before,
                     fields,
@@ -206,6 +188,20 @@ class PortService:
 
         return await settlement.settle(attempt)
 
+    async def _wanted_after(
+        self, before: Port, fields: PortFields
+    ) -> tuple[Sequence[WantedIp] | None, Sequence[Subnet]]:
+        """Give the addresses that a port is to have, None: as before; and what was read to know it."""
+        is_moved = fields.mac_address is not UNSET and any(len(it.ip) != 4 for it in before.fixed_ips)
+        if fields.fixed_ips is UNSET and not is_moved:
+            return None, ()
+        subnets = await self._store.select(Subnet, Query(where={"network_id": (before.network_id,)}))
+        if fields.fixed_ips is UNSET:
+            return fixed_ips.as_held(before, subnets), subnets
+        owner = before.device_owner if fields.device_owner is UNSET else fields.device_owner
+        wanted = fixed_ips.wanted_ips(fields.fixed_ips, before.network_id, subnets, owner, before.fixed_ips)
+        return wanted, subnets
+
     async def delete(self, caller: Caller, port_id: str, *, expected: int | None) -> int:
         """Remove a port: its project may, and the network's. Raises Conflict for a router's or trunk's."""
 
@@ -224,9 +220,9 @@ class PortService:
         """Give back the addresses of ports whose removal was committed."""
         self._release({fixed for port in ports for fixed in port.fixed_ips})
 
-    def _release(self, fixed_ips: set[FixedIp]) -> None:
+    def _release(self, addresses: set[FixedIp]) -> None:
         by_subnet: dict[str, list[bytes]] = defaultdict(list)
-        for fixed in sorted(fixed_ips):
+        for fixed in sorted(addresses):
             by_subnet[fixed.subnet_id].append(fixed.ip)
         for subnet_id, ips in by_subnet.items():
             self._allocator.give_back(subnet_id, ips)
@@ -298,7 +294,7 @@ class PortService:
         ids: Sequence[str],
         wanted: Sequence[tuple[WantedIp, ...]],
         read: _Read,
-        draws: decisions.Draws,
+        draws: Draws,
         port_group: PortGroup | None,
     ) -> list[Port]:
         now_us = self._clock.now_us()
@@ -340,13 +336,16 @@ class PortService:
         used_subnets = {fixed.subnet_id for port in ports for fixed in port.fixed_ips}
         guards: list[Guard] = []
         for network_id, network in read.surroundings.networks.items():
-            # What was just read need only be there still; what was kept must be as it was, and of the subnets
-            # also those that were not chosen.
+            # A subnet that came meanwhile may be one that every port has an address of: it revises the network.
+            # A subnet that was just read need only be there still; what was kept must be as it was, and of the
+            # subnets also those that were not chosen.
+            guards.append(Unchanged("network", network.id, network.revision_number))
             is_kept = network_id in read.kept.networks
-            subnets = [it for it in read.surroundings.subnets[network_id] if is_kept or it.id in used_subnets]
-            for kind, record in (("network", network), *(("subnet", subnet) for subnet in subnets)):
-                exact = Unchanged(kind, record.id, record.revision_number)
-                guards.append(exact if is_kept else Exists(kind, record.id))
+            for it in read.surroundings.subnets[network_id]:
+                if is_kept:
+                    guards.append(Unchanged("subnet", it.id, it.revision_number))
+                elif it.id in used_subnets:
+                    guards.append(Exists("subnet", it.id))
         guards += groups.guards(ports, read.groups)
         guards += templates.guards_of(rule for _, rules in made for rule in rules)
         guards += writes.unchanged(read.grants.values())
@@ -375,6 +374,21 @@ class PortService:
         after = msgspec.structs.replace(port, security_groups=tuple(sorted(map(GroupId, together))))
         groups.check([after], together)
         return list(found.values()), (*groups.guards([after], together), *writes.unchanged(grants.values()))
+
+
+def _wanted(asks: Sequence[PortFields], subnets: Mapping[str, Sequence[Subnet]]) -> list[tuple[WantedIp, ...]]:
+    """Give the addresses that ports ask for; those that say nothing of them ask alike."""
+    usual: dict[tuple[str, str | UnsetType], tuple[WantedIp, ...]] = {}
+    found = []
+    for fields in asks:
+        network_id, owner = str(fields.network_id), fields.device_owner
+        wants = usual.get((network_id, owner)) if fields.fixed_ips is UNSET else None
+        if wants is None:
+            wants = fixed_ips.wanted_ips(fields.fixed_ips, network_id, subnets[network_id], owner)
+            if fields.fixed_ips is UNSET:
+                usual[network_id, owner] = wants
+        found.append(wants)
+    return found
 
 
 def _project(caller: Caller, fields: PortFields) -> str:

@@ -111,10 +111,7 @@ def interface_by_port(
             f"Port already has an attached device {port.device_id or port.host}.",
             reason="PortInUse",
         )
-    if len(port.fixed_ips) != 1:
-        few = "Router port must have at least one fixed IP"
-        sentence = "Cannot have multiple IPv4 subnets on router port" if port.fixed_ips else few
-        raise _bad(f"Bad router request: {sentence}.")
+    _check_addresses(port)
     check_room(router, list(subnets.values()), joined)
     return revised(
         port,
@@ -125,6 +122,14 @@ def interface_by_port(
         borrowed_groups=(),
         port_security_enabled=False,
     )
+
+
+def parted(interface: Port, subnet_id: str | None, now_us: int) -> Port | None:
+    """Give what is left of an interface without a subnet; None: nothing. `subnet_id` None: all of them go."""
+    left = tuple(fixed for fixed in interface.fixed_ips if fixed.subnet_id != subnet_id)
+    if subnet_id is None or not left:
+        return None
+    return revised(interface, now_us, fixed_ips=left)
 
 
 def named_grant(subnet: Subnet, policies: Sequence[RbacPolicy]) -> RbacPolicy:
@@ -178,6 +183,16 @@ def interface_to_remove(router: Router, fields: InterfaceFields, interfaces: Seq
             reason="RouterInterfaceNotFoundForSubnet",
         )
     return port
+
+
+def _check_addresses(port: Port) -> None:
+    """Raise Invalid for a port that has not one address in each of its subnets, of which one may be of IPv4."""
+    if not port.fixed_ips:
+        raise _bad("Bad router request: Router port must have at least one fixed IP.")
+    if sum(len(fixed.ip) == 4 for fixed in port.fixed_ips) > 1:
+        raise _bad("Bad router request: Cannot have multiple IPv4 subnets on router port.")
+    if len(set(_subnet_ids(port))) != len(port.fixed_ips):
+        raise _bad("Bad router request: Cannot have multiple addresses of one subnet on router port.")
 
 
 def _subnet_ids(port: Port) -> tuple[str, ...]:

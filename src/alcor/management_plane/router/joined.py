@@ -12,7 +12,3 @@ class Joined(msgspec.Struct, frozen=True):
 
     interfaces: Sequence[Port]
     subnets: Mapping[str, Subnet]
-
-    def of(self, interface: Port) -> list[Subnet]:
-        """Give the subnets that an interface is in."""
-        return [self.subnets[fixed.subnet_id] for fixed in interface.fixed_ips]

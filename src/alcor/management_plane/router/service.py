@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+import msgspec
 from msgspec import UNSET
 
 from alcor.contracts.store import AddressAllocator, Exists, Guard, Query, Store, Taken
@@ -125,21 +126,31 @@ class RouterService:
     async def remove_interface(
         self, caller: Caller, router_id: str, fields: InterfaceFields
     ) -> tuple[int, Router, Port]:
-        """Part the router from a subnet; the interface's port goes with it."""
+        """Part the router from a subnet; the interface's port goes with its last one.
+
+        Gives the revision, the router, and the port with what was taken from it.
+        """
 
         async def attempt() -> tuple[int, Router, Port]:
             router = await access.fetch_one(self._store, caller, Router, router_id)
             joined = await self.joined(router)
             port = decisions.interface_to_remove(router, fields, joined.interfaces)
-            routes.check_unused(router, joined.of(port))
-            after = settlement.revised(router, self._clock.now_us())
+            now_us = self._clock.now_us()
+            left = decisions.parted(port, fields.subnet_id if fields.port_id is None else None, now_us)
+            gone = [fixed for fixed in port.fixed_ips if left is None or fixed not in left.fixed_ips]
+            routes.check_unused(router, [joined.subnets[fixed.subnet_id] for fixed in gone])
+            after = settlement.revised(router, now_us)
             write = writes.changing(
-                caller, router, updates=RecordSet(routers=(after,)), deletes=RecordSet(ports=(port,))
+                caller,
+                router,
+                updates=RecordSet(routers=(after,), ports=() if left is None else (left,)),
+                deletes=RecordSet(ports=(port,) if left is None else ()),
+                guards=writes.unchanged([port]),
             )
             revision = await self._store.commit(write)
-            for fixed in port.fixed_ips:
+            for fixed in gone:
                 self._allocator.give_back(fixed.subnet_id, [fixed.ip])
-            return revision, after, port
+            return revision, after, msgspec.structs.replace(port, fixed_ips=tuple(gone))
 
         return await settlement.settle(attempt)
 

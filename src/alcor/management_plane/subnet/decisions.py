@@ -1,21 +1,21 @@
 """What a subnet may be. Pure."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from alcor.management_plane import ip_versions, settlement
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.settlement import given, revised
+from alcor.management_plane.subnet import derived, modes, ranges
+from alcor.management_plane.subnet.ranges import Pool
 from alcor.management_plane.subnet.siblings import Siblings
 from alcor.management_plane.subnet_pool import decisions as pool_decisions
 from alcor.model import errors
-from alcor.model.addressing import Cidr, ip_from_int, ip_to_int, ip_to_text
+from alcor.model.addressing import Cidr, ip_from_text, ip_to_text
 from alcor.model.ids import NetworkId, SubnetId
 from alcor.model.records import Network, Port, Subnet, SubnetPool
-
-Pool = tuple[bytes, bytes]
 
 
 class SubnetFields(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +34,8 @@ class SubnetFields(msgspec.Struct, frozen=True, kw_only=True):
     dns_nameservers: tuple[str, ...] | UnsetType = UNSET
     host_routes: tuple[tuple[str, str], ...] | UnsetType = UNSET
     enable_dhcp: bool | UnsetType = UNSET
+    ra_mode: str | UnsetType = UNSET
+    address_mode: str | UnsetType = UNSET
     service_types: tuple[str, ...] | UnsetType = UNSET
     tags: tuple[str, ...] | UnsetType = UNSET
     project_id: str | UnsetType = UNSET
@@ -49,16 +51,19 @@ def create(
     now_us: int,
     pool: SubnetPool | None = None,
 ) -> Subnet:
-    """Make the record of a new subnet beside its siblings of the network. Raises Invalid.
+    """Make the record of a new subnet beside its siblings of the network. Raises Invalid, Conflict.
 
     `pool`: the one that its `cidr`, which `fields` have by now, was cut from.
     """
     cidr = _checked_cidr(fields)
     _check_overlap(cidr, network, siblings)
-    gateway = _first_address(cidr) if fields.gateway_ip is UNSET else fields.gateway_ip
-    _check_gateway(gateway, cidr)
-    pools = default_pools(cidr, gateway) if fields.pools is UNSET else checked_pools(fields.pools, cidr)
-    _check_gateway_outside(gateway, pools)
+    gateway = ranges.first_address(cidr) if fields.gateway_ip is UNSET else fields.gateway_ip
+    ranges.check_gateway(gateway, cidr)
+    if fields.pools is UNSET:
+        pools = ranges.default_pools(cidr, gateway)
+    else:
+        pools = ranges.checked_pools(fields.pools, cidr)
+    ranges.check_gateway_outside(gateway, pools)
     said = given(fields)
     for name in (
         "network_id",
@@ -83,7 +88,11 @@ def create(
         updated_at=now_us,
         revision_number=1,
     )
-    return msgspec.structs.replace(subnet, **said)
+    subnet = msgspec.structs.replace(subnet, **said)
+    modes.check(subnet)
+    _check_derived(subnet, siblings)
+    _check_told(subnet)
+    return subnet
 
 
 def update(subnet: Subnet, fields: SubnetFields, routers: Sequence[Port], *, now_us: int) -> Subnet:
@@ -94,47 +103,23 @@ def update(subnet: Subnet, fields: SubnetFields, routers: Sequence[Port], *, now
     cidr = Cidr(*subnet.cidr)
     gateway = subnet.gateway_ip if fields.gateway_ip is UNSET else fields.gateway_ip
     if gateway != subnet.gateway_ip:
-        _check_gateway(gateway, cidr)
+        ranges.check_gateway(gateway, cidr)
         _check_gateway_free(subnet, routers)
-    pools = subnet.pools if fields.pools is UNSET else checked_pools(fields.pools, cidr)
-    _check_gateway_outside(gateway, pools)
+    pools = subnet.pools if fields.pools is UNSET else ranges.checked_pools(fields.pools, cidr)
+    ranges.check_gateway_outside(gateway, pools)
     said = given(fields)
     said.pop("gateway_ip", None)
     said.pop("pools", None)
-    return revised(subnet, now_us, gateway_ip=gateway, pools=pools, **said)
+    after = revised(subnet, now_us, gateway_ip=gateway, pools=pools, **said)
+    modes.check_update(after)
+    _check_told(after)
+    return after
 
 
-def default_pools(cidr: Cidr, gateway: bytes | None) -> tuple[Pool, ...]:
-    """Give all host addresses but the gateway's, as inclusive ranges."""
-    first, last = _host_range(cidr)
-    inside = gateway is not None and first <= ip_to_int(gateway) <= last
-    cut = ip_to_int(gateway) if gateway is not None and inside else None
-    ranges = [(first, last)] if cut is None else [(first, cut - 1), (cut + 1, last)]
-    return tuple((ip_from_int(start), ip_from_int(end)) for start, end in ranges if start <= end)
-
-
-def checked_pools(pools: Sequence[Pool], cidr: Cidr) -> tuple[Pool, ...]:
-    """Give the pools ascending. Raises Invalid when one is outside, upside down or overlaps another."""
-    first, last = _host_range(cidr)
-    ordered = sorted((ip_to_int(start), ip_to_int(end)) for start, end in pools)
-    for start, end in ordered:
-        if start > end:
-            raise _invalid(
-                f"The allocation pool {_range_text(start, end)} is not valid.", "InvalidAllocationPool"
-            )
-        if not (first <= start and end <= last):
-            raise _invalid(
-                f"The allocation pool {_range_text(start, end)} spans beyond the subnet cidr {cidr}.",
-                "OutOfBoundsAllocationPool",
-            )
-    for (start, end), (next_start, next_end) in itertools.pairwise(ordered):
-        if next_start <= end:
-            raise errors.Conflict(
-                f"Found overlapping allocation pools: {_range_text(start, end)} "
-                f"{_range_text(next_start, next_end)} for subnet {cidr}.",
-                reason="OverlappingAllocationPools",
-            )
-    return tuple((ip_from_int(start), ip_from_int(end)) for start, end in ordered)
+def version_of(fields: SubnetFields) -> int:
+    """Give the IP version of a subnet whose range is known by now."""
+    assert isinstance(fields.cidr, Cidr), "it was asked for, or cut from a pool"
+    return 4 if len(fields.cidr.network) == 4 else 6
 
 
 def check_source(fields: SubnetFields) -> None:
@@ -152,43 +137,64 @@ def check_source(fields: SubnetFields) -> None:
     _check_version(fields)
 
 
+def check_pool_version(fields: SubnetFields, pool: SubnetPool) -> None:
+    """Raise Invalid for a pool of another IP version."""
+    if fields.ip_version not in (UNSET, pool.ip_version):
+        raise _bad(f"Cannot allocate IPv{fields.ip_version} subnet from IPv{pool.ip_version} subnet pool")
+
+
 def no_default_pool(version: int) -> errors.Invalid:
     """Make the error for asking for the default pool where there is none."""
     return _bad(f"No default subnetpool found for IPv{version}")
 
 
-def check_affinity(pool: SubnetPool | None, siblings: Siblings, pools: Mapping[str, SubnetPool]) -> None:
+def check_affinity(
+    pool: SubnetPool | None, siblings: Siblings, pools: Mapping[str, SubnetPool], ip_version: int
+) -> None:
     """Raise Invalid unless all subnets of the network are of one scope or, without scope, of one pool or none.
 
-    `pools`: at least those that the siblings are from.
+    Those of each IP version for themselves. `pools`: at least those that the siblings are from.
     """
     wanted = None if pool is None else pool.id
-    scopes = {pools[pool_id].address_scope_id for pool_id in siblings.pool_ids if pool_id is not None}
+    used = siblings.pool_ids(ip_version)
+    scopes = {pools[pool_id].address_scope_id for pool_id in used if pool_id is not None}
     scope = next((scope for scope in scopes if scope is not None), None)
     if scope is not None and pool is not None:
         if pool.address_scope_id != scope:
             raise pool_decisions.scope_affinity()
-    elif siblings.pool_ids - {wanted}:
+    elif used - {wanted}:
         raise pool_decisions.pool_affinity()
 
 
 def _check_version(fields: SubnetFields) -> None:
-    if fields.ip_version == 6 or (isinstance(fields.cidr, Cidr) and len(fields.cidr.network) != 4):
-        raise _invalid("IPv6 subnets are not supported yet: ip_version must be 4.", "InvalidInput")
+    ip_versions.check(settlement.either(fields.ip_version, 4), "subnets")
+    if isinstance(fields.cidr, Cidr):
+        ip_versions.check(version_of(fields), "subnets")
+    if isinstance(fields.cidr, Cidr) and fields.ip_version is not UNSET:
+        ranges.check_version("cidr", str(fields.cidr), fields.cidr.network, fields.ip_version)
 
 
 def _checked_cidr(fields: SubnetFields) -> Cidr:
     _check_version(fields)
     cidr = fields.cidr
     assert isinstance(cidr, Cidr), "it was asked for, or cut from a pool"
-    if cidr.prefix_len == 0 or cidr.prefix_len > 30:
-        raise _invalid(
-            f"Invalid input for operation: the prefix length of {cidr} must be between 1 and 30.",
-            "InvalidInput",
-        )
-    if cidr.network[0] in (0, 127) or cidr.network[0] >= 224:
-        raise _invalid(f"Invalid input for operation: {cidr} holds no addresses for hosts.", "InvalidInput")
+    ranges.check_cidr(cidr)
     return cidr
+
+
+def _check_derived(subnet: Subnet, siblings: Siblings) -> None:
+    if subnet.is_derived and siblings.derived >= derived.SUBNETS_MAX:
+        raise errors.Conflict(
+            f"Network {subnet.network_id} has {derived.SUBNETS_MAX} subnets already whose addresses follow "
+            "from MAC addresses, the most that it may have.",
+            reason="TooManyDerivedSubnets",
+        )
+
+
+def _check_told(subnet: Subnet) -> None:
+    """Raise Invalid for routes of another IP version."""
+    for _, hop in subnet.host_routes:
+        ranges.check_version("nexthop", hop, ip_from_text(hop), subnet.ip_version)
 
 
 def _check_overlap(cidr: Cidr, network: Network, siblings: Siblings) -> None:
@@ -198,28 +204,6 @@ def _check_overlap(cidr: Cidr, network: Network, siblings: Siblings) -> None:
             "overlaps with another subnet.",
             "InvalidInput",
         )
-
-
-def _check_gateway(gateway: bytes | None, cidr: Cidr) -> None:
-    if gateway is None:
-        return
-    if len(gateway) != 4:
-        raise _invalid(
-            f"Invalid input for operation: gateway_ip '{ip_to_text(gateway)}' is not IPv4.", "InvalidInput"
-        )
-    first, last = _host_range(cidr)
-    if not first <= ip_to_int(gateway) <= last:
-        raise _invalid("Gateway is not valid on subnet", "InvalidInput")
-
-
-def _check_gateway_outside(gateway: bytes | None, pools: Sequence[Pool]) -> None:
-    for start, end in pools:
-        if gateway is not None and start <= gateway <= end:
-            raise errors.Conflict(
-                f"Gateway ip {ip_to_text(gateway)} conflicts with allocation pool "
-                f"{ip_to_text(start)}-{ip_to_text(end)}.",
-                reason="GatewayConflictWithAllocationPools",
-            )
 
 
 def _check_gateway_free(subnet: Subnet, routers: Sequence[Port]) -> None:
@@ -236,19 +220,6 @@ def fixed_gateway(subnet: Subnet) -> bytes:
     """Give the gateway of a subnet that has one."""
     assert subnet.gateway_ip is not None
     return subnet.gateway_ip
-
-
-def _host_range(cidr: Cidr) -> tuple[int, int]:
-    base = ip_to_int(cidr.network)
-    return base + 1, base + cidr.size - 2
-
-
-def _first_address(cidr: Cidr) -> bytes:
-    return ip_from_int(ip_to_int(cidr.network) + 1)
-
-
-def _range_text(start: int, end: int) -> str:
-    return f"{ip_to_text(ip_from_int(start))}-{ip_to_text(ip_from_int(end))}"
 
 
 def _bad(sentence: str) -> errors.Invalid:

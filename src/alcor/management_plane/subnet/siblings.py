@@ -12,14 +12,16 @@ class Siblings:
 
     def __init__(self, subnets: Iterable[Subnet] = ()) -> None:
         self._ranges: list[tuple[int, int, int]] = []  # length, first and last address; disjoint, ascending
-        self._pool_ids: set[str | None] = set()
+        self._pool_ids: dict[int, set[str | None]] = {4: set(), 6: set()}  # by IP version
+        self.derived = 0  # subnets of which every port has an address
         for subnet in subnets:
             self.add(subnet)
 
     def add(self, subnet: Subnet) -> None:
         """Take in one more. Its range must be free."""
         insort(self._ranges, _range(Cidr(*subnet.cidr)))
-        self._pool_ids.add(subnet.subnetpool_id)
+        self._pool_ids[subnet.ip_version].add(subnet.subnetpool_id)
+        self.derived += subnet.is_derived
 
     def overlap(self, cidr: Cidr) -> bool:
         """Has one of them an address of the range? O(log subnets)."""
@@ -31,10 +33,9 @@ class Siblings:
             after is not None and after[0] == length and after[1] <= last
         )
 
-    @property
-    def pool_ids(self) -> Set[str | None]:
-        """The pools that they are from; None when one is from no pool."""
-        return self._pool_ids
+    def pool_ids(self, ip_version: int) -> Set[str | None]:
+        """Name the pools that those of an IP version are from; None when one is from no pool."""
+        return self._pool_ids[ip_version]
 
 
 def _range(cidr: Cidr) -> tuple[int, int, int]:

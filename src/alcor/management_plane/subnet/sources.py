@@ -39,7 +39,7 @@ class Sources:
         self._caller = caller
         self._read: dict[str, SubnetPool] = {}
         self._grants: list[RbacPolicy] = []  # by which the caller uses what is not its own
-        self._default: SubnetPool | None = None
+        self._defaults: dict[int, SubnetPool] = {}  # by IP version
         self._used: dict[tuple[str, str], int] = defaultdict(int)  # by pool and project, where it matters
         self.held: dict[str, SubnetPool] = {}
 
@@ -47,18 +47,18 @@ class Sources:
         """Read the pools that are asked for and those of subnets that are there. Raises Missing, Invalid."""
         named = sorted({it.subnetpool_id for it in asks if isinstance(it.subnetpool_id, str)})
         found = await self._store.get(SubnetPool, named) if named else {}
-        defaults = []
-        if any(fields.use_default_subnetpool is True for fields in asks):
-            defaults = await default_pools(self._store)
+        versions = sorted({_version(it) for it in asks if it.use_default_subnetpool is True})
+        defaults = await _default_pools(self._store, versions)
         grants = await access.grants_for(self._store, self._caller, [*found.values(), *defaults])
         access.require(self._caller, SubnetPool, found, named, grants)
         self._grants = list(grants.values())
         self._read |= found
         for pool in defaults:
             if self._caller.sees(pool) or pool.id in grants:
-                self._default = self._read[pool.id] = pool
-        if self._default is None and any(fields.use_default_subnetpool is True for fields in asks):
-            raise decisions.no_default_pool(pool_decisions.VERSION)
+                self._defaults[pool.ip_version] = self._read[pool.id] = pool
+        for version in versions:
+            if version not in self._defaults:
+                raise decisions.no_default_pool(version)
         self._read |= await of(self._store, siblings)
         self.held = dict(self._read)
 
@@ -67,10 +67,10 @@ class Sources:
         if isinstance(fields.subnetpool_id, str):
             pool = self.held[fields.subnetpool_id]
         elif fields.use_default_subnetpool is True:
-            assert self._default is not None
-            pool = self.held[self._default.id]
+            pool = self.held[self._defaults[_version(fields)].id]
         else:
             return fields, None
+        decisions.check_pool_version(fields, pool)
         used = await self._used_of(pool, project_id)
         cidr, after = pool_decisions.cut(
             pool,
@@ -109,6 +109,12 @@ class Sources:
         return self._used[key]
 
 
-async def default_pools(store: Store) -> list[SubnetPool]:
-    """Give the region's default pool, whosever it is, if there is one."""
-    return await store.select(SubnetPool, Query(where={"default_version": (pool_decisions.VERSION,)}, limit=1))
+def _version(fields: SubnetFields) -> int:
+    return settlement.either(fields.ip_version, 4)
+
+
+async def _default_pools(store: Store, versions: Sequence[int]) -> list[SubnetPool]:
+    """Give the region's default pools of some IP versions, whosever they are, as far as there are some."""
+    if not versions:
+        return []
+    return await store.select(SubnetPool, Query(where={"default_version": tuple(versions)}))

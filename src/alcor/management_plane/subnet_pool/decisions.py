@@ -10,24 +10,37 @@ each other.
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from alcor.management_plane import ip_versions, settlement
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.settlement import given, revised
+from alcor.management_plane.subnet import ranges
 from alcor.model import errors, prefixes
 from alcor.model.addressing import Cidr
 from alcor.model.ids import AddressScopeId, SubnetPoolId
 from alcor.model.prefixes import Prefix
 from alcor.model.records import AddressScope, RbacPolicy, Subnet, SubnetPool
 
-VERSION = 4
-MIN_PREFIXLEN = 8
-MAX_PREFIXLEN = 32
 PREFIXES_MAX = 1000  # of one pool, as clients give them
-# Nobody can have an address here, so that a subnet cut from it would be refused again and again.
-_NO_HOSTS = (Cidr.from_text("0.0.0.0/8"), Cidr.from_text("127.0.0.0/8"), Cidr.from_text("224.0.0.0/3"))
+
+
+class _Lengths(msgspec.Struct, frozen=True):
+    """Prefix lengths of an IP version: the bounds when nobody says others, and what quotas count."""
+
+    least: int
+    most: int
+    unit: int
+
+    def units(self, size: int) -> Fraction:
+        """Turn a number of addresses into what quotas count; of IPv6 subnets it may be less than one."""
+        return Fraction(size, 1 << (self.most - self.unit))
+
+
+_LENGTHS = {4: _Lengths(8, 32, 32), 6: _Lengths(64, 128, 64)}  # as Neutron's
 
 
 class SubnetPoolFields(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,16 +75,18 @@ def create(
     asked = () if fields.prefixes is UNSET else fields.prefixes
     if not asked:
         raise _invalid("Empty subnet pool prefix list.", "EmptySubnetPoolPrefixList")
-    _check_prefixes(asked)
+    ip_version = _version_of(asked[0])
+    _check_prefixes(asked, ip_version)
     all_of_it = prefixes.compact(asked)
-    lowest = MIN_PREFIXLEN if fields.min_prefixlen is UNSET else fields.min_prefixlen
+    lowest = settlement.either(fields.min_prefixlen, _LENGTHS[ip_version].least)
     pool = SubnetPool(
         id=SubnetPoolId(pool_id),
         project_id=caller.project_id,
+        ip_version=ip_version,
         prefixes=all_of_it,
         free=all_of_it,
         min_prefixlen=lowest,
-        max_prefixlen=MAX_PREFIXLEN,
+        max_prefixlen=_LENGTHS[ip_version].most,
         default_prefixlen=lowest,
         created_at=now_us,
         updated_at=now_us,
@@ -95,7 +110,7 @@ def update(pool: SubnetPool, fields: SubnetPoolFields, *, scoped: Scoped | None,
     asked = said.pop("prefixes", None)
     after = revised(pool, now_us, **said)
     if asked is not None and fields.prefixes is not UNSET:
-        _check_prefixes(fields.prefixes)
+        _check_prefixes(fields.prefixes, pool.ip_version)
         wanted = prefixes.compact(fields.prefixes)
         if prefixes.without(pool.prefixes, wanted):
             raise _illegal_prefixes("Existing prefixes must be a subset of the new prefixes")
@@ -107,7 +122,7 @@ def update(pool: SubnetPool, fields: SubnetPoolFields, *, scoped: Scoped | None,
 
 def with_more(pool: SubnetPool, more: Sequence[Cidr], *, scoped: Scoped | None, now_us: int) -> SubnetPool:
     """Give the pool with more prefixes. Raises as `update`."""
-    _check_prefixes(more)
+    _check_prefixes(more, pool.ip_version)
     after = _with_prefixes(revised(pool, now_us), prefixes.compact((*pool.prefixes, *more)))
     _check_scope(after, scoped)
     return after
@@ -115,7 +130,7 @@ def with_more(pool: SubnetPool, more: Sequence[Cidr], *, scoped: Scoped | None, 
 
 def with_fewer(pool: SubnetPool, fewer: Sequence[Cidr], *, now_us: int) -> SubnetPool:
     """Give the pool without some prefixes. Raises Invalid when a subnet has addresses of them."""
-    _check_versions(fewer)
+    _check_versions(fewer, pool.ip_version)
     gone = prefixes.common(pool.prefixes, prefixes.compact(fewer))
     if prefixes.without(gone, pool.free):
         raise _illegal_prefixes("One or more the prefixes to be removed is in use by a subnet")
@@ -159,7 +174,9 @@ def cut(pool: SubnetPool, *, cidr: Cidr | None, prefix_len: int | None, used: in
     if length is None:
         length = pool.default_prefixlen
     _check_length(pool, length)
-    if pool.default_quota and used + (1 << (32 - length)) > pool.default_quota:
+    counted = _LENGTHS[pool.ip_version]
+    size = 1 << (counted.most - length)
+    if pool.default_quota and counted.units(used + size) > pool.default_quota:
         raise errors.Conflict("Per-tenant subnet pool prefix quota exceeded.", reason="SubnetPoolQuotaExceeded")
     found = cidr
     if found is None:
@@ -224,28 +241,32 @@ def _with_prefixes(pool: SubnetPool, wanted: tuple[Prefix, ...]) -> SubnetPool:
     return msgspec.structs.replace(pool, prefixes=wanted, free=prefixes.compact((*pool.free, *added)))
 
 
-def _check_prefixes(asked: Sequence[Cidr]) -> None:
-    _check_versions(asked)
+def _version_of(prefix: Cidr) -> int:
+    return 4 if len(prefix.network) == 4 else 6
+
+
+def _check_prefixes(asked: Sequence[Cidr], ip_version: int) -> None:
+    _check_versions(asked, ip_version)
     for prefix in asked:
-        if any(prefix.overlaps(nobody) for nobody in _NO_HOSTS):
+        # A subnet cut from there would be refused again and again.
+        if any(prefix.overlaps(nobody) for nobody in ranges.NO_HOSTS[len(prefix.network)]):
             raise _invalid(
                 f"Invalid input for operation: {prefix} holds addresses that no host can have.", "InvalidInput"
             )
 
 
-def _check_versions(asked: Sequence[Cidr]) -> None:
-    versions = {len(prefix.network) for prefix in asked}
-    if len(versions) > 1:
+def _check_versions(asked: Sequence[Cidr], ip_version: int) -> None:
+    if any(_version_of(prefix) != ip_version for prefix in asked):
         raise _invalid("Cannot mix IPv4 and IPv6 prefixes in a subnet pool.", "PrefixVersionMismatch")
-    if 16 in versions:
-        raise _invalid("IPv6 subnet pools are not supported yet: prefixes must be IPv4.", "InvalidInput")
+    ip_versions.check(ip_version, "subnet pools")
 
 
 def _check_bounds(pool: SubnetPool) -> None:
     low, high, usual = pool.min_prefixlen, pool.max_prefixlen, pool.default_prefixlen
+    most = _LENGTHS[pool.ip_version].most
     for name, value, base, bound, is_wrong in (
         ("min_prefixlen", low, "max_prefixlen", high, low > high),
-        ("max_prefixlen", high, "ip_version_max", MAX_PREFIXLEN, high > MAX_PREFIXLEN),
+        ("max_prefixlen", high, "ip_version_max", most, high > most),
         ("default_prefixlen", usual, "min_prefixlen", low, usual < low),
         ("default_prefixlen", usual, "max_prefixlen", high, usual > high),
     ):
@@ -275,6 +296,12 @@ def _check_scope(pool: SubnetPool, scoped: Scoped | None) -> None:
         return
     assert scoped is not None, "the scope was read"
     assert scoped.scope.id == AddressScopeId(pool.address_scope_id), "of the pool as it is to be"
+    if scoped.scope.ip_version != pool.ip_version:
+        raise _invalid(
+            f"Illegal subnetpool association: subnetpool {pool.id} cannot be associated with address scope "
+            f"{scoped.scope.id} because subnetpool ip_version is not {scoped.scope.ip_version}.",
+            "IllegalSubnetPoolIpVersionAssociationToAddressScope",
+        )
     for other in scoped.pools:
         if other.id != pool.id and prefixes.common(other.prefixes, pool.prefixes):
             raise errors.Conflict(

@@ -103,7 +103,7 @@ class SubnetPoolService:
             network = await access.fetch_own(
                 self._store, caller, Network, network_id, "onboard_network_subnets"
             )
-            subnets = await self._store.select(Subnet, Query(where={"network_id": (network.id,)}))
+            subnets = await self._subnets([network.id], pool.ip_version)
             await self._check_owner(caller, pool)
             scoped = await self._scoped(pool.address_scope_id)
             now_us = self._clock.now_us()
@@ -222,9 +222,15 @@ class SubnetPoolService:
         versions = [pool.ip_version for pool in after if pool.is_default]
         if not versions or (before is not None and before.is_default):
             return
-        held = await self._store.select(SubnetPool, Query(where={"default_version": tuple(versions)}, limit=1))
+        where = {"default_version": tuple(versions)}
+        held = await self._store.select(SubnetPool, Query(where=where, limit=1))
         if held or len(set(versions)) != len(versions):
             raise decisions.second_default()
+
+    async def _subnets(self, network_ids: Sequence[str], ip_version: int) -> list[Subnet]:
+        return await self._store.select(
+            Subnet, Query(where={"network_id": network_ids, "ip_version": (ip_version,)})
+        )
 
     async def _affinity_guards(self, pool: SubnetPool) -> list[Guard]:
         """Guard the networks whose subnets change their scope. Raises Invalid when one has others too.
@@ -235,7 +241,7 @@ class SubnetPoolService:
         if not subnets:
             return []
         network_ids = sorted({subnet.network_id for subnet in subnets})
-        beside = await self._store.select(Subnet, Query(where={"network_id": network_ids}))
+        beside = await self._subnets(network_ids, pool.ip_version)
         if any(subnet.subnetpool_id != pool.id for subnet in beside):
             raise decisions.scope_affinity()
         networks = await self._store.get(Network, network_ids)
