@@ -1,4 +1,4 @@
-"""Bytes of Ethernet, IPv4 and UDP, as far as an agent's own answers need them (RFC 894, 791, 768)."""
+"""Bytes of Ethernet, IP and UDP, as far as an agent's own answers need them (RFC 894, 791, 8200, 768)."""
 
 import struct
 from typing import NamedTuple
@@ -8,6 +8,9 @@ _ARP_HEAD = b"\x08\x06\x00\x01\x08\x00\x06\x04"  # for IPv4 over Ethernet (RFC 8
 _VLAN_HEAD = b"\x81\x00"
 _UDP = 17
 _TTL = 64
+_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60  # IPv6's headers before the packet's own
+_EXTENSIONS_MAX = 8
+_MULTICAST_MACS = 0x3333 << 32
 
 
 class Ipv4Frame(NamedTuple):
@@ -43,6 +46,54 @@ def parse_ipv4(frame: bytes) -> Ipv4Frame | None:
         header=frame[14 : 14 + header_len],
         payload=frame[14 + header_len : 14 + total],
     )
+
+
+class Ipv6Frame(NamedTuple):
+    """An Ethernet frame with an IPv6 packet, taken apart. Extension headers are part of the payload."""
+
+    eth_dst: int
+    eth_src: int
+    protocol: int  # of the first header in the payload
+    hop_limit: int
+    source: bytes
+    destination: bytes
+    packet: bytes  # header and payload
+    payload: bytes  # padding cut off
+
+
+def parse_ipv6(frame: bytes) -> Ipv6Frame | None:
+    """Take a frame apart; None when it is not a whole IPv6 packet. Any bytes are fine."""
+    if len(frame) < 54 or frame[12:14] != b"\x86\xdd" or frame[14] >> 4 != 6:
+        return None
+    end = 54 + int.from_bytes(frame[18:20], "big")
+    if end > len(frame):
+        return None
+    return Ipv6Frame(
+        eth_dst=int.from_bytes(frame[0:6], "big"),
+        eth_src=int.from_bytes(frame[6:12], "big"),
+        protocol=frame[20],
+        hop_limit=frame[21],
+        source=frame[22:38],
+        destination=frame[38:54],
+        packet=frame[14:end],
+        payload=frame[54:end],
+    )
+
+
+def upper_layer(packet: Ipv6Frame) -> tuple[int, bytes] | None:
+    """Give protocol and bytes behind the extension headers; None when these do not lead to its beginning.
+
+    That is so of every fragment but the first (RFC 8200, section 4.5).
+    """
+    protocol, rest = packet.protocol, packet.payload
+    for _ in range(_EXTENSIONS_MAX):
+        if protocol not in (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION):
+            return protocol, rest
+        if len(rest) < 8 or (protocol == _FRAGMENT and int.from_bytes(rest[2:4], "big") >> 3):
+            return None
+        length = 8 if protocol == _FRAGMENT else 8 * (rest[1] + 1)
+        protocol, rest = rest[0], rest[length:]
+    return None
 
 
 def tagged(frame: bytes, vlan: int) -> bytes:
@@ -116,6 +167,55 @@ def udp_frame(
         protocol=_UDP,
         payload=datagram,
     )
+
+
+def ipv6_frame(
+    *,
+    eth_dst: int,
+    eth_src: int,
+    source: bytes,
+    destination: bytes,
+    protocol: int,
+    payload: bytes,
+    hop_limit: int = _TTL,
+) -> bytes:
+    """Put an IPv6 packet without extension headers into an Ethernet frame."""
+    ethernet = eth_dst.to_bytes(6, "big") + eth_src.to_bytes(6, "big") + b"\x86\xdd"
+    head = struct.pack("!IHBB", 6 << 28, len(payload), protocol, hop_limit)
+    return ethernet + head + source + destination + payload
+
+
+def ipv6_checksum(source: bytes, destination: bytes, protocol: int, payload: bytes) -> int:
+    """Give the checksum of what an IPv6 packet carries (RFC 8200, section 8.1); 0 over what has a right one."""
+    return checksum(source + destination + struct.pack("!II", len(payload), protocol) + payload)
+
+
+def udp6_frame(
+    *,
+    eth_dst: int,
+    eth_src: int,
+    source: bytes,
+    destination: bytes,
+    source_port: int,
+    destination_port: int,
+    payload: bytes,
+) -> bytes:
+    """Put a UDP datagram over IPv6 into an Ethernet frame."""
+    datagram = struct.pack("!HHHH", source_port, destination_port, 8 + len(payload), 0) + payload
+    summed = ipv6_checksum(source, destination, _UDP, datagram) or 0xFFFF  # zero is not allowed
+    return ipv6_frame(
+        eth_dst=eth_dst,
+        eth_src=eth_src,
+        source=source,
+        destination=destination,
+        protocol=_UDP,
+        payload=datagram[:6] + summed.to_bytes(2, "big") + payload,
+    )
+
+
+def multicast_mac(group: bytes) -> int:
+    """Give the Ethernet address of an IPv6 multicast group (RFC 2464, section 7)."""
+    return _MULTICAST_MACS | int.from_bytes(group[12:], "big")
 
 
 def checksum(data: bytes) -> int:
