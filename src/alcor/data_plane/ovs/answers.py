@@ -1,7 +1,7 @@
-"""Answers packets that the pipeline hands over (DHCP, ICMP errors), so many a second for each port."""
+"""Answers packets that the pipeline hands over (DHCP, routers, ICMP errors), so many a second for each port."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from alcor.data_plane.ovs.messages import PacketIn
 from alcor.data_plane.pipeline.flow import Field
@@ -20,11 +20,11 @@ class Answers:
     def __init__(
         self,
         *,
-        answer: Callable[[int, int, bytes], bytes | None],
+        answer: Callable[[int, int, bytes], Sequence[bytes]],
         send: Callable[[PacketIn, bytes], None],
         clock: Clock,
     ) -> None:
-        """`answer`: (VNI, port key, frame) -> the frame to send back, which `send` does."""
+        """`answer`: (VNI, port key, frame) -> the frames to send back, which `send` does, one by one."""
         self._answer = answer
         self._send = send
         self._clock = clock
@@ -53,7 +53,7 @@ class Answers:
 
     def _reply(self, packet: PacketIn) -> None:
         vni, key = packet.fields.get(Field.REG0, 0), packet.fields.get(Field.REG1, 0)
-        frame = self._answer(vni, key, packet.data)
-        if frame is not None:
-            self.answered += 1
+        answer = self._answer(vni, key, packet.data)
+        self.answered += bool(answer)
+        for frame in answer:
             self._send(packet, frame)

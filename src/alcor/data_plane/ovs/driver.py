@@ -8,13 +8,14 @@ ovs-vswitchd --packets--> answers --packet out--> ovs-vswitchd
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from pathlib import Path
 
 from alcor.contracts.data_plane import DataPlaneEvents, HostFacts, Refusal
 from alcor.data_plane import answering, frames
+from alcor.data_plane.advertisements import Advertisement
 from alcor.data_plane.asking import Asking
-from alcor.data_plane.ovs import blame, endpoint, fence, port_keys
+from alcor.data_plane.ovs import blame, endpoint, fence, flow_changes, port_keys
+from alcor.data_plane.ovs.advertiser import Advertiser
 from alcor.data_plane.ovs.answers import Answers
 from alcor.data_plane.ovs.attachments import KeyPlace
 from alcor.data_plane.ovs.endpoint import SwitchEndpoints
@@ -25,7 +26,7 @@ from alcor.data_plane.ovs.session import Session
 from alcor.data_plane.ovs.setup import Exposure
 from alcor.data_plane.ovs.turns import Turns
 from alcor.data_plane.pipeline import refusal
-from alcor.data_plane.pipeline.flow import AnyFlow, Field, FlowChange, FlowKey, Output, SetField
+from alcor.data_plane.pipeline.flow import Field, Output, SetField
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.pipeline.unknown import ASKING, RESUMED_FIELDS
@@ -79,6 +80,9 @@ class OvsDataPlane:
         self._supervisor = Supervisor(log)
         self._turns = Turns()
         self._answers = Answers(answer=self._answer, send=self._send, clock=self._clock)
+        self._advertiser = Advertiser(
+            told=self._told, send=self._tell, can_send=lambda: self._session is not None, clock=self._clock
+        )
         self._asking: Asking[PacketIn] = Asking(
             ask=lambda vni, ip: self._events.unknown(vni, ip), mac_of=self._mac_of, resume=self._resume
         )
@@ -106,6 +110,7 @@ class OvsDataPlane:
         self._events = events
         self._supervisor.start("ovs turns", self._turns.run())
         self._supervisor.start("ovs answers", self._answers.run())
+        self._supervisor.start("ovs advertisements", self._advertiser.run())
         self._supervisor.start("ovs attachments", self._follow_attachments())
         self._supervisor.start("ovs port keys", self._record_keys())
         self._supervisor.start("ovs zones", self._empty_zones())
@@ -175,7 +180,7 @@ class OvsDataPlane:
             raise Unavailable("the switch was not synchronised yet", retry_after_s=0.1)
         change = program.change(state, updates)
         if any(update.base is None for update in updates):
-            change = _with_refused(change, session.table.refused(), program)
+            change = flow_changes.with_refused(change, session.table.refused(), program)
         refused = await session.table.change(change)
         if program.resting_port_keys:
             self._gone.set()
@@ -200,11 +205,12 @@ class OvsDataPlane:
             if attachment is not None and program.attached().get(port_id) != attachment.ofport:
                 anew |= {port_id} & program.attached().keys()
                 changes.append(program.attach(port_id, attachment.ofport))
-        refused = await session.table.change(_joined(changes))
+        refused = await session.table.change(flow_changes.joined(changes))
         for bad in refused:
             self._log.error("plug_refused", flow=bad.flow.origin, reason=bad.reason)
         words = {word for bad in refused for word in bad.flow.origin.split()}
         self._plugged -= anew - words
+        self._advertiser.meet(program.reached_through(anew))
         self._report(port_id for port_id in touched if port_id not in words)
 
     async def _repair_drift(self) -> None:
@@ -302,7 +308,7 @@ class OvsDataPlane:
                 if attachment.key is not None
             } | session.view.sub_port_keys()
             known = dict(self._program.port_keys) if self._program is not None else {}
-            self._program = FlowProgram(self._facts, session.tunnel_port)
+            self._program = FlowProgram(self._facts, session.tunnel_port, self._advertiser.retold)
             self._program.seed_port_keys(known | recorded)
             self._seeded = set(self._program.port_keys.values())
             self._tunnel_port = session.tunnel_port
@@ -415,10 +421,17 @@ class OvsDataPlane:
             actions = tuple(SetField(field, packet.fields.get(field, 0)) for field in RESUMED_FIELDS)
             self._session.switch.resume_packet(packet, actions, ASKING[packet.table].resume)
 
-    def _answer(self, vni: int, key: int, frame: bytes) -> bytes | None:
+    def _answer(self, vni: int, key: int, frame: bytes) -> Sequence[bytes]:
         if self._program is None:
-            return None
+            return ()
         return answering.answer(self._program, self._facts, vni=vni, key=key, frame=frame)
+
+    def _told(self, port_id: PortId) -> Sequence[Advertisement]:
+        return () if self._program is None else answering.told(self._program, self._facts, port_id)
+
+    def _tell(self, port_id: PortId, frame: bytes) -> None:
+        if self._session is not None and self._program is not None:
+            self._session.switch.packet_out(self._program.way_to(port_id), frame)
 
     def _send(self, packet: PacketIn, frame: bytes) -> None:
         if self._session is not None and self._program is not None:
@@ -453,6 +466,7 @@ class OvsDataPlane:
             elif port_id in self._plugged:
                 self._plugged.discard(port_id)
                 self._events.unplugged(port_id)
+        self._advertiser.look(program, is_complete=self._removes)
 
     def _ports_of(self, updates: Sequence[SectionUpdate]) -> set[PortId]:
         touched: set[PortId] = set()
@@ -476,28 +490,3 @@ def _asked_address(packet: PacketIn, way: AskingTable) -> bytes | None:
     if way.address is not None:
         return packet.fields.get(way.address, 0).to_bytes(4, "big")
     return frames.asked_address(packet.data, of_source=way.asks_source)
-
-
-def _joined(changes: Sequence[FlowChange]) -> FlowChange:
-    """Make one change of several in a row: what comes later decides about a key."""
-    first: dict[FlowKey, AnyFlow | None] = {}
-    last: dict[FlowKey, AnyFlow | None] = {}
-    for change in changes:
-        came = {flow.key: flow for flow in change.install}
-        gone = {flow.key: flow for flow in chain(change.remove, change.replaced)}
-        for key in gone | came:
-            first.setdefault(key, gone.get(key))
-            last[key] = came.get(key)
-    joined = FlowChange([], [], [])
-    for key, held in first.items():
-        joined.follow(held, last[key])
-    return joined
-
-
-def _with_refused(change: FlowChange, refused: Sequence[FlowKey], program: FlowProgram) -> FlowChange:
-    """Try flows again that the switch refused: the program takes them for installed."""
-    if not refused:
-        return change
-    wanted, named = program.flows, {flow.key for flow in change.install}
-    again = [wanted[key] for key in refused if key in wanted and key not in named]
-    return change._replace(install=[*change.install, *again])

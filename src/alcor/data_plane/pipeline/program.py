@@ -6,9 +6,10 @@ from typing import NamedTuple, assert_never
 
 from alcor.contracts.data_plane import HostFacts
 from alcor.data_plane.pipeline import local_port, pairs, placement, routing
-from alcor.data_plane.pipeline.flow import Action, AnyFlow, Flow, FlowChange, FlowKey
+from alcor.data_plane.pipeline.flow import Action, AnyFlow, Flow, FlowChange, FlowKey, Output
 from alcor.data_plane.pipeline.groups import ActivePort, Member, SecurityGroups
 from alcor.data_plane.pipeline.numbers import StableNumbers
+from alcor.data_plane.pipeline.retold import Retold
 from alcor.data_plane.pipeline.routers import InterfaceKey, Routers
 from alcor.data_plane.pipeline.sections import merge
 from alcor.data_plane.pipeline.static import static_flows
@@ -44,18 +45,23 @@ _EMPTY: dict[str, SectionChange] = {
 
 
 class PortScope(NamedTuple):
-    """A local port with what DHCP must say about it. `subnets` in the order of the port's fixed IPs."""
+    """A local port with what its host must say about it. `subnets` in the order of the port's fixed IPs."""
 
     port: LocalPort
     network: NetworkEntry
     subnets: tuple[SubnetEntry, ...]
+    beside: tuple[SubnetEntry, ...]  # all of the network's, in the order of their ids
 
 
 class FlowProgram:
-    """Owns the wanted flows of one host, and small indexes of the state that they were made from."""
+    """Owns the wanted flows of one host, and small indexes of the state that they were made from.
 
-    def __init__(self, facts: HostFacts, tunnel_port: int) -> None:
+    `retold`: who wants to know when ports may have to be told something else, see `advertising`.
+    """
+
+    def __init__(self, facts: HostFacts, tunnel_port: int, retold: Retold | None = None) -> None:
         self._facts = facts
+        self._retold = retold
         self._tunnel_port = tunnel_port
         self._units = FlowUnits()
         self._keys: StableNumbers[PortId] = StableNumbers(_PORT_KEY_MAX)
@@ -161,7 +167,14 @@ class FlowProgram:
             return None
         port = section.ports[port_id]
         found = (section.subnets.get(fixed.subnet_id) for fixed in port.fixed_ips)
-        return PortScope(port, section.network, tuple(subnet for subnet in found if subnet is not None))
+        own = tuple(subnet for subnet in found if subnet is not None)
+        beside = tuple(subnet for _, subnet in sorted(section.subnets.items()))
+        return PortScope(port, section.network, own, beside)
+
+    def ports_of(self, network_id: NetworkId) -> Iterable[PortId]:
+        """Name the ports that the host has in a network."""
+        section = self._networks.get(network_id)
+        return () if section is None else section.ports.keys()
 
     def mac_of(self, vni: int, ip: int) -> int | None:
         """Give the MAC address that ARP is answered with; None when the address is not held."""
@@ -177,9 +190,9 @@ class FlowProgram:
         placed = self._networks[self._home[port.id]].placements.get(port.id)
         return None if placed is None or ip in placed.announced else port.id
 
-    def interface(self, vni: int, mac: int) -> RouterInterface | None:
-        """Give the router interface that has this MAC address in a network."""
-        return self._routers.interface(vni, mac)
+    def legs(self, vni: int) -> Iterable[RouterInterface]:
+        """Give the interfaces that routers have in a network. One MAC address may have several."""
+        return self._routers.legs(vni)
 
     def attached(self) -> Mapping[PortId, int]:
         """OpenFlow port of every workload that is attached, its port known here or not."""
@@ -198,6 +211,11 @@ class FlowProgram:
         port_id = self.port_of_key(key)
         port = self.local_port(port_id) if port_id is not None else None
         return local_port.tagging_of(port) if port is not None else ()
+
+    def way_to(self, port_id: PortId) -> tuple[Action, ...]:
+        """Give what brings a frame to the workload of a local port; nothing when it is not attached."""
+        port, ofport = self.local_port(port_id), self._ofports.get(self._sub_ports.carrier(port_id))
+        return () if port is None or ofport is None else (*local_port.tagging_of(port), Output(ofport))
 
     def _section_of(self, port_id: PortId) -> NetworkSection | None:
         home = self._home.get(port_id)
@@ -266,6 +284,8 @@ class FlowProgram:
         held, section.network = section.network, entry
         before = None if held is None else (held.vni, held.admin_state_up)
         after = None if entry is None else (entry.vni, entry.admin_state_up)
+        if held != entry and self._retold is not None:
+            self._retold.note((), (network_id,))
         if before != after or (held is not None and entry is not None and held.on_demand != entry.on_demand):
             self._dirty_subnets.update((network_id, subnet_id) for subnet_id in section.subnets)
             self._dirty_placements.update((network_id, port_id) for port_id in section.placements)
@@ -285,6 +305,9 @@ class FlowProgram:
         self._dirty_interfaces.update((router_id, key) for key in outcome.interfaces)
         if outcome.routes:
             self._dirty_routes.add(router_id)
+        if self._retold is not None:
+            for vni in outcome.vnis:
+                self._retold.note((), self._networks_of_vni.get(vni, ()))
         for vni in outcome.routed:
             for network_id in self._networks_of_vni.get(vni, ()):
                 placements = self._networks[network_id].placements
@@ -314,6 +337,8 @@ class FlowProgram:
         for network_id, subnet_id in self._dirty_subnets:
             rendered["unknown", network_id, subnet_id] = self._unknown_flows(network_id, subnet_id)
         rendered.update(self._groups.render())
+        if self._retold is not None:
+            self._retold.note(self._dirty_ports, (network_id for network_id, _ in self._dirty_subnets))
         self._dirty_placements.clear()
         self._dirty_ports.clear()
         self._dirty_interfaces.clear()
@@ -436,7 +461,10 @@ class FlowProgram:
 
     def _replug(self, port_id: PortId) -> FlowChange:
         rendered: dict[Unit, Iterable[AnyFlow]] = {}
-        for each in self._sub_ports.reached_through((port_id,)):
+        reached = self._sub_ports.reached_through((port_id,))
+        if self._retold is not None:
+            self._retold.note(reached, ())
+        for each in reached:
             active = self._active(each) if each in self._home else None
             rendered["plug", each] = self._plug_flows(each, active)
         return self._units.replace(rendered)

@@ -1,5 +1,6 @@
 """Routers of a host: which networks they join, and what a change of one touches."""
 
+from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
 from alcor.data_plane.pipeline.numbers import StableNumbers
@@ -19,6 +20,7 @@ class RouterOutcome(NamedTuple):
     routed: frozenset[int]  # VNIs that got their first or lost their last router
     domains: frozenset[int]  # VNIs that exchange packets with others than before
     routes: bool  # may the flows of its extra routes be others now?
+    vnis: frozenset[int]  # where interfaces came, went or changed
 
 
 class Routers:
@@ -29,15 +31,14 @@ class Routers:
         self._joined: dict[str, frozenset[int]] = {}  # router -> VNIs, routers that are up only
         self._routers_of: dict[int, set[str]] = {}  # VNI -> routers that are up
         self._domains: dict[int, frozenset[int]] = {}  # computed on demand, forgotten when a router changes
-        self._by_mac: dict[tuple[int, int], RouterInterface] = {}
+        self._legs: dict[int, dict[tuple[str, InterfaceKey], RouterInterface]] = {}  # by VNI
         self._numbers: StableNumbers[str] = StableNumbers(_NUMBER_MAX)
 
     def change(self, router_id: str, change: RouterChange, *, is_full: bool) -> RouterOutcome:
         """Apply a change of the router's section."""
         section = self._sections.setdefault(router_id, RouterSection())
         scopes_before = {interface.scope for interface in section.interfaces.values()}
-        for interface in section.interfaces.values():
-            self._by_mac.pop((interface.vni, interface.mac), None)
+        before = dict(section.interfaces)
         touched = set(
             merge(
                 section.interfaces,
@@ -52,8 +53,7 @@ class Routers:
         routes = (bool(touched) and bool(section.routes or change.routes)) or section.routes != change.routes
         section.routes = change.routes
         interfaces = section.interfaces.values() if section.admin_state_up else ()
-        for interface in interfaces:
-            self._by_mac[interface.vni, interface.mac] = interface
+        vnis = self._stand(router_id, before, section, touched)
         routed, domains = self._join(router_id, frozenset(interface.vni for interface in interfaces))
         scopes = {interface.scope for interface in section.interfaces.values()}
         for scope in sorted(scopes):
@@ -62,7 +62,7 @@ class Routers:
             self._numbers.release(_part_name(router_id, scope))
         if not section.interfaces:
             del self._sections[router_id]
-        return RouterOutcome(tuple(sorted(touched)), routed, domains, routes)
+        return RouterOutcome(tuple(sorted(touched)), routed, domains, routes, vnis)
 
     def number(self, router_id: str, scope: str) -> int:
         """Give the number that a packet in the router has in reg3, which came in from an address scope.
@@ -93,9 +93,32 @@ class Routers:
         section = self._sections.get(router_id)
         return section if section is not None and section.admin_state_up else None
 
-    def interface(self, vni: int, mac: int) -> RouterInterface | None:
-        """Give the interface that has this MAC address in a network."""
-        return self._by_mac.get((vni, mac))
+    def legs(self, vni: int) -> Iterable[RouterInterface]:
+        """Give the interfaces in a network, of routers that are up. One MAC address may have several."""
+        return self._legs.get(vni, _NOTHING).values()
+
+    def _stand(
+        self,
+        router_id: str,
+        before: dict[InterfaceKey, RouterInterface],
+        section: RouterSection,
+        touched: Iterable[InterfaceKey],
+    ) -> frozenset[int]:
+        """Note where the touched interfaces are now; give the VNIs that they are or were in."""
+        vnis = set()
+        for key in touched:
+            old, new = before.get(key), section.interfaces.get(key)
+            if old is not None:
+                vnis.add(old.vni)
+                of_vni = self._legs.get(old.vni, {})
+                of_vni.pop((router_id, key), None)
+                if not of_vni:
+                    self._legs.pop(old.vni, None)
+            if new is not None:
+                vnis.add(new.vni)
+                if section.admin_state_up:
+                    self._legs.setdefault(new.vni, {})[router_id, key] = new
+        return frozenset(vnis)
 
     def _join(self, router_id: str, vnis: frozenset[int]) -> tuple[frozenset[int], frozenset[int]]:
         """Record which networks a router joins; give the VNIs newly (un)routed, and those with a new domain."""
@@ -117,6 +140,9 @@ class Routers:
         for vni in held | vnis:
             self._domains.pop(vni, None)
         return frozenset(routed), held | vnis
+
+
+_NOTHING: dict[tuple[str, InterfaceKey], RouterInterface] = {}
 
 
 def _part_name(router_id: str, scope: str) -> str:

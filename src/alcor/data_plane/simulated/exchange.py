@@ -41,7 +41,7 @@ class Workload:
 
 def workload(fabric: Fabric, port_id: PortId) -> Workload:
     """Configure a plugged workload. Raises Missing when its port is unknown or has no address."""
-    port, _, subnets = fabric.scope_of(port_id)
+    port, _, subnets, _ = fabric.scope_of(port_id)
     if not subnets:
         raise errors.Missing(f"port {port_id} has no address")
     ip, subnet = port.fixed_ips[0].ip, subnets[0]

@@ -118,8 +118,7 @@ class Fabric:
                 host.ask(emission, in_port or 0)
             elif emission.port is None:
                 handed_over = handed_over or not passage.is_copied(emission)
-                reply = host.answer(emission)
-                answers.extend(() if reply is None else (reply,))
+                answers.extend(host.answer(emission))
             elif emission.port != TUNNEL_PORT:
                 arrived = _delivery(host, emission.port, emission.packet)
                 if arrived is not None and arrived.port_id == sender:

@@ -186,19 +186,19 @@ class SimulatedHost:
         """Run a packet from the tunnel."""
         return self.engine().switch.run_from_tunnel(packet, TUNNEL_PORT, tunnel_id)
 
-    def answer(self, emission: Emission) -> bytes | None:
-        """Say what the agent says to a packet that was handed over."""
+    def answer(self, emission: Emission) -> Sequence[bytes]:
+        """Say what the agent says to a packet that was handed over: frames to its sender."""
         if emission.table == Table.SPOOF and Field.ARP_SPA in emission.packet.fields:
             self._hear(emission)
-            return None
+            return ()
         key = emission.registers[Field.REG1]
         program = self.engine().program
-        frame = answering.answer(
+        said = answering.answer(
             program, self.facts, vni=emission.registers[Field.REG0], key=key, frame=emission.packet.frame
         )
         port_id = program.port_of_key(key)
         tag = self._sub_ports.tag(port_id) if port_id is not None else None
-        return frame if frame is None or tag is None else frames.tagged(frame, tag.vlan)
+        return said if tag is None else [frames.tagged(frame, tag.vlan) for frame in said]
 
     def _note_sub_ports(self, updates: Sequence[SectionUpdate]) -> None:
         if any(update.base is None for update in updates):  # says by silence what is gone
