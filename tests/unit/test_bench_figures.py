@@ -6,10 +6,12 @@ from alcor.bench import charts, ratios
 from alcor.bench.neighbours import Neighbours
 from alcor.bench.paths import Floor, MeasuredPath, Paths
 from alcor.bench.report import Environment
+from alcor.bench.switch_neighbours import SwitchNeighbours
 from alcor.lab.percentiles import Milliseconds
 
 WHERE = Environment("abc", 2, "machine", "3.11", 0.0)
 TIMES = Milliseconds(10, 1.0, 2.0, 3.0, 4.0)
+ON_SWITCH = SwitchNeighbours(5, TIMES, 1.0, 1.0, 1.0, 1.0, 600.0)
 
 
 def test_a_ratio_lies_in_its_interval_and_is_that_of_the_medians() -> None:
@@ -33,7 +35,7 @@ def test_every_panel_has_a_value_for_each_label(tmp_path: Path) -> None:
     path = MeasuredPath("fast", 100, TIMES, TIMES, 1.0, 10.0, 2.0, ())
     some: list[charts.Results] = [
         Paths(WHERE, Floor(0.1, 5.0), (path,)),
-        Neighbours(WHERE, 100, 2, TIMES, 1000, 1.0, 1.0, 1.0, 1.0, 300.0, 5.0, 900.0),
+        Neighbours(WHERE, 100, 2, TIMES, 1000, 1.0, 1.0, 1.0, 1.0, 300.0, 5.0, 900.0, ON_SWITCH),
     ]
     for number, results in enumerate(some):
         for panel in charts.panels(results):

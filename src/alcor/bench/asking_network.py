@@ -71,6 +71,17 @@ class AskingNetwork:
         ]
         self._api.call("POST", "/v2.0/ports", {"ports": bodies})
 
+    def first_port(self, host: str) -> float:
+        """Give a host its first port; give ms from the commit until it acknowledged all of the network."""
+        body = {"network_id": self.id, "binding:host_id": host, "security_groups": []}
+        path = f"/v2.0/ports?wait=in_force&timeout={IN_FORCE_TIMEOUT_S}"
+        revision = self._api.call("POST", path, {"port": body})[2]
+        change = self._api.call("GET", f"/v2.0/changes/{revision}")[0]["change"]
+        took_ms: float | None = {part["host"]: part["took_ms"] for part in change["hosts"]}.get(host)
+        if took_ms is None:
+            raise errors.Broken(f"the neighbours are not in force on {host} after {IN_FORCE_TIMEOUT_S} s")
+        return took_ms
+
     def add(self, hosts: Sequence[str]) -> list[MadePort]:
         """Create a port on each of the hosts named, and wait until they are in force."""
         bodies = [

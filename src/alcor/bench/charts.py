@@ -250,12 +250,20 @@ def _sustained(results: Sustained) -> list[Panel]:
 
 
 def _neighbours(results: Neighbours) -> list[Panel]:
-    times = {"": [results.in_force.p50, results.in_force.highest, results.floor_ms, results.flows_ms]}
-    memory = {"": [results.bytes_per_neighbour, results.bytes_per_neighbour_with_flows]}
+    times = {
+        "p50": results.in_force.p50,
+        "highest": results.in_force.highest,
+        "raw stream": results.floor_ms,
+        "flows": results.flows_ms,
+    }
+    memory = {"as told": results.bytes_per_neighbour, "with flows": results.bytes_per_neighbour_with_flows}
+    if (switch := results.on_switch) is not None:
+        times |= {"Open vSwitch": switch.in_force.p50, "raw bundle": switch.floor_ms}
+        memory |= {"Open vSwitch": switch.bytes_per_neighbour}
     title = f"{results.neighbours} neighbours into one agent"
     return [
-        Panel(title, "ms", ("p50", "highest", "raw stream", "flows"), times, aim=200),
-        Panel("agent memory", "bytes a neighbour", ("as told", "with flows"), memory, aim=1024),
+        Panel(title, "ms", tuple(times), {"": [*times.values()]}, aim=200),
+        Panel("agent memory", "bytes a neighbour", tuple(memory), {"": [*memory.values()]}, aim=1024),
     ]
 
 

@@ -72,6 +72,16 @@ class OvsLab:
             await self._agents.stop()
         await asyncio.to_thread(self.lab.close)
 
+    def agent_pid(self, host: str) -> int:
+        """Name the process of a host's agent."""
+        assert self._agents is not None, "start first"
+        return self._agents.children[host].pid
+
+    def switch_pid(self, host: str) -> int:
+        """Name the process of a host's ovs-vswitchd."""
+        run_dir = next(each.run_dir for each in self.lab.hosts if each.name == host)
+        return int((run_dir / "ovs-vswitchd.pid").read_text())
+
     def state_dir(self, host: str) -> Path:
         """Where a host's agent keeps its journal."""
         return LabAgents.state_dir(self.lab, host)

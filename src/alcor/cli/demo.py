@@ -1,7 +1,6 @@
 """`alcor demo`: a whole region with its hosts on this machine, measured and checked by packets."""
 
 import asyncio
-import os
 import shutil
 import signal
 import sys
@@ -20,6 +19,7 @@ from alcor.demo.hosts import DemoHosts
 from alcor.demo.hosts_ovs import OvsHosts
 from alcor.demo.hosts_simulated import SimulatedHosts
 from alcor.demo.results import Results
+from alcor.lab import laboratory
 from alcor.lab.region_process import port_is_free
 
 T = TypeVar("T")
@@ -94,11 +94,7 @@ def command(
 
 
 def _choose_hosts(count: int, data_plane: str | None, console: Console) -> DemoHosts:
-    missing = []
-    if os.geteuid() != 0:
-        missing.append("not root")
-    if shutil.which("ovs-vswitchd") is None and not Path("/usr/sbin/ovs-vswitchd").exists():
-        missing.append("Open vSwitch is not installed")
+    missing = laboratory.missing()
     if data_plane == "ovs" and missing:
         raise click.UsageError(f"the ovs data plane cannot run here: {', '.join(missing)}")
     if data_plane == "simulated" or missing:

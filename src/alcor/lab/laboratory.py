@@ -10,6 +10,7 @@ The names of all namespaces start with the lab's id; `cleanup` removes what a ki
 import atexit
 import os
 import secrets
+import shutil
 import signal
 import threading
 from collections.abc import Sequence
@@ -26,6 +27,16 @@ from alcor.lab.workload import DHCP_SCRIPT, Workload, WorkloadPlan
 HOSTS_MAX = 200
 STARTED_AT_ONCE = 4
 _FIRST_VTEP = (172 << 24) | (31 << 16)
+
+
+def missing() -> list[str]:
+    """Say in words what a laboratory needs and does not have here."""
+    found = []
+    if os.geteuid() != 0:
+        found.append("not root")
+    if shutil.which("ovs-vswitchd") is None and not Path("/usr/sbin/ovs-vswitchd").exists():
+        found.append("Open vSwitch is not installed")
+    return found
 
 
 class Laboratory:
