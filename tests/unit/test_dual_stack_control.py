@@ -7,7 +7,7 @@ import msgspec
 from control_plane_doubles import PROJECT, AgentDouble, commit, network, port, subnet
 from test_compiler_work import changed
 
-from alcor.contracts.agent_channel import WANTS_MAX, Announce, Ask, Unknown, Want
+from alcor.contracts.agent_channel import WANTS_MAX, Announce, Ask, Unknown, Update, Want
 from alcor.contracts.memory_store import MemoryStore
 from alcor.contracts.store import Query
 from alcor.control_plane.compiler.full import compile_full
@@ -18,7 +18,15 @@ from alcor.control_plane.region import OnDemandBounds, Region
 from alcor.data_plane.asking import ADDRESSES_PER_PORT_MAX, BURST, Asking
 from alcor.host_agent.neighbours import ABSENT_MAX, ASKED_MAX, Neighbours
 from alcor.model.addressing import derived_ip, ip_from_text
-from alcor.model.goal_state import NetworkChange, RouterChange, network_key, router_key
+from alcor.model.goal_state import (
+    HostState,
+    NetworkChange,
+    NetworkSection,
+    RouterChange,
+    SectionUpdate,
+    network_key,
+    router_key,
+)
 from alcor.model.ids import AddressScopeId, HostId, RouterId, SubnetId, SubnetPoolId, Vni
 from alcor.model.records import (
     ROUTER_INTERFACE,
@@ -33,12 +41,14 @@ from alcor.model.records import (
     Subnet,
     SubnetPool,
 )
+from alcor.model.version import Version
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
 
 BOUNDS = OnDemandBounds(above=10, below=5)
 VNI = Vni(1)
 PREFIX = ip_from_text("2001:db8:1::")
+SHARED = (bytes([10, 16, 0, 200]), PREFIX[:8] + (200).to_bytes(8, "big"))  # of pairs
 HERE, THERE = HostId("h0"), HostId("h1")
 HOSTS = tuple(Host(id=HostId(f"h{n}"), project_id=PROJECT, vtep=bytes([172, 16, 0, n])) for n in range(3))
 
@@ -250,8 +260,7 @@ def test_a_router_port_has_a_leg_for_each_address_each_in_the_scope_of_its_versi
 
 
 async def test_an_address_of_a_pair_is_the_last_port_s_that_said_so_in_either_version() -> None:
-    shared = (bytes([10, 16, 0, 200]), PREFIX[:8] + (200).to_bytes(8, "big"))
-    pairs = tuple(AddressPair(0x77, ip, len(ip) * 8) for ip in shared)
+    pairs = tuple(AddressPair(0x77, ip, len(ip) * 8) for ip in SHARED)
     store, clock = MemoryStore(), SystemClock()
     controller = Controller(store, clock, EventLog(level=Level.ERROR))
     await controller.start()
@@ -262,16 +271,61 @@ async def test_an_address_of_a_pair_is_the_last_port_s_that_said_so_in_either_ve
         agent.connect(controller)
         await agent.complete.wait()
     for agent, holder in zip(agents, holders, strict=True):
-        for ip in (*shared, v6_of(1), v6_of(2), bytes(12) + shared[0]):  # but the fixed ones, and nobody's
+        for ip in (*SHARED, v6_of(1), v6_of(2), bytes(12) + SHARED[0]):  # but the fixed ones, and nobody's
             agent.say(Announce(holder.id, ip))
         async with asyncio.timeout(5):
-            while set((await store.get(Port, [holder.id]))[holder.id].announced) != set(shared):  # noqa: ASYNC110
+            while set((await store.get(Port, [holder.id]))[holder.id].announced) != set(SHARED):  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
     assert {each.id: each.announced for each in await store.select(Port, Query())} == {
         holders[0].id: (),
-        holders[1].id: tuple(sorted(shared)),
+        holders[1].id: tuple(sorted(SHARED)),
     }
-    assert {controller.region.find(VNI, ip).id for ip in shared} == {holders[1].id}
+    assert {controller.region.find(VNI, ip).id for ip in SHARED} == {holders[1].id}
     for agent in agents:
         await agent.disconnect()
     await controller.stop()
+
+
+def holding(number: int, *ips: bytes) -> Port:
+    """A port whose workload announced addresses of its pairs."""
+    pairs = tuple(AddressPair(0x77, ip, len(ip) * 8) for ip in ips)
+    return msgspec.structs.replace(dual(number, THERE), address_pairs=pairs, announced=tuple(sorted(ips)))
+
+
+def test_an_announced_address_is_found_like_a_port_s_own_in_either_version() -> None:
+    for ip in SHARED:
+        desk = Desk()
+        assert desk.ask(ip).unknown, "nobody announced it"
+        desk.fold(RecordSet(ports=(holding(7, ip),)))
+        answer = desk.ask(ip)
+        assert answer.unknown == []
+        [section] = answer.sections
+        assert [(each.port_id, each.announced) for each in section.set_placements] == [(port(7).id, (ip,))]
+
+
+def test_who_asked_in_vain_is_told_when_the_address_is_announced() -> None:
+    desk = Desk()
+    assert desk.ask(*SHARED).unknown
+    now = holding(7, *SHARED)
+    desk.fold(RecordSet(ports=(now,)))
+    [(host, section)] = desk.look_ups.came([now])
+    assert (host, section.set_placements[0].port_id) == (HERE, now.id)
+
+
+def test_an_agent_waits_no_longer_for_an_announced_address_that_arrived() -> None:
+    neighbours, (ip, _) = Neighbours(), SHARED
+    desk = Desk()
+    desk.fold(RecordSet(ports=(holding(7, ip),)))
+    [section] = desk.ask(ip).sections
+    assert neighbours.want(VNI, ip, 0.0)
+    neighbours.take()
+    neighbours.heard(Unknown(1, (Want(VNI, v6_of(7)),), 60.0), 0.0)
+    state, key = HostState(), network_key(network().id)
+    change = msgspec.structs.replace(
+        section.change(), network=desk.compiler.region.networks[network().id].entry
+    )
+    state.sections[key] = NetworkSection()
+    state.sections[key].apply(change)
+    neighbours.arrived(state, [Update(1, (SectionUpdate(key, None, Version(1, 1), change),))])
+    assert not neighbours._asked
+    assert not neighbours._absent

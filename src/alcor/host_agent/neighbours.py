@@ -86,7 +86,7 @@ class Neighbours:
                     and isinstance(change, NetworkChange)
                 ):
                     for placement in change.set_placements:
-                        for ip in placement.ips:
+                        for ip in (*placement.ips, *placement.announced):
                             self._asked.pop((section.network.vni, ip), None)
                             self._absent.pop((section.network.vni, ip), None)
 

@@ -99,20 +99,20 @@ class LookUps:
         for port in ports:
             node = self._region.networks.get(port.network_id)
             row = node.bound.get(port.id) if node is not None and node.on_demand else None
-            for fixed in row.fixed_ips if node is not None and row is not None else ():
+            for ip in (*row.ips, *row.announced) if row is not None else ():
                 assert node is not None
                 assert row is not None
-                until_s, hosts = self._askers.pop((node.vni, fixed.ip), (0.0, {}))
+                until_s, hosts = self._askers.pop((node.vni, ip), (0.0, {}))
                 for host_id in hosts if now_s < until_s else ():
                     if self._interest.has(host_id, node.key):
                         given += [(host_id, section) for section in self._learn(host_id, [[row]])]
         return given
 
     def _row(self, host_id: HostId, node: NetworkNode | None, want: Want) -> PortRow | None:
-        """Give the port that has the address, if the host may know it and there is a way to it."""
+        """Give the port that has or announced the address, if the host may know it and there is a way to it."""
         if node is None or not self._interest.has(host_id, node.key):
             return None
-        row = node.addresses.get(want.ip)
+        row = self._region.find(want.vni, want.ip)
         if row is None or entries.placement(row, self._region.vtep(row.host)) is None:
             return None
         return row
