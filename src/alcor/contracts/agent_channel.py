@@ -126,7 +126,7 @@ class Plugs(msgspec.Struct, frozen=True, array_like=True, tag="plugs"):
 
 
 class Announce(msgspec.Struct, frozen=True, array_like=True, tag="announce"):
-    """The workload of a port says that an address of its pairs is its own. Lost, it is said again by ARP."""
+    """The workload of a port says that an address of its pairs is its own. Lost, the workload says it again."""
 
     port_id: PortId
     ip: bytes

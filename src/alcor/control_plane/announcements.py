@@ -1,6 +1,6 @@
 """Addresses of pairs that workloads say are their own: what is news becomes a commit like any other.
 
-workload's ARP --> agent --Announce--> heard --> queue (bounded) --> run --commit--> every host of the network
+workload's word --> agent --Announce--> heard --> queue (bounded) --> run --commit--> every host of the network
 
 So the last that announced an address holds it, for all hosts, after restarts, and in the order of the log.
 """
