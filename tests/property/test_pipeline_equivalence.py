@@ -5,6 +5,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alcor.data_plane.pipeline import prerequisites
 from alcor.data_plane.pipeline.flow import Flow, FlowChange, FlowKey
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.model.goal_state import HostState
@@ -100,4 +101,5 @@ def test_every_flow_is_fit_for_a_switch(seed: int) -> None:
         assert fields == sorted(set(fields)), "terms ascend by field, one a field"
         assert all(term.mask is None or term.value & ~term.mask == 0 for term in key.match)
         assert flow.origin
+        assert not prerequisites.missing(flow)
         assert key == flow.key

@@ -8,7 +8,7 @@ from region_scene import emulated, eventually, network, region
 from alcor.client.api import ApiClient
 from alcor.data_plane.pipeline import pairs
 from alcor.data_plane.simulated import exchange, packet
-from alcor.model.addressing import ip_from_text, ip_to_int
+from alcor.model.addressing import ip_from_int, ip_from_text, ip_to_int
 from alcor.model.ids import HostId, PortId
 
 SHARED = "10.0.200.1"
@@ -37,7 +37,7 @@ async def test_a_shared_address_follows_a_fail_over_and_outlives_the_region(tmp_
 
         def reached() -> str:
             mac, _ = exchange.resolve(hosts.fabric, client, shared)
-            assert mac == pairs.virtual_mac(shared), "the same, whoever holds the address"
+            assert mac == pairs.virtual_mac(ip_from_int(shared)), "the same, whoever holds the address"
             sent = packet.ipv4(client.mac, mac, client.ip, shared, 17, udp_src=1000, udp_dst=2000)
             delivered = hosts.fabric.inject(client.port_id, sent).delivered
             return delivered[0].port_id if delivered else ""

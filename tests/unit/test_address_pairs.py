@@ -27,7 +27,7 @@ from alcor.runtime.event_log import EventLog, Level
 FIRST, SECOND, CLIENT, BACKUP = 1, 2, 3, 4  # numbers of ports; SECOND and CLIENT share a host
 SHARED_IP = bytes([10, 16, 0, 100])
 SHARED = int.from_bytes(SHARED_IP, "big")
-VIRTUAL = pairs.virtual_mac(SHARED)
+VIRTUAL = pairs.virtual_mac(SHARED_IP)
 OTHER_MAC = 0x00005E000133
 HOST_OF = {FIRST: "h1", SECOND: "h2", CLIENT: "h2", BACKUP: "h3"}
 

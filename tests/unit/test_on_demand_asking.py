@@ -102,12 +102,12 @@ class Switch:
     """Stands in for a switch: what is held, what was asked for and what was sent on."""
 
     def __init__(self) -> None:
-        self.held: dict[int, int] = {}
+        self.held: dict[bytes, int] = {}
         self.asked: list[bytes] = []
         self.resumed: list[str] = []
         self.is_useful = True
         self.asking: Asking[str] = Asking(
-            ask=self._ask, mac_of=lambda vni, number: self.held.get(number), resume=self.resumed.append
+            ask=self._ask, mac_of=lambda vni, address: self.held.get(address), resume=self.resumed.append
         )
 
     def _ask(self, vni: Vni, address: bytes) -> bool:
@@ -120,7 +120,7 @@ class Switch:
         self.asking.handed_over(name, vni=VNI, ip=ip(number), key=key, to_mac=to_mac, now_s=at_s)
 
     def learns(self, number: int, *, mac: int = 0xAA, at_s: float = 0.1) -> None:
-        self.held[0x0A000000 + number] = mac
+        self.held[ip(number)] = mac
         self.asking.go_on(at_s)
 
 

@@ -9,6 +9,7 @@ from alcor.data_plane.pipeline.flow import ToAgent
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.pipeline.unknown import ASKING
+from alcor.model.addressing import Cidr
 from alcor.model.goal_state import (
     HostState,
     LocalPort,
@@ -28,6 +29,7 @@ from alcor.model.version import Version
 FACTS = HostFacts(HostId("h"), bytes([172, 16, 0, 1]), 0x02AC10000001)
 KEY = network_key("n")
 LOCAL = LocalPort(PortId("own"), 0x0300, (FixedIp(SubnetId("s0"), bytes([10, 0, 0, 8])),), ("g",), True, True)
+QUESTIONS = {4: int(Table.ARP), 16: int(Table.ND)}
 RULES = frozenset({int(Table.EGRESS_RULES), int(Table.INGRESS_RULES)})
 
 
@@ -38,8 +40,13 @@ def asking(program: FlowProgram) -> set[int]:
     }
 
 
+def prefix(number: int) -> Cidr:
+    """Give every other subnet the other IP version."""
+    return Cidr.from_text(f"2001:db8:0:{number}::/64" if number % 2 else f"10.{number}.0.0/16")
+
+
 def subnet(number: int) -> SubnetEntry:
-    return SubnetEntry(SubnetId(f"s{number}"), (bytes([10, number, 0, 0]), 16), None, True, (), ())
+    return SubnetEntry(SubnetId(f"s{number}"), tuple(prefix(number)), None, True, (), ())
 
 
 def drawn_change(chance: random.Random) -> NetworkChange:
@@ -48,7 +55,7 @@ def drawn_change(chance: random.Random) -> NetworkChange:
     placement = Placement(
         PortId(f"p{number}"),
         0x0200 + number,
-        (bytes([10, number, 0, 9]),),
+        (prefix(number).network[:-1] + b"\x09",),
         bytes([172, 16, 0, chance.randrange(1, 4)]),
     )
     return chance.choice(
@@ -83,10 +90,14 @@ def test_changes_end_as_a_fresh_start_does_and_asking_follows_the_flag() -> None
             network = section.network
             asks = network.on_demand and network.admin_state_up and bool(section.subnets)
             groups_too = asks and bool(section.ports)
-            wanted = ASKING.keys() if groups_too else ASKING.keys() - RULES
+            versions = {len(each.cidr[0]) for each in section.subnets.values()}
+            unasked = {QUESTIONS[length] for length in QUESTIONS.keys() - versions}
+            wanted = ASKING.keys() - unasked - (frozenset() if groups_too else RULES)
             assert asking(program) == (wanted if asks else set())
-            seen.add((asks, groups_too))
-    assert seen == {(True, True), (True, False), (False, False)}
+            seen.add((asks, groups_too, len(versions) == 2))
+    assert seen == {
+        (*case, both) for case in ((True, True), (True, False), (False, False)) for both in (True, False)
+    }
 
 
 def test_the_address_that_arp_is_answered_with_is_found_by_its_address() -> None:
@@ -97,10 +108,12 @@ def test_the_address_that_arp_is_answered_with_is_found_by_its_address() -> None
     state.sections[KEY] = empty_section_for(change)
     apply_change(state.sections[KEY], change)
     program.replace(state)
-    assert program.mac_of(7, 0x0A000009) == 0xABCD
-    assert program.mac_of(7, 0x0A000008) is None
-    assert program.mac_of(8, 0x0A000009) is None, "an address of another network is another address (law 8)"
+    assert program.mac_of(7, bytes([10, 0, 0, 9])) == 0xABCD
+    assert program.mac_of(7, bytes([10, 0, 0, 8])) is None
+    assert program.mac_of(8, bytes([10, 0, 0, 9])) is None, (
+        "an address of another network is another address (law 8)"
+    )
     down = msgspec.structs.replace(entry, admin_state_up=False)
     apply_change(state.sections[KEY], NetworkChange(network=down))
     program.change(state, [SectionUpdate(KEY, Version(1, 1), Version(1, 2), NetworkChange(network=down))])
-    assert program.mac_of(7, 0x0A000009) is None
+    assert program.mac_of(7, bytes([10, 0, 0, 9])) is None

@@ -8,9 +8,13 @@ Shared by every flow-based data plane. A port that asks for much (a scan) delays
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Generic, NamedTuple, TypeVar
 
+from alcor.data_plane import frames
+from alcor.data_plane.pipeline.flow import Field
+from alcor.data_plane.pipeline.matching import version_of
+from alcor.data_plane.pipeline.unknown import Asking as Way
 from alcor.model.ids import Vni
 from alcor.runtime.limits import TokenBuckets
 
@@ -43,7 +47,7 @@ class Asking(Generic[P]):
         self,
         *,
         ask: Callable[[Vni, bytes], bool],
-        mac_of: Callable[[int, int], int | None],
+        mac_of: Callable[[int, bytes], int | None],
         resume: Callable[[P], None],
     ) -> None:
         """`ask`: False when waiting is useless. `mac_of`: (VNI, address) -> MAC address when it is held."""
@@ -62,7 +66,7 @@ class Asking(Generic[P]):
     ) -> None:
         """Take a packet in. `key`: its sender's port. Never blocks. O(1)."""
         address = (Vni(vni), ip)
-        if self._mac_of(vni, int.from_bytes(ip, "big")) is not None:
+        if self._mac_of(vni, ip) is not None:
             if self._again.take(address, now_s):
                 self._send_on(address, _Waiting(packet, to_mac, now_s))
             else:
@@ -97,15 +101,13 @@ class Asking(Generic[P]):
         for key in list(self._ports):
             self._forget_late(key, now_s)
             for address in [
-                address
-                for address in self._ports.get(key, ())
-                if self._mac_of(address[0], int.from_bytes(address[1], "big")) is not None
+                address for address in self._ports.get(key, ()) if self._mac_of(*address) is not None
             ]:
                 for waiting in self._take(key, address):
                     self._send_on(address, waiting)
 
     def _send_on(self, address: _Address, waiting: _Waiting[P]) -> None:
-        mac = self._mac_of(address[0], int.from_bytes(address[1], "big"))
+        mac = self._mac_of(*address)
         if waiting.to_mac in (None, mac):
             self._resume(waiting.packet)
         else:
@@ -134,6 +136,14 @@ class Asking(Generic[P]):
         if not mine:
             del self._ports[key]
         return taken
+
+
+def asked_address(way: Way, fields: Mapping[Field, int], frame: bytes) -> bytes | None:
+    """Give the address that a packet waits for; None when it has none. `fields`: registers not named are 0."""
+    asked = frames.asked_address(frame, of_source=way.asks_source)
+    if asked is None or not way.is_next_hop:
+        return asked
+    return fields.get(version_of(asked).next_hop, 0).to_bytes(len(asked), "big")
 
 
 _NOTHING: OrderedDict[_Address, list[_Waiting[object]]] = OrderedDict()

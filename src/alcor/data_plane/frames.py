@@ -11,6 +11,8 @@ _TTL = 64
 _HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60  # IPv6's headers before the packet's own
 _EXTENSIONS_MAX = 8
 _MULTICAST_MACS = 0x3333 << 32
+_ICMPV6 = 58
+_SOLICITATION, _ADVERTISEMENT = 135, 136  # of neighbours
 
 
 class Ipv4Frame(NamedTuple):
@@ -107,22 +109,37 @@ def untagged(frame: bytes) -> bytes:
 
 
 def asked_address(frame: bytes, *, of_source: bool = False) -> bytes | None:
-    """Give the address that ARP asks for, or an IPv4 packet is for; None of others. Any bytes are fine.
+    """Give the address that ARP or a solicitation asks for, or an IP packet is for; None of others.
 
-    `of_source`: the address that the packet is from.
+    `of_source`: the address that the packet is from. Any bytes are fine.
     """
-    if of_source:
-        return frame[26:30] if len(frame) >= 34 and frame[12:14] == b"\x08\x00" else None
-    if frame[12:14] == b"\x08\x06":
-        return frame[38:42] if len(frame) >= 42 else None
-    return frame[30:34] if len(frame) >= 34 and frame[12:14] == b"\x08\x00" else None
+    match frame[12:14]:
+        case b"\x08\x06" if len(frame) >= 42 and not of_source:
+            return frame[38:42]
+        case b"\x08\x00" if len(frame) >= 34:
+            return frame[26:30] if of_source else frame[30:34]
+        case b"\x86\xdd" if len(frame) >= 54:
+            is_question = _discovery(frame) == _SOLICITATION and not of_source
+            return frame[62:78] if is_question else frame[22:38] if of_source else frame[38:54]
+    return None
 
 
-def said_by_arp(frame: bytes) -> tuple[int, bytes] | None:
-    """Give the addresses that the sender of ARP says are its own; None of others. Any bytes are fine."""
-    if len(frame) < 42 or frame[12:22] not in (_ARP_HEAD + b"\x00\x01", _ARP_HEAD + b"\x00\x02"):
-        return None
-    return int.from_bytes(frame[22:28], "big"), frame[28:32]
+def said_by_neighbour(frame: bytes) -> tuple[int, bytes] | None:
+    """Give the addresses that the sender of ARP, or of neighbour discovery, says are its own; None of others.
+
+    A solicitation says so of its source, an advertisement of its target. Any bytes are fine.
+    """
+    if len(frame) >= 42 and frame[12:22] in (_ARP_HEAD + b"\x00\x01", _ARP_HEAD + b"\x00\x02"):
+        return int.from_bytes(frame[22:28], "big"), frame[28:32]
+    said = {_SOLICITATION: frame[22:38], _ADVERTISEMENT: frame[62:78]}.get(_discovery(frame))
+    return None if said is None else (int.from_bytes(frame[6:12], "big"), said)
+
+
+def _discovery(frame: bytes) -> int:
+    """Give the type of a neighbour discovery message with a target (RFC 4861, section 4); 0 of other frames."""
+    if len(frame) < 78 or frame[12:14] != b"\x86\xdd" or frame[20] != _ICMPV6:
+        return 0
+    return frame[54] if frame[54] in (_SOLICITATION, _ADVERTISEMENT) else 0
 
 
 def arp_frame(*, mac: int, sender: bytes, target: bytes, is_reply: bool = False) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 from alcor.contracts.data_plane import DataPlaneEvents, HostFacts, Refusal
 from alcor.data_plane import answering, frames
 from alcor.data_plane.advertisements import Advertisement
-from alcor.data_plane.asking import Asking
+from alcor.data_plane.asking import Asking, asked_address
 from alcor.data_plane.ovs import blame, endpoint, fence, flow_changes, port_keys
 from alcor.data_plane.ovs.advertiser import Advertiser
 from alcor.data_plane.ovs.answers import Answers
@@ -30,7 +30,6 @@ from alcor.data_plane.pipeline.flow import Field, Output, SetField
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.pipeline.unknown import ASKING, RESUMED_FIELDS
-from alcor.data_plane.pipeline.unknown import Asking as AskingTable
 from alcor.model.errors import AlcorError, Unavailable
 from alcor.model.goal_state import HostState, NetworkChange, SectionUpdate
 from alcor.model.ids import PortId
@@ -388,7 +387,7 @@ class OvsDataPlane:
 
     def _handed_over(self, packet: PacketIn) -> None:
         way = ASKING.get(packet.table)
-        ip = None if way is None else _asked_address(packet, way)
+        ip = None if way is None else asked_address(way, packet.fields, packet.data)
         if way is None or ip is None:
             if packet.table != Table.SPOOF or not self._took_announcement(packet):
                 self._answers.put(packet)
@@ -403,8 +402,8 @@ class OvsDataPlane:
         )
 
     def _took_announcement(self, packet: PacketIn) -> bool:
-        """Tell the agent of an address that a workload says is its own. Is the packet ARP?"""
-        said = frames.said_by_arp(packet.data)
+        """Tell the agent of an address that a workload says is its own. Is the packet of that kind?"""
+        said = frames.said_by_neighbour(packet.data)
         if said is None or self._program is None:
             return said is not None
         key = packet.fields.get(Field.REG1, 0)
@@ -413,7 +412,7 @@ class OvsDataPlane:
             self._events.announced(port_id, said[1])
         return True
 
-    def _mac_of(self, vni: int, ip: int) -> int | None:
+    def _mac_of(self, vni: int, ip: bytes) -> int | None:
         return None if self._program is None else self._program.mac_of(vni, ip)
 
     def _resume(self, packet: PacketIn) -> None:
@@ -484,9 +483,3 @@ class OvsDataPlane:
         found = {bad.key: bad for bad in blame.refusals(refused, updates)} if refused else {}
         found |= {bad.key: bad for bad in refusal.refusals(state, updates)}
         return [found[key] for key in sorted(found)]
-
-
-def _asked_address(packet: PacketIn, way: AskingTable) -> bytes | None:
-    if way.address is not None:
-        return packet.fields.get(way.address, 0).to_bytes(4, "big")
-    return frames.asked_address(packet.data, of_source=way.asks_source)

@@ -76,6 +76,7 @@ class FieldFormat:
 
 _OXM = 0x8000
 _NXM1 = 0x0001
+_ERICOXM = 0x1000  # two fields of neighbour discovery, since Open vSwitch 2.11
 
 FORMATS: dict[Field, FieldFormat] = {
     Field.IN_PORT: FieldFormat(_OXM, 0, 32),
@@ -112,6 +113,16 @@ FORMATS: dict[Field, FieldFormat] = {
     Field.CT_MARK: FieldFormat(_NXM1, 107, 32),
     Field.CONJ_ID: FieldFormat(_NXM1, 37, 32),
     Field.IP_FRAG: FieldFormat(_NXM1, 26, 8),
+    Field.IPV6_SRC: FieldFormat(_OXM, 26, 128),
+    Field.IPV6_DST: FieldFormat(_OXM, 27, 128),
+    Field.ICMPV6_TYPE: FieldFormat(_OXM, 29, 8),
+    Field.ICMPV6_CODE: FieldFormat(_OXM, 30, 8),
+    Field.ND_TARGET: FieldFormat(_OXM, 31, 128),
+    Field.ND_RESERVED: FieldFormat(_ERICOXM, 1, 32),
+    Field.ND_OPTIONS_TYPE: FieldFormat(_ERICOXM, 2, 8),
+    Field.ND_SLL: FieldFormat(_OXM, 32, 48),
+    Field.ND_TLL: FieldFormat(_OXM, 33, 48),
+    Field.XXREG2: FieldFormat(_NXM1, 113, 128),
 }
 
 _COOKIE = struct.Struct("!Q")

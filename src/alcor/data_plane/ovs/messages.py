@@ -87,6 +87,8 @@ _VENDOR_NICIRA = 0x00002320
 _IN_PORT_16 = 0xFFF8
 
 _BY_HEADER = {(form.field_class, form.number): field for field, form in FORMATS.items()}
+# A switch reports registers that are not zero, each by itself: their class, and those that are xxreg2.
+_REGISTERS, _LONG_REGISTER = 1, range(8, 12)
 
 _ERROR_TYPES = {
     0: "the greeting failed",
@@ -249,6 +251,9 @@ def _read_fields(data: bytes) -> dict[Field, int]:
         field_class, number, length = struct.unpack_from("!HBB", data, at)
         value = data[at + 4 : at + 4 + length]
         known = _BY_HEADER.get((field_class, number >> 1))
+        if field_class == _REGISTERS and number >> 1 in _LONG_REGISTER:
+            place = 32 * (_LONG_REGISTER[-1] - (number >> 1))
+            fields[Field.XXREG2] = fields.get(Field.XXREG2, 0) | int.from_bytes(value[:4], "big") << place
         if known is not None:
             if number & 1:
                 value = value[: length // 2]

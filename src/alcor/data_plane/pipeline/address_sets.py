@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from alcor.data_plane.pipeline.security import ConjunctionName
 from alcor.model.goal_state import AddressesChange, Prefix
 
-_IPV4_BYTES = 4
-
 
 class _AddressSet:
     """One address group: its addresses, and the conjunctions that it is the remote of."""
@@ -61,7 +59,7 @@ class AddressSets:
         return dirty
 
     def _touch(self, set_id: str, addresses: Iterable[Prefix]) -> None:
-        self._dirty.update((set_id, address) for address in addresses if len(address[0]) == _IPV4_BYTES)
+        self._dirty.update((set_id, address) for address in addresses)
 
     def _set(self, set_id: str) -> _AddressSet:
         held = self._sets.get(set_id)

@@ -20,7 +20,7 @@ class Field(IntEnum):
     ETH_SRC = 2
     ETH_DST = 3
     ETH_TYPE = 4
-    IP_PROTO = 5
+    IP_PROTO = 5  # of both versions, as IP_TTL
     IP_SRC = 6  # IPv4
     IP_DST = 7
     IP_TTL = 8
@@ -50,6 +50,16 @@ class Field(IntEnum):
     SCTP_SRC = 32
     SCTP_DST = 33
     VLAN_VID = 34  # of a tagged frame VLAN_PRESENT | its VLAN; others have none
+    IPV6_SRC = 35
+    IPV6_DST = 36
+    ICMPV6_TYPE = 37
+    ICMPV6_CODE = 38
+    ND_TARGET = 39  # of neighbour discovery (RFC 4861, section 4): the address in question
+    ND_RESERVED = 40  # the 32 bits before the target: flags of an advertisement
+    ND_OPTIONS_TYPE = 41  # of the first option
+    ND_SLL = 42  # source link-layer address, of a solicitation
+    ND_TLL = 43  # target link-layer address, of an advertisement
+    XXREG2 = 44  # reg8 to reg11 as one register of 128 bits
 
 
 VLAN_PRESENT = 0x1000  # in VLAN_VID: the frame has a tag

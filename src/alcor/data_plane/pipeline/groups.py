@@ -190,7 +190,7 @@ class SecurityGroups:
         names = Counter(
             security.conjunction_of(group_id, rule)
             for rule in group.section.rules.values()
-            if security.is_rendered(rule)
+            if security.is_enforceable(rule)
         )
         came, gone = names.keys() - group.names.keys(), group.names.keys() - names.keys()
         group.names = names
@@ -246,7 +246,7 @@ class SecurityGroups:
     def _rule_clauses(self, group_id: str, rule_id: RuleId) -> list[Clause]:
         group = self._groups.get(group_id)
         rule = group.section.rules.get(rule_id) if group else None
-        if group is None or rule is None or not security.is_rendered(rule):
+        if group is None or rule is None or not security.is_enforceable(rule):
             return []
         name = security.conjunction_of(group_id, rule)
         return security.rule_clauses(group_id, rule, self._numbers.number_of(name))
@@ -257,13 +257,13 @@ class SecurityGroups:
         if member is None:
             return []
         return [
-            security.member_clause(name, self._numbers.number_of(name), vni, ip, prefix_len)
+            security.member_clause(name, self._numbers.number_of(name), vni, address)
             for group_id in member.placement.groups
             for name in sorted(self._groups[group_id].users)
             for vni in sorted(self._groups[name.group].networks)
             if member.vni in self._domain(vni)
-            for ip, prefix_len in (
-                *((ip, 32) for ip in member.placement.ips if len(ip) == 4),
+            for address in (
+                *((ip, len(ip) * 8) for ip in member.placement.ips),
                 *((pair.network, pair.prefix_len) for pair in member.placement.pairs),
             )
         ]

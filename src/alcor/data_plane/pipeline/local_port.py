@@ -1,6 +1,6 @@
 """Flows for this host's own ports: classification, anti-spoofing, local forwarding, delivery."""
 
-from alcor.data_plane.pipeline import pairs, tables
+from alcor.data_plane.pipeline import discovery, pairs, tables
 from alcor.data_plane.pipeline.flow import (
     VLAN_PRESENT,
     Action,
@@ -17,8 +17,9 @@ from alcor.data_plane.pipeline.flow import (
     Term,
     ToAgent,
 )
-from alcor.data_plane.pipeline.matching import IS_ARP, IS_ARP_REQUEST, IS_IPV4, UDP
+from alcor.data_plane.pipeline.matching import IS_ARP, IS_ARP_REQUEST, IS_IPV4, UDP, ordered, version_of
 from alcor.data_plane.pipeline.tables import Table
+from alcor.model.addressing import ip_to_int
 from alcor.model.goal_state import LocalPort
 
 _TO_ARP = (Goto(Table.ARP),)
@@ -71,7 +72,7 @@ def _guarded(port: LocalPort, key: int) -> list[Flow]:
     sender = Term(Field.REG1, key)
     own_mac = Term(Field.ETH_SRC, port.mac)
     own_sha = Term(Field.ARP_SHA, port.mac)
-    ips = _ipv4_of(port)
+    ips = _addresses(port, 4)
     flows = [_question_for_itself(port, ip, key) for ip in ips]
     match: Match
     for spa in (0, *ips):
@@ -79,9 +80,12 @@ def _guarded(port: LocalPort, key: int) -> list[Flow]:
         flows.append(_spoof(tables.SPOOF_ARP, match, _TO_ARP, f"own ARP of port {port.id}"))
     dhcp = (own_mac, IS_IPV4, Term(Field.IP_PROTO, UDP), *_DHCP_PORTS, sender)
     flows.append(_spoof(tables.SPOOF_DHCP, dhcp, _TO_AGENT, f"DHCP of port {port.id}"))
-    for ip in ips:
-        match = (own_mac, IS_IPV4, Term(Field.IP_SRC, ip), sender)
-        flows.append(_spoof(tables.SPOOF_IPV4, match, _TO_TRACK, f"own addresses of port {port.id}"))
+    for fixed in port.fixed_ips:
+        version = version_of(fixed.ip)
+        match = ordered(own_mac, version.is_ip, Term(version.source, ip_to_int(fixed.ip)), sender)
+        flows.append(_spoof(tables.SPOOF_IP, match, _TO_TRACK, f"own addresses of port {port.id}"))
+    if of_ipv6 := _addresses(port, 16):
+        flows.extend(discovery.guarded_flows(port, key, of_ipv6))
     return [*flows, *pairs.sender_flows(port, key)] if port.pairs else flows
 
 
@@ -91,10 +95,11 @@ def _unguarded(port: LocalPort, key: int) -> list[Flow]:
     origin = f"port {port.id} without port security"
     dhcp = (IS_IPV4, Term(Field.IP_PROTO, UDP), *_DHCP_PORTS, sender)
     return [
-        *(_question_for_itself(port, ip, key) for ip in _ipv4_of(port)),
+        *(_question_for_itself(port, ip, key) for ip in _addresses(port, 4)),
         _spoof(tables.SPOOF_ARP, (IS_ARP, IS_ARP_REQUEST, sender), _TO_ARP, origin),
         _spoof(tables.SPOOF_DHCP, dhcp, _TO_AGENT, f"DHCP of port {port.id}"),
-        _spoof(tables.SPOOF_IPV4, (IS_IPV4, sender), _TO_FORWARD, origin),
+        _spoof(tables.SPOOF_IP, (IS_IPV4, sender), _TO_FORWARD, origin),
+        *discovery.unguarded_flows(port, key, _addresses(port, 16)),
     ]
 
 
@@ -115,5 +120,5 @@ def _spoof(priority: int, match: Match, actions: tuple[Goto, ...] | tuple[ToAgen
     return Flow(FlowKey(Table.SPOOF, priority, match), actions, origin)
 
 
-def _ipv4_of(port: LocalPort) -> list[int]:
-    return [int.from_bytes(fixed.ip, "big") for fixed in port.fixed_ips if len(fixed.ip) == 4]
+def _addresses(port: LocalPort, length: int) -> list[int]:
+    return [ip_to_int(fixed.ip) for fixed in port.fixed_ips if len(fixed.ip) == length]

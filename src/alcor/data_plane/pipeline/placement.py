@@ -1,4 +1,4 @@
-"""Flows for who is where: ARP answers, tunnels and next hops. One placement is one unit.
+"""Flows for who is where: answers to questions for it, tunnels, next hops. One placement is one unit.
 
 A host has them for every port that it may reach: so all are of a pattern, and what is kept of a placement is
 the entry itself, of which its flows are made whenever they are looked at.
@@ -10,8 +10,9 @@ from typing import NamedTuple
 import msgspec
 
 from alcor.data_plane.pipeline import tables
+from alcor.data_plane.pipeline.discovery import HOST, ND_ANSWER, Whose, answering_for
 from alcor.data_plane.pipeline.flow import Action, Field, Goto, Output, Pattern, PatternFlow, SetField
-from alcor.data_plane.pipeline.matching import IS_ARP, IS_ARP_REQUEST, IS_IPV4
+from alcor.data_plane.pipeline.matching import IS_ARP, IS_ARP_REQUEST, IS_IPV4, IS_IPV6
 from alcor.data_plane.pipeline.tables import Table
 from alcor.model.goal_state import Placement
 
@@ -32,22 +33,24 @@ def _tunnel(vni: int, vtep: int, tunnel_port: int) -> tuple[Action, ...]:
 
 ANSWER = Pattern(Table.ARP, tables.NORMAL, (IS_ARP, IS_ARP_REQUEST), (Field.ARP_TPA, Field.REG0), _answer)
 NEXT_HOP = Pattern(Table.NEXT_HOP, tables.NORMAL, (), (Field.REG0, Field.REG5), _next_hop)
+NEXT_HOP_IPV6 = Pattern(Table.NEXT_HOP, tables.NORMAL, (IS_IPV6,), (Field.REG0, Field.XXREG2), _next_hop)
 REMOTE = Pattern(Table.REMOTE, tables.NORMAL, (), (Field.ETH_DST, Field.REG0), _tunnel)
+
+
+def _refuse_to() -> tuple[Action, ...]:
+    return (Goto(Table.EGRESS_REFUSED),)
+
+
+def _refuse_from() -> tuple[Action, ...]:
+    return (Goto(Table.INGRESS_REFUSED),)
+
+
 # Rules refuse what they do not allow, to and from an address whose groups are known.
-KNOWN_TO = Pattern(
-    Table.EGRESS_RULES,
-    tables.RULES_KNOWN,
-    (IS_IPV4,),
-    (Field.IP_DST, Field.REG0),
-    lambda: (Goto(Table.EGRESS_REFUSED),),
-)
-KNOWN_FROM = Pattern(
-    Table.INGRESS_RULES,
-    tables.RULES_KNOWN,
-    (IS_IPV4,),
-    (Field.IP_SRC, Field.REG0),
-    lambda: (Goto(Table.INGRESS_REFUSED),),
-)
+_TO, _FROM = (Table.EGRESS_RULES, tables.RULES_KNOWN), (Table.INGRESS_RULES, tables.RULES_KNOWN)
+KNOWN_TO = Pattern(*_TO, (IS_IPV4,), (Field.IP_DST, Field.REG0), _refuse_to)
+KNOWN_FROM = Pattern(*_FROM, (IS_IPV4,), (Field.IP_SRC, Field.REG0), _refuse_from)
+KNOWN_TO_IPV6 = Pattern(*_TO, (IS_IPV6,), (Field.REG0, Field.IPV6_DST), _refuse_to)
+KNOWN_FROM_IPV6 = Pattern(*_FROM, (IS_IPV6,), (Field.REG0, Field.IPV6_SRC), _refuse_from)
 
 
 class View(NamedTuple):
@@ -69,21 +72,45 @@ class PlacementFlows(msgspec.Struct, frozen=True, gc=False):
     def __iter__(self) -> Iterator[PatternFlow]:
         entry, view = self.entry, self.view
         for ip in entry.ips:
-            if len(ip) == 4:
-                yield from address_flows(int.from_bytes(ip, "big"), entry.mac, view, KIND, entry.port_id)
+            yield from address_flows(ip, entry.mac, view, KIND, entry.port_id)
         if entry.vtep != view.vtep:
             yield tunnel_flow(entry.mac, entry.vtep, view, KIND, entry.port_id)
 
 
-def address_flows(ip: int, mac: int, view: View, kind: str, name: str) -> Sequence[PatternFlow]:
+def answer_at(ip: bytes, vni: int) -> tuple[Pattern, tuple[int, ...]]:
+    """Name the flow that answers who has an address; the MAC address is the first number of its actions."""
+    number = int.from_bytes(ip, "big")
+    return (ANSWER, (number, vni)) if len(ip) == 4 else (ND_ANSWER, answering_for(vni, number))
+
+
+def answer_flow(ip: bytes, mac: int, vni: int, whose: Whose, kind: str, name: str) -> PatternFlow:
+    """Make the flow that answers who has an address."""
+    pattern, where = answer_at(ip, vni)
+    return PatternFlow(pattern, where, (mac,) if len(ip) == 4 else (mac, whose), kind, name)
+
+
+def address_flows(ip: bytes, mac: int, view: View, kind: str, name: str) -> Sequence[PatternFlow]:
     """Make the flows by which an address is found at a MAC address."""
-    there, found = (ip, view.vni), (mac,)
+    number, found = int.from_bytes(ip, "big"), (mac,)
+    if len(ip) != 4:
+        return _ipv6_flows(number, mac, view, kind, name)
+    there = (number, view.vni)
     flows = [PatternFlow(ANSWER, there, found, kind, name)]
     if view.is_routed:
-        flows.append(PatternFlow(NEXT_HOP, (view.vni, ip), found, kind, name))
+        flows.append(PatternFlow(NEXT_HOP, (view.vni, number), found, kind, name))
     for viewer in view.viewers:
-        flows.append(PatternFlow(KNOWN_TO, (ip, viewer), (), kind, name))
-        flows.append(PatternFlow(KNOWN_FROM, (ip, viewer), (), kind, name))
+        flows.append(PatternFlow(KNOWN_TO, (number, viewer), (), kind, name))
+        flows.append(PatternFlow(KNOWN_FROM, (number, viewer), (), kind, name))
+    return flows
+
+
+def _ipv6_flows(number: int, mac: int, view: View, kind: str, name: str) -> Sequence[PatternFlow]:
+    flows = [PatternFlow(ND_ANSWER, answering_for(view.vni, number), (mac, HOST), kind, name)]
+    if view.is_routed:
+        flows.append(PatternFlow(NEXT_HOP_IPV6, (view.vni, number), (mac,), kind, name))
+    for viewer in view.viewers:
+        flows.append(PatternFlow(KNOWN_TO_IPV6, (viewer, number), (), kind, name))
+        flows.append(PatternFlow(KNOWN_FROM_IPV6, (viewer, number), (), kind, name))
     return flows
 
 

@@ -176,9 +176,10 @@ class FlowProgram:
         section = self._networks.get(network_id)
         return () if section is None else section.ports.keys()
 
-    def mac_of(self, vni: int, ip: int) -> int | None:
-        """Give the MAC address that ARP is answered with; None when the address is not held."""
-        flow = self._units.find(placement.ANSWER, ip, vni)
+    def mac_of(self, vni: int, ip: bytes) -> int | None:
+        """Give the MAC address that questions for an address are answered with; None when it is not held."""
+        pattern, where = placement.answer_at(ip, vni)
+        flow = self._units.find(pattern, *where)
         return flow.what[0] if flow is not None else None
 
     def announcer(self, key: int, mac: int, ip: bytes) -> PortId | None:
@@ -476,7 +477,7 @@ class FlowProgram:
         is_parent = self._sub_ports.has_any(port_id)
         return local_port.plug_flows(active.port, active.vni, active.key, ofport, is_parent=is_parent)
 
-    def _interface_flows(self, router_id: str, key: InterfaceKey) -> list[Flow]:
+    def _interface_flows(self, router_id: str, key: InterfaceKey) -> list[AnyFlow]:
         interface = self._routers.active_interface(router_id, key)
         if interface is None:
             return []

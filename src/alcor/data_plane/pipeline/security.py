@@ -3,6 +3,9 @@
 A conjunction is named (direction, group, remote group or empty, address group or empty). Without these remotes
 it has two clauses: ports of the group, and a rule's prefix, protocol and port. With one it has three: ports,
 addresses, and protocol and port. Addresses of a group's members are those that the port's network sees.
+
+Both IP versions share a conjunction: rules and addresses say which they are of, so that no clause of the one
+completes the other. What is neither (ports, and what a conjunction ends in) says nothing, and is there once.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +16,6 @@ from alcor.data_plane.pipeline.flow import Conjunction, Field, Flow, FlowKey, Fo
 from alcor.data_plane.pipeline.tables import Table
 from alcor.model.goal_state import Prefix, Rule
 
-_IPV4 = 4
 _L4_FIELDS = {
     matching.TCP: Field.TCP_DST,
     matching.UDP: Field.UDP_DST,
@@ -23,7 +25,7 @@ _TRACK_TABLES = {False: Table.EGRESS_TRACK, True: Table.INGRESS_TRACK}
 _RULE_TABLES = {False: Table.EGRESS_RULES, True: Table.INGRESS_RULES}
 _ACCEPT_TABLES = {False: Table.EGRESS_ACCEPT, True: Table.INGRESS_ACCEPT}
 _PORT_FIELDS = {False: Field.REG1, True: Field.REG2}
-_REMOTE_FIELDS = {False: Field.IP_DST, True: Field.IP_SRC}
+_VERSIONS = {version.number: version for version in matching.IP_VERSIONS}
 
 
 class ConjunctionName(NamedTuple):
@@ -55,13 +57,11 @@ class Clause(NamedTuple):
 
 
 def is_enforceable(rule: Rule) -> bool:
-    """Can the pipeline hold a rule to the letter? Ports are matched for TCP, UDP and SCTP, types for ICMP."""
-    return rule.ethertype != _IPV4 or rule.port_min is None or rule.protocol in (matching.ICMP, *_L4_FIELDS)
+    """Can the pipeline hold a rule to the letter? Ports are matched for TCP, UDP and SCTP, types for ICMP.
 
-
-def is_rendered(rule: Rule) -> bool:
-    """Does the rule give flows? Those of IPv6 and those that are refused do not."""
-    return rule.ethertype == _IPV4 and is_enforceable(rule)
+    Each IP version has an ICMP of its own.
+    """
+    return rule.port_min is None or rule.protocol in (_VERSIONS[rule.ethertype].icmp, *_L4_FIELDS)
 
 
 def conjunction_of(group_id: str, rule: Rule) -> ConjunctionName:
@@ -74,50 +74,41 @@ def accept_flow(name: ConjunctionName, number: int) -> Flow:
     key = FlowKey(
         _RULE_TABLES[name.is_ingress],
         tables.RULES_CONJUNCTION,
-        (matching.IS_IPV4, Term(Field.CONJ_ID, number)),
+        (Term(Field.CONJ_ID, number),),
     )
     return Flow(key, (Goto(_ACCEPT_TABLES[name.is_ingress]),), str(name))
 
 
 def rule_clauses(group_id: str, rule: Rule, number: int) -> list[Clause]:
     """Give the clauses of one rule: one for each masked value of its port range."""
-    remote: Match = ()
+    version = _VERSIONS[rule.ethertype]
+    remote: Match = (version.is_ip,)
     if rule.remote_group is None and rule.remote_prefix is not None:
-        network, prefix_len = rule.remote_prefix
-        remote = matching.prefix_terms(_REMOTE_FIELDS[rule.is_ingress], network, prefix_len)
+        remote = _remote_terms(rule.remote_prefix, is_ingress=rule.is_ingress)
     clauses = conjunction_of(group_id, rule).clauses
     origin = f"rule {rule.id} of security group {group_id}"
     return [
-        Clause(_clause_key(rule.is_ingress, (*remote, *l4)), (number, clauses, clauses), origin)
-        for l4 in _l4_terms(rule)
+        Clause(_clause_key(rule.is_ingress, *remote, *l4), (number, clauses, clauses), origin)
+        for l4 in _l4_terms(rule, version)
     ]
 
 
 def port_clause(name: ConjunctionName, number: int, port_id: str, port_key: int) -> Clause:
     """Give the clause by which a local port is in a group."""
-    key = FlowKey(
-        _RULE_TABLES[name.is_ingress],
-        tables.RULES_CONJUNCTION,
-        (matching.IS_IPV4, Term(_PORT_FIELDS[name.is_ingress], port_key)),
-    )
+    key = _clause_key(name.is_ingress, Term(_PORT_FIELDS[name.is_ingress], port_key))
     return Clause(key, (number, 1, name.clauses), f"port {port_id} is in the security group")
 
 
-def member_clause(name: ConjunctionName, number: int, vni: int, ip: bytes, prefix_len: int = 32) -> Clause:
+def member_clause(name: ConjunctionName, number: int, vni: int, address: Prefix) -> Clause:
     """Give the clause by which addresses, as seen from the network `vni`, are a member's."""
-    address = matching.prefix_terms(_REMOTE_FIELDS[name.is_ingress], ip, prefix_len)
-    key = FlowKey(
-        _RULE_TABLES[name.is_ingress],
-        tables.RULES_CONJUNCTION,
-        (matching.IS_IPV4, *address, Term(Field.REG0, vni)),
-    )
+    terms = _remote_terms(address, is_ingress=name.is_ingress)
+    key = _clause_key(name.is_ingress, *terms, Term(Field.REG0, vni))
     return Clause(key, (number, 2, 3), f"member of security group {name.remote}")
 
 
 def address_clause(name: ConjunctionName, number: int, address: Prefix) -> Clause:
     """Give the clause by which addresses are in an address group, the same for every network."""
-    terms = matching.prefix_terms(_REMOTE_FIELDS[name.is_ingress], *address)
-    key = FlowKey(_RULE_TABLES[name.is_ingress], tables.RULES_CONJUNCTION, (matching.IS_IPV4, *terms))
+    key = _clause_key(name.is_ingress, *_remote_terms(address, is_ingress=name.is_ingress))
     return Clause(key, (number, 2, 3), f"in address group {name.addresses}")
 
 
@@ -125,9 +116,7 @@ def untracked_flows(port_id: str, port_key: int) -> list[Flow]:
     """Lead a port's packets past connection tracking. What another port's tracking found is forgotten first."""
     return [
         Flow(
-            FlowKey(
-                track, tables.TRACK_STATELESS, (matching.IS_IPV4, Term(_PORT_FIELDS[is_ingress], port_key))
-            ),
+            FlowKey(track, tables.TRACK_STATELESS, (Term(_PORT_FIELDS[is_ingress], port_key),)),
             (ForgetTrack(), Goto(_RULE_TABLES[is_ingress])),
             f"port {port_id} is in stateless security groups",
         )
@@ -143,28 +132,27 @@ def clause_flow(key: FlowKey, clauses: Iterable[tuple[tuple[int, int, int], str]
     return Flow(key, tuple(Conjunction(*conjunction) for conjunction in conjunctions), origin)
 
 
-def _clause_key(is_ingress: bool, terms: Match) -> FlowKey:
-    return FlowKey(
-        _RULE_TABLES[is_ingress],
-        tables.RULES_CONJUNCTION,
-        tuple(sorted((matching.IS_IPV4, *terms), key=_field)),
-    )
+def _clause_key(is_ingress: bool, *terms: Term) -> FlowKey:
+    return FlowKey(_RULE_TABLES[is_ingress], tables.RULES_CONJUNCTION, matching.ordered(*terms))
 
 
-def _field(term: Term) -> Field:
-    return term.field
+def _remote_terms(address: Prefix, *, is_ingress: bool) -> Match:
+    """Match packets from these addresses, or to them."""
+    version = matching.version_of(address[0])
+    field = version.source if is_ingress else version.destination
+    return (version.is_ip, *matching.prefix_terms(field, *address))
 
 
-def _l4_terms(rule: Rule) -> Iterator[Match]:
+def _l4_terms(rule: Rule, version: matching.IpVersion) -> Iterator[Match]:
     if rule.protocol is None:
         yield ()
         return
     protocol = Term(Field.IP_PROTO, rule.protocol)
     if rule.port_min is None:
         yield (protocol,)
-    elif rule.protocol == matching.ICMP:
-        code = () if rule.port_max is None else (Term(Field.ICMP_CODE, rule.port_max),)
-        yield (protocol, Term(Field.ICMP_TYPE, rule.port_min), *code)
+    elif rule.protocol == version.icmp:
+        code = () if rule.port_max is None else (Term(version.icmp_code, rule.port_max),)
+        yield (protocol, Term(version.icmp_type, rule.port_min), *code)
     else:
         high = rule.port_min if rule.port_max is None else rule.port_max
         for terms in matching.range_terms(_L4_FIELDS[rule.protocol], rule.port_min, high):

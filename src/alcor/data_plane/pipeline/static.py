@@ -1,6 +1,6 @@
 """Flows that every host has, whatever it holds."""
 
-from alcor.data_plane.pipeline import tables
+from alcor.data_plane.pipeline import discovery, tables
 from alcor.data_plane.pipeline.flow import (
     VLAN_PRESENT,
     Action,
@@ -18,22 +18,33 @@ from alcor.data_plane.pipeline.flow import (
     ToAgent,
     Track,
 )
-from alcor.data_plane.pipeline.matching import ARP_REPLY, IS_ARP, IS_IPV4
+from alcor.data_plane.pipeline.matching import (
+    ARP_REPLY,
+    IP_VERSIONS,
+    IS_ARP,
+    IS_IPV6,
+    LINK_LOCAL_PREFIX,
+    ordered,
+    prefix_terms,
+)
 from alcor.data_plane.pipeline.tables import EGRESS, INGRESS, Direction, Table
 
 _EVERYTHING: Match = ()
 
 _UNMATCHED = {
     Table.CLASSIFY: "no workload is known at this port",
-    Table.SPOOF: "anti-spoofing: not the port's own address, or neither ARP nor IPv4",
+    Table.SPOOF: "anti-spoofing: not the port's own address, or neither ARP nor IP",
     Table.ARP: "nobody in this network has the address asked for",
     Table.ARP_REPLY: "not ARP",
-    Table.EGRESS_TRACK: "not IPv4",
+    Table.ND: "nobody in this network has the address asked for",
+    Table.ND_REPLY: "not a neighbour solicitation",
+    Table.ND_OPTION: "not a neighbour advertisement",
+    Table.EGRESS_TRACK: "not IP",
     Table.EGRESS_REFUSED: "no egress rule of the security groups allows it",
     Table.ROUTE: "the router has no interface and no route towards the destination in the same address scope",
     Table.NEXT_HOP: "nobody has the address of the next hop",
     Table.REMOTE: "nobody in this network has the destination MAC address",
-    Table.INGRESS_TRACK: "not IPv4",
+    Table.INGRESS_TRACK: "not IP",
     Table.INGRESS_REFUSED: "no ingress rule of the security groups allows it",
     Table.DELIVER: "the workload of the port is not plugged",
 }
@@ -43,12 +54,15 @@ def static_flows(tunnel_port: int) -> list[Flow]:
     """Make the flows that depend on nothing but the tunnel's OpenFlow port."""
     from_tunnel = Term(Field.IN_PORT, tunnel_port)
     return [
-        _flow(
-            Table.CLASSIFY,
-            tables.NORMAL,
-            (from_tunnel, IS_IPV4),
-            (Move(Field.TUN_ID, Field.REG0), Goto(Table.LOCAL)),
-            "from the tunnel",
+        *(
+            _flow(
+                Table.CLASSIFY,
+                tables.NORMAL,
+                (from_tunnel, version.is_ip),
+                (Move(Field.TUN_ID, Field.REG0), Goto(Table.LOCAL)),
+                "from the tunnel",
+            )
+            for version in IP_VERSIONS
         ),
         _flow(
             Table.CLASSIFY,
@@ -58,6 +72,8 @@ def static_flows(tunnel_port: int) -> list[Flow]:
             "no sub-port of the port has this VLAN",
         ),
         _arp_reply(),
+        *discovery.static_flows(),
+        *_link_local(),
         _flow(Table.RETURN, tables.DEFAULT, _EVERYTHING, (OutputInPort(),), "back to the sender"),
         *_rules(EGRESS, Table.FORWARD, Field.REG1),
         *_expired(),
@@ -97,16 +113,32 @@ def _arp_reply() -> Flow:
 
 
 def _expired() -> list[Flow]:
-    """Hand over what may not be forwarded once more, for ICMP time exceeded (RFC 1812, section 5.3.1)."""
+    """Hand over what may not be forwarded once more, for ICMP time exceeded (RFC 1812, 5.3.1; RFC 4443)."""
     return [
         _flow(
             Table.ROUTE,
             tables.ROUTE_EXPIRED,
-            (IS_IPV4, Term(Field.IP_TTL, ttl)),
+            (version.is_ip, Term(Field.IP_TTL, ttl)),
             (ToAgent(),),
             "the time to live is used up",
         )
+        for version in IP_VERSIONS
         for ttl in (0, 1)
+    ]
+
+
+def _link_local() -> list[Flow]:
+    """Keep packets from link-local addresses on their link: they are for the gateway (RFC 4291, 2.5.6)."""
+    source = ordered(IS_IPV6, *prefix_terms(Field.IPV6_SRC, *LINK_LOCAL_PREFIX))
+    return [
+        _flow(
+            Table.FORWARD,
+            tables.FORWARD_LINK_LOCAL,
+            source,
+            (),
+            "from a link-local address to the gateway only",
+        ),
+        _flow(Table.ROUTE, tables.ROUTE_LINK_LOCAL, source, (), "link-local addresses are not routed"),
     ]
 
 
@@ -120,7 +152,10 @@ def _rules(direction: Direction, onward: Table, zone: Field) -> list[Flow]:
     unmarked = Term(Field.CT_MARK, 0)
     forth = (Goto(onward),)
     return [
-        _flow(track, tables.NORMAL, (IS_IPV4,), (Track(zone, rules),), "connection tracking"),
+        *(
+            _flow(track, tables.NORMAL, (version.is_ip,), (Track(zone, rules),), "connection tracking")
+            for version in IP_VERSIONS
+        ),
         _flow(rules, tables.RULES_INVALID, (_state(trk | CtState.INV),), (), "not part of any connection"),
         _flow(rules, tables.RULES_REPLY, (_state(trk | est | rpl), unmarked), forth, "reply of a connection"),
         _flow(rules, tables.RULES_REPLY, (_state(trk | rel), unmarked), forth, "related to a connection"),
@@ -135,16 +170,22 @@ def _rules(direction: Direction, onward: Table, zone: Field) -> list[Flow]:
             for state in (trk | est | rpl, trk | rel)
         ),
         _flow(rules, tables.DEFAULT, _EVERYTHING, (Goto(refused),), "no rule allows it"),
-        _flow(
-            refused,
-            tables.NORMAL,
-            (IS_IPV4, Term(Field.CT_STATE, trk | est, trk | est | rpl), unmarked),
-            (Commit(zone, 1),),
-            f"no {rules.title.split('_')[0]} rule of the security groups allows it any longer",
+        *(
+            _flow(
+                refused,
+                tables.NORMAL,
+                (version.is_ip, Term(Field.CT_STATE, trk | est, trk | est | rpl), unmarked),
+                (Commit(zone, 1),),
+                f"no {rules.title.split('_')[0]} rule of the security groups allows it any longer",
+            )
+            for version in IP_VERSIONS
         ),
         _flow(accept, tables.NORMAL, (_state(trk | est), unmarked), forth, "connection known and allowed"),
         _flow(accept, tables.NORMAL, (Term(Field.CT_STATE, 0, trk),), forth, "allowed without a connection"),
-        _flow(accept, tables.DEFAULT, (IS_IPV4,), (Commit(zone, 0), *forth), "connection allowed"),
+        *(
+            _flow(accept, tables.DEFAULT, (version.is_ip,), (Commit(zone, 0), *forth), "connection allowed")
+            for version in IP_VERSIONS
+        ),
     ]
 
 

@@ -4,8 +4,10 @@
     reg1  key of the sending local port, also its conntrack zone
     reg2  key of the receiving local port, also its conntrack zone
     reg3  number of the router that the packet goes through, and of the address scope that it came in from
-    reg4  scratch while an ARP request becomes its reply; VNI of the unknown address that rules ask about
+    reg4  scratch while an ARP request becomes its reply; whether a neighbour solicitation asks for a router;
+          VNI of the unknown address that rules ask about
     reg5  address that a routed packet goes to next: its destination, or the next hop of an extra route
+    xxreg2  (reg8 to reg11) the same of an IPv6 packet
 
 The tunnel identifier is 64 bits wide on a switch; a Move between it and a register concerns the low 32.
 """
@@ -21,6 +23,9 @@ class Table(IntEnum):
     SPOOF = 5
     ARP = 10
     ARP_REPLY = 11
+    ND = 12
+    ND_REPLY = 13
+    ND_OPTION = 14
     EGRESS_TRACK = 20
     EGRESS_RULES = 25
     EGRESS_ACCEPT = 26
@@ -65,12 +70,15 @@ CLASSIFY_SUB_PORT = 120
 
 DELIVER_BACK = 110  # to where the packet came from, which a plain output would not do
 
-SPOOF_OWN_ADDRESS = 110  # an ARP question for the asker's own address is never answered
+SPOOF_OWN_ADDRESS = 110  # a question for the asker's own address is never answered
 SPOOF_HELD_ADDRESS = 105  # nor one for an address of a pair that the asker holds
-SPOOF_ARP = 100
+SPOOF_ARP = 100  # and neighbour solicitations
 SPOOF_PAIR_ARP = 95  # below its own addresses: what it says of others is an announcement
-SPOOF_DHCP = 90
-SPOOF_IPV4 = 80
+SPOOF_DHCP = 90  # and router solicitations
+SPOOF_REFUSED = 85  # IPv6 that no workload may send, above addresses from which it may send else
+SPOOF_IP = 80
+
+ND_REPLY_UNDECIDED = 110  # to a sender without address
 
 TRACK_STATELESS = 110  # above what leads to connection tracking
 
@@ -81,10 +89,13 @@ RULES_CONJUNCTION = 50  # clauses and conj_id flows: Open vSwitch wants one prio
 RULES_KNOWN = 30  # whose groups are known and not allowed: below what allows, above asking
 RULES_UNKNOWN = 20
 
-ROUTE_PING = 200
-ROUTE_TO_SELF = 190
-ROUTE_EXPIRED = 150
-ROUTE_PREFIX = 10  # plus twice the prefix length: the longest wins
+FORWARD_LINK_LOCAL = 50  # below routers' own MAC addresses
+
+ROUTE_PING = 400
+ROUTE_TO_SELF = 390
+ROUTE_LINK_LOCAL = 380
+ROUTE_EXPIRED = 350  # above every prefix
+ROUTE_PREFIX = 10  # plus twice the prefix length, 266 at most: the longest wins
 ROUTE_CONNECTED = 1  # more: a subnet goes before an extra route for the same prefix
 
 REMOTE_FROM_TUNNEL = 200

@@ -1,10 +1,10 @@
 """Flows for addresses of an on-demand network that are not held: the agent asks who has them.
 
 One subnet is one unit: what no placement answers, and is inside the subnet, goes to the agent. An address
-outside, broadcast and multicast stay dropped. Five places, as a workload may know the MAC address already, and
+outside, broadcast and multicast stay dropped. Six places, as a workload may know the MAC address already, and
 a rule may ask whether an address is a group's member before or after the packet is forwarded:
 
-    arp            a question for the address
+    arp, nd        a question for the address
     egress_rules   a packet that no rule allows, to an address whose groups are not known
     next_hop       a routed packet, for the address that it goes to next
     remote         a packet for a MAC address that the workload still knows, but this host no longer
@@ -14,9 +14,9 @@ a rule may ask whether an address is a group's member before or after the packet
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from alcor.data_plane.pipeline import tables
+from alcor.data_plane.pipeline import discovery, tables
 from alcor.data_plane.pipeline.flow import Field, Flow, FlowKey, Match, SetField, Term, ToAgent
-from alcor.data_plane.pipeline.matching import IS_ARP, IS_ARP_REQUEST, IS_IPV4, prefix_terms
+from alcor.data_plane.pipeline.matching import IPV4, IS_ARP, IS_ARP_REQUEST, ordered, prefix_terms, version_of
 from alcor.data_plane.pipeline.tables import Table
 from alcor.model.goal_state import SubnetEntry
 
@@ -28,17 +28,24 @@ class Asking(NamedTuple):
     port: Field
     resume: Table  # where the packet goes on: rules need its connection to be tracked again
     asks_source: bool = False
-    address: Field | None = None  # register with the address; None: it is in the packet
+    is_next_hop: bool = False  # a register has the address, which one says the IP version; else the packet
 
 
 ASKING: Mapping[int, Asking] = {
     Table.ARP: Asking(Field.REG0, Field.REG1, Table.ARP),
+    Table.ND: Asking(Field.REG0, Field.REG1, Table.ND),
     Table.EGRESS_RULES: Asking(Field.REG4, Field.REG1, Table.EGRESS_TRACK),
-    Table.NEXT_HOP: Asking(Field.REG0, Field.REG1, Table.NEXT_HOP, address=Field.REG5),
+    Table.NEXT_HOP: Asking(Field.REG0, Field.REG1, Table.NEXT_HOP, is_next_hop=True),
     Table.REMOTE: Asking(Field.REG0, Field.REG1, Table.REMOTE),
     Table.INGRESS_RULES: Asking(Field.REG4, Field.REG2, Table.INGRESS_TRACK, asks_source=True),
 }
-RESUMED_FIELDS = (Field.REG0, Field.REG1, Field.REG2, Field.REG5)  # what a packet must have again to go on
+RESUMED_FIELDS = (
+    Field.REG0,
+    Field.REG1,
+    Field.REG2,
+    Field.REG5,
+    Field.XXREG2,
+)  # what a packet must have again to go on
 
 _UNICAST = Term(Field.ETH_DST, 0, 1 << 40)  # the group bit of a MAC address is not set
 _ASK = (ToAgent(),)
@@ -47,24 +54,27 @@ _ASK = (ToAgent(),)
 def unknown_flows(subnet: SubnetEntry, vni: int, viewers: Iterable[int]) -> list[Flow]:
     """Make the flows of one subnet. `viewers`: VNIs of local ports that exchange packets with its network."""
     network, prefix_len = subnet.cidr
-    if len(network) != 4:
-        return []
+    version = version_of(network)
     in_network = Term(Field.REG0, vni)
-    to_address = prefix_terms(Field.IP_DST, network, prefix_len)
-    from_address = prefix_terms(Field.IP_SRC, network, prefix_len)
-    next_hop = prefix_terms(Field.REG5, network, prefix_len)
-    asked_for = prefix_terms(Field.ARP_TPA, network, prefix_len)
+    to_address = prefix_terms(version.destination, network, prefix_len)
+    from_address = prefix_terms(version.source, network, prefix_len)
+    next_hop = prefix_terms(version.next_hop, network, prefix_len)
+    question = (
+        (Table.ARP, (IS_ARP, IS_ARP_REQUEST, *prefix_terms(Field.ARP_TPA, network, prefix_len), in_network))
+        if version is IPV4
+        else (Table.ND, discovery.asking_for(vni, network, prefix_len))
+    )
     matches: tuple[tuple[Table, Match], ...] = (
-        (Table.ARP, (IS_ARP, IS_ARP_REQUEST, *asked_for, in_network)),
-        (Table.NEXT_HOP, (in_network, *next_hop)),
-        (Table.REMOTE, (_UNICAST, IS_IPV4, *to_address, in_network)),
+        question,
+        (Table.NEXT_HOP, ordered(version.is_ip, in_network, *next_hop)),
+        (Table.REMOTE, ordered(_UNICAST, version.is_ip, *to_address, in_network)),
     )
     origin = f"subnet {subnet.id} asks who has the address"
     flows = [Flow(FlowKey(table, tables.UNKNOWN, match), _ASK, origin) for table, match in matches]
     ask_for_groups = (SetField(Field.REG4, vni), ToAgent())
     for viewer in viewers:
         for table, address in ((Table.EGRESS_RULES, to_address), (Table.INGRESS_RULES, from_address)):
-            match = (IS_IPV4, *address, Term(Field.REG0, viewer))
+            match = ordered(version.is_ip, *address, Term(Field.REG0, viewer))
             key = FlowKey(table, tables.RULES_UNKNOWN, match)
             flows.append(Flow(key, ask_for_groups, f"subnet {subnet.id} asks for the address's groups"))
     return flows

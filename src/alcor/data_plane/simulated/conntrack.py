@@ -7,10 +7,10 @@ from alcor.data_plane.pipeline import matching
 from alcor.data_plane.pipeline.flow import CtState, Field
 from alcor.data_plane.simulated.packet import Packet
 
-_Tuple: TypeAlias = tuple[
-    int, int, int, int, int
-]  # protocol, source, destination, source port, destination port
+# Ethertype, protocol, source, destination, source port, destination port.
+_Tuple: TypeAlias = tuple[int, int, int, int, int, int]
 
+_IPV6 = matching.IPV6
 _ANSWERS = 0x10000  # tells the two ends of an echo apart, as ports do elsewhere
 
 
@@ -39,6 +39,8 @@ class Conntrack:
             if about is None:
                 return CtState.TRK | CtState.INV, 0
             return CtState.TRK | CtState.REL, about.mark
+        if not _is_trackable(values):
+            return CtState.TRK | CtState.INV, 0
         named = _tuple_of(values, packet)
         found = self._find(zone, named)
         if found is None:
@@ -63,20 +65,27 @@ class Conntrack:
             del self._connections[key]
 
     def _find(self, zone: int, named: _Tuple) -> _Connection | None:
-        protocol, source, destination, source_port, destination_port = named
-        reverse = (protocol, destination, source, destination_port, source_port)
+        ethertype, protocol, source, destination, source_port, destination_port = named
+        reverse = (ethertype, protocol, destination, source, destination_port, source_port)
         return self._connections.get((zone, named)) or self._connections.get((zone, reverse))
+
+
+def _is_trackable(values: dict[Field, int]) -> bool:
+    """Has Open vSwitch a state for it? Of ICMPv6 only for echoes, and for errors about what it knows."""
+    return values.get(Field.ICMPV6_TYPE, _IPV6.echo_request) in (_IPV6.echo_request, _IPV6.echo_reply)
 
 
 def _tuple_of(values: dict[Field, int], packet: Packet) -> _Tuple:
     protocol = values.get(Field.IP_PROTO, 0)
+    version = matching.IPV4 if Field.IP_SRC in values else _IPV6
     ports = (0, 0)
     if protocol == matching.TCP:
         ports = (values[Field.TCP_SRC], values[Field.TCP_DST])
     elif protocol == matching.UDP:
         ports = (values[Field.UDP_SRC], values[Field.UDP_DST])
-    elif protocol == matching.ICMP:
+    elif protocol == version.icmp:
         ports = (packet.identifier, packet.identifier | _ANSWERS)
-        if values[Field.ICMP_TYPE] == matching.ICMP_ECHO_REPLY:
+        if values[version.icmp_type] == version.echo_reply:
             ports = (ports[1], ports[0])
-    return (protocol, values.get(Field.IP_SRC, 0), values.get(Field.IP_DST, 0), *ports)
+    ends = (values.get(version.source, 0), values.get(version.destination, 0))
+    return (version.ethertype, protocol, *ends, *ports)

@@ -1,18 +1,24 @@
-"""What workloads do: resolve, ping, connect. Request and reply both pass the fabric, so state counts."""
+"""What workloads do: resolve, ping, connect. Request and reply both pass the fabric, so state counts.
+
+An address is packed bytes, or the number of an IPv4 address.
+"""
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from alcor.data_plane.pipeline import matching
 from alcor.data_plane.pipeline.flow import Field
+from alcor.data_plane.pipeline.matching import IPV4, IpVersion, version_of
 from alcor.data_plane.simulated import packet as packets
 from alcor.data_plane.simulated.fabric import Delivery, Fabric, Verdict
 from alcor.data_plane.simulated.packet import Packet
 from alcor.model import errors
-from alcor.model.addressing import Cidr
+from alcor.model.addressing import Cidr, ip_from_int, ip_to_int
 from alcor.model.ids import PortId
 
 _CLIENT_PORT = 40_000
+
+Address: TypeAlias = int | bytes
 
 
 class Exchange(NamedTuple):
@@ -24,7 +30,7 @@ class Exchange(NamedTuple):
 
 @dataclass(frozen=True)
 class Workload:
-    """A workload's own idea of the network, as DHCP gave it: its first address and the gateway."""
+    """A workload's own idea of the network, of one IP version: its first address and the gateway."""
 
     port_id: PortId
     mac: int
@@ -32,65 +38,67 @@ class Workload:
     cidr: tuple[bytes, int]
     gateway: int | None
 
-    def next_hop(self, to_ip: int) -> int | None:
+    @property
+    def version(self) -> IpVersion:
+        return version_of(self.cidr[0])
+
+    def next_hop(self, to_ip: Address) -> int | None:
         """Say whose MAC address to ask for; None when there is no way."""
-        if Cidr(*self.cidr).contains(to_ip.to_bytes(4, "big")):
-            return to_ip
+        target = _packed(to_ip)
+        if Cidr(*self.cidr).contains(target) or Cidr(*matching.LINK_LOCAL_PREFIX).contains(target):
+            return ip_to_int(target)
         return self.gateway
 
 
-def workload(fabric: Fabric, port_id: PortId) -> Workload:
-    """Configure a plugged workload. Raises Missing when its port is unknown or has no address."""
+def workload(fabric: Fabric, port_id: PortId, version: IpVersion = IPV4) -> Workload:
+    """Configure a plugged workload. Raises Missing when its port is unknown or has no such address."""
     port, _, subnets, _ = fabric.scope_of(port_id)
-    if not subnets:
-        raise errors.Missing(f"port {port_id} has no address")
-    ip, subnet = port.fixed_ips[0].ip, subnets[0]
-    gateway = None if subnet.gateway_ip is None else int.from_bytes(subnet.gateway_ip, "big")
-    return Workload(port_id, port.mac, int.from_bytes(ip, "big"), subnet.cidr, gateway)
+    known = {subnet.id: subnet for subnet in subnets}
+    for fixed in port.fixed_ips:
+        subnet = known.get(fixed.subnet_id)
+        if subnet is not None and version_of(fixed.ip) is version:
+            gateway = None if subnet.gateway_ip is None else ip_to_int(subnet.gateway_ip)
+            return Workload(port_id, port.mac, ip_to_int(fixed.ip), subnet.cidr, gateway)
+    raise errors.Missing(f"port {port_id} has no address of IPv{version.number}")
 
 
-def resolve(fabric: Fabric, sender: Workload, to_ip: int) -> tuple[int | None, Verdict | None]:
+def resolve(fabric: Fabric, sender: Workload, to_ip: Address) -> tuple[int | None, Verdict | None]:
     """Ask for the MAC address of the next hop; (None, verdict) when nobody answers."""
     hop = sender.next_hop(to_ip)
     if hop is None:
         return None, None
-    verdict = fabric.inject(sender.port_id, packets.arp_request(sender.mac, sender.ip, hop))
-    answered = [reply.fields[Field.ARP_SHA] for reply in verdict.returned]
+    is_ipv4 = sender.version is IPV4
+    ask = packets.arp_request if is_ipv4 else packets.neighbour_solicitation
+    verdict = fabric.inject(sender.port_id, ask(sender.mac, sender.ip, hop))
+    answered = [reply.fields[Field.ARP_SHA if is_ipv4 else Field.ND_TLL] for reply in verdict.returned]
     return (answered[0] if answered else None), verdict
 
 
-def ping(fabric: Fabric, port_id: PortId, to_ip: int, *, identifier: int = 1) -> Exchange:
+def ping(fabric: Fabric, port_id: PortId, to_ip: Address, *, identifier: int = 1) -> Exchange:
     """Ping an address from a workload: a port's or a router interface's."""
-    sender = workload(fabric, port_id)
-    request = _addressed(
-        fabric, sender, to_ip, matching.ICMP, icmp_type=matching.ICMP_ECHO_REQUEST, icmp_code=0
-    )
+    version = version_of(_packed(to_ip))
+    sender = workload(fabric, port_id, version)
+    request = _addressed(fabric, sender, to_ip, version.icmp, **_echo(version, version.echo_request))
     if isinstance(request, Exchange):
         return request
     verdict = fabric.inject(port_id, replace(request, identifier=identifier))
-    if any(reply.get(Field.ICMP_TYPE) == matching.ICMP_ECHO_REPLY for reply in verdict.returned):
+    if any(reply.get(version.icmp_type) == version.echo_reply for reply in verdict.returned):
         return Exchange(True, (verdict,))
     if not verdict.delivered:
         return Exchange(False, (verdict,))
     arrived = verdict.delivered[0]
     answerer = _addressee(fabric, arrived)
-    answer = _addressed(
-        fabric,
-        answerer,
-        arrived.packet.fields[Field.IP_SRC],
-        matching.ICMP,
-        icmp_type=matching.ICMP_ECHO_REPLY,
-        icmp_code=0,
-    )
+    asker = ip_from_int(arrived.packet.fields[version.source], length=version.bits // 8)
+    answer = _addressed(fabric, answerer, asker, version.icmp, **_echo(version, version.echo_reply))
     if isinstance(answer, Exchange):
         return Exchange(False, (verdict, *answer.verdicts))
     back = fabric.inject(answerer.port_id, replace(answer, identifier=identifier, is_opening=False))
     return Exchange(_reached(back, port_id), (verdict, back))
 
 
-def ask(fabric: Fabric, port_id: PortId, to_ip: int, protocol: int, port: int = 0) -> Exchange:
+def ask(fabric: Fabric, port_id: PortId, to_ip: Address, protocol: int, port: int = 0) -> Exchange:
     """Send a question in one packet of an IP protocol, and its answer. `port`: of SCTP; others have none."""
-    sender = workload(fabric, port_id)
+    sender = workload(fabric, port_id, version_of(_packed(to_ip)))
     question = _addressed(fabric, sender, to_ip, protocol, **_ports(protocol, _CLIENT_PORT, port))
     if isinstance(question, Exchange):
         return question
@@ -98,7 +106,7 @@ def ask(fabric: Fabric, port_id: PortId, to_ip: int, protocol: int, port: int = 
     if not verdict.delivered:
         return Exchange(False, (verdict,))
     answerer = _addressee(fabric, verdict.delivered[0])
-    answer = _addressed(fabric, answerer, sender.ip, protocol, **_ports(protocol, port, _CLIENT_PORT))
+    answer = _addressed(fabric, answerer, _own_ip(sender), protocol, **_ports(protocol, port, _CLIENT_PORT))
     if isinstance(answer, Exchange):
         return Exchange(False, (verdict, *answer.verdicts))
     back = fabric.inject(answerer.port_id, answer)
@@ -108,9 +116,9 @@ def ask(fabric: Fabric, port_id: PortId, to_ip: int, protocol: int, port: int = 
 class TcpConnection:
     """One TCP connection between two workloads. Owner of nothing but its addresses."""
 
-    def __init__(self, fabric: Fabric, port_id: PortId, to_ip: int, dport: int, sport: int) -> None:
+    def __init__(self, fabric: Fabric, port_id: PortId, to_ip: Address, dport: int, sport: int) -> None:
         self._fabric = fabric
-        self._client = workload(fabric, port_id)
+        self._client = workload(fabric, port_id, version_of(_packed(to_ip)))
         self._to_ip = to_ip
         self._dport, self._sport = dport, sport
         self._server: Workload | None = None
@@ -141,9 +149,9 @@ class TcpConnection:
     def answer(self) -> Exchange:
         """Send one segment from server to client. Only after one arrived there."""
         assert self._server is not None
-        segment = _addressed(
-            self._fabric, self._server, self._client.ip, matching.TCP, tcp_src=self._dport, tcp_dst=self._sport
-        )
+        back = _own_ip(self._client)
+        ports = {"tcp_src": self._dport, "tcp_dst": self._sport}
+        segment = _addressed(self._fabric, self._server, back, matching.TCP, **ports)
         if isinstance(segment, Exchange):
             return segment
         verdict = self._fabric.inject(self._server.port_id, replace(segment, is_opening=False))
@@ -151,18 +159,33 @@ class TcpConnection:
 
 
 def connect_tcp(
-    fabric: Fabric, port_id: PortId, to_ip: int, dport: int, *, sport: int = _CLIENT_PORT
+    fabric: Fabric, port_id: PortId, to_ip: Address, dport: int, *, sport: int = _CLIENT_PORT
 ) -> Exchange:
     """Open a TCP connection: succeeds when the handshake does."""
     return TcpConnection(fabric, port_id, to_ip, dport, sport).open()
 
 
-def _addressed(fabric: Fabric, sender: Workload, to_ip: int, protocol: int, **more: int) -> Packet | Exchange:
+def _addressed(
+    fabric: Fabric, sender: Workload, to_ip: Address, protocol: int, **more: int
+) -> Packet | Exchange:
     """Make a packet towards the next hop; a failed Exchange when that cannot be resolved."""
     mac, verdict = resolve(fabric, sender, to_ip)
     if mac is None:
         return Exchange(False, () if verdict is None else (verdict,))
-    return packets.ipv4(sender.mac, mac, sender.ip, to_ip, protocol, **more)
+    ends = (sender.ip, ip_to_int(_packed(to_ip)))
+    return packets.ip(sender.version, (sender.mac, mac), ends, protocol, **more)
+
+
+def _packed(ip: Address) -> bytes:
+    return ip if isinstance(ip, bytes) else ip_from_int(ip)
+
+
+def _own_ip(sender: Workload) -> bytes:
+    return ip_from_int(sender.ip, length=sender.version.bits // 8)
+
+
+def _echo(version: IpVersion, kind: int) -> dict[str, int]:
+    return {version.icmp_type.name.lower(): kind, version.icmp_code.name.lower(): 0}
 
 
 def _ports(protocol: int, source: int, destination: int) -> dict[str, int]:
@@ -171,7 +194,9 @@ def _ports(protocol: int, source: int, destination: int) -> dict[str, int]:
 
 def _addressee(fabric: Fabric, delivery: Delivery) -> Workload:
     """Give the workload that a packet reached, with the address that it was sent to."""
-    return replace(workload(fabric, delivery.port_id), ip=delivery.packet.fields[Field.IP_DST])
+    fields = delivery.packet.fields
+    version = matching.IPV6 if Field.IPV6_DST in fields else IPV4
+    return replace(workload(fabric, delivery.port_id, version), ip=fields[version.destination])
 
 
 def _reached(verdict: Verdict, port_id: PortId) -> bool:

@@ -9,9 +9,11 @@ from alcor.contracts.data_plane import HostFacts
 from alcor.data_plane import answering, frames
 from alcor.data_plane.asking import Asking
 from alcor.data_plane.pipeline.flow import VLAN_PRESENT, Field
+from alcor.data_plane.pipeline.matching import ETHERTYPE_IPV6, IPV4, IPV6
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.pipeline.unknown import ASKING
+from alcor.data_plane.simulated import packet as packets
 from alcor.data_plane.simulated.packet import Packet
 from alcor.data_plane.simulated.switch import Emission, Passage, Switch
 from alcor.data_plane.sub_ports import SubPorts
@@ -163,15 +165,19 @@ class SimulatedHost:
     def ask(self, emission: Emission, in_port: int) -> None:
         """Let a packet wait whose address is not held. Without an agent it is dropped."""
         fields, way = emission.packet.fields, ASKING[emission.table]
-        target = fields.get(Field.ARP_TPA, fields.get(Field.IP_DST, 0))
-        if way.address is not None:
-            target = emission.registers[way.address]
-        asked = fields[Field.IP_SRC] if way.asks_source else target
+        version = IPV6 if fields[Field.ETH_TYPE] == ETHERTYPE_IPV6 else IPV4
+        if way.is_next_hop:
+            asked = emission.registers[version.next_hop]
+        elif way.asks_source:
+            asked = fields[version.source]
+        else:
+            targets = (fields.get(field) for field in (Field.ARP_TPA, Field.ND_TARGET, version.destination))
+            asked = next(target for target in targets if target is not None)
         if self._asking is not None:
             self._asking.handed_over(
                 _HandedOver(emission, in_port),
                 vni=emission.registers[way.vni],
-                ip=asked.to_bytes(4, "big"),
+                ip=asked.to_bytes(version.bits // 8, "big"),
                 key=emission.registers[way.port],
                 to_mac=fields[Field.ETH_DST] if emission.table == Table.REMOTE else None,
                 now_s=asyncio.get_running_loop().time(),
@@ -188,8 +194,7 @@ class SimulatedHost:
 
     def answer(self, emission: Emission) -> Sequence[bytes]:
         """Say what the agent says to a packet that was handed over: frames to its sender."""
-        if emission.table == Table.SPOOF and Field.ARP_SPA in emission.packet.fields:
-            self._hear(emission)
+        if emission.table == Table.SPOOF and self._heard(emission):
             return ()
         key = emission.registers[Field.REG1]
         program = self.engine().program
@@ -211,13 +216,16 @@ class SimulatedHost:
                 for port in update.change.set_ports:
                     self._sub_ports.put(port.id, port)
 
-    def _hear(self, emission: Emission) -> None:
-        """Tell the agent of an address of a pair that a workload says is its own."""
-        fields = emission.packet.fields
-        ip = fields[Field.ARP_SPA].to_bytes(4, "big")
-        port_id = self.engine().program.announcer(emission.registers[Field.REG1], fields[Field.ARP_SHA], ip)
+    def _heard(self, emission: Emission) -> bool:
+        """Tell the agent of an address that a workload says is its own. Is the packet of that kind?"""
+        said = packets.said_by_neighbour(emission.packet)
+        if said is None:
+            return False
+        mac, ip = said
+        port_id = self.engine().program.announcer(emission.registers[Field.REG1], mac, ip)
         if port_id is not None and self.on_announced is not None:
             self.on_announced(port_id, ip)
+        return True
 
     def _forget_gone(self) -> None:
         """Forget the connections of ports that are gone, so that their keys may be given again."""

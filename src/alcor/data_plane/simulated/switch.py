@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple, assert_never
 
+from alcor.data_plane.pipeline import prerequisites
 from alcor.data_plane.pipeline.flow import (
     VLAN_PRESENT,
     Action,
@@ -30,7 +31,7 @@ from alcor.data_plane.simulated.conntrack import Conntrack
 from alcor.data_plane.simulated.packet import Packet, Working
 
 _LOW_32 = 0xFFFFFFFF
-_REGISTERS = (Field.REG0, Field.REG1, Field.REG2, Field.REG4, Field.REG5)
+_REGISTERS = (Field.REG0, Field.REG1, Field.REG2, Field.REG4, Field.REG5, Field.XXREG2)
 _NO_REGISTERS: Mapping[Field, int] = MappingProxyType({})
 
 
@@ -77,6 +78,8 @@ class Switch:
             if flow.table in self._tables:
                 self._tables[flow.table].remove(flow)
         for flow in change.install:
+            unfit = prerequisites.missing(flow)
+            assert not unfit, f"a switch would refuse {flow}: no match says that there is {', '.join(unfit)}"
             self._tables.setdefault(flow.table, Classifier()).install(flow)
 
     def flows(self) -> list[AnyFlow]:
