@@ -79,7 +79,7 @@ _IS_SLAVE = (1, 10)  # of a request that only a master may make
 _FLOW_STATISTICS = 1
 _VENDOR_NICIRA = 0x00002320
 _FLUSH_ZONE = 29  # NXT_CT_FLUSH_ZONE of Open vSwitch
-_BUNDLE_ADD = struct.Struct("!BBHIIHHBBHI")
+_BUNDLE_ADD = struct.Struct("!4sI12sI")
 _ENTRY = struct.Struct("!HBxIIHHHHHxxQQQHH")
 _PACKET_IN = struct.Struct("!IHBBQHH")
 _RESUBMIT = struct.Struct("!HHIHHB3x")  # nx_action_resubmit, with a table (ovs-actions(7))
@@ -153,23 +153,27 @@ def bundle_chunks(bundle: int, first_number: int, bodies: Iterable[bytes]) -> It
     """Wrap flow bodies for a bundle; body `i` gets the number `first_number + i`. Yields chunks to write."""
     parts: list[bytes] = []
     size = 0
-    number = first_number
-    for body in bodies:
-        length = 8 + len(body)
-        head = _BUNDLE_ADD.pack(
-            *(VERSION, Kind.BUNDLE_ADD, 16 + length, number, bundle, 0, _ATOMIC_ORDERED),
-            *(VERSION, Kind.FLOW_MOD, length, number),
-        )
-        parts.append(head)
+    heads: dict[int, tuple[bytes, bytes]] = {}  # by length: what is around the number, which comes twice
+    for number, body in enumerate(bodies, first_number):
+        length = len(body)
+        if length not in heads:
+            heads[length] = _bundle_heads(bundle, length)
+        before, between = heads[length]
+        parts.append(_BUNDLE_ADD.pack(before, number, between, number))
         parts.append(body)
-        number += 1
-        size += 16 + length
+        size += _BUNDLE_ADD.size + length
         if size >= CHUNK_BYTES:
             yield b"".join(parts)
             parts.clear()
             size = 0
     if parts:
         yield b"".join(parts)
+
+
+def _bundle_heads(bundle: int, body_length: int) -> tuple[bytes, bytes]:
+    length = HEADER.size + body_length
+    outer = struct.pack("!BBH", VERSION, Kind.BUNDLE_ADD, 16 + length)
+    return outer, struct.pack("!IHHBBH", bundle, 0, _ATOMIC_ORDERED, VERSION, Kind.FLOW_MOD, length)
 
 
 def flush_zone(number: int, zone: int) -> bytes:

@@ -4,7 +4,7 @@ A host has them for every port that it may reach: so all are of a pattern, and w
 the entry itself, of which its flows are made whenever they are looked at.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -71,10 +71,12 @@ class PlacementFlows(msgspec.Struct, frozen=True, gc=False):
 
     def __iter__(self) -> Iterator[PatternFlow]:
         entry, view = self.entry, self.view
+        flows: list[PatternFlow] = []
         for ip in entry.ips:
-            yield from address_flows(ip, entry.mac, view, KIND, entry.port_id)
+            flows += address_flows(ip, entry.mac, view, KIND, entry.port_id)
         if entry.vtep != view.vtep:
-            yield tunnel_flow(entry.mac, entry.vtep, view, KIND, entry.port_id)
+            flows.append(tunnel_flow(entry.mac, entry.vtep, view, KIND, entry.port_id))
+        return iter(flows)
 
 
 def answer_at(ip: bytes, vni: int) -> tuple[Pattern, tuple[int, ...]]:
@@ -89,13 +91,12 @@ def answer_flow(ip: bytes, mac: int, vni: int, whose: Whose, kind: str, name: st
     return PatternFlow(pattern, where, (mac,) if len(ip) == 4 else (mac, whose), kind, name)
 
 
-def address_flows(ip: bytes, mac: int, view: View, kind: str, name: str) -> Sequence[PatternFlow]:
+def address_flows(ip: bytes, mac: int, view: View, kind: str, name: str) -> list[PatternFlow]:
     """Make the flows by which an address is found at a MAC address."""
     number, found = int.from_bytes(ip, "big"), (mac,)
     if len(ip) != 4:
         return _ipv6_flows(number, mac, view, kind, name)
-    there = (number, view.vni)
-    flows = [PatternFlow(ANSWER, there, found, kind, name)]
+    flows = [PatternFlow(ANSWER, (number, view.vni), found, kind, name)]
     if view.is_routed:
         flows.append(PatternFlow(NEXT_HOP, (view.vni, number), found, kind, name))
     for viewer in view.viewers:
@@ -104,7 +105,7 @@ def address_flows(ip: bytes, mac: int, view: View, kind: str, name: str) -> Sequ
     return flows
 
 
-def _ipv6_flows(number: int, mac: int, view: View, kind: str, name: str) -> Sequence[PatternFlow]:
+def _ipv6_flows(number: int, mac: int, view: View, kind: str, name: str) -> list[PatternFlow]:
     flows = [PatternFlow(ND_ANSWER, answering_for(view.vni, number), (mac, HOST), kind, name)]
     if view.is_routed:
         flows.append(PatternFlow(NEXT_HOP_IPV6, (view.vni, number), (mac,), kind, name))

@@ -321,10 +321,7 @@ class FlowProgram:
         rendered: dict[Unit, Iterable[AnyFlow]] = {}
         actives = {port_id: self._active(port_id) for port_id in sorted(self._dirty_ports)}
         self._count_local(actives)
-        rendered.update(self._placements())
-        for network_id, port_id in self._with_pairs():
-            for rank in (pairs.ANNOUNCED, pairs.ASSUMED):
-                rendered["shared", network_id, rank, port_id] = self._pair_flows(network_id, port_id, rank)
+        self._render_pairs(rendered, self._render_placements(rendered))
         for port_id, active in actives.items():
             self._groups.set_port(port_id, active)
             rendered["port", port_id] = (
@@ -347,15 +344,19 @@ class FlowProgram:
         self._dirty_subnets.clear()
         return self._units.replace(rendered)
 
-    def _placements(self) -> Iterator[tuple[Unit, Iterable[AnyFlow]]]:
-        """Render dirty placements, and let the groups know them as members."""
+    def _render_placements(self, rendered: dict[Unit, Iterable[AnyFlow]]) -> set[tuple[NetworkId, PortId]]:
+        """Render dirty placements, members of groups too; name those with address pairs, now or before."""
         views = {network_id: self._view(network_id) for network_id in {at[0] for at in self._dirty_placements}}
+        with_pairs = set()
         for placed in self._dirty_placements:
-            entry = self._placement(*placed)
-            self._groups.set_member(placed, self._member(placed[0], entry) if entry is not None else None)
-            view = views[placed[0]]
+            network_id, port_id = placed
+            view, entry = views[network_id], self._placement(network_id, port_id)
+            self._groups.set_member(placed, self._member(network_id, entry))
             flows = () if entry is None or view is None else placement.PlacementFlows(entry, view)
-            yield ("placement", *placed), flows
+            rendered["placement", network_id, port_id] = flows
+            if (entry is not None and entry.pairs) or placed in self._paired:
+                with_pairs.add(placed)
+        return with_pairs
 
     def _placement(self, network_id: NetworkId, port_id: PortId) -> Placement | None:
         section = self._networks.get(network_id)
@@ -379,23 +380,20 @@ class FlowProgram:
             self._views[network_id] = view
         return self._views[network_id]
 
-    def _with_pairs(self) -> Sequence[tuple[NetworkId, PortId]]:
-        """Name the placements with address pairs, now or before, that the changes concern. O(changes)."""
-        dirty = set(self._dirty_placements)
-        for port_id in self._dirty_ports if self._paired else ():
-            home = self._home.get(port_id)
-            if home is not None:
-                dirty.add((home, port_id))
-        found = []
-        for placed in dirty:
-            entry = self._placement(*placed)
+    def _render_pairs(
+        self, rendered: dict[Unit, Iterable[AnyFlow]], changed: set[tuple[NetworkId, PortId]]
+    ) -> None:
+        """Render address pairs of placements that changed, and of ports that did. O(changes)."""
+        of_ports = {(self._home.get(port_id), port_id) for port_id in self._dirty_ports} if self._paired else ()
+        for placed in changed | self._paired.intersection(of_ports):
+            network_id, port_id = placed
+            entry = self._placement(network_id, port_id)
             if entry is not None and entry.pairs:
                 self._paired.add(placed)
-                found.append(placed)
-            elif placed in self._paired:
+            else:
                 self._paired.discard(placed)
-                found.append(placed)
-        return found
+            for rank in (pairs.ANNOUNCED, pairs.ASSUMED):
+                rendered["shared", network_id, rank, port_id] = self._pair_flows(network_id, port_id, rank)
 
     def _pair_flows(self, network_id: NetworkId, port_id: PortId, rank: int) -> list[AnyFlow]:
         entry, view = self._placement(network_id, port_id), self._view(network_id)
@@ -408,9 +406,11 @@ class FlowProgram:
         holder = pairs.Holder(entry, view, active.key if active is not None else None)
         return (pairs.announced_flows if rank == pairs.ANNOUNCED else pairs.assumed_flows)(holder)
 
-    def _member(self, network_id: NetworkId, entry: Placement) -> Member | None:
+    def _member(self, network_id: NetworkId, entry: Placement | None) -> Member | None:
+        if entry is None or not entry.groups:
+            return None
         network = self._networks[network_id].network
-        return Member(entry, network.vni) if network is not None and entry.groups else None
+        return Member(entry, network.vni) if network is not None else None
 
     def _unknown_flows(self, network_id: NetworkId, subnet_id: SubnetId) -> list[Flow]:
         section = self._networks.get(network_id)

@@ -67,6 +67,7 @@ class FlowUnits:
                 else:
                     held[flow.identity] = flow
         change = FlowChange([], [], [])
+        install, claims = change.install, self._claims  # bound: all flows of a host may pass here
         for unit, flows in rendered.items():
             if not flows:
                 continue
@@ -74,13 +75,15 @@ class FlowUnits:
             for flow in flows:
                 identity = flow.identity
                 old = held.get(identity) if held else None
-                if identity in self._claims or (old is not None and not _share_key(old, flow)):
-                    self._claims[identity] = [unit, *self._claimants(identity)]
+                if identity in claims or (old is not None and not _share_key(old, flow)):
+                    claims[identity] = [unit, *self._claimants(identity)]
                     disputed[identity] = None
                     continue
-                self._claims[identity] = unit
-                change.follow(old, flow)
-                if old is not None:
+                claims[identity] = unit
+                if old is None:
+                    install.append(flow)
+                else:
+                    change.follow(old, flow)
                     del held[identity]
         change.remove.extend(held.values())
         return self._settle(change, before, rendered, disputed) if disputed else change
