@@ -136,11 +136,13 @@ async def _pool_differences(cloud: Cloud) -> list[str]:
     subnets = await cloud.store.select(Subnet, Query())
     pools = {pool.id: pool for pool in await cloud.store.select(SubnetPool, Query())}
     found = []
-    scopes: dict[NetworkId, set[str | None]] = defaultdict(set)
+    scopes: dict[tuple[NetworkId, int], set[str | None]] = defaultdict(set)  # by the length of addresses
     for subnet in subnets:
         pool_id = subnet.subnetpool_id
-        scopes[subnet.network_id].add(None if pool_id is None else pools[pool_id].address_scope_id)
-    found += [f"network {id_} is in the scopes {held}" for id_, held in scopes.items() if len(held) > 1]
+        scopes[subnet.network_id, len(subnet.cidr[0])].add(
+            None if pool_id is None else pools[pool_id].address_scope_id
+        )
+    found += [f"network {id_[0]} is in the scopes {held}" for id_, held in scopes.items() if len(held) > 1]
     for pool in pools.values():
         cut = [subnet.cidr for subnet in subnets if subnet.subnetpool_id == pool.id]
         held_twice = sum(Cidr(*it).size for it in cut) != sum(Cidr(*it).size for it in prefixes.compact(cut))

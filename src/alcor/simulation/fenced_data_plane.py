@@ -323,8 +323,9 @@ class _OfSession:
         return part.run(self._data_plane._events.unknown, vni, ip)
 
     def announced(self, port_id: PortId, ip: bytes) -> None:
-        if self._data_plane._session is self._session:
-            self._data_plane._events.announced(port_id, ip)
+        part = self._data_plane.part
+        if self._data_plane._session is self._session and part.hung_at is None:
+            part.run(self._data_plane._events.announced, port_id, ip)
 
     def lost(self, reason: str) -> None:
         pass

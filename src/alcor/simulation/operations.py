@@ -1,4 +1,4 @@
-"""Random operations: what tenants ask for, through the real services, and what workloads do.
+"""Random operations: what tenants ask for, through the real services.
 
 An operation chooses among what the store holds now. What the services refuse counts as done: refusing is right
 as often as not. Only `Broken` and exceptions of no kind are wrong.
@@ -8,11 +8,11 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 
 from alcor.contracts.store import Query, R
-from alcor.data_plane.simulated import packet as packets
 from alcor.management_plane.address_group.decisions import AddressGroupFields
 from alcor.management_plane.address_scope.decisions import AddressScopeFields
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.network.decisions import NetworkFields
+from alcor.management_plane.port.address_pairs import AddressPairFields
 from alcor.management_plane.port.decisions import PortFields
 from alcor.management_plane.port.fixed_ips import FixedIpFields
 from alcor.management_plane.port_group.decisions import PortGroupFields
@@ -24,8 +24,9 @@ from alcor.management_plane.subnet_pool.decisions import SubnetPoolFields
 from alcor.management_plane.trunk.decisions import TrunkFields
 from alcor.model import errors
 from alcor.model.addressing import Cidr
-from alcor.model.ids import HostId, PortId, ProjectId
+from alcor.model.ids import HostId, ProjectId
 from alcor.model.records import (
+    IPV6_MODES,
     ROUTER_INTERFACE,
     AddressGroup,
     AddressScope,
@@ -48,7 +49,10 @@ PORTS_MAX = 120  # beyond it more is removed than made
 BATCH_MAX = 20
 WAIT_S = 5.0
 
-_PREFIX = Prefix("10.1.0.0/16", Cidr.from_text("10.1.0.0/16"))
+_PREFIXES = {
+    version: Prefix(text, Cidr.from_text(text))
+    for version, text in (("IPv4", "10.1.0.0/16"), ("IPv6", "2001:db8:0:2::/63"))
+}
 
 Operation = Callable[[], Awaitable[None]]
 
@@ -61,13 +65,8 @@ class Operations:
         cloud: Cloud,
         chance: random.Random,
         befalls: Sequence[tuple[int, Operation]],
-        *,
-        asks: bool = False,
     ) -> None:
-        """`befalls`: what else may happen, with weights.
-
-        `asks`: workloads resolve each other, so that hosts ask for their neighbours.
-        """
+        """`befalls`: what else may happen, with weights."""
         self._cloud = cloud
         self._chance = chance
         self._table: list[tuple[int, Operation]] = [
@@ -75,12 +74,11 @@ class Operations:
             (30, self.update_port),
             (25, self.delete_port),
             (12, self.change_size),
-            (60, self.plug),
-            (30, self.unplug),
             (6, self.create_network),
             (4, self.update_network),
             (3, self.delete_network),
             (10, self.create_subnet),
+            (9, self.create_prefix),
             (5, self.update_subnet),
             (4, self.delete_subnet),
             (3, self.create_pool),
@@ -107,16 +105,12 @@ class Operations:
             (4, self.wait_in_force),
             *befalls,
         ]
-        if asks:
-            self._table.append((120, self.resolve))
 
     def draw(self) -> Operation:
         """Choose the next operation."""
         weights = [weight for weight, _ in self._table]
         operations = [operation for _, operation in self._table]
         return self._chance.choices(operations, weights)[0]
-
-    # What tenants ask for
 
     async def create_network(self) -> None:
         if len(await self._all(Network)) < 7:
@@ -143,20 +137,33 @@ class Operations:
         )
         await self._cloud.subnets.create(self._caller_of(network.project_id), [fields])
 
+    async def create_prefix(self) -> None:
+        """Make a subnet of IPv6; it may give an address to every port of its network."""
+        network = await self._one(Network)
+        chance = self._chance
+        mode = chance.choice(("", *IPV6_MODES))
+        cidr = Cidr.from_text(f"2001:db8:0:{chance.randrange(6):x}::/{chance.choice((64, 64, 64, 80))}")
+        fields = SubnetFields(
+            network_id=network.id, ip_version=6, cidr=cidr, ra_mode=mode, address_mode=chance.choice((mode, ""))
+        )
+        await self._cloud.subnets.create(self._caller_of(network.project_id), [fields])
+
     async def create_pool(self) -> None:
         """Make a pool, and a subnet of it; or an address scope."""
         scopes, pools = await self._all(AddressScope), await self._all(SubnetPool)
-        if len(scopes) < 2:
-            await self._cloud.address_scopes.create(self._admin(), [AddressScopeFields(ip_version=4)])
-        if len(pools) < 3:
-            prefix = Cidr.from_text(f"10.{100 + len(pools)}.0.0/24")
-            pool = SubnetPoolFields(name="pool", prefixes=(prefix,), default_prefixlen=27)
+        version = self._chance.choice((4, 6))
+        if len(scopes) < 4:
+            await self._cloud.address_scopes.create(self._admin(), [AddressScopeFields(ip_version=version)])
+        if len(pools) < 4:
+            text, length = (
+                (f"10.{100 + len(pools)}.0.0/24", 27)
+                if version == 4
+                else (f"2001:db8:{100 + len(pools)}::/60", 64)
+            )
+            pool = SubnetPoolFields(name="pool", prefixes=(Cidr.from_text(text),), default_prefixlen=length)
             await self._cloud.subnet_pools.create(self._admin(), [pool])
-        fields = SubnetFields(
-            network_id=(await self._one(Network)).id,
-            ip_version=4,
-            subnetpool_id=(await self._one(SubnetPool)).id,
-        )
+        pool_id = (await self._one(SubnetPool)).id
+        fields = SubnetFields(network_id=(await self._one(Network)).id, subnetpool_id=pool_id)
         await self._cloud.subnets.create(self._admin(), [fields])
 
     async def rescope_pool(self) -> None:
@@ -177,7 +184,9 @@ class Operations:
             (
                 SubnetFields(dns_nameservers=(f"192.0.2.{self._chance.randrange(1, 255)}",)),
                 SubnetFields(enable_dhcp=self._chance.random() < 0.5),
+                SubnetFields(dns_nameservers=("2001:db8::53",)),
                 SubnetFields(host_routes=(("198.51.100.0/24", "10.0.0.9"),)),
+                SubnetFields(host_routes=(("2001:db8:ff::/48", "2001:db8:0:1::9"),)),
                 SubnetFields(gateway_ip=None),
             )
         )
@@ -199,17 +208,19 @@ class Operations:
         group = await self._one(SecurityGroup)
         siblings = [each for each in await self._all(SecurityGroup) if each.project_id == group.project_id]
         chance = self._chance
+        version = chance.choice(("IPv4", "IPv6"))
         protocol = chance.choice((None, "tcp", "udp", "sctp", "icmp"))
         port = chance.randrange(1, 9) if protocol in ("tcp", "udp", "sctp") else None
         remote = chance.choice(("none", "group", "group", "prefix", "addresses"))
         fields = RuleFields(
             security_group_id=group.id,
             direction=chance.choice(("ingress", "egress")),
+            ethertype=version,
             protocol=protocol,
             port_min=port,
             port_max=None if port is None else port + chance.randrange(3),
             remote_group_id=chance.choice(siblings).id if remote == "group" else None,
-            remote_prefix=_PREFIX if remote == "prefix" else None,
+            remote_prefix=_PREFIXES[version] if remote == "prefix" else None,
             remote_address_group_id=(await self._one(AddressGroup)).id if remote == "addresses" else None,
         )
         await self._cloud.security_groups.create_rules(self._caller_of(group.project_id), [fields])
@@ -258,8 +269,10 @@ class Operations:
                 PortFields(security_groups=some),
                 PortFields(port_security_enabled=False, security_groups=()),
                 PortFields(port_security_enabled=True),
+                PortFields(mac_address=f"02:00:00:00:00:{chance.randrange(256):02x}"),
                 PortFields(fixed_ips=()),
                 PortFields(fixed_ips=tuple(self._fixed_ip(port) for _ in range(chance.randrange(1, 3)))),
+                PortFields(allowed_address_pairs=tuple(self._pair() for _ in range(chance.randrange(3)))),
             )
         )
         await self._cloud.ports.update(self._admin(), port.id, fields, expected=None)
@@ -304,8 +317,11 @@ class Operations:
     async def route(self) -> None:
         """Give a router a few extra routes through its own subnets, or none."""
         router = await self._one(Router)
-        hops = [fixed.ip[:3] + b"\x09" for leg in await self._legs_of(router) for fixed in leg.fixed_ips]
-        some = {ExtraRoute((bytes([172, 20, 0, 0]), 14 + number), hop) for number, hop in enumerate(hops)}
+        hops = [fixed.ip[:-1] + b"\x09" for leg in await self._legs_of(router) for fixed in leg.fixed_ips]
+        some = {
+            ExtraRoute(((bytes([172, 20]) + bytes(14))[: len(hop)], 14 + number), hop)
+            for number, hop in enumerate(hops)
+        }
         routes = tuple(sorted(each for each in some if self._chance.random() < 0.6))
         await self._cloud.routers.update(self._admin(), router.id, RouterFields(routes=routes), expected=None)
 
@@ -360,44 +376,6 @@ class Operations:
         ids = [port.id for port in ports]
         await controller.convergence.wait(ids, revision=revision, until=until, timeout_s=WAIT_S)  # type: ignore[arg-type]
 
-    # What workloads do
-
-    async def plug(self) -> None:
-        bound = [port for port in await self._all(Port) if port.host in self._cloud.hosts]
-        if bound and self._chance.random() < 0.95:
-            port = self._chance.choice(bound)
-            self._cloud.hosts[port.host].plug(port.id)
-        else:  # a workload that nobody knows of, or not there
-            host = self._cloud.hosts[self._host_id()]
-            host.plug(self._chance.choice(bound).id if bound else PortId("unknown"))
-
-    async def unplug(self) -> None:
-        host = self._cloud.hosts[self._host_id()]
-        if host.switch.workloads:
-            host.unplug(self._chance.choice(host.switch.workloads))
-
-    async def resolve(self) -> None:
-        """A workload asks who has an address: mostly a port's of its own network."""
-        host = self._cloud.hosts[self._host_id()]
-        known = [port_id for port_id in host.switch.plugged if host.switch.engine().program.port_scope(port_id)]
-        if not known:
-            return
-        scope = host.switch.engine().program.port_scope(self._chance.choice(known))
-        assert scope is not None, "only known ports were drawn from"
-        network_id = scope.network.id
-        ports = [port for port in await self._all(Port) if port.network_id == network_id and port.fixed_ips]
-        if not ports or not scope.port.fixed_ips or host.switch.ofport(scope.port.id) is None:
-            return
-        asked = int.from_bytes(self._chance.choice(ports).fixed_ips[0].ip, "big") + self._chance.choice(
-            (0, 0, 0, 1)
-        )
-        own = int.from_bytes(scope.port.fixed_ips[0].ip, "big")
-        request = packets.arp_request(scope.port.mac, own, asked)
-        if host.fence.master is not None:  # whoever writes to the switch is asked, and by its clock
-            host.writer_part(host.fence.master).run(self._cloud.fabric.inject, scope.port.id, request)
-
-    # Choosing
-
     async def _all(self, kind: type[R]) -> list[R]:
         return await self._cloud.store.select(kind, Query())
 
@@ -424,16 +402,29 @@ class Operations:
 
     def _addresses(self) -> tuple[Cidr, ...]:
         chance = self._chance
-        texts = (
-            f"10.{chance.randrange(3)}.{chance.randrange(2)}.0/{chance.choice((24, 32))}" for _ in range(3)
-        )
+        texts = [
+            chance.choice(
+                (
+                    f"10.{chance.randrange(3)}.{chance.randrange(2)}.0/{chance.choice((24, 32))}",
+                    f"2001:db8:0:{chance.randrange(6)}::/{chance.choice((64, 128))}",
+                )
+            )
+            for _ in range(3)
+        ]
         return tuple(Cidr.from_text(text) for text in texts)[: chance.randrange(1, 4)]
 
     def _fixed_ip(self, port: Port) -> FixedIpFields:
         if port.fixed_ips and self._chance.random() < 0.6:
             return FixedIpFields(subnet_id=self._chance.choice(port.fixed_ips).subnet_id)
-        number = self._chance.randrange(2, 15)
-        return FixedIpFields(ip_address=f"10.{self._chance.randrange(3)}.{self._chance.randrange(4)}.{number}")
+        chance, number = self._chance, self._chance.randrange(2, 15)
+        ipv4 = f"10.{chance.randrange(3)}.{chance.randrange(4)}.{number}"
+        return FixedIpFields(ip_address=chance.choice((ipv4, f"2001:db8:0:{chance.randrange(6)}::{number}")))
+
+    def _pair(self) -> AddressPairFields:
+        """Draw one of few, so that several ports share an address."""
+        chance = self._chance
+        ipv4 = f"10.{chance.randrange(3)}.{chance.randrange(4)}.{chance.choice(('200', '201', '192/28'))}"
+        return AddressPairFields(ip_address=chance.choice((ipv4, f"2001:db8:0:{chance.randrange(6)}::200")))
 
     def _host_name(self) -> str:
         draw = self._chance.random()

@@ -17,6 +17,7 @@ from alcor.simulation.cloud import Cloud
 from alcor.simulation.faults import Faults
 from alcor.simulation.operations import Operation, Operations
 from alcor.simulation.virtual_time import VirtualClock, VirtualLoop
+from alcor.simulation.workloads import Workloads
 
 HOSTS = 5
 IN_FLIGHT_MAX = 6
@@ -115,7 +116,9 @@ class _Run:
         bounds = FEW_PORTS if on_demand else OnDemandBounds()
         self._cloud = Cloud(virtual, log, chance, hosts=HOSTS, on_demand=bounds)
         faults = Faults(self._cloud, random.Random(chance.random()))
-        self._drawn = Operations(self._cloud, random.Random(chance.random()), faults.table, asks=on_demand)
+        workloads = Workloads(self._cloud, random.Random(chance.random()), asks=on_demand)
+        befalls = [*workloads.table, *faults.table]
+        self._drawn = Operations(self._cloud, random.Random(chance.random()), befalls)
         self._outcomes: Counter[str] = Counter()
         self._trace = hashlib.blake2b(digest_size=8)
         self._in_flight: set[asyncio.Task[None]] = set()

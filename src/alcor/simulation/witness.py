@@ -22,6 +22,7 @@ from alcor.model.goal_state import (
     SectionUpdate,
 )
 from alcor.model.ids import AddressGroupId, HostId, NetworkId, PortId, RouterId, SubnetId
+from alcor.model.records import AddressPair
 from alcor.model.version import Version
 
 
@@ -35,6 +36,7 @@ class Witness:
         self._network_of: dict[PortId, NetworkId] = {}
         self._hosts_of: dict[PortId, set[HostId]] = defaultdict(set)
         self._ips_of: dict[PortId, set[bytes]] = defaultdict(set)
+        self._pairs_of: dict[PortId, set[AddressPair]] = defaultdict(set)
         self._subnets_of: dict[NetworkId, set[SubnetId]] = defaultdict(set)
         self._prefixes_of: dict[AddressGroupId, set[Prefix]] = defaultdict(set)
 
@@ -46,6 +48,7 @@ class Witness:
             self._hosts_of[port.id].add(port.host)
             self._ips_of[port.id].update(fixed.ip for fixed in port.fixed_ips)
             self._ips_of[port.id].update(port.announced)
+            self._pairs_of[port.id].update(port.address_pairs)
         for subnet in change.puts.subnets:
             self._subnets_of[subnet.network_id].add(subnet.id)
         for entry in change.puts.address_group_entries:
@@ -80,6 +83,8 @@ class Witness:
                 self._violation(f"host {host}: {key} has {placement}, which is not of that network")
             if not self._ips_of[placement.port_id].issuperset((*placement.ips, *placement.announced)):
                 self._violation(f"host {host}: {key} has {placement}, one of whose addresses it never had")
+            if not self._pairs_of[placement.port_id].issuperset(placement.pairs):
+                self._violation(f"host {host}: {key} has {placement}, one of whose pairs it never had")
         for port in change.set_ports:
             if host not in self._hosts_of[port.id]:
                 self._violation(f"host {host}: {key} has {port}, which was never bound to it")

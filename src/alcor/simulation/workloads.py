@@ -1,0 +1,101 @@
+"""What workloads do at random: they come and go, ask for each other, and say which addresses are their own."""
+
+import random
+from collections.abc import Iterable
+
+from alcor.contracts.store import Query
+from alcor.data_plane.pipeline.program import PortScope
+from alcor.data_plane.simulated import packet as packets
+from alcor.data_plane.simulated.packet import Packet
+from alcor.model.addressing import ip_to_int
+from alcor.model.goal_state import LocalPort
+from alcor.model.ids import PortId
+from alcor.model.records import Port
+from alcor.simulation.cloud import Cloud
+from alcor.simulation.compute_host import ComputeHost
+from alcor.simulation.operations import Operation
+
+_IPV4_BYTES, _IPV6_BYTES = 4, 16
+
+
+class Workloads:
+    """Draws what they do, on hosts drawn too."""
+
+    def __init__(self, cloud: Cloud, chance: random.Random, *, asks: bool = False) -> None:
+        """`asks`: they resolve each other, so that hosts ask for their neighbours."""
+        self._cloud = cloud
+        self._chance = chance
+        self._asks = asks
+
+    @property
+    def table(self) -> list[tuple[int, Operation]]:
+        """Give all they do, with weights."""
+        resolving = [(120, self.resolve)] if self._asks else []
+        return [(60, self.plug), (30, self.unplug), (15, self.announce), *resolving]
+
+    async def plug(self) -> None:
+        """Attach a workload; now and then one that nobody knows of, or that is not there."""
+        bound = [port for port in await self._ports() if port.host in self._cloud.hosts]
+        if bound and self._chance.random() < 0.95:
+            port = self._chance.choice(bound)
+            self._cloud.hosts[port.host].plug(port.id)
+        else:
+            self._host().plug(self._chance.choice(bound).id if bound else PortId("unknown"))
+
+    async def unplug(self) -> None:
+        """Take a workload away."""
+        host = self._host()
+        if host.switch.workloads:
+            host.unplug(self._chance.choice(host.switch.workloads))
+
+    async def announce(self) -> None:
+        """A workload says that an address of its port's pairs is its own, as VRRP does."""
+        host = self._host()
+        scopes = [scope for scope in self._scopes(host) if scope.port.pairs]
+        if not scopes:
+            return
+        scope = self._chance.choice(scopes)
+        pair = self._chance.choice(scope.port.pairs)
+        ip = ip_to_int(pair.network) + self._chance.randrange(
+            1 << min(2, 8 * len(pair.network) - pair.prefix_len)
+        )
+        say = packets.arp_request if len(pair.network) == _IPV4_BYTES else packets.neighbour_advertisement
+        self._send(host, scope.port.id, say(pair.mac, ip, ip))
+
+    async def resolve(self) -> None:
+        """A workload asks who has an address: mostly a port's of its own network."""
+        host = self._host()
+        scopes = self._scopes(host)
+        if not scopes:
+            return
+        scope = self._chance.choice(scopes)
+        ports = [port for port in await self._ports() if port.network_id == scope.network.id]
+        length, ask = self._chance.choice(
+            ((_IPV4_BYTES, packets.arp_request), (_IPV6_BYTES, packets.neighbour_solicitation))
+        )
+        own, others = _ips_of([scope.port], length), _ips_of(ports, length)
+        if own and others:
+            asked = self._chance.choice(others) + self._chance.choice((0, 0, 0, 1))
+            self._send(host, scope.port.id, ask(scope.port.mac, own[0], asked))
+
+    def _send(self, host: ComputeHost, port_id: PortId, packet: Packet) -> None:
+        """Send if the workload is still there; whoever writes to the switch is asked, and by its clock."""
+        if host.fence.master is not None and host.switch.ofport(port_id) is not None:
+            host.writer_part(host.fence.master).run(self._cloud.fabric.inject, port_id, packet)
+
+    def _scopes(self, host: ComputeHost) -> list[PortScope]:
+        """Give what the host knows of the workloads that are plugged."""
+        program = host.switch.engine().program
+        found = (program.port_scope(port_id) for port_id in host.switch.plugged)
+        return [scope for scope in found if scope is not None]
+
+    def _host(self) -> ComputeHost:
+        return self._cloud.hosts[self._chance.choice(list(self._cloud.hosts))]
+
+    async def _ports(self) -> list[Port]:
+        return await self._cloud.store.select(Port, Query())
+
+
+def _ips_of(ports: Iterable[Port | LocalPort], length: int) -> list[int]:
+    """Give the addresses of so many bytes that ports have, as numbers: of each version apart."""
+    return [ip_to_int(fixed.ip) for port in ports for fixed in port.fixed_ips if len(fixed.ip) == length]
