@@ -373,7 +373,7 @@ class _Recorder:
     """A tracer that says what it was asked."""
 
     async def trace(
-        self, *, port_id: PortId, to_ip: bytes, protocol: str, dst_port: int, icmp_type: int
+        self, *, port_id: PortId, to_ip: bytes, protocol: str, dst_port: int, icmp_type: int | None
     ) -> TraceResult:
         step = TraceStep(host=HostId("host-1"), table="spoof", rule=f"{protocol} {dst_port}", action="drop")
         return TraceResult(delivered=False, to_port=None, decided_by=f"{port_id} {to_ip.hex()}", steps=(step,))

@@ -5,8 +5,8 @@ import pytest
 from alcor.contracts.convergence import TraceResult
 from alcor.data_plane.simulated.trace import trace
 from alcor.model import errors
-from alcor.model.addressing import ip_from_text
-from doubles.topology import ICMP, Region, two_tenants
+from alcor.model.addressing import ip_from_text, ip_to_text
+from doubles.topology import ICMP, Region, dual_stacked, two_tenants
 
 
 def traced(region: Region, port_id: str, to_ip: str, protocol: str, dst_port: int = 0) -> TraceResult:
@@ -82,3 +82,64 @@ def test_an_unknown_port_is_missing() -> None:
 def test_an_unknown_protocol_is_invalid() -> None:
     with pytest.raises(errors.Invalid):
         traced(two_tenants(), "red-c0", "10.0.1.11", "gre")
+
+
+def of_ipv6(region: Region, port_id: str) -> str:
+    return ip_to_text(region.ports[port_id].also[0][1])
+
+
+def test_the_address_says_the_ip_version_of_the_packet() -> None:
+    region = dual_stacked(two_tenants())
+    result = traced(region, "red-c0", of_ipv6(region, "red-w1"), "tcp", 80)
+    assert (result.delivered, result.to_port) == (True, "red-w1")
+    assert "rule red-client-out-v6 of security group red-client" in result.decided_by
+    assert "rule red-web-80-v6 of security group red-web" in result.decided_by
+    assert result.packet["ipv6_src"] == of_ipv6(region, "red-c0")
+    assert result.packet["ipv6_dst"] == of_ipv6(region, "red-w1")
+
+
+def test_an_extra_route_names_its_next_hop_as_people_write_it() -> None:
+    region = dual_stacked(two_tenants())
+    hop = of_ipv6(region, "red-w1")
+    region.routes["red-r"] = {"2001:db8:9::/48": {hop}}
+    result = traced(region, "red-c0", "2001:db8:9::1", "icmp")
+    assert any(f"set xxreg2 to {hop}" in step.action for step in result.steps if step.table == "route")
+
+
+def test_icmp_is_that_of_the_address_and_a_ping_unless_another_type_is_said() -> None:
+    region = dual_stacked(two_tenants())
+    result = traced(region, "red-c0", of_ipv6(region, "red-w1"), "icmp")
+    assert result.delivered
+    assert (result.packet["ip_proto"], result.packet["icmpv6_type"]) == (58, 128)
+    region.rules["red-web"] = {}
+    peer = of_ipv6(region, "red-c0")
+    refused = "no ingress rule of the security groups red-web of port red-w1 allows {} from {}"
+    assert traced(region, "red-c0", of_ipv6(region, "red-w1"), "icmp").decided_by == refused.format(
+        "ping", peer
+    )
+    typed = trace(
+        region.states(),
+        port_id="red-c0",
+        to_ip=ip_from_text(of_ipv6(region, "red-w1")),
+        protocol="icmp",
+        icmp_type=129,
+    )
+    assert typed.packet["icmpv6_type"] == 129
+    assert typed.decided_by == "dropped in egress_rules: not part of any connection", "nobody asked"
+
+
+def test_an_ipv6_address_that_nobody_has_is_told() -> None:
+    region = dual_stacked(two_tenants())
+    decided = traced(region, "red-c0", "2001:db8::77", "icmp").decided_by
+    assert decided == (
+        "nobody answers neighbour solicitations for 2001:db8::77: "
+        "nobody in this network has the address asked for"
+    )
+    region.routers.clear()
+    assert "the gateway 2001:db8::1" in traced(region, "red-c0", "2001:db8:0:1::9", "icmp").decided_by
+
+
+def test_a_port_without_an_address_of_the_version_sends_nothing() -> None:
+    result = traced(two_tenants(), "red-c0", "2001:db8::1", "icmp")
+    assert not result.delivered
+    assert result.decided_by == "port red-c0 has no IPv6 address to send from"

@@ -116,7 +116,7 @@ class Trace(msgspec.Struct, frozen=True, array_like=True, tag="trace"):
     to_ip: bytes
     protocol: str
     dst_port: int
-    icmp_type: int
+    icmp_type: int | None
 
 
 Question: TypeAlias = (

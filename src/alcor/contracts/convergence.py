@@ -175,10 +175,11 @@ class Tracer(Protocol):
     """Follows a packet through the rules of the hosts; wired from the controller and the simulated pipeline."""
 
     async def trace(
-        self, *, port_id: PortId, to_ip: bytes, protocol: str, dst_port: int, icmp_type: int
+        self, *, port_id: PortId, to_ip: bytes, protocol: str, dst_port: int, icmp_type: int | None
     ) -> TraceResult:
-        """Send one packet from a port, in memory. `protocol`: icmp | tcp | udp.
+        """Send one packet from a port, in memory. `protocol`: icmp | tcp | udp | sctp.
 
+        The address says the IP version, and so what icmp is; `icmp_type` None: a ping's.
         Raises Missing, Invalid, Unavailable.
         """
         ...

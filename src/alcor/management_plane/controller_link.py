@@ -157,7 +157,7 @@ class ControllerLink:
         return answer
 
     async def trace(
-        self, *, port_id: PortId, to_ip: bytes, protocol: str, dst_port: int, icmp_type: int
+        self, *, port_id: PortId, to_ip: bytes, protocol: str, dst_port: int, icmp_type: int | None
     ) -> TraceResult:
         answer: TraceResult = await self._ask(api_channel.Trace(port_id, to_ip, protocol, dst_port, icmp_type))
         return answer

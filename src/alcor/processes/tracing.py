@@ -19,7 +19,7 @@ class RegionTracer:
         self._controller = controller
 
     async def trace(
-        self, *, port_id: PortId, to_ip: bytes, protocol: str, dst_port: int, icmp_type: int
+        self, *, port_id: PortId, to_ip: bytes, protocol: str, dst_port: int, icmp_type: int | None
     ) -> TraceResult:
         """Follow a packet through the sender's host and those that may have the address."""
         region = self._controller.region

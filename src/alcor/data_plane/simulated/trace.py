@@ -23,6 +23,7 @@ from alcor.data_plane.pipeline.flow import (
     ToAgent,
     Track,
 )
+from alcor.data_plane.pipeline.matching import IPV4, IpVersion, version_of
 from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated import packet as packets
@@ -32,7 +33,7 @@ from alcor.data_plane.simulated.fabric import Fabric, Verdict, Visit
 from alcor.data_plane.simulated.host import SimulatedHost
 from alcor.data_plane.simulated.packet import Packet
 from alcor.model import errors
-from alcor.model.addressing import ip_to_text, mac_to_text
+from alcor.model.addressing import ip_from_int, ip_to_int, ip_to_text
 from alcor.model.goal_state import HostState, NetworkSection
 from alcor.model.ids import HostId, PortId
 
@@ -48,29 +49,33 @@ def trace(
     to_ip: bytes,
     protocol: str,
     dst_port: int = 0,
-    icmp_type: int = matching.ICMP_ECHO_REQUEST,
+    icmp_type: int | None = None,
 ) -> TraceResult:
     """Send one new packet from a port through the hosts' states, as if every workload were plugged.
 
-    `states` must hold the hosts that the packet may visit: the port's own and its domain's.
-    Raises Missing when no host has the port, Invalid when the protocol or address cannot be traced.
+    `states` must hold the hosts that the packet may visit: the port's own and its domain's. The address says
+    the packet's IP version, and so what `protocol` icmp is; `icmp_type` None: a ping's.
+    Raises Missing when no host has the port, Invalid when the protocol cannot be traced.
     """
-    if len(to_ip) != 4:
-        raise errors.Invalid("only IPv4 packets can be traced")
     fabric = _fabric(states)
-    sender = exchange.workload(fabric, port_id)
-    target = int.from_bytes(to_ip, "big")
-    mac, question = exchange.resolve(fabric, sender, target)
+    version = version_of(to_ip)
+    if all(version_of(fixed.ip) is not version for fixed in fabric.scope_of(port_id).port.fixed_ips):
+        decided = f"port {port_id} has no IPv{version.number} address to send from"
+        return TraceResult(delivered=False, to_port=None, decided_by=decided, steps=())
+    sender = exchange.workload(fabric, port_id, version)
+    mac, question = exchange.resolve(fabric, sender, to_ip)
     if mac is None:
-        return _unresolved(sender, target, question)
-    packet = _packet(sender, mac, target, protocol, dst_port, icmp_type)
+        return _unresolved(sender, to_ip, question)
+    if icmp_type is None:
+        icmp_type = version.echo_request
+    packet = _packet(sender, mac, to_ip, protocol, dst_port, icmp_type)
     verdict = fabric.inject(port_id, packet)
-    what = _in_words(protocol, dst_port, icmp_type)
+    what = _in_words(version, protocol, dst_port, icmp_type)
     reached = verdict.delivered[0].port_id if verdict.delivered else None
     return TraceResult(
         delivered=bool(verdict.delivered or verdict.returned),
         to_port=reached,
-        decided_by=_decision(fabric, sender, target, what, verdict),
+        decided_by=_decision(fabric, sender, to_ip, what, verdict),
         steps=_steps(verdict),
         packet=packet.describe(),
         far_end=reached or _receiver(fabric, verdict.visits[-1]),
@@ -90,37 +95,42 @@ def _fabric(states: Mapping[HostId, tuple[HostFacts, HostState]]) -> Fabric:
     return fabric
 
 
-def _packet(sender: Workload, mac: int, target: int, protocol: str, dst_port: int, icmp_type: int) -> Packet:
-    ends = (sender.mac, mac, sender.ip, target)
+def _packet(sender: Workload, mac: int, to_ip: bytes, protocol: str, dst_port: int, icmp_type: int) -> Packet:
+    version = sender.version
+    macs, ends = (sender.mac, mac), (sender.ip, ip_to_int(to_ip))
     if protocol == "icmp":
-        made = packets.ipv4(*ends, matching.ICMP, icmp_type=icmp_type, icmp_code=0)
-        return replace(made, is_opening=icmp_type != matching.ICMP_ECHO_REPLY)
+        typed = {version.icmp_type.name.lower(): icmp_type, version.icmp_code.name.lower(): 0}
+        made = packets.ip(version, macs, ends, version.icmp, **typed)
+        return replace(made, is_opening=icmp_type != version.echo_reply)
     if protocol == "tcp":
-        return packets.ipv4(*ends, matching.TCP, tcp_src=_SOURCE_PORT, tcp_dst=dst_port)
+        return packets.ip(version, macs, ends, matching.TCP, tcp_src=_SOURCE_PORT, tcp_dst=dst_port)
     if protocol == "udp":
-        return packets.ipv4(*ends, matching.UDP, udp_src=_SOURCE_PORT, udp_dst=dst_port)
+        return packets.ip(version, macs, ends, matching.UDP, udp_src=_SOURCE_PORT, udp_dst=dst_port)
     if protocol == "sctp":
-        return packets.ipv4(*ends, matching.SCTP, sctp_src=_SOURCE_PORT, sctp_dst=dst_port)
+        return packets.ip(version, macs, ends, matching.SCTP, sctp_src=_SOURCE_PORT, sctp_dst=dst_port)
     raise errors.Invalid(f"protocol '{protocol}' cannot be traced: use icmp, tcp, udp or sctp")
 
 
-def _unresolved(sender: Workload, target: int, question: Verdict | None) -> TraceResult:
+def _unresolved(sender: Workload, to_ip: bytes, question: Verdict | None) -> TraceResult:
     if question is None:
-        decided = f"{_address(target)} is in no subnet of port {sender.port_id}, and there is no gateway"
+        decided = f"{ip_to_text(to_ip)} is in no subnet of port {sender.port_id}, and there is no gateway"
         return TraceResult(delivered=False, to_port=None, decided_by=decided, steps=())
-    hop = sender.next_hop(target)
+    hop = sender.next_hop(to_ip)
     assert hop is not None
-    asked = _address(hop) if hop == target else f"the gateway {_address(hop)}"
+    asked = ip_to_text(to_ip) if hop == ip_to_int(to_ip) else f"the gateway {_address(sender.version, hop)}"
+    is_ipv4 = sender.version is IPV4
+    ask = packets.arp_request if is_ipv4 else packets.neighbour_solicitation
+    by = "ARP" if is_ipv4 else "neighbour solicitations"
     return TraceResult(
         delivered=False,
         to_port=None,
-        decided_by=f"nobody answers ARP for {asked}: {question.dropped_by or 'no reply'}",
+        decided_by=f"nobody answers {by} for {asked}: {question.dropped_by or 'no reply'}",
         steps=_steps(question),
-        packet=packets.arp_request(sender.mac, sender.ip, hop).describe(),
+        packet=ask(sender.mac, sender.ip, hop).describe(),
     )
 
 
-def _decision(fabric: Fabric, sender: Workload, target: int, what: str, verdict: Verdict) -> str:
+def _decision(fabric: Fabric, sender: Workload, to_ip: bytes, what: str, verdict: Verdict) -> str:
     """Write the sentence that answers why."""
     last = next(visit for visit in reversed(verdict.visits) if visit.step.table != Table.RETURN)
     if verdict.delivered:
@@ -131,19 +141,19 @@ def _decision(fabric: Fabric, sender: Workload, target: int, what: str, verdict:
         return _rule(last.step.decision)
     if verdict.handed_over:
         return f"handed to the agent: {_rule(last.step.decision)}"
-    return _drop(fabric, sender, target, what, last)
+    return _drop(fabric, sender, to_ip, what, last)
 
 
-def _drop(fabric: Fabric, sender: Workload, target: int, what: str, last: Visit) -> str:
+def _drop(fabric: Fabric, sender: Workload, to_ip: bytes, what: str, last: Visit) -> str:
     if last.step.table not in _REFUSED or _is_fixed(last.step.decision):
         return f"dropped in {Table(last.step.table).title}: {_rule(last.step.decision)}"
     direction, preposition = _REFUSED[last.step.table]
     if direction == "egress":
-        port_id, peer = sender.port_id, _address(target)
+        port_id, peer = sender.port_id, ip_to_text(to_ip)
     else:
         receiver = _receiver(fabric, last)
         assert receiver is not None, "what comes in is for a port"
-        port_id, peer = receiver, _address(sender.ip)
+        port_id, peer = receiver, _address(sender.version, sender.ip)
     groups = fabric.scope_of(port_id).port.groups
     if not groups:
         return f"port {port_id} is in no security group, so nothing is allowed: {what} {preposition} {peer}"
@@ -195,7 +205,8 @@ def _actions(decision: Decision | None) -> str:
 def _action(action: Action) -> str:
     match action:
         case SetField():
-            return f"set {action.field.name.lower()} to {_value(action.field, action.value)}"
+            value = packets.field_text(action.field, action.value) or action.value
+            return f"set {action.field.name.lower()} to {value}"
         case Move():
             return f"copy {action.source.name.lower()} to {action.target.name.lower()}"
         case DecTtl():
@@ -222,19 +233,11 @@ def _action(action: Action) -> str:
             return "conjunction"
 
 
-def _value(name: Field, value: int) -> str:
-    if name in (Field.ETH_SRC, Field.ETH_DST, Field.ARP_THA):
-        return mac_to_text(value)
-    if name in (Field.IP_SRC, Field.IP_DST, Field.TUN_DST, Field.REG5):
-        return _address(value)
-    return str(value)
-
-
-def _in_words(protocol: str, dst_port: int, icmp_type: int) -> str:
+def _in_words(version: IpVersion, protocol: str, dst_port: int, icmp_type: int) -> str:
     if protocol != "icmp":
         return f"{protocol}/{dst_port}"
-    return "ping" if icmp_type == matching.ICMP_ECHO_REQUEST else f"icmp type {icmp_type}"
+    return "ping" if icmp_type == version.echo_request else f"icmp type {icmp_type}"
 
 
-def _address(ip: int) -> str:
-    return ip_to_text(ip.to_bytes(4, "big"))
+def _address(version: IpVersion, ip: int) -> str:
+    return ip_to_text(ip_from_int(ip, length=version.bits // 8))

@@ -18,22 +18,22 @@ from alcor.model.records import Port
 
 
 class TraceFields(msgspec.Struct, frozen=True, kw_only=True):
-    """The packet to send."""
+    """The packet to send. The address says its IP version; `icmp_type` None: that of a ping."""
 
     port_id: str
     to_ip: str
     protocol: str = "icmp"
     dst_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 0
-    icmp_type: Annotated[int, msgspec.Meta(ge=0, le=255)] = 8
+    icmp_type: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None
 
 
 _PACKET = object_of(
     {
         "port_id": validation.UUID,
         "to_ip": validation.IP,
-        "protocol": {"enum": ["icmp", "tcp", "udp"], "default": "icmp"},
+        "protocol": {"enum": ["icmp", "tcp", "udp", "sctp"], "default": "icmp"},
         "dst_port": {"type": "integer", "minimum": 0, "maximum": 65535},
-        "icmp_type": {"type": "integer", "minimum": 0, "maximum": 255},
+        "icmp_type": {"type": ["integer", "null"], "minimum": 0, "maximum": 255},
     },
     "port_id",
     "to_ip",
