@@ -17,8 +17,9 @@ from alcor.control_plane.controller import Controller
 from alcor.control_plane.region import OnDemandBounds
 from alcor.host_agent.agent import Agent
 from alcor.host_agent.journal import NoJournal
+from alcor.model.addressing import ip_from_text
 from alcor.model.goal_state import HostState
-from alcor.model.ids import GroupId, HostId, PortId, RouterId
+from alcor.model.ids import GroupId, HostId, PortId, RouterId, RuleId, SubnetId
 from alcor.model.records import (
     ROUTER_INTERFACE,
     ExtraRoute,
@@ -40,7 +41,8 @@ BOUNDS = OnDemandBounds(above=3, below=2)
 
 
 class AskingRegion:
-    """A network, `net-1` with 10.16.0.0/16, and hosts. Owner of the agents, not of the data planes.
+    """A network, `net-1` with 10.16.0.0/16 and 2001:db8:0:1::/64, and hosts. Owner of the agents, not of the
+    data planes. Ports have an address of each.
 
     Groups: `web` lets everything in and out, `guarded` everything out and only members of `web` in, `alone`
     only out, to anybody, and `bound` in from anybody and out to members of `web`.
@@ -64,10 +66,13 @@ class AskingRegion:
             *(_out(f"{name}-out", name) for name in ("web", "guarded", "alone")),
             _out("bound-out", "bound", "web"),
         )
+        rules += tuple(
+            msgspec.structs.replace(each, id=RuleId(f"{each.id}-v6"), ethertype="IPv6") for each in rules
+        )
         await commit(
             self.store,
             networks=(network(),),
-            subnets=(_subnet(1),),
+            subnets=_subnets(1),
             security_groups=tuple(group(name) for name in ("web", "guarded", "alone", "bound")),
             security_group_rules=rules,
         )
@@ -102,10 +107,10 @@ class AskingRegion:
 
     async def add_network(self, number: int) -> None:
         """Make another network, whose ports use the same security group."""
-        await commit(self.store, networks=(network(number),), subnets=(_subnet(number),))
+        await commit(self.store, networks=(network(number),), subnets=_subnets(number))
 
     async def join(self, *numbers: int, routes: tuple[ExtraRoute, ...] = ()) -> None:
-        """Join networks by a router that has each subnet's gateway address."""
+        """Join networks by a router that has the gateway addresses of all subnets."""
         id_ = RouterId("router-1")
         legs = tuple(
             Port(
@@ -113,7 +118,7 @@ class AskingRegion:
                 project_id=PROJECT,
                 network_id=network(number).id,
                 mac=0x02BB00000000 + number,
-                fixed_ips=(FixedIp(subnet(number).id, gateway(number)),),
+                fixed_ips=tuple(FixedIp(each.id, each.gateway_ip) for each in _subnets(number)),
                 device_owner=ROUTER_INTERFACE,
                 device_id=id_,
             )
@@ -132,7 +137,9 @@ class AskingRegion:
 
     async def create(self, *, net: int = 1, groups: tuple[str, ...] = ("web",), **where: str) -> None:
         """Create ports: name -> host; wait until every host concerned has them."""
-        made = {name: port(next(self._numbers), host, net=net, groups=groups) for name, host in where.items()}
+        made = {
+            name: dual_port(next(self._numbers), host, net=net, groups=groups) for name, host in where.items()
+        }
         self.ports |= made
         await self.in_force(await commit(self.store, ports=tuple(made.values())), *where)
 
@@ -186,11 +193,25 @@ def _out(rule_id: str, group_id: str, remote: str | None = None) -> SecurityGrou
     return msgspec.structs.replace(rule(rule_id, group_id, remote), direction="egress")
 
 
+def dual_port(number: int, host: str, *, net: int = 1, groups: tuple[str, ...] = ()) -> Port:
+    """Make a port with an address of each version, and the same number in both."""
+    made = port(number, host, net=net, groups=groups)
+    fixed = FixedIp(_prefix(net).id, _prefix(net).cidr[0][:8] + number.to_bytes(8, "big"))
+    return msgspec.structs.replace(made, fixed_ips=(*made.fixed_ips, fixed))
+
+
 def gateway(number: int) -> bytes:
     """Give the gateway address of a network: its first."""
     return ((10 << 24) + (number << 20) + 1).to_bytes(4, "big")
 
 
-def _subnet(number: int) -> Subnet:
+def _subnets(number: int) -> tuple[Subnet, ...]:
     cidr = (((10 << 24) + (number << 20)).to_bytes(4, "big"), 16)
-    return msgspec.structs.replace(subnet(number), cidr=cidr, gateway_ip=gateway(number))
+    return msgspec.structs.replace(subnet(number), cidr=cidr, gateway_ip=gateway(number)), _prefix(number)
+
+
+def _prefix(number: int) -> Subnet:
+    cidr = ip_from_text(f"2001:db8:0:{number}::"), 64
+    return msgspec.structs.replace(
+        subnet(number), id=SubnetId(f"prefix-{number}"), cidr=cidr, gateway_ip=cidr[0][:15] + b"\x01"
+    )

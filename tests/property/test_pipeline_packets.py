@@ -1,5 +1,6 @@
 """The packets agree with an oracle that knows only the region's objects, not sections or flows."""
 
+import itertools
 import random
 
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated.fabric import Fabric
 from alcor.data_plane.simulated.host import SimulatedHost
+from alcor.model.addressing import link_local_ip
 from doubles.random_topology import random_region, rescope, retrunk
 from doubles.topology import GRE, ICMP, ICMPV6, SCTP, TCP, Region, dual_stacked, two_tenants
 
@@ -53,7 +55,16 @@ def check_matrix(region: Region, ports: list[int]) -> tuple[int, int]:
                     assert [d.port_id for d in result.verdicts[0].delivered] == [expected], what
                 reached += expected is not None
                 blocked += expected is None
+    check_link_local(region, fabric)
     return reached, blocked
+
+
+def check_link_local(region: Region, fabric: Fabric) -> None:
+    """Nobody reaches another port by the address that its workload made of its MAC address alone."""
+    for source, target in itertools.permutations(sorted(region.ports), 2):
+        if region.ports[source].end(16) is not None:
+            to_ip = link_local_ip(region.ports[target].mac)
+            assert not exchange.ping(fabric, source, to_ip).succeeded, (source, target)
 
 
 def test_two_tenants_with_the_same_addresses_reach_exactly_whom_they_should() -> None:

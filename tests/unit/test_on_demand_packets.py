@@ -1,28 +1,33 @@
-"""Packets where hosts ask: real controller, real agents, simulated data planes, no socket."""
+"""Packets of both IP versions where hosts ask: real controller and agents, simulated data planes, no socket."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from control_plane_doubles import commit, port
+import pytest
+from control_plane_doubles import commit
 
 from alcor.contracts.data_plane import HostFacts
 from alcor.data_plane.pipeline.flow import Field
+from alcor.data_plane.pipeline.matching import IPV4, IPV6, IpVersion
 from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated.driver import SimulatedDataPlane
-from alcor.data_plane.simulated.exchange import Exchange, TcpConnection
+from alcor.data_plane.simulated.exchange import Exchange, TcpConnection, Workload
 from alcor.data_plane.simulated.fabric import Fabric
+from alcor.data_plane.simulated.packet import Packet
 from alcor.model.addressing import ip_from_text, ip_to_int
 from alcor.model.ids import HostId
 from alcor.model.records import ExtraRoute
 from alcor.processes.tracing import RegionTracer
-from doubles.asking_region import AskingRegion
+from doubles.asking_region import AskingRegion, dual_port
 
 HOSTS = ("h1", "h2", "h3")
 
 
 class Cloud(AskingRegion):
-    """Three simulated hosts."""
+    """Three simulated hosts, between which packets of one IP version are sent."""
+
+    version: IpVersion = IPV4
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +63,7 @@ class Cloud(AskingRegion):
 
     async def resolves(self, source: str, target: str) -> bool:
         """Ask once for an address, and wait a moment for the answer."""
-        sender = exchange.workload(self.fabric, self.ports[source].id)
+        sender = self.workload(source)
         seen = len(self.fabric.late)
         mac, verdict = exchange.resolve(self.fabric, sender, self.address(target))
         if mac is not None or verdict is None or not verdict.handed_over:
@@ -71,8 +76,25 @@ class Cloud(AskingRegion):
         assert late.port_id == self.ports[source].id
         return bool(late.verdict.returned)
 
-    def address(self, name: str) -> int:
-        return int.from_bytes(self.ports[name].fixed_ips[0].ip, "big")
+    def workload(self, name: str) -> Workload:
+        return exchange.workload(self.fabric, self.ports[name].id, self.version)
+
+    def datagram(self, sender: Workload, mac: int, to_ip: bytes) -> Packet:
+        return exchange.packets.ip(
+            self.version, (sender.mac, mac), (sender.ip, ip_to_int(to_ip)), 17, udp_src=9, udp_dst=9
+        )
+
+    def address(self, name: str) -> bytes:
+        return next(it.ip for it in self.ports[name].fixed_ips if len(it.ip) == self.version.bits // 8)
+
+    def said(self, ipv4: str, ipv6: str) -> bytes:
+        """Give the address of the version."""
+        return ip_from_text(ipv4 if self.version is IPV4 else ipv6)
+
+
+@pytest.fixture(autouse=True, params=(IPV4, IPV6), ids=("IPv4", "IPv6"))
+def version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Cloud, "version", request.param)
 
 
 @asynccontextmanager
@@ -131,7 +153,7 @@ async def test_a_learned_neighbour_that_is_deleted_is_forgotten() -> None:
 
 async def test_who_asked_in_vain_is_told_when_the_port_comes() -> None:
     async with cloud(**LARGE) as region:
-        new = port(90, "h3", groups=("web",))
+        new = dual_port(90, "h3", groups=("web",))
         region.ports["new"] = new
         assert not await region.reaches("a", "new")
         assert region.controller.look_ups.absent == 1
@@ -145,7 +167,7 @@ async def test_who_asked_in_vain_is_told_when_the_port_comes() -> None:
 
 async def test_an_address_that_is_nobodys_is_asked_for_once_in_a_while() -> None:
     async with cloud(**LARGE) as region:
-        region.ports["nobody"] = port(99, "h2")
+        region.ports["nobody"] = dual_port(99, "h2")
         for _ in range(20):
             region.ping("a", "nobody")
             await asyncio.sleep(0.002)
@@ -185,13 +207,9 @@ async def test_a_connection_to_a_neighbour_that_was_learned_survives_a_new_strea
 
 async def test_a_packet_for_an_address_outside_the_network_or_to_many_is_not_asked_for() -> None:
     async with cloud(**LARGE) as region:
-        sender = exchange.workload(region.fabric, region.ports["a"].id)
-        outside = exchange.packets.ipv4(
-            sender.mac, 0x020000000009, sender.ip, 0x0B000001, 17, udp_src=9, udp_dst=9
-        )
-        many = exchange.packets.ipv4(
-            sender.mac, 0x01005E000001, sender.ip, region.address("b"), 17, udp_src=9, udp_dst=9
-        )
+        sender = region.workload("a")
+        outside = region.datagram(sender, 0x020000000009, region.said("11.0.0.1", "2001:db8:b::1"))
+        many = region.datagram(sender, 0x01005E000001, region.address("b"))
         for packet in (outside, many):
             verdict = region.fabric.inject(region.ports["a"].id, packet)
             assert not verdict.handed_over
@@ -219,24 +237,23 @@ async def test_a_routed_packet_waits_where_it_was_and_goes_on_routed() -> None:
 async def test_the_next_hop_of_a_route_is_asked_for_and_not_the_destination() -> None:
     async with cloud(**LARGE) as region:
         await region.add_network(2)
-        far = ip_from_text("172.20.0.5")
-        hop = bytes([10, 16, 0, 13])
-        await region.join(1, 2, routes=(ExtraRoute((bytes([172, 20, 0, 0]), 16), hop),))
-        assert region.ports["d"].fixed_ips[0].ip == hop
+        far, hop = region.said("172.20.0.5", "2001:db8:f::5"), region.address("d")
+        destination = region.said("172.20.0.0", "2001:db8:f::")
+        await region.join(1, 2, routes=(ExtraRoute((destination, 16 if len(far) == 4 else 48), hop),))
         await region.create(net=2, w="h2", x="h3", y="h3", z="h1")
         region.planes["h3"].plug(region.ports["x"].id)
-        sender = exchange.workload(region.fabric, region.ports["x"].id)
-        mac, _ = exchange.resolve(region.fabric, sender, ip_to_int(far))
+        sender = region.workload("x")
+        mac, _ = exchange.resolve(region.fabric, sender, far)
         assert mac is not None
-        packet = exchange.packets.ipv4(sender.mac, mac, sender.ip, ip_to_int(far), 17, udp_src=9, udp_dst=9)
+        packet = region.datagram(sender, mac, far)
         assert region.fabric.inject(sender.port_id, packet).handed_over
         await region.until(lambda: len(region.fabric.late) == 1)
         [arrived] = region.fabric.late[0].verdict.delivered
         assert arrived.port_id == region.ports["d"].id
-        assert arrived.packet.fields[Field.IP_DST] == ip_to_int(far)
+        assert arrived.packet.fields[region.version.destination] == ip_to_int(far)
         assert region.fabric.inject(sender.port_id, packet).delivered, "known from now on"
         tracer = RegionTracer(region.controller)
-        asked = {"protocol": "udp", "dst_port": 9, "icmp_type": 8}
+        asked = {"protocol": "udp", "dst_port": 9, "icmp_type": None}
         traced = await tracer.trace(port_id=region.ports["y"].id, to_ip=far, **asked)
         assert traced.to_port == region.ports["d"].id
         region.check()
@@ -245,10 +262,10 @@ async def test_the_next_hop_of_a_route_is_asked_for_and_not_the_destination() ->
 async def test_a_trace_tells_what_the_first_packet_will_do() -> None:
     async with cloud(**LARGE) as region:
         tracer = RegionTracer(region.controller)
-        to_ip = region.ports["b"].fixed_ips[0].ip
-        asked = {"port_id": region.ports["a"].id, "protocol": "icmp", "dst_port": 0, "icmp_type": 8}
+        to_ip, nobodys = region.address("b"), region.said("10.16.9.9", "2001:db8:0:1::99:9")
+        asked = {"port_id": region.ports["a"].id, "protocol": "icmp", "dst_port": 0, "icmp_type": None}
         assert (await tracer.trace(to_ip=to_ip, **asked)).to_port == region.ports["b"].id
-        assert not (await tracer.trace(to_ip=bytes([10, 16, 9, 9]), **asked)).delivered
+        assert not (await tracer.trace(to_ip=nobodys, **asked)).delivered
         assert region.controller.look_ups.found == 0, "to look is not to ask"
 
 
