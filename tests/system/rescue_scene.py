@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alcor.client.api import ApiClient
-from alcor.lab import packets, workload
+from alcor.lab import packets
 from alcor.lab.agents import LabAgents
 from alcor.lab.children import Child
 from alcor.lab.laboratory import Laboratory
@@ -69,7 +69,7 @@ class RescueScene:
         plugged = await asyncio.to_thread(self.lab.add_workloads, [plan])
         self.workloads[name] = plugged[0]
         answer = await self.api.get(f"/v2.0/ports/{port['id']}", wait="active", timeout=10)
-        await asyncio.to_thread(workload.configure_by_dhcp, plugged, self.lab.dhcp_script)
+        await asyncio.to_thread(self.lab.configure_by_dhcp, plugged)
         await asyncio.to_thread(packets.serve, plugged, 80)
         active: dict[str, Any] = answer["port"]
         return active
@@ -86,7 +86,7 @@ class RescueScene:
         add = self.lab.add_tagged
         made = await asyncio.to_thread(add, self.workloads[parent], port_id=port["id"], mac=mac, vlan=vlan)
         self.workloads[name] = made
-        await asyncio.to_thread(workload.configure_by_dhcp, [made], self.lab.dhcp_script)
+        await asyncio.to_thread(self.lab.configure_by_dhcp, [made])
         await asyncio.to_thread(packets.serve, [made], 80)
 
     async def reaches(self, one: str, other: str) -> bool:

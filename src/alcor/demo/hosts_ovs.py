@@ -12,7 +12,7 @@ from alcor.client.api import ApiClient
 from alcor.demo import scenario, tenants
 from alcor.demo.results import Plug
 from alcor.demo.scenario import Attempt, Endpoint
-from alcor.lab import packets, workload
+from alcor.lab import packets
 from alcor.lab.agents import LabAgents
 from alcor.lab.laboratory import Laboratory
 from alcor.lab.packets import Probe
@@ -141,7 +141,7 @@ class OvsHosts:
 
     async def _first_ping(self, endpoint: Endpoint, each: Workload, started: float) -> float:
         """Address by DHCP, then ping the gateway. Give milliseconds since plugging began, -1 if it may not."""
-        await self._as_guest(workload.configure_by_dhcp, [each], self._lab.dhcp_script)
+        await self._as_guest(self._lab.configure_by_dhcp, [each])
         if endpoint.group not in scenario.SENDS_EVERYTHING:
             return -1.0
         gateway = scenario.gateway(endpoint.subnet)

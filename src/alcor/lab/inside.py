@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alcor.lab import raw_probe
+from alcor.lab import echo, raw_probe
 from alcor.lab.inside_tags import Tagger
 from alcor.lab.raw_probe import RawProbe
 
@@ -35,8 +35,8 @@ GREETING = b"alcor "  # then the name of the namespace that answers, and a new l
 _CLONE_NEWNET = 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCETHTOOL = 0x8913, 0x8914, 0x8946
 _IFF_UP = 1
-_ECHO_REPLY, _ECHO_REQUEST = 0, 8
 _ETHTOOL_STXCSUM = 0x17
+_DAD_FAILED, _TENTATIVE = 0x08, 0x40  # flags of an IPv6 address (linux/if_addr.h)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -64,8 +64,7 @@ class Inside:
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._raw: dict[str, socket.socket] = {}
-        self._raw_names: dict[int, str] = {}  # file descriptor -> namespace
+        self._raw: dict[tuple[str, int], socket.socket] = {}  # namespace, IP version
         self._by_protocol: dict[tuple[str, int], socket.socket] = {}
         self._questions: dict[int, Probe] = {}  # of any IP protocol
         self._listening: set[tuple[str, int]] = set()
@@ -108,6 +107,8 @@ class Inside:
                 return self._tag(request["parent"], request["vlan"], request["device"])
             case "listen":
                 return self._listen(request["namespaces"], request["port"])
+            case "await_ipv6":
+                return self._await_ipv6(request["wanted"], request["timeout_s"])
             case "probe":
                 return self._probe([Probe(asked) for asked in request["probes"]])
             case "hold":
@@ -143,12 +144,27 @@ class Inside:
         self._taggers[parent].add(vlan, device)
         return True
 
+    def _await_ipv6(self, wanted: list[tuple[str, str]], timeout_s: float) -> list[bool]:
+        """Wait until namespaces have addresses that they may use; give for each whether it has."""
+        deadline = time.monotonic() + timeout_s
+        missing = dict.fromkeys(range(len(wanted)))
+        while missing and time.monotonic() < deadline:
+            for index in list(missing):
+                namespace, ip = wanted[index]
+                enter(namespace)
+                if ip in usable_ipv6():
+                    del missing[index]
+            self._turn(0.05)
+        return [index not in missing for index in range(len(wanted))]
+
     def _listen(self, names: list[str], port: int) -> bool:
         for name in names:
             if (name, port) in self._listening:
                 continue
             enter(name)
-            sock = socket.create_server(("0.0.0.0", port), backlog=1024)
+            is_dual = socket.has_dualstack_ipv6()
+            family = socket.AF_INET6 if is_dual else socket.AF_INET
+            sock = socket.create_server(("", port), family=family, backlog=1024, dualstack_ipv6=is_dual)
             sock.setblocking(False)
             self._selector.register(
                 sock, selectors.EVENT_READ, partial(self._accept, GREETING + name.encode() + b"\n")
@@ -158,8 +174,10 @@ class Inside:
 
     def _probe(self, probes: list[Probe]) -> list[tuple[bool, list[str]]]:
         """Give for each whether it was answered, and the namespaces that got it."""
+        versions = sorted({echo.version_of(probe.to_ip) for probe in probes})
         for name in sorted({name for name, _ in self._listening}):
-            self._raw_socket(name)  # whoever serves also tells of the pings that reach it
+            for version in versions:
+                self._raw_socket(name, version)  # whoever serves also tells of the pings that reach it
             for protocol in sorted({probe.protocol for probe in probes if probe.kind == "ip"}):
                 self._socket_of(name, protocol)
         start = time.monotonic()
@@ -167,15 +185,17 @@ class Inside:
             self._at(start + index / STARTS_PER_S, partial(self._start, probe))
         while not all(probe.done for probe in probes):
             self._turn(0.05)
-        for sock in self._raw.values():
-            self._receive_ping(sock)  # a request is there before its answer is, but not always read before it
+        for (name, version), sock in self._raw.items():
+            self._receive_ping(
+                name, version, sock
+            )  # a request is there before its answer is, but not always read before it
         self._pings.clear()
         self._questions.clear()
         return [(probe.ok, sorted(probe.receivers)) for probe in probes]
 
     def _hold(self, name: str, to_ip: str, port: int) -> int | None:
         enter(name)
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        sock = socket.socket(echo.family_of(to_ip), socket.SOCK_STREAM)
         sock.setblocking(False)
         sock.connect_ex((to_ip, port))
         if not self._receive_held(sock, b"\n", TRIES * TRY_S + 0.5):
@@ -256,9 +276,9 @@ class Inside:
             return
         probe.sent += 1
         self._pings[key] = probe
-        request = struct.pack("!BBHHH", _ECHO_REQUEST, 0, 0, *key) + b"alcor probe"
-        request = request[:2] + struct.pack("!H", checksum(request)) + request[4:]
-        _send(self._raw_socket(probe.namespace), request, probe.to_ip)
+        version = echo.version_of(probe.to_ip)
+        request = echo.request(version, *key, b"alcor probe")
+        _send(self._raw_socket(probe.namespace, version), request, probe.to_ip)
         self._at(time.monotonic() + TRY_S, lambda: self._ping(probe, key))
 
     def _ask(self, probe: Probe, key: int) -> None:
@@ -300,40 +320,36 @@ class Inside:
             elif source == probe.to_ip and probe.namespace == here:
                 self._finish(probe, ok=True)
 
-    def _raw_socket(self, namespace: str) -> socket.socket:
-        sock = self._raw.get(namespace)
+    def _raw_socket(self, namespace: str, version: int) -> socket.socket:
+        sock = self._raw.get((namespace, version))
         if sock is None:
             enter(namespace)
-            sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+            sock = echo.open_socket(version)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-            sock.setblocking(False)
-            self._raw[namespace] = sock
-            self._raw_names[sock.fileno()] = namespace
-            self._selector.register(sock, selectors.EVENT_READ, self._receive_ping)
+            self._raw[namespace, version] = sock
+            receive = partial(self._receive_ping, namespace, version)
+            self._selector.register(sock, selectors.EVENT_READ, receive)
         return sock
 
-    def _receive_ping(self, sock: socket.socket) -> None:
-        here = self._raw_names[sock.fileno()]
+    def _receive_ping(self, here: str, version: int, sock: socket.socket) -> None:
         for _ in range(256):
             try:
-                packet, (source, _) = sock.recvfrom(2048)
+                packet, (source, *_) = sock.recvfrom(2048)
             except BlockingIOError:
                 return
-            start = (packet[0] & 15) * 4
-            if len(packet) < start + 8:
+            said = echo.read(version, packet)
+            probe = self._pings.get((said.identifier, said.number)) if said is not None else None
+            if said is None or probe is None:
                 continue
-            probe = self._pings.get(struct.unpack_from("!HH", packet, start + 4))
-            if probe is None:
-                continue
-            if packet[start] == _ECHO_REQUEST:
+            if said.is_request:
                 probe.receivers.add(here)
             # The answer must come from who was asked, to who asked.
-            elif packet[start] == _ECHO_REPLY and source == probe.to_ip and probe.namespace == here:
+            elif source == probe.to_ip and probe.namespace == here:
                 self._finish(probe, ok=True)
 
     def _connect(self, probe: Probe) -> None:
         enter(probe.namespace)
-        probe.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        probe.sock = socket.socket(echo.family_of(probe.to_ip), socket.SOCK_STREAM)
         probe.sock.setblocking(False)
         # Closing resets, so that thousands of probes leave no connection waiting behind.
         probe.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -386,12 +402,15 @@ class Inside:
             heapq.heappop(self._timers)[2]()
 
 
+_NOT_NOW = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.EAGAIN)
+
+
 def _send(sock: socket.socket, content: bytes, to_ip: str) -> None:
     """Send once; what finds no way or no room is sent again anyway."""
     try:
         sock.sendto(content, (to_ip, 0))
     except OSError as error:
-        if error.errno not in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENOBUFS, errno.EAGAIN):
+        if error.errno not in _NOT_NOW:
             raise
 
 
@@ -406,6 +425,16 @@ def enter(namespace: str) -> None:
         os.close(handle)
 
 
+def usable_ipv6() -> set[str]:
+    """Name the IPv6 addresses of this namespace that it may use: no other has them (RFC 4862, section 5.4)."""
+    found = set()
+    for line in Path("/proc/self/net/if_inet6").read_text().splitlines():
+        digits, _, _, _, flags, _ = line.split()
+        if not int(flags, 16) & (_TENTATIVE | _DAD_FAILED):
+            found.add(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(digits)))
+    return found
+
+
 def _set_up(sock: socket.socket, device: str) -> None:
     name = device.encode()
     answer = fcntl.ioctl(sock, _SIOCGIFFLAGS, struct.pack("16sH14x", name, 0))
@@ -418,15 +447,6 @@ def checksums_off(sock: socket.socket, device: str) -> None:
     value = ctypes.create_string_buffer(struct.pack("II", _ETHTOOL_STXCSUM, 0))
     request = struct.pack("16sP", device.encode(), ctypes.addressof(value))
     fcntl.ioctl(sock, _SIOCETHTOOL, request + bytes(40 - len(request)))
-
-
-def checksum(data: bytes) -> int:
-    if len(data) % 2:
-        data += b"\0"
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    total = (total >> 16) + (total & 0xFFFF)
-    total += total >> 16
-    return ~total & 0xFFFF
 
 
 if __name__ == "__main__":

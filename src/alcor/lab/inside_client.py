@@ -32,6 +32,12 @@ class InsideClient:
         """Serve TCP on a port in each namespace: a greeting that names it, then an echo."""
         self._ask({"do": "listen", "namespaces": list(namespaces), "port": port})
 
+    def await_ipv6(self, wanted: Sequence[tuple[str, str]], *, timeout_s: float) -> list[bool]:
+        """Wait until namespaces have IPv6 addresses that they may use; give for each whether it has."""
+        answer = self._ask({"do": "await_ipv6", "wanted": list(wanted), "timeout_s": timeout_s})
+        assert isinstance(answer, list)
+        return answer
+
     def probe(self, probes: Sequence[dict[str, str | int]]) -> list[tuple[bool, tuple[str, ...]]]:
         """Ask whether addresses answer: `{"namespace", "to_ip", "kind", "port"}` each.
 

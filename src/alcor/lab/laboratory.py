@@ -15,14 +15,14 @@ import signal
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import FrameType
 
-from alcor.lab import cleanup, namespaces, workload
+from alcor.lab import cleanup, dhcp, namespaces, workload
+from alcor.lab.dhcp import DhcpFiles
 from alcor.lab.host import EmulatedHost, empty_database
 from alcor.lab.inside_client import InsideClient
 from alcor.lab.underlay import Underlay
-from alcor.lab.workload import DHCP_SCRIPT, Workload, WorkloadPlan
+from alcor.lab.workload import Workload, WorkloadPlan
 
 HOSTS_MAX = 200
 STARTED_AT_ONCE = 4
@@ -50,6 +50,7 @@ class Laboratory:
         self.hosts = [self._host(number) for number in range(1, hosts + 1)]
         self.workloads: list[Workload] = []
         self.inside = InsideClient()
+        self.dhcp_files = DhcpFiles(self.directory / "dhcp")
         self._workloads_made = 0
         self._closed = True
         self._owner = os.getpid()
@@ -65,11 +66,6 @@ class Laboratory:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def dhcp_script(self) -> Path:
-        """The script that a workload's DHCP client runs."""
-        return self.directory / "dhcp"
-
     def start(self) -> None:
         """Bring up underlay and hosts. After a failure `close` removes what was made."""
         cleanup.remove_dead_labs()
@@ -78,8 +74,7 @@ class Laboratory:
         (self.directory / cleanup.OWNER).write_text(cleanup.own_mark())
         atexit.register(self.close)
         _end_on_sigterm()
-        self.dhcp_script.write_text(DHCP_SCRIPT)
-        self.dhcp_script.chmod(0o755)
+        self.dhcp_files.write()
         database = empty_database(self.directory / "empty.db")
         self.underlay.start()
         namespaces.batch([f"netns add {host.namespace}" for host in self.hosts])
@@ -108,8 +103,16 @@ class Laboratory:
         return made
 
     def configure_by_dhcp(self, workloads: Sequence[Workload]) -> None:
-        """Give workloads their addresses by DHCP, all at the same time."""
-        workload.configure_by_dhcp(workloads, self.dhcp_script)
+        """Give workloads their IPv4 addresses by DHCP, all at the same time."""
+        dhcp.configure(workloads, self.dhcp_files)
+
+    def configure_by_dhcpv6(self, wanted: Sequence[tuple[Workload, str]]) -> None:
+        """Let workloads ask for IPv6 addresses, all at the same time, until they have those given here."""
+        dhcp.configure_v6(wanted, self.dhcp_files)
+
+    def await_slaac(self, wanted: Sequence[tuple[Workload, str]]) -> None:
+        """Wait until the kernels of workloads have made themselves the IPv6 addresses given here."""
+        dhcp.await_v6(wanted, "router advertisements")
 
     def close(self) -> None:
         """Remove everything; may be called again."""

@@ -9,7 +9,6 @@ import os
 import select
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -17,12 +16,12 @@ from types import FrameType
 
 import msgspec
 
-from alcor.lab.inside import checksum, enter
+from alcor.lab import echo
+from alcor.lab.inside import enter
 from alcor.model.errors import Broken
 
 LAST_ANSWER_S = 1.0  # waited for what is still under way at the end
 END_S = 10.0
-_ECHO_REPLY, _ECHO_REQUEST = 0, 8
 
 
 class Counted(msgspec.Struct, frozen=True):
@@ -76,8 +75,7 @@ def _stream(namespace: str, address: str, interval_s: float) -> None:
     identifier = os.getpid() & 0xFFFF
     open_ones: dict[int, int] = {}
     sent = 0
-    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as sock:
-        sock.setblocking(False)
+    with echo.open_socket(echo.version_of(address)) as sock:
         due = time.monotonic()
         end: float | None = None
         while end is None or (open_ones and time.monotonic() < end):
@@ -95,8 +93,7 @@ def _stream(namespace: str, address: str, interval_s: float) -> None:
 
 
 def _send(sock: socket.socket, address: str, identifier: int, number: int) -> None:
-    request = struct.pack("!BBHHH", _ECHO_REQUEST, 0, 0, identifier, number) + b"alcor stream"
-    request = request[:2] + struct.pack("!H", checksum(request)) + request[4:]
+    request = echo.request(echo.version_of(address), identifier, number, b"alcor stream")
     try:
         sock.sendto(request, (address, 0))
     except OSError:
@@ -106,14 +103,12 @@ def _send(sock: socket.socket, address: str, identifier: int, number: int) -> No
 def _receive(sock: socket.socket, address: str, identifier: int, open_ones: dict[int, int]) -> None:
     while True:
         try:
-            packet, (source, _) = sock.recvfrom(2048)
+            packet, (source, *_) = sock.recvfrom(2048)
         except BlockingIOError:
             return
-        start = (packet[0] & 15) * 4
-        if len(packet) >= start + 8 and packet[start] == _ECHO_REPLY and source == address:
-            found, number = struct.unpack_from("!HH", packet, start + 4)
-            if found == identifier:
-                open_ones.pop(number, None)
+        said = echo.read(echo.version_of(address), packet)
+        if said is not None and not said.is_request and source == address and said.identifier == identifier:
+            open_ones.pop(said.number, None)
 
 
 if __name__ == "__main__":

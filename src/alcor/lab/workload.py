@@ -1,8 +1,6 @@
 """Workloads: a namespace each, with a veth plugged into the integration bridge of its host."""
 
-import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -10,30 +8,8 @@ from alcor.lab import namespaces
 from alcor.lab.host import EmulatedHost
 from alcor.lab.inside_client import InsideClient
 from alcor.model.addressing import mac_to_text
-from alcor.model.errors import Broken
 
 BRIDGE = "br-int"
-DHCP_S = 30.0
-
-# What udhcpc runs when something becomes of its lease; only what the server says is set.
-DHCP_SCRIPT = """#!/bin/busybox sh
-case "$1" in
-  deconfig) busybox ip addr flush dev "$interface" ;;
-  bound|renew)
-    [ -n "$mtu" ] && busybox ip link set dev "$interface" mtu "$mtu"
-    busybox ip addr flush dev "$interface"
-    busybox ip addr add "$ip/$mask" dev "$interface"
-    for gateway in $router; do
-      busybox ip route replace default via "$gateway" dev "$interface" && break
-    done
-    set -- $staticroutes
-    while [ $# -ge 2 ]; do
-      [ "$2" = 0.0.0.0 ] || busybox ip route replace "$1" via "$2" dev "$interface"
-      shift 2
-    done ;;
-esac
-exit 0
-"""
 
 
 class WorkloadPlan(msgspec.Struct, frozen=True):
@@ -103,43 +79,15 @@ def unplug(workloads: Sequence[Workload]) -> None:
         host.vsctl(arguments)
 
 
-def configure_by_dhcp(workloads: Sequence[Workload], script: Path) -> None:
-    """Ask for an address on each, all at the same time. Raises Broken naming those that got none."""
-    clients = [start_dhcp(workload, script) for workload in workloads]
-    failed = []
-    try:
-        for workload, client in zip(workloads, clients, strict=True):
-            try:
-                if client.wait(DHCP_S) != 0:
-                    failed.append(workload.port_id)
-            except subprocess.TimeoutExpired:
-                failed.append(workload.port_id)
-    finally:
-        for client in clients:
-            client.kill()
-            client.wait()
-    if failed:
-        raise Broken(f"no address by DHCP for {len(failed)} of {len(clients)}: {', '.join(failed[:5])}")
-
-
-def start_dhcp(workload: Workload, script: Path) -> subprocess.Popen[bytes]:
-    """Start a DHCP client that ends with status 0 when it has an address, 1 when nobody answers."""
-    client = ["busybox", "udhcpc", "-i", "eth0", "-s", str(script), "-f", "-q", "-n", "-t", "8", "-T", "1"]
-    options = ["-O", "mtu", "-O", "router", "-O", "staticroutes"]
-    return subprocess.Popen(
-        namespaces.inside(workload.namespace, [*client, *options]),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-
-
 def configure(workload: Workload, *, address: str, gateway: str | None, mtu: int) -> None:
-    """Set an address by hand. `address`: with its prefix length, as `10.0.0.5/24`."""
-    lines = [f"addr replace {address} dev eth0", f"link set eth0 mtu {mtu}"]
+    """Set an address of either IP version by hand. `address`: with its prefix length, as `10.0.0.5/24`.
+
+    Of IPv6 it is used at once: by hand means that nobody looks for duplicates.
+    """
+    at_once = " nodad" if ":" in address else ""
+    lines = [f"addr replace {address} dev eth0{at_once}", f"link set eth0 mtu {mtu}"]
     if gateway is not None:
-        lines.append(f"route replace default via {gateway}")
+        lines.append(f"route replace default via {gateway} dev eth0")
     namespaces.batch(lines, namespace=workload.namespace)
 
 
