@@ -300,10 +300,13 @@ async def test_a_subnet_that_changes_is_told_at_once(scene: Ipv6Scene) -> None:
 @pytest.mark.asyncio(loop_scope="module")
 async def test_what_was_told_stays_while_no_agent_is_there(scene: Ipv6Scene) -> None:
     await asyncio.gather(*(host.driver.close() for host in scene.hosts))
-    assert await scene.reached(("a", scene.ips["d"]), ("c", scene.ips["b"])) == [True] * 4
-    for host in scene.hosts:
-        host.start_driver()
-        await host.start()
+    try:
+        assert await scene.reached(("a", scene.ips["d"]), ("c", scene.ips["b"])) == [True] * 4
+        assert has_route("red")(await scene.inside("a", *DEFAULT_ROUTE.split()))
+    finally:
+        for host in scene.hosts:
+            host.start_driver()
+            await host.start()
     await scene.until("a", DEFAULT_ROUTE, has_route("red"), timeout_s=0.1)
 
 
