@@ -271,6 +271,7 @@ async def test_another_workload_at_the_same_port_is_told_at_once(scene: Ipv6Scen
     host = scene.at("b").emulated
     await asyncio.to_thread(host.vsctl, ["del-port", "br-int", before.device])
     await scene.plug("b", dhcp=False)
+    await asyncio.to_thread(packets.serve, [scene.workloads["b"]], 80)
     await scene.until("b", DEFAULT_ROUTE, has_route("red"), timeout_s=AT_ONCE_S)
     await asyncio.to_thread(scene.lab.await_slaac, [(scene.workloads["b"], scene.ips["b"])])
 
