@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from alcor.contracts.data_plane import HostFacts
 from alcor.data_plane import advertisements, dhcp, dhcpv6, frames, icmp, icmp6
 from alcor.data_plane.advertisements import Advertisement
-from alcor.data_plane.pipeline.program import FlowProgram, PortScope
+from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.model.addressing import Cidr
 from alcor.model.goal_state import RouterInterface
 from alcor.model.ids import PortId
@@ -35,17 +35,15 @@ def answer(program: FlowProgram, facts: HostFacts, *, vni: int, key: int, frame:
 
 
 def told(program: FlowProgram, facts: HostFacts, port_id: PortId) -> tuple[Advertisement, ...]:
-    """Give what the host advertises to a port of its own."""
+    """Give what the host advertises to a port of its own. Short for ports without IPv6, as most changes are."""
+    port = program.local_port(port_id)
+    if port is None or not port.admin_state_up or not any(len(fixed.ip) == 16 for fixed in port.fixed_ips):
+        return ()
     scope = program.port_scope(port_id)
-    if scope is None or not _hears_ipv6(scope):
+    if scope is None or not scope.network.admin_state_up:
         return ()
     legs = program.legs(scope.network.vni)
-    return advertisements.told(scope.port, scope.network, scope.beside, legs, host_mac=facts.router_mac)
-
-
-def _hears_ipv6(scope: PortScope) -> bool:
-    has_address = any(len(fixed.ip) == 16 for fixed in scope.port.fixed_ips)
-    return has_address and scope.port.admin_state_up and scope.network.admin_state_up
+    return advertisements.told(port, scope.network, scope.beside, legs, host_mac=facts.router_mac)
 
 
 def _to_ipv4(

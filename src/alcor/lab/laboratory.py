@@ -15,6 +15,7 @@ import signal
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import FrameType
 
 from alcor.lab import cleanup, dhcp, namespaces, workload
