@@ -51,7 +51,7 @@ MEANINGS: list[tuple[Match, tuple[Action, ...], str, str]] = [
         "tcp,nw_dst=10.0.0.0/24,tp_dst=80",
         "dec_ttl,set_field:0e:00:00:00:00:01->eth_src,IN_PORT",
     ),
-    ((IP, Term(Field.IP_TTL, 1)), (ToAgent(),), "ip,nw_ttl=1", "CONTROLLER:65535"),
+    ((IP, Term(Field.IP_TTL, 1)), (ToAgent(0x101),), "ip,nw_ttl=1", "controller(meter_id=2713714945)"),
     ((IP,), (Track(Field.REG1, 202),), "ip", "ct(table=202,zone=NXM_NX_REG1[0..15])"),
     (
         (IP, Term(Field.CT_STATE, 0x22, 0x2A), Term(Field.CT_MARK, 0)),

@@ -16,6 +16,7 @@ from alcor.data_plane.pipeline.flow import (
     Move,
     Output,
     OutputInPort,
+    Resubmit,
     SetField,
     Term,
     ToAgent,
@@ -68,7 +69,11 @@ def test_bits_outside_of_the_mask_are_not_sent() -> None:
         (DecTtl(), "0018" "0008" "00000000"),
         (Output(5), "0000" "0010" "00000005" "0000" "000000000000"),
         (OutputInPort(), "0000" "0010" "fffffff8" "0000" "000000000000"),
-        (ToAgent(), "0000" "0010" "fffffffd" "ffff" "000000000000"),
+        (
+            ToAgent(0x101),
+            "ffff" "0020" "00002320" "0025" "000000000000" "0000" "0006" "ffff" "0000" "0005" "0008" "a1c00101",
+        ),
+        (Resubmit(80), "ffff" "0010" "00002320" "000e" "fff8" "50" "000000"),
         (Conjunction(9, 2, 3), "ffff" "0010" "00002320" "0022" "01" "03" "00000009"),
         (
             Track(Field.REG1, 25),

@@ -4,7 +4,8 @@ import struct
 
 from alcor.data_plane.ovs import messages
 from alcor.data_plane.ovs.messages import Kind
-from alcor.data_plane.pipeline.flow import Field, Output
+from alcor.data_plane.pipeline.flow import Field, Meter, Output
+from alcor.data_plane.pipeline.tables import Table
 
 
 def test_a_bundle_wraps_each_body_under_its_number() -> None:
@@ -24,17 +25,20 @@ def test_a_large_bundle_comes_in_bounded_chunks() -> None:
 def test_flows_are_read_back_with_cookie_table_and_priority() -> None:
     match = bytes.fromhex("0001000400000000")
     entry = struct.pack("!HBxIIHHHHHxxQQQ", 56, 25, 1, 2, 90, 0, 0, 0, 0, 0xA1C0000000000005, 3, 4) + match
-    flows, more = messages.read_flows(struct.pack("!HHxxxx", 1, 1) + entry * 2)
-    assert flows == [messages.FlowOnSwitch(0xA1C0000000000005, 25, 90)] * 2
-    assert more
+    part = struct.pack("!HHxxxx", 1, 1) + entry * 2
+    assert messages.read_flows(part) == [messages.FlowOnSwitch(0xA1C0000000000005, 25, 90)] * 2
+    assert messages.more_follow(part)
 
 
 def test_a_packet_comes_with_its_port_and_registers() -> None:
-    terms = bytes.fromhex("80000004" "00000009" "00010004" "00000064" "00010204" "00000007")  # fmt: skip
-    body = struct.pack("!IHBBQHH", 0xFFFFFFFF, 4, 1, 5, 0xA1C0000000000001, 1, 4 + len(terms))
+    terms = bytes.fromhex(
+        "80000004" "00000009" "00010004" "00000064" "00010204" "00000007" "00010c04" "00000305"
+    )  # fmt: skip
+    body = struct.pack("!IHBBQHH", 0xFFFFFFFF, 4, 1, Table.HAND_OVER, 0xA1C0000000000001, 1, 4 + len(terms))
     packet = messages.read_packet_in(body + terms + bytes(4) + bytes(2) + b"data")
     assert packet.in_port == 9
-    assert packet.fields == {Field.IN_PORT: 9, Field.REG0: 100, Field.REG1: 7}
+    assert packet.table == 5, "the one that handed it over"
+    assert packet.fields == {Field.IN_PORT: 9, Field.REG0: 100, Field.REG1: 7, Field.REG6: 0x305}
     assert packet.data == b"data"
 
 
@@ -64,10 +68,25 @@ def test_the_greeting_offers_one_version() -> None:
 def test_an_anti_spoofing_flow_names_the_key_of_its_port() -> None:
     match = bytes.fromhex("0001000c" "00010204" "00000007" "00000000")  # fmt: skip
     entry = struct.pack("!HBxIIHHHHHxxQQQ", 64, 5, 1, 2, 90, 0, 0, 0, 0, 0xA1C0000000000005, 3, 4) + match
-    flows, _ = messages.read_flows(struct.pack("!HHxxxx", 1, 0) + entry)
+    flows = messages.read_flows(struct.pack("!HHxxxx", 1, 0) + entry)
     assert [flow.port_key for flow in flows] == [7]
 
 
 def test_a_zone_is_emptied_by_the_extension_of_open_vswitch() -> None:
     sent = messages.flush_zone(9, 0x1234)
     assert sent.hex() == "05040018" "00000009" "00002320" "0000001d" "000000000000" "1234"  # fmt: skip
+
+
+def test_a_meter_drops_what_is_more_than_its_packets() -> None:
+    sent = messages.change_meter(9, messages.MeterCommand.ADD, Meter(0x203, 20, 40))
+    band = "0001" "0010" "00000014" "00000028" "00000000"  # fmt: skip
+    assert sent.hex() == "051d0020" "00000009" "0000" "0006" "a1c00203" + band  # fmt: skip
+
+
+def test_meters_of_ours_are_read_back() -> None:
+    ours = struct.pack("!HHIHHIIxxxx", 24, 6, 0xA1C00203, 1, 16, 20, 40)
+    others = struct.pack("!HHIHHIIxxxx", 24, 6, 0x203, 1, 16, 20, 40)
+    bytewise = struct.pack("!HHIHHIIxxxx", 24, 5, 0xA1C00204, 1, 16, 20, 40)
+    banded = struct.pack("!HHIHHIIxxxxHHIIxxxx", 40, 6, 0xA1C00205, 1, 16, 20, 40, 1, 16, 30, 40)
+    part = struct.pack("!HHxxxx", 10, 0) + ours + others + bytewise + banded
+    assert messages.read_meters(part) == [Meter(0x203, 20, 40), Meter(0x204, 0, 0), Meter(0x205, 0, 0)]

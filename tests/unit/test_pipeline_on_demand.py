@@ -5,7 +5,7 @@ import random
 import msgspec
 
 from alcor.contracts.data_plane import HostFacts
-from alcor.data_plane.pipeline.flow import ToAgent
+from alcor.data_plane.pipeline.flow import Resubmit
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.pipeline.unknown import ASKING
@@ -36,7 +36,9 @@ RULES = frozenset({int(Table.EGRESS_RULES), int(Table.INGRESS_RULES)})
 def asking(program: FlowProgram) -> set[int]:
     """Name the tables in which packets of unknown addresses go to the agent."""
     return {
-        key.table for key, flow in program.flows.items() if key.table in ASKING and ToAgent() in flow.actions
+        key.table
+        for key, flow in program.flows.items()
+        if key.table in ASKING and Resubmit(Table.HAND_OVER) in flow.actions
     }
 
 

@@ -1,7 +1,7 @@
 """Packets for addresses that are not held: the agent asks, the first packets wait, and go on where they were.
 
-    pipeline --ToAgent--> handed_over --ask--> agent --> controller
-                              | waits, bounded for each address, each port and in all
+    pipeline --hand_over--> handed_over --ask--> agent --> controller
+                                  | waits, bounded for each address, each port and in all
     placement in force ---> go_on --resume--> the table that did not know
 
 Shared by every flow-based data plane. A port that asks for much (a scan) delays and displaces only itself.

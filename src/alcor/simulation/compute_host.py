@@ -284,7 +284,7 @@ class ComputeHost:
         return task
 
     def _power_on(self) -> None:
-        self.switch = SimulatedHost(self.facts)
+        self.switch = SimulatedHost(self.facts, now_s=lambda: asyncio.get_running_loop().time())
         self.switch.engine()  # from now on flows follow every change
         self.fabric.join(self.switch)
         self.state = HostState()

@@ -167,7 +167,7 @@ class OvsDataPlane:
         # A key that is on an interface is that port's own, whatever else of it has changed.
         self._stale |= repair.port_keys - (self._seeded & set(program.port_keys.values()))
         self._gone.set()
-        self._log.info("flows_synchronised", installed=repair.installed, removed=repair.removed)
+        self._log.info("flows_synchronised", **repair.figures)
         self._asking.go_on(self._clock.monotonic_s())
         self._report(self._plugged | attached.keys())
         named = [SectionUpdate(key, None, state.versions[key], None) for key in state.sections]
@@ -217,8 +217,8 @@ class OvsDataPlane:
         if not self._in_step:
             return
         repair = await session.table.repair(program.wanted(), remove=self._removes)
-        if repair.installed or repair.removed:
-            self._log.warning("drift_repaired", installed=repair.installed, removed=repair.removed)
+        if any(repair.figures.values()):
+            self._log.warning("drift_repaired", **repair.figures)
 
     async def _empty_some_zones(self) -> bool:
         """Forget connections of ports that are gone; only then may their keys be given again. More to do?"""

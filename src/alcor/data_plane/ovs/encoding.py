@@ -33,6 +33,7 @@ from alcor.data_plane.pipeline.flow import (
     PatternFlow,
     PopVlan,
     PushVlan,
+    Resubmit,
     SetField,
     ToAgent,
     Track,
@@ -42,6 +43,8 @@ VERSION = 0x05
 ALCOR_MARK = 0xA1C0
 MARK_SHIFT = 48
 MARK_MASK = 0xFFFF << MARK_SHIFT
+METER_MARK = ALCOR_MARK << 16  # in the id of a meter, which has no cookie
+METER_MARK_MASK = 0xFFFF << 16
 ALL_BITS = 0xFFFFFFFFFFFFFFFF
 
 PORT_IN_PORT = 0xFFFFFFF8
@@ -109,6 +112,8 @@ FORMATS: dict[Field, FieldFormat] = {
     Field.REG4: FieldFormat(_NXM1, 4, 32),
     Field.VLAN_VID: FieldFormat(_OXM, 6, 13),
     Field.REG5: FieldFormat(_NXM1, 5, 32),
+    Field.REG6: FieldFormat(_NXM1, 6, 32),
+    Field.REG7: FieldFormat(_NXM1, 7, 32),
     Field.CT_STATE: FieldFormat(_NXM1, 105, 32),
     Field.CT_MARK: FieldFormat(_NXM1, 107, 32),
     Field.CONJ_ID: FieldFormat(_NXM1, 37, 32),
@@ -138,12 +143,15 @@ _NO_BUFFER = 0xFFFFFFFF
 _ALL_TABLES = 0xFF
 _VENDOR_NICIRA = 0x00002320
 _REG_MOVE = 6
+_RESUBMIT_TABLE = 14
 _CONJUNCTION = 34
+_CONTROLLER = 37  # with properties: how much of the packet, and the meter
 _CT = 35
 _CT_CLEAR = 43
 _CT_COMMIT = 1
 _CT_NO_TABLE = 0xFF
 _ETHERTYPE_VLAN = 0x8100
+_WHERE_IT_CAME_IN = 0xFFF8  # its port, to a table that is resubmitted to
 _ZONE_BITS = 15  # offset 0, 16 bits, in the `ofs << 6 | bits - 1` form
 
 
@@ -266,8 +274,16 @@ def _encode_action(action: Action) -> bytes:
             return struct.pack("!HHIH6x", 0, 16, port, 0)
         case OutputInPort():
             return struct.pack("!HHIH6x", 0, 16, PORT_IN_PORT, 0)
-        case ToAgent():
-            return struct.pack("!HHIH6x", 0, 16, PORT_CONTROLLER, WHOLE_PACKET)
+        case ToAgent(meter=meter):
+            size, metered = (
+                struct.pack("!HHHxx", 0, 6, WHOLE_PACKET),
+                struct.pack("!HHI", 5, 8, METER_MARK | meter),
+            )
+            return struct.pack("!HHIH6x", 0xFFFF, 32, _VENDOR_NICIRA, _CONTROLLER) + size + metered
+        case Resubmit(table=table):
+            return struct.pack(
+                "!HHIHHB3x", 0xFFFF, 16, _VENDOR_NICIRA, _RESUBMIT_TABLE, _WHERE_IT_CAME_IN, table
+            )
         case Track(zone=zone, table=table):
             return _track(zone, flags=0, table=table, nested=b"")
         case Commit(zone=zone, mark=mark):

@@ -1,4 +1,4 @@
-"""The flows of ours that a switch holds: what is there, and how it is made equal to what is wanted.
+"""Flows and meters of ours on a switch: what is there, and how it is made equal to what is wanted.
 
 Of what was put in force only the sum of its cookies is kept: while the switch reports flows with the same sum,
 it holds what was put there. Otherwise all that is wanted is encoded again, and compared flow by flow.
@@ -9,9 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
+from alcor.data_plane.ovs import meters
 from alcor.data_plane.ovs.encoding import ALCOR_MARK, MARK_MASK, MARK_SHIFT, FlowEncoder
 from alcor.data_plane.ovs.openflow import OpenFlowConnection
+from alcor.data_plane.pipeline import hand_over
 from alcor.data_plane.pipeline.flow import AnyFlow, FlowChange, FlowKey
+from alcor.model.errors import Broken
 
 ROUNDS_MAX = 32  # a commit stops at the first flow it refuses, so each round finds one
 
@@ -30,6 +33,18 @@ class Repair(NamedTuple):
     removed: int
     refused: list[RefusedByBridge]
     port_keys: frozenset[int] = frozenset()  # of ports that flows were removed of
+    meters: int = 0  # that were to be added, changed or deleted
+    meters_refused: str = ""  # and why the switch did not
+
+    @property
+    def figures(self) -> dict[str, int | str]:
+        """What the event log says of it; all of them are empty when nothing was wrong."""
+        figures: dict[str, int | str] = {
+            "installed": self.installed,
+            "removed": self.removed,
+            "meters": self.meters,
+        }
+        return figures | ({"meters_refused": self.meters_refused} if self.meters_refused else {})
 
 
 class FlowTable:
@@ -57,13 +72,31 @@ class FlowTable:
     async def equalise(self, wanted: Iterable[AnyFlow], *, remove: bool) -> Repair:
         """Compare with what the switch holds, install what is missing or different, remove strangers last.
 
-        Only flows with our mark are strangers, and each goes by its exact cookie. O(flows). Raises Unavailable.
+        Only what has our mark is a stranger; each flow goes by its exact cookie. O(flows). Raises Unavailable.
         """
         self._sum = None
         return await self.repair(wanted, remove=remove)
 
     async def repair(self, wanted: Iterable[AnyFlow], *, remove: bool) -> Repair:
         """Do the same, but look at what is `wanted` only when the sum of the cookies is another than it was."""
+        metered = await self._connection.meters()
+        missing = meters.missing(hand_over.METERS, metered)
+        refused = await self._change_meters(missing)
+        repair = await self._repair_flows(wanted, remove=remove)
+        strangers = meters.strangers(hand_over.METERS, metered) if remove else ()
+        refused = refused or await self._change_meters(strangers)
+        return repair._replace(meters=len(missing) + len(strangers), meters_refused=refused)
+
+    async def _change_meters(self, changes: Sequence[meters.MeterChange]) -> str:
+        """Give the reason if it is refused: a switch that cannot limit packets still has to forward them."""
+        try:
+            if changes:
+                await self._connection.change_meters(changes)
+        except Broken as error:
+            return error.message
+        return ""
+
+    async def _repair_flows(self, wanted: Iterable[AnyFlow], *, remove: bool) -> Repair:
         held = await self._connection.flows(cookie=ALCOR_MARK << MARK_SHIFT, cookie_mask=MARK_MASK)
         found = sum(flow.cookie for flow in held)
         if found == self._sum:

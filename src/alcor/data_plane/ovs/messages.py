@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from alcor.data_plane.ovs.encoding import (
     FORMATS,
+    METER_MARK,
+    METER_MARK_MASK,
     PORT_ANY,
     PORT_CONTROLLER,
     VERSION,
@@ -17,7 +19,8 @@ from alcor.data_plane.ovs.encoding import (
     encode_actions,
     encode_match,
 )
-from alcor.data_plane.pipeline.flow import Action, Field
+from alcor.data_plane.pipeline import hand_over
+from alcor.data_plane.pipeline.flow import Action, Field, Meter, Resubmit
 from alcor.data_plane.pipeline.tables import Table
 
 HEADER = struct.Struct("!BBHI")  # version, type, length, number
@@ -41,6 +44,7 @@ class Kind(IntEnum):
     BARRIER_REQUEST = 20
     BARRIER_REPLY = 21
     ROLE_REQUEST = 24
+    METER_MOD = 29
     ROLE_STATUS = 30
     BUNDLE_CONTROL = 33
     BUNDLE_ADD = 34
@@ -54,6 +58,14 @@ class Bundle(IntEnum):
     DISCARD = 6
 
 
+class MeterCommand(IntEnum):
+    """What a meter message asks for (OpenFlow 1.4, 7.3.4.4)."""
+
+    ADD = 0
+    MODIFY = 1
+    DELETE = 2
+
+
 class FlowOnSwitch(NamedTuple):
     """A flow as the switch reports it."""
 
@@ -64,7 +76,7 @@ class FlowOnSwitch(NamedTuple):
 
 
 class PacketIn(NamedTuple):
-    """A packet that a flow handed to the agent, with the fields it had then (in_port and registers)."""
+    """A packet that a flow of a table handed to the agent, with the fields it had (in_port and registers)."""
 
     cookie: int
     table: int
@@ -77,14 +89,17 @@ _ATOMIC_ORDERED = 3
 _ROLE_MASTER, _ROLE_SLAVE = 2, 3
 _IS_SLAVE = (1, 10)  # of a request that only a master may make
 _FLOW_STATISTICS = 1
+_METER_CONFIGURATION = 10
+_ALL_METERS = 0xFFFFFFFF
+_IN_PACKETS, _WITH_BURST = 2, 4
+_DROP_BAND = 1
 _VENDOR_NICIRA = 0x00002320
 _FLUSH_ZONE = 29  # NXT_CT_FLUSH_ZONE of Open vSwitch
 _BUNDLE_ADD = struct.Struct("!4sI12sI")
 _ENTRY = struct.Struct("!HBxIIHHHHHxxQQQHH")
+_METER = struct.Struct("!HHI")  # command or length, flags, id
+_BAND = struct.Struct("!HHIIxxxx")  # type, length, rate, burst
 _PACKET_IN = struct.Struct("!IHBBQHH")
-_RESUBMIT = struct.Struct("!HHIHHB3x")  # nx_action_resubmit, with a table (ovs-actions(7))
-_VENDOR_NICIRA = 0x00002320
-_IN_PORT_16 = 0xFFF8
 
 _BY_HEADER = {(form.field_class, form.number): field for field, form in FORMATS.items()}
 # A switch reports registers that are not zero, each by itself: their class, and those that are xxreg2.
@@ -98,6 +113,7 @@ _ERROR_TYPES = {
     4: "a match is not accepted",
     5: "the flow is not accepted",
     11: "the role is not given",
+    12: "the meter is not accepted",
     13: "the request failed in the switch",
     17: "the bundle failed",
     0xFFFF: "an extension is not accepted",
@@ -119,6 +135,9 @@ _ERROR_CODES = {
     (5, 1): "the table is full",
     (5, 2): "no such table",
     (11, 0): "a newer master was here",
+    (12, 1): "it is there already",
+    (12, 3): "it is not there",
+    (12, 10): "there are too many",
     (17, 3): "timed out",
     (17, 12): "one of its messages failed",
 }
@@ -189,9 +208,14 @@ def flow_request(number: int, *, cookie: int, cookie_mask: int) -> bytes:
     return message(Kind.MULTIPART_REQUEST, number, body + encode_match(()))
 
 
-def read_flows(body: bytes) -> tuple[list[FlowOnSwitch], bool]:
-    """Read one part of the answer to `flow_request`; the flag says that more parts follow."""
+def more_follow(body: bytes) -> bool:
+    """Does a part of an answer say that it is not the last?"""
     _, flags = struct.unpack_from("!HH", body)
+    return bool(flags & 1)
+
+
+def read_flows(body: bytes) -> list[FlowOnSwitch]:
+    """Read one part of the answer to `flow_request`."""
     flows = []
     at = 8
     unpack = _ENTRY.unpack_from
@@ -203,21 +227,55 @@ def read_flows(body: bytes) -> tuple[list[FlowOnSwitch], bool]:
             key = _read_fields(body[start : start + entry[-1] - 4]).get(Field.REG1, 0)
         flows.append(FlowOnSwitch(entry[9], entry[1], entry[4], key))
         at += entry[0]
-    return flows, bool(flags & 1)
+    return flows
+
+
+def change_meter(number: int, command: MeterCommand, meter: Meter) -> bytes:
+    """Add, change or delete a meter that drops what is more than its rate (OpenFlow 1.4, 7.3.4.4)."""
+    head = _METER.pack(command, _IN_PACKETS | _WITH_BURST, METER_MARK | meter.id)
+    return message(
+        Kind.METER_MOD, number, head + _BAND.pack(_DROP_BAND, _BAND.size, meter.rate_per_s, meter.burst)
+    )
+
+
+def meter_request(number: int) -> bytes:
+    """Ask for all meters."""
+    body = struct.pack("!HHxxxxIxxxx", _METER_CONFIGURATION, 0, _ALL_METERS)
+    return message(Kind.MULTIPART_REQUEST, number, body)
+
+
+def read_meters(body: bytes) -> list[Meter]:
+    """Read the meters of ours in one part of the answer to `meter_request`.
+
+    One that does not limit packets by dropping them, in one way only, reads as a meter of no rate.
+    """
+    meters = []
+    at = 8
+    while at < len(body):
+        length, flags, number = _METER.unpack_from(body, at)
+        if number & METER_MARK_MASK == METER_MARK:
+            rate = burst = 0
+            if flags == _IN_PACKETS | _WITH_BURST and length == _METER.size + _BAND.size:
+                kind, _, rate, burst = _BAND.unpack_from(body, at + _METER.size)
+                rate = rate if kind == _DROP_BAND else 0
+            meters.append(Meter(number & ~METER_MARK_MASK, rate, burst))
+        at += length
+    return meters
 
 
 def read_packet_in(body: bytes) -> PacketIn:
     """Read a packet that was handed over, and the fields that Alcor knows of its metadata."""
-    _, _, _, table, cookie, _, match_length = _PACKET_IN.unpack_from(body)
+    _, _, _, _, cookie, _, match_length = _PACKET_IN.unpack_from(body)
     start = _PACKET_IN.size - 4
     fields = _read_fields(body[start + 4 : start + match_length])
     data = body[start + (match_length + 7) // 8 * 8 + 2 :]
+    table = hand_over.table_of(fields.get(Field.REG6, 0))
     return PacketIn(cookie, table, fields.get(Field.IN_PORT, 0), fields, data)
 
 
 def resume_packet(number: int, packet: PacketIn, actions: tuple[Action, ...], table: int) -> bytes:
     """Send a packet on that was handed over, from a table on, as if it came in where it did."""
-    encoded = encode_actions(actions) + _RESUBMIT.pack(0xFFFF, 16, _VENDOR_NICIRA, 14, _IN_PORT_16, table)
+    encoded = encode_actions((*actions, Resubmit(table)))
     head = struct.pack("!IIHxxxxxx", 0xFFFFFFFF, packet.in_port, len(encoded))
     return message(Kind.PACKET_OUT, number, head + encoded + packet.data)
 

@@ -1,4 +1,4 @@
-"""One OpenFlow connection to a bridge: atomic bundles, read-back of flows, packets in and out.
+"""One OpenFlow connection to a bridge: atomic bundles, meters, read-back of both, packets in and out.
 
     caller                     connection                         switch
       bundle(bodies) --------->  open, adds (in chunks), barrier --->
@@ -17,8 +17,8 @@ from typing import NamedTuple, cast
 from alcor.data_plane.ovs import messages
 from alcor.data_plane.ovs.encoding import VERSION
 from alcor.data_plane.ovs.endpoint import Endpoint
-from alcor.data_plane.ovs.messages import Bundle, FlowOnSwitch, Kind, PacketIn
-from alcor.data_plane.pipeline.flow import Action
+from alcor.data_plane.ovs.messages import Bundle, FlowOnSwitch, Kind, MeterCommand, PacketIn
+from alcor.data_plane.pipeline.flow import Action, Meter
 from alcor.model.errors import Broken, Unavailable
 
 ANSWER_S = 20.0  # a switch that commits 100,000 flows on a busy machine needs seconds
@@ -51,11 +51,11 @@ class OpenFlowConnection(asyncio.Protocol):
         self._number = 0
         self._bundle = 0
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
-        self._parts: dict[int, list[FlowOnSwitch]] = {}
+        self._readers: dict[int, Callable[[bytes], None]] = {}  # of answers in parts
         self._refused: dict[int, str] = {}
         self._bundle_numbers = range(0)
-        self._flush_numbers = range(0)
-        self._flush_refused = ""
+        self._each_numbers = range(0)
+        self._each_refused = ""
         self._writable = asyncio.Event()
         self._greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._closing = False
@@ -112,35 +112,31 @@ class OpenFlowConnection(asyncio.Protocol):
 
     async def flows(self, *, cookie: int, cookie_mask: int) -> list[FlowOnSwitch]:
         """Read back the flows whose cookie equals `cookie` under the mask. Raises Unavailable."""
+        held: list[FlowOnSwitch] = []
         number = self._take_numbers(1)
-        self._parts[number] = []
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                request = messages.flow_request(number, cookie=cookie, cookie_mask=cookie_mask)
-                await self._answer(number, request)
-            return self._parts[number]
-        except TimeoutError as error:
-            raise self._give_up("the flows were not read back in time") from error
-        finally:
-            del self._parts[number]
+        request = messages.flow_request(number, cookie=cookie, cookie_mask=cookie_mask)
+        await self._read_back(number, request, lambda part: held.extend(messages.read_flows(part)))
+        return held
+
+    async def meters(self) -> dict[int, Meter]:
+        """Read back the meters of ours, by id. Raises Unavailable."""
+        held: list[Meter] = []
+        number = self._take_numbers(1)
+        request = messages.meter_request(number)
+        await self._read_back(number, request, lambda part: held.extend(messages.read_meters(part)))
+        return {meter.id: meter for meter in held}
+
+    async def change_meters(self, changes: Sequence[tuple[MeterCommand, Meter]]) -> None:
+        """Add, change or delete meters, in order: they do not go into a bundle. Raises Unavailable, Broken."""
+        first = self._take_numbers(len(changes))
+        requests = [messages.change_meter(first + at, *change) for at, change in enumerate(changes)]
+        await self._do_each(first, requests, "limit packets for the agent")
 
     async def flush_zones(self, zones: Sequence[int]) -> None:
         """Forget all connections of these conntrack zones. Raises Unavailable, Broken."""
         first = self._take_numbers(len(zones))
-        barrier = self._take_numbers(1)
-        self._flush_numbers, self._flush_refused = range(first, first + len(zones)), ""
-        requests = [messages.flush_zone(first + place, zone) for place, zone in enumerate(zones)]
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                await self._answer(
-                    barrier, b"".join([*requests, messages.message(Kind.BARRIER_REQUEST, barrier)])
-                )
-        except TimeoutError as error:
-            raise self._give_up("connections were not forgotten in time") from error
-        finally:
-            self._flush_numbers = range(0)
-        if self._flush_refused:
-            raise Broken(f"the switch does not forget connections: {self._flush_refused}")
+        requests = [messages.flush_zone(first + at, zone) for at, zone in enumerate(zones)]
+        await self._do_each(first, requests, "forget connections")
 
     async def become_master(self, generation: int) -> None:
         """Be the only one whose changes are taken. Raises Stale when a newer master was here, Unavailable."""
@@ -220,7 +216,7 @@ class OpenFlowConnection(asyncio.Protocol):
 
     def _receive(self, version: int, kind: int, number: int, body: bytes) -> None:
         if kind == Kind.MULTIPART_REPLY:
-            self._receive_flows(number, body)
+            self._receive_part(number, body)
         elif kind == Kind.PACKET_IN:
             self._on_packet(messages.read_packet_in(body))
         elif kind == Kind.ERROR:
@@ -244,13 +240,12 @@ class OpenFlowConnection(asyncio.Protocol):
         if not self._greeted.done():
             self._greeted.set_result(None)
 
-    def _receive_flows(self, number: int, body: bytes) -> None:
-        held = self._parts.get(number)
-        if held is None:
+    def _receive_part(self, number: int, body: bytes) -> None:
+        read = self._readers.get(number)
+        if read is None:
             return
-        flows, more = messages.read_flows(body)
-        held += flows
-        if not more:
+        read(body)
+        if not messages.more_follow(body):
             self._resolve(number, b"")
 
     def _receive_error(self, number: int, body: bytes) -> None:
@@ -261,8 +256,8 @@ class OpenFlowConnection(asyncio.Protocol):
         if number in self._bundle_numbers:
             self._refused.setdefault(number, reason)
             return
-        if number in self._flush_numbers:
-            self._flush_refused = reason
+        if number in self._each_numbers:
+            self._each_refused = reason
         future = self._waiting.get(number)
         if future is not None and not future.done():
             future.set_exception(Broken(reason))
@@ -283,6 +278,31 @@ class OpenFlowConnection(asyncio.Protocol):
             self._echo = asyncio.get_running_loop().call_later(ECHO_EVERY_S, self._ask_alive)
 
     # -- what leaves
+
+    async def _read_back(self, number: int, request: bytes, read: Callable[[bytes], None]) -> None:
+        self._readers[number] = read
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._answer(number, request)
+        except TimeoutError as error:
+            raise self._give_up("what the switch holds was not read back in time") from error
+        finally:
+            del self._readers[number]
+
+    async def _do_each(self, first: int, requests: Sequence[bytes], what: str) -> None:
+        """Send requests that are answered only when refused, numbered from `first`. One call at a time."""
+        barrier = self._take_numbers(1)
+        self._each_numbers, self._each_refused = range(first, first + len(requests)), ""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                end = messages.message(Kind.BARRIER_REQUEST, barrier)
+                await self._answer(barrier, b"".join([*requests, end]))
+        except TimeoutError as error:
+            raise self._give_up(f"the switch did not {what} in time") from error
+        finally:
+            self._each_numbers = range(0)
+        if self._each_refused:
+            raise Broken(f"the switch does not {what}: {self._each_refused}")
 
     async def _control(self, what: Bundle) -> None:
         number = self._take_numbers(1)

@@ -13,7 +13,7 @@ the one that asked.
 from collections.abc import Iterator
 from enum import IntEnum
 
-from alcor.data_plane.pipeline import tables
+from alcor.data_plane.pipeline import hand_over, tables
 from alcor.data_plane.pipeline.flow import (
     Action,
     Field,
@@ -25,7 +25,6 @@ from alcor.data_plane.pipeline.flow import (
     Pattern,
     SetField,
     Term,
-    ToAgent,
 )
 from alcor.data_plane.pipeline.matching import (
     ICMPV6_ECHO_REQUEST,
@@ -66,6 +65,7 @@ _FROM_NEIGHBOUR = Term(Field.IP_TTL, ND_HOP_LIMIT)
 _NO_CODE = Term(Field.ICMPV6_CODE, 0)
 _DHCP_PORTS = (Term(Field.IP_PROTO, UDP), Term(Field.UDP_SRC, 546), Term(Field.UDP_DST, 547))
 _TO_ND = Goto(Table.ND)
+_TO_AGENT = hand_over.way(Table.SPOOF, hand_over.Reason.ANSWER)
 
 
 def _answer(mac: int, whose: int) -> tuple[Action, ...]:
@@ -203,7 +203,7 @@ def _to_agent(port: LocalPort, *sender: Term) -> Iterator[Flow]:
         ("router solicitation", ordered(*router, _NO_CODE, *sender)),
         ("DHCPv6", ordered(IS_IPV6, *_DHCP_PORTS, *sender)),
     ):
-        yield _flow(Table.SPOOF, tables.SPOOF_DHCP, match, (ToAgent(),), f"{what} of port {port.id}")
+        yield _flow(Table.SPOOF, tables.SPOOF_DHCP, match, _TO_AGENT, f"{what} of port {port.id}")
 
 
 def _question_for_itself(port: LocalPort, ip: int, key: int) -> Flow:

@@ -60,6 +60,8 @@ class Field(IntEnum):
     ND_SLL = 42  # source link-layer address, of a solicitation
     ND_TLL = 43  # target link-layer address, of an advertisement
     XXREG2 = 44  # reg8 to reg11 as one register of 128 bits
+    REG6 = 50
+    REG7 = 51
 
 
 VLAN_PRESENT = 0x1000  # in VLAN_VID: the frame has a tag
@@ -128,7 +130,9 @@ class OutputInPort(_Action, frozen=True):
 
 
 class ToAgent(_Action, frozen=True):
-    """Hand the packet to the agent (DHCP, ICMP errors), with its registers."""
+    """Hand a copy of the packet to the agent, if a meter lets it, with its registers. Only `hand_over` does."""
+
+    meter: int
 
 
 class Track(_Action, frozen=True):
@@ -147,6 +151,12 @@ class Commit(_Action, frozen=True):
 
 class ForgetTrack(_Action, frozen=True):
     """Forget what the connection tracker said of the packet: CT_STATE and CT_MARK are zero again."""
+
+
+class Resubmit(_Action, frozen=True):
+    """Do at once what a later table says, and go on here."""
+
+    table: int
 
 
 class Conjunction(_Action, frozen=True):
@@ -175,6 +185,7 @@ Action: TypeAlias = (
     | Track
     | Commit
     | ForgetTrack
+    | Resubmit
     | Conjunction
     | Goto
 )
@@ -257,6 +268,14 @@ class PatternFlow(msgspec.Struct, frozen=True, gc=False):
 
 
 AnyFlow: TypeAlias = Flow | PatternFlow
+
+
+class Meter(NamedTuple):
+    """A token bucket of packets in the switch. Flows name it by its id; what finds no token is dropped."""
+
+    id: int
+    rate_per_s: int
+    burst: int
 
 
 class FlowChange(NamedTuple):

@@ -1,6 +1,6 @@
 """Flows for this host's own ports: classification, anti-spoofing, local forwarding, delivery."""
 
-from alcor.data_plane.pipeline import discovery, pairs, tables
+from alcor.data_plane.pipeline import discovery, hand_over, pairs, tables
 from alcor.data_plane.pipeline.flow import (
     VLAN_PRESENT,
     Action,
@@ -15,7 +15,6 @@ from alcor.data_plane.pipeline.flow import (
     PushVlan,
     SetField,
     Term,
-    ToAgent,
 )
 from alcor.data_plane.pipeline.matching import IS_ARP, IS_ARP_REQUEST, IS_IPV4, UDP, ordered, version_of
 from alcor.data_plane.pipeline.tables import Table
@@ -25,7 +24,7 @@ from alcor.model.goal_state import LocalPort
 _TO_ARP = (Goto(Table.ARP),)
 _TO_TRACK = (Goto(Table.EGRESS_TRACK),)
 _TO_FORWARD = (Goto(Table.FORWARD),)
-_TO_AGENT = (ToAgent(),)
+_TO_AGENT = hand_over.way(Table.SPOOF, hand_over.Reason.ANSWER)
 _DHCP_PORTS = (Term(Field.UDP_SRC, 68), Term(Field.UDP_DST, 67))
 
 
@@ -116,7 +115,7 @@ def _local(port: LocalPort, vni: int, key: int) -> Flow:
     return Flow(flow_key, (SetField(Field.REG2, key), onward), f"port {port.id} on this host")
 
 
-def _spoof(priority: int, match: Match, actions: tuple[Goto, ...] | tuple[ToAgent, ...], origin: str) -> Flow:
+def _spoof(priority: int, match: Match, actions: tuple[Action, ...], origin: str) -> Flow:
     return Flow(FlowKey(Table.SPOOF, priority, match), actions, origin)
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
 
-from alcor.data_plane.pipeline import discovery, placement, tables
+from alcor.data_plane.pipeline import discovery, hand_over, placement, tables
 from alcor.data_plane.pipeline.flow import (
     Action,
     AnyFlow,
@@ -28,7 +28,6 @@ from alcor.data_plane.pipeline.flow import (
     Match,
     SetField,
     Term,
-    ToAgent,
 )
 from alcor.data_plane.pipeline.matching import IPV4, IS_ARP, ordered, prefix_terms, version_of
 from alcor.data_plane.pipeline.placement import View
@@ -40,6 +39,7 @@ _VIRTUAL = 0x0A5A << 32  # locally administered; the IPv4 address follows
 _VIRTUAL_IPV6 = 0x5A << 40  # likewise
 _HASH_BYTES = 5
 _KIND = "address pair of port"
+_ANNOUNCE = hand_over.way(Table.SPOOF, hand_over.Reason.ANNOUNCEMENT)
 ANNOUNCED, ASSUMED = 0, 1  # ranks of units: who announced goes first
 
 _Pass: TypeAlias = tuple[int, Match, tuple[Action, ...]]  # of anti-spoofing: priority, match, actions
@@ -87,10 +87,10 @@ def _by_arp(port: LocalPort, pair: AddressPair, sender: Term) -> Iterator[_Pass]
     to_arp = Goto(Table.ARP)
     if pair.mac != port.mac:
         yield tables.SPOOF_ARP, (mac, IS_ARP, Term(Field.ARP_SPA, 0), sha, sender), (to_arp,)
-    yield tables.SPOOF_PAIR_ARP, (mac, IS_ARP, *says, sha, sender), (ToAgent(), to_arp)
+    yield tables.SPOOF_PAIR_ARP, (mac, IS_ARP, *says, sha, sender), (*_ANNOUNCE, to_arp)
     if _is_exact(pair):  # a gratuitous request is no question: an answer would be a conflict
         itself = Term(Field.ARP_TPA, says[0].value)
-        yield tables.SPOOF_OWN_ADDRESS, (mac, IS_ARP, *says, itself, sha, sender), (ToAgent(),)
+        yield tables.SPOOF_OWN_ADDRESS, (mac, IS_ARP, *says, itself, sha, sender), _ANNOUNCE
 
 
 def _by_discovery(port: LocalPort, pair: AddressPair, sender: Term) -> Iterator[_Pass]:
@@ -101,9 +101,9 @@ def _by_discovery(port: LocalPort, pair: AddressPair, sender: Term) -> Iterator[
             yield tables.SPOOF_ARP, match, (to_nd,)
     says = prefix_terms(Field.IPV6_SRC, pair.network, pair.prefix_len)
     asks = discovery.asking(Term(Field.ETH_SRC, pair.mac), sender, *says)
-    yield tables.SPOOF_PAIR_ARP, asks, (ToAgent(), to_nd)
+    yield tables.SPOOF_PAIR_ARP, asks, (*_ANNOUNCE, to_nd)
     announces = discovery.saying(pair.mac, pair.network, pair.prefix_len, sender)
-    yield tables.SPOOF_PAIR_ARP, announces, (ToAgent(),)
+    yield tables.SPOOF_PAIR_ARP, announces, _ANNOUNCE
 
 
 def announced_flows(holder: Holder) -> list[AnyFlow]:

@@ -1,6 +1,6 @@
 """Flows that every host has, whatever it holds."""
 
-from alcor.data_plane.pipeline import discovery, tables
+from alcor.data_plane.pipeline import discovery, hand_over, tables
 from alcor.data_plane.pipeline.flow import (
     VLAN_PRESENT,
     Action,
@@ -15,7 +15,6 @@ from alcor.data_plane.pipeline.flow import (
     OutputInPort,
     SetField,
     Term,
-    ToAgent,
     Track,
 )
 from alcor.data_plane.pipeline.matching import (
@@ -88,6 +87,7 @@ def static_flows(tunnel_port: int) -> list[Flow]:
         ),
         *_rules(INGRESS, Table.DELIVER, Field.REG2),
         *(_flow(table, tables.DEFAULT, _EVERYTHING, (), why) for table, why in _UNMATCHED.items()),
+        *hand_over.hand_over_flows(),
     ]
 
 
@@ -119,7 +119,7 @@ def _expired() -> list[Flow]:
             Table.ROUTE,
             tables.ROUTE_EXPIRED,
             (version.is_ip, Term(Field.IP_TTL, ttl)),
-            (ToAgent(),),
+            hand_over.way(Table.ROUTE, hand_over.Reason.ANSWER),
             "the time to live is used up",
         )
         for version in IP_VERSIONS

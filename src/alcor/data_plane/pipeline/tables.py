@@ -7,6 +7,8 @@
     reg4  scratch while an ARP request becomes its reply; whether a neighbour solicitation asks for a router;
           VNI of the unknown address that rules ask about
     reg5  address that a routed packet goes to next: its destination, or the next hop of an extra route
+    reg6  why a packet is handed to the agent and by which table, see `hand_over`
+    reg7  key of the local port to whose account that goes
     xxreg2  (reg8 to reg11) the same of an IPv6 packet
 
 The tunnel identifier is 64 bits wide on a switch; a Move between it and a register concerns the low 32.
@@ -41,6 +43,7 @@ class Table(IntEnum):
     INGRESS_REFUSED = 74
     DELIVER = 75
     RETURN = 77
+    HAND_OVER = 80
 
     @property
     def title(self) -> str:

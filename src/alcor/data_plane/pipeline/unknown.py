@@ -14,8 +14,9 @@ a rule may ask whether an address is a group's member before or after the packet
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from alcor.data_plane.pipeline import discovery, tables
-from alcor.data_plane.pipeline.flow import Field, Flow, FlowKey, Match, SetField, Term, ToAgent
+from alcor.data_plane.pipeline import discovery, hand_over, tables
+from alcor.data_plane.pipeline.flow import Field, Flow, FlowKey, Match, SetField, Term
+from alcor.data_plane.pipeline.hand_over import Reason
 from alcor.data_plane.pipeline.matching import IPV4, IS_ARP, IS_ARP_REQUEST, ordered, prefix_terms, version_of
 from alcor.data_plane.pipeline.tables import Table
 from alcor.model.goal_state import SubnetEntry
@@ -48,7 +49,6 @@ RESUMED_FIELDS = (
 )  # what a packet must have again to go on
 
 _UNICAST = Term(Field.ETH_DST, 0, 1 << 40)  # the group bit of a MAC address is not set
-_ASK = (ToAgent(),)
 
 
 def unknown_flows(subnet: SubnetEntry, vni: int, viewers: Iterable[int]) -> list[Flow]:
@@ -70,11 +70,17 @@ def unknown_flows(subnet: SubnetEntry, vni: int, viewers: Iterable[int]) -> list
         (Table.REMOTE, ordered(_UNICAST, version.is_ip, *to_address, in_network)),
     )
     origin = f"subnet {subnet.id} asks who has the address"
-    flows = [Flow(FlowKey(table, tables.UNKNOWN, match), _ASK, origin) for table, match in matches]
-    ask_for_groups = (SetField(Field.REG4, vni), ToAgent())
+    flows = [
+        Flow(FlowKey(table, tables.UNKNOWN, match), hand_over.way(table, Reason.QUESTION), origin)
+        for table, match in matches
+    ]
     for viewer in viewers:
-        for table, address in ((Table.EGRESS_RULES, to_address), (Table.INGRESS_RULES, from_address)):
+        for table, address, reason in (
+            (Table.EGRESS_RULES, to_address, Reason.QUESTION),
+            (Table.INGRESS_RULES, from_address, Reason.ARRIVAL),
+        ):
             match = ordered(version.is_ip, *address, Term(Field.REG0, viewer))
             key = FlowKey(table, tables.RULES_UNKNOWN, match)
-            flows.append(Flow(key, ask_for_groups, f"subnet {subnet.id} asks for the address's groups"))
+            ask = (SetField(Field.REG4, vni), *hand_over.way(table, reason))
+            flows.append(Flow(key, ask, f"subnet {subnet.id} asks for the address's groups"))
     return flows

@@ -1,5 +1,6 @@
 """The simulated data plane behind the contract: a host that is one object."""
 
+import asyncio
 from collections.abc import Sequence
 
 from alcor.contracts.data_plane import DataPlaneEvents, HostFacts, Refusal
@@ -18,7 +19,7 @@ class SimulatedDataPlane:
     answers_at_once = True
 
     def __init__(self, facts: HostFacts, fabric: Fabric) -> None:
-        self.host = SimulatedHost(facts)
+        self.host = SimulatedHost(facts, now_s=lambda: asyncio.get_running_loop().time())
         self._fabric = fabric
         self._events: DataPlaneEvents | None = None
         self._state: HostState | None = None

@@ -1,6 +1,5 @@
 """One simulated host: its state, its workloads, and, from the first packet on, its switch."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -39,10 +38,14 @@ class _HandedOver(NamedTuple):
 
 
 class SimulatedHost:
-    """Owns one host's forwarding. Flows are made for the first packet: thousands of hosts are cheap."""
+    """Owns one host's forwarding. Flows are made for the first packet: thousands of hosts are cheap.
 
-    def __init__(self, facts: HostFacts) -> None:
+    `now_s`: seconds of a clock that never steps back. While it stands still, meters let a burst pass, no more.
+    """
+
+    def __init__(self, facts: HostFacts, *, now_s: Callable[[], float] = lambda: 0.0) -> None:
         self.facts = facts
+        self._now_s = now_s
         self._state = HostState()
         self._engine: Engine | None = None
         self._ofports: dict[PortId, int] = {}
@@ -115,7 +118,7 @@ class SimulatedHost:
     def engine(self) -> Engine:
         """Give the program and the switch, made now if they were not yet."""
         if self._engine is None:
-            program, switch = FlowProgram(self.facts, TUNNEL_PORT), Switch()
+            program, switch = FlowProgram(self.facts, TUNNEL_PORT), Switch(self._now_s)
             switch.apply(program.base())
             switch.apply(program.replace(self._state))
             for port_id, ofport in sorted(self._ofports.items()):
@@ -180,13 +183,13 @@ class SimulatedHost:
                 ip=asked.to_bytes(version.bits // 8, "big"),
                 key=emission.registers[way.port],
                 to_mac=fields[Field.ETH_DST] if emission.table == Table.REMOTE else None,
-                now_s=asyncio.get_running_loop().time(),
+                now_s=self._now_s(),
             )
 
     def go_on(self) -> None:
         """Run on the packets whose address is held now."""
         if self._asking is not None and self._asking.addresses:
-            self._asking.go_on(asyncio.get_running_loop().time())
+            self._asking.go_on(self._now_s())
 
     def receive(self, packet: Packet, tunnel_id: int) -> Passage:
         """Run a packet from the tunnel."""

@@ -20,6 +20,8 @@ METADATA = frozenset(
         Field.REG3,
         Field.REG4,
         Field.REG5,
+        Field.REG6,
+        Field.REG7,
         Field.XXREG2,
         Field.CT_STATE,
         Field.CT_MARK,

@@ -1,10 +1,10 @@
 """Runs packets through flows the way an OpenFlow switch does, and says what each table decided."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, assert_never
 
-from alcor.data_plane.pipeline import prerequisites
+from alcor.data_plane.pipeline import hand_over, prerequisites
 from alcor.data_plane.pipeline.flow import (
     VLAN_PRESENT,
     Action,
@@ -21,13 +21,16 @@ from alcor.data_plane.pipeline.flow import (
     OutputInPort,
     PopVlan,
     PushVlan,
+    Resubmit,
     SetField,
     ToAgent,
     Track,
 )
+from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.pipeline.unknown import ASKING, RESUMED_FIELDS
 from alcor.data_plane.simulated.classifier import Classifier, Decision
 from alcor.data_plane.simulated.conntrack import Conntrack
+from alcor.data_plane.simulated.meters import Meters
 from alcor.data_plane.simulated.packet import Packet, Working
 
 _LOW_32 = 0xFFFFFFFF
@@ -52,6 +55,7 @@ class Step(NamedTuple):
     table: int
     decision: Decision | None
     values: dict[Field, int]  # as they were when the table looked
+    is_metered_out: bool = False  # a meter dropped what was for the agent
 
 
 class Passage(NamedTuple):
@@ -62,14 +66,16 @@ class Passage(NamedTuple):
 
     def is_copied(self, emission: Emission) -> bool:
         """Did the packet go on in later tables after this was emitted?"""
-        return emission.table != self.steps[-1].table
+        own = [step.table for step in self.steps if step.table != Table.HAND_OVER]
+        return emission.table != own[-1]
 
 
 class Switch:
-    """Owns the tables and connections of one host."""
+    """Owns the tables, meters and connections of one host. `now_s`: the time that meters go by."""
 
-    def __init__(self) -> None:
+    def __init__(self, now_s: Callable[[], float]) -> None:
         self._tables: dict[int, Classifier] = {}
+        self._meters = Meters(hand_over.METERS, now_s)
         self.conntrack = Conntrack()
 
     def apply(self, change: FlowChange) -> None:
@@ -109,15 +115,17 @@ class Switch:
         steps: list[Step] = []
         table: int | None = first
         while table is not None:
-            classifier = self._tables.get(table)
-            decision = classifier.look_up(working.values) if classifier else None
-            steps.append(Step(table, decision, dict(working.values)))
-            if decision is None:
-                break
-            table = self._act(decision.flow, working, emissions)
+            table = self._visit(table, working, emissions, steps)
         return Passage(tuple(emissions), tuple(steps))
 
-    def _act(self, flow: AnyFlow, working: Working, emissions: list[Emission]) -> int | None:
+    def _visit(self, table: int, working: Working, emissions: list[Emission], steps: list[Step]) -> int | None:
+        """Do what one table says; give the table to go on in."""
+        classifier = self._tables.get(table)
+        decision = classifier.look_up(working.values) if classifier else None
+        steps.append(Step(table, decision, dict(working.values)))
+        return None if decision is None else self._act(decision.flow, working, emissions, steps)
+
+    def _act(self, flow: AnyFlow, working: Working, emissions: list[Emission], steps: list[Step]) -> int | None:
         """Carry out the actions; give the table to go on in."""
         following: int | None = None
         for action in flow.actions:
@@ -125,6 +133,13 @@ class Switch:
                 if working.values[Field.IP_TTL] <= 1:
                     return None
                 working.values[Field.IP_TTL] -= 1
+                continue
+            if isinstance(action, Resubmit):
+                onward = self._visit(action.table, working, emissions, steps)
+                assert onward is None, "what is resubmitted ends there"
+                continue
+            if isinstance(action, ToAgent) and not self._meters.let(action.meter):
+                steps[-1] = steps[-1]._replace(is_metered_out=True)
                 continue
             onward = self._do(action, working, emissions, flow.table)
             following = onward if onward is not None else following
@@ -150,7 +165,7 @@ class Switch:
             case OutputInPort():
                 emissions.append(_emission(working, values[Field.IN_PORT], table))
             case ToAgent():
-                emissions.append(_emission(working, None, table))
+                emissions.append(_emission(working, None, hand_over.table_of(values[Field.REG6])))
             case Track():
                 zone = values[action.zone] & 0xFFFF
                 state, mark = self.conntrack.look_up(zone, working.packet, values)
@@ -162,8 +177,10 @@ class Switch:
                 values[Field.CT_STATE] = values[Field.CT_MARK] = 0
             case Goto():
                 return action.table
-            case Conjunction() | DecTtl():
-                raise AssertionError("a clause decides nothing on its own, and DecTtl is carried out above")
+            case Conjunction() | DecTtl() | Resubmit():
+                raise AssertionError(
+                    "a clause decides nothing on its own, and the others are carried out above"
+                )
             case _:
                 assert_never(action)
         return None

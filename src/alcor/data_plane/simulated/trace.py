@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from alcor.contracts.convergence import TraceResult, TraceStep
 from alcor.contracts.data_plane import HostFacts
-from alcor.data_plane.pipeline import matching
+from alcor.data_plane.pipeline import hand_over, matching
 from alcor.data_plane.pipeline.flow import (
     Action,
     Commit,
@@ -19,6 +19,7 @@ from alcor.data_plane.pipeline.flow import (
     OutputInPort,
     PopVlan,
     PushVlan,
+    Resubmit,
     SetField,
     ToAgent,
     Track,
@@ -38,6 +39,7 @@ from alcor.model.goal_state import HostState, NetworkSection
 from alcor.model.ids import HostId, PortId
 
 _SOURCE_PORT = 49_152  # first of the dynamic range (RFC 6335)
+_AFTER = {int(Table.RETURN), int(Table.HAND_OVER)}  # where what was decided before is carried out
 _RULES = {int(Table.EGRESS_RULES), int(Table.INGRESS_RULES)}
 _REFUSED = {int(Table.EGRESS_REFUSED): ("egress", "to"), int(Table.INGRESS_REFUSED): ("ingress", "from")}
 
@@ -132,7 +134,7 @@ def _unresolved(sender: Workload, to_ip: bytes, question: Verdict | None) -> Tra
 
 def _decision(fabric: Fabric, sender: Workload, to_ip: bytes, what: str, verdict: Verdict) -> str:
     """Write the sentence that answers why."""
-    last = next(visit for visit in reversed(verdict.visits) if visit.step.table != Table.RETURN)
+    last = next(visit for visit in reversed(verdict.visits) if visit.step.table not in _AFTER)
     if verdict.delivered:
         port_id = verdict.delivered[0].port_id
         allowed = [_rule(visit.step.decision) for visit in verdict.visits if visit.step.table in _RULES]
@@ -141,6 +143,9 @@ def _decision(fabric: Fabric, sender: Workload, to_ip: bytes, what: str, verdict
         return _rule(last.step.decision)
     if verdict.handed_over:
         return f"handed to the agent: {_rule(last.step.decision)}"
+    if verdict.is_metered_out:
+        asked, meter = _rule(last.step.decision), _rule(verdict.visits[-1].step.decision)
+        return f"dropped by a meter ({meter}): {asked}"
     return _drop(fabric, sender, to_ip, what, last)
 
 
@@ -220,7 +225,10 @@ def _action(action: Action) -> str:
         case OutputInPort():
             return "send back"
         case ToAgent():
-            return "hand to the agent"
+            meter = hand_over.METERS[action.meter]
+            return f"hand to the agent, at most {meter.rate_per_s} packets a second, {meter.burst} at once"
+        case Resubmit():
+            return f"by way of {Table(action.table).title}"
         case Track():
             return f"track the connection, go to {Table(action.table).title}"
         case Commit():
