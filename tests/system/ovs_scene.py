@@ -57,6 +57,8 @@ class Events:
         self.plugs: set[PortId] = set()
         self.history: list[str] = []
         self.announcements: list[tuple[PortId, bytes]] = []
+        self.asked: list[tuple[Vni, bytes]] = []
+        self.is_asking_useful = False
         self.losses = 0
         self.is_ready = asyncio.Event()
         self.changed = asyncio.Event()
@@ -72,7 +74,9 @@ class Events:
         self.changed.set()
 
     def unknown(self, vni: Vni, ip: bytes) -> bool:
-        return False
+        self.asked.append((vni, ip))
+        self.changed.set()
+        return self.is_asking_useful
 
     def announced(self, port_id: PortId, ip: bytes) -> None:
         self.announcements.append((port_id, ip))
@@ -131,6 +135,7 @@ class Scene:
         self._networks: dict[str, int] = {}
         self._where: dict[str, Host] = {}
         self.macs: dict[str, int] = {}
+        self.ips: dict[str, bytes] = {}
         self._placed: dict[str, tuple[str, Placement]] = {}
 
     async def start(self) -> None:
@@ -139,7 +144,9 @@ class Scene:
     async def close(self) -> None:
         await asyncio.gather(*(host.driver.close() for host in self.hosts))
 
-    async def network(self, name: str, *, vni: int, cidr: str, gateway: str | None = None) -> None:
+    async def network(
+        self, name: str, *, vni: int, cidr: str, gateway: str | None = None, on_demand: bool = False
+    ) -> None:
         address, _, length = cidr.partition("/")
         self._networks[name] = vni
         subnet = SubnetEntry(
@@ -150,7 +157,7 @@ class Scene:
             (ip_from_text("9.9.9.9"),),
             (),
         )
-        entry = NetworkEntry(NetworkId(name), Vni(vni), 1450, True)
+        entry = NetworkEntry(NetworkId(name), Vni(vni), 1450, True, on_demand)
         await self.everywhere(network_key(name), NetworkChange(network=entry, set_subnets=(subnet,)), full=True)
 
     async def port(
@@ -164,10 +171,15 @@ class Scene:
         options: tuple[tuple[int, bytes], ...] = (),
         secured: bool = True,
         tag: tuple[str, int] | None = None,
+        told: bool = True,
     ) -> None:
-        """Deliver a port; `on`: number of its host, from 0. `tag`: of a sub-port its parent, and the VLAN."""
+        """Deliver a port; `on`: number of its host, from 0. `tag`: of a sub-port its parent, and the VLAN.
+
+        `told`: let other hosts know at once where it is.
+        """
         number = len(self.macs) + 1
         self.macs[name] = 0x02AA00000000 + number
+        self.ips[name] = ip_from_text(ip)
         fixed = FixedIp(SubnetId(f"{network}-subnet"), ip_from_text(ip))
         members = tuple(GroupId(group) for group in groups if secured)
         port = LocalPort(PortId(name), self.macs[name], (fixed,), members, secured, True)
@@ -182,9 +194,16 @@ class Scene:
             PortId(name), self.macs[name], (fixed.ip,), home.emulated.vtep, port.groups, port.pairs
         )
         self._placed[name] = (network, placement)
-        for host in self.hosts:
+        for host in self.hosts if told else (home,):
             change = NetworkChange(set_ports=(port,) if host is home else (), set_placements=(placement,))
             await host.apply(self.update(host, network_key(network), change))
+
+    async def tell(self, name: str, on: int) -> None:
+        """Let a host know where a port is."""
+        network, placement = self._placed[name]
+        host = self.hosts[on]
+        change = NetworkChange(set_placements=(placement,))
+        await host.apply(self.update(host, network_key(network), change))
 
     async def hold_address(self, name: str, ip: str) -> None:
         """Let every host know that a port holds an address of its pairs, and no other port does."""
@@ -221,8 +240,8 @@ class Scene:
         change = RouterChange(set_interfaces=tuple(interfaces), routes=tuple(extra))
         await self.everywhere(router_key(name), change, full=True)
 
-    async def group(self, name: str, *rules: Rule) -> None:
-        change = GroupChange(set_rules=rules)
+    async def group(self, name: str, *rules: Rule, stateful: bool = True) -> None:
+        change = GroupChange(stateful=stateful, set_rules=rules)
         await self.everywhere(group_key(name), change, full=True)
 
     async def everywhere(self, key: SectionKey, change: SectionChange, *, full: bool = False) -> None:
@@ -247,17 +266,19 @@ class Scene:
         if dhcp:
             await asyncio.to_thread(self.lab.configure_by_dhcp, made)
 
-    async def plug_tagged(self, name: str, parent: str, vlan: int) -> None:
+    async def plug_tagged(self, name: str, parent: str, vlan: int, *, dhcp: bool = True) -> None:
         """Make the workload of a sub-port behind its parent's, and give it its address."""
         args = {"port_id": name, "mac": self.macs[name], "vlan": vlan}
         made = await asyncio.to_thread(self.lab.add_tagged, self.workloads[parent], **args)
         self.workloads[name] = made
-        await asyncio.to_thread(self.lab.configure_by_dhcp, [made])
+        if dhcp:
+            await asyncio.to_thread(self.lab.configure_by_dhcp, [made])
 
 
 def pair_of(mac: int, text: str) -> AddressPair:
     address, _, length = text.partition("/")
-    return AddressPair(mac, ip_from_text(address), int(length or 32))
+    ip = ip_from_text(address)
+    return AddressPair(mac, ip, int(length or len(ip) * 8))
 
 
 def rule(
@@ -267,14 +288,22 @@ def rule(
     protocol: int | None = None,
     ports: tuple[int, int] | None = None,
     remote_group: str | None = None,
+    remote_prefix: str | None = None,
+    ethertype: int = 4,
 ) -> Rule:
     low, high = ports if ports else (None, None)
     group = GroupId(remote_group) if remote_group else None
-    return Rule(RuleId(name), ingress, 4, protocol, low, high, group, None)
+    prefix = Cidr.from_text(remote_prefix) if remote_prefix else None
+    return Rule(RuleId(name), ingress, ethertype, protocol, low, high, group, prefix)
 
 
-def everything() -> tuple[Rule, Rule]:
-    return rule("all-in", ingress=True), rule("all-out", ingress=False)
+def everything(*ethertypes: int) -> tuple[Rule, ...]:
+    """Allow everything of these versions, of IPv4 if none is named."""
+    return tuple(
+        rule(f"all-{way}-{version}", ingress=way == "in", ethertype=version)
+        for version in ethertypes or (4,)
+        for way in ("in", "out")
+    )
 
 
 def hold(state: HostState, update: SectionUpdate) -> None:
