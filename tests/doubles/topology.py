@@ -355,9 +355,9 @@ def two_tenants() -> Region:
 def dual_stacked(region: Region) -> Region:
     """Give every IPv4 subnet a twin of IPv6, to routers and ports alike, and every rule one about it."""
     twins: dict[str, str] = {}
-    prefixes: dict[str, tuple[bytes, int]] = {}
+    prefixes = {"0.0.0.0/0": (bytes(16), 0)}
     for sub in list(region.subs.values()):
-        cidr = Cidr.from_text(f"2001:db8:0:{sub.cidr.network[2]:x}::/64")
+        cidr = Cidr.from_text(f"2001:db8:{sub.cidr.network[3]:x}:{sub.cidr.network[2]:x}::/64")
         twins[sub.id], prefixes[str(sub.cidr)] = f"{sub.id}-v6", tuple(cidr)
         region.subs[f"{sub.id}-v6"] = Sub(f"{sub.id}-v6", sub.net, cidr, numbered(cidr, 1), "slaac")
     for subs in region.routers.values():
@@ -365,13 +365,19 @@ def dual_stacked(region: Region) -> Region:
     for port in region.ports.values():
         twin = region.subs[twins[port.sub]]
         port.also = ((twin.id, derived_ip(twin.cidr.network, port.mac)),)
+    for cidrs in region.address_groups.values():
+        inside = [port for port in region.ports.values() if any(cidr.contains(port.ip) for cidr in cidrs)]
+        cidrs |= {Cidr(ip, 128) for port in inside for _, ip in port.also}
+    types = dict(zip(ECHO[ICMP], ECHO[ICMPV6], strict=True))
     for rules in region.rules.values():
         for rule in list(rules.values()):
+            is_ping = rule.protocol == ICMP
             rules[f"{rule.id}-v6"] = msgspec.structs.replace(
                 rule,
                 id=f"{rule.id}-v6",
                 ethertype=6,
-                protocol=ICMPV6 if rule.protocol == ICMP else rule.protocol,
+                protocol=ICMPV6 if is_ping else rule.protocol,
+                port_min=types[rule.port_min] if is_ping and rule.port_min is not None else rule.port_min,
                 remote_prefix=rule.remote_prefix and prefixes[str(Cidr(*rule.remote_prefix))],
             )
     return region

@@ -32,7 +32,16 @@ def version_of(address: str) -> int:
 
 
 def family_of(address: str) -> socket.AddressFamily:
-    return _FORMS[version_of(address)].family
+    return family(version_of(address))
+
+
+def family(version: int) -> socket.AddressFamily:
+    return _FORMS[version].family
+
+
+def header_length(version: int, packet: bytes) -> int:
+    """Say how long the IP header is that a raw socket gives with a packet: of IPv6 there is none."""
+    return (packet[0] & 15) * 4 if version == 4 and packet else 0
 
 
 def open_socket(version: int) -> socket.socket:
@@ -54,7 +63,7 @@ def request(version: int, identifier: int, number: int, content: bytes) -> bytes
 def read(version: int, packet: bytes) -> Echo | None:
     """Read what a socket for pings received; None when it is something else."""
     form = _FORMS[version]
-    start = 0 if version == 6 else (packet[0] & 15) * 4  # of IPv6, sockets give the content alone
+    start = header_length(version, packet)
     if len(packet) < start + 8 or packet[start] not in (form.request, form.reply):
         return None
     return Echo(packet[start] == form.request, *struct.unpack_from("!HH", packet, start + 4))

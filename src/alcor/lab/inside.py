@@ -65,7 +65,7 @@ class Inside:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._raw: dict[tuple[str, int], socket.socket] = {}  # namespace, IP version
-        self._by_protocol: dict[tuple[str, int], socket.socket] = {}
+        self._by_protocol: dict[tuple[str, int, int], socket.socket] = {}  # namespace, IP version, protocol
         self._questions: dict[int, Probe] = {}  # of any IP protocol
         self._listening: set[tuple[str, int]] = set()
         self._held: dict[int, socket.socket] = {}
@@ -178,8 +178,9 @@ class Inside:
         for name in sorted({name for name, _ in self._listening}):
             for version in versions:
                 self._raw_socket(name, version)  # whoever serves also tells of the pings that reach it
-            for protocol in sorted({probe.protocol for probe in probes if probe.kind == "ip"}):
-                self._socket_of(name, protocol)
+            asked = {(echo.version_of(each.to_ip), each.protocol) for each in probes if each.kind == "ip"}
+            for version, protocol in sorted(asked):
+                self._socket_of(name, version, protocol)
         start = time.monotonic()
         for index, probe in enumerate(probes):
             self._at(start + index / STARTS_PER_S, partial(self._start, probe))
@@ -291,26 +292,28 @@ class Inside:
         probe.sent += 1
         self._questions[key] = probe
         question = RawProbe(raw_probe.SOURCE_PORT, probe.port, False, key)
-        _send(self._socket_of(probe.namespace, probe.protocol), question.encode(), probe.to_ip)
+        sock = self._socket_of(probe.namespace, echo.version_of(probe.to_ip), probe.protocol)
+        _send(sock, question.encode(), probe.to_ip)
         self._at(time.monotonic() + TRY_S, lambda: self._ask(probe, key))
 
-    def _socket_of(self, namespace: str, protocol: int) -> socket.socket:
-        sock = self._by_protocol.get((namespace, protocol))
+    def _socket_of(self, namespace: str, version: int, protocol: int) -> socket.socket:
+        sock = self._by_protocol.get((namespace, version, protocol))
         if sock is None:
             enter(namespace)
-            sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol)
+            sock = socket.socket(echo.family(version), socket.SOCK_RAW, protocol)
             sock.setblocking(False)
-            self._by_protocol[namespace, protocol] = sock
-            self._selector.register(sock, selectors.EVENT_READ, partial(self._receive_raw, namespace))
+            self._by_protocol[namespace, version, protocol] = sock
+            receive = partial(self._receive_raw, namespace, version)
+            self._selector.register(sock, selectors.EVENT_READ, receive)
         return sock
 
-    def _receive_raw(self, here: str, sock: socket.socket) -> None:
+    def _receive_raw(self, here: str, version: int, sock: socket.socket) -> None:
         for _ in range(256):
             try:
-                packet, (source, _) = sock.recvfrom(2048)
+                packet, (source, *_) = sock.recvfrom(2048)
             except BlockingIOError:
                 return
-            said = raw_probe.decode(packet)
+            said = raw_probe.decode(packet[echo.header_length(version, packet) :])
             probe = self._questions.get(said.key) if said is not None else None
             if said is None or probe is None:
                 continue

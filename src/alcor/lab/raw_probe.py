@@ -33,11 +33,10 @@ class RawProbe(NamedTuple):
 
 
 def decode(packet: bytes) -> RawProbe | None:
-    """Read a packet with its IP header; None when it is none of ours."""
-    start = (packet[0] & 15) * 4 if packet else 0
-    if len(packet) < start + _FORM.size:
+    """Read what follows an IP header; None when it is none of ours."""
+    if len(packet) < _FORM.size:
         return None
-    source_port, port, mark, kind, key = _FORM.unpack_from(packet, start)
+    source_port, port, mark, kind, key = _FORM.unpack_from(packet)
     if mark != _MARK or kind not in (_QUESTION, _ANSWER):
         return None
     return RawProbe(source_port, port, kind == _ANSWER, key)
