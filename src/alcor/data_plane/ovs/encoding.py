@@ -161,14 +161,15 @@ class FlowEncoder:
     def __init__(self, mark: int = ALCOR_MARK) -> None:
         self._mark = mark << MARK_SHIFT
         self._instructions: dict[tuple[Action, ...], bytes] = {}
-        self._patterns: dict[Pattern, _EncodedPattern] = {}
+        self._patterns: dict[tuple[Pattern, int], _EncodedPattern] = {}  # and how many numbers the actions have
 
     def add(self, flow: AnyFlow) -> tuple[int, bytes]:
         """Give the cookie of a flow and the body of the message that installs or replaces it."""
         if isinstance(flow, PatternFlow):
-            pattern = self._patterns.get(flow.pattern)
+            kind = flow.pattern, len(flow.what)
+            pattern = self._patterns.get(kind)
             if pattern is None:
-                pattern = self._patterns[flow.pattern] = _EncodedPattern(flow)
+                pattern = self._patterns[kind] = _EncodedPattern(flow)
             content, settings = pattern.content(flow), pattern.settings
         else:
             (table, priority, match), actions, _ = flow

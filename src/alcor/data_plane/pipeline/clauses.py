@@ -1,48 +1,32 @@
-"""Clauses of many contributors, merged by match: OpenFlow holds one flow for each match."""
+"""Clauses of conjunctions: OpenFlow holds one flow for each match, so those with the same match become one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from alcor.data_plane.pipeline import security
-from alcor.data_plane.pipeline.flow import Flow, FlowKey
-from alcor.data_plane.pipeline.security import Clause
-from alcor.data_plane.pipeline.units import Unit
+from alcor.data_plane.pipeline.flow import AnyFlow, Conjunction, Flow
+
+BETWEEN_ORIGINS = "; "
 
 
-class ClauseIndex:
-    """Owns who contributes which clause, and gives the merged flows of the matches that changed."""
+def is_clause(flow: AnyFlow) -> bool:
+    """Is the flow there for conjunctions? They are all of its actions then."""
+    actions = flow.actions
+    return bool(actions) and isinstance(actions[0], Conjunction)
 
-    def __init__(self) -> None:
-        self._given: dict[Unit, Sequence[Clause]] = {}
-        self._at: dict[FlowKey, dict[tuple[tuple[int, int, int], str], int]] = {}
-        self._touched: set[FlowKey] = set()
 
-    def replace(self, contributor: Unit, clauses: Sequence[Clause]) -> None:
-        """Give a contributor its new clauses (none: forget it)."""
-        held = self._given.pop(contributor, ())
-        if clauses:
-            self._given[contributor] = clauses
-        if held == clauses:
-            return
-        for clause in held:
-            self._count(clause, -1)
-        for clause in clauses:
-            self._count(clause, 1)
+def merged(clauses: Iterable[AnyFlow]) -> AnyFlow:
+    """Make one flow of clauses that have the same key, whatever their order. O(conjunctions)."""
+    ordered = sorted(clauses, key=_order)
+    if len(ordered) == 1:
+        return ordered[0]
+    conjunctions = sorted({conjunction for flow in ordered for conjunction in _conjunctions(flow)})
+    origins = dict.fromkeys(origin for flow in ordered for origin in flow.origin.split(BETWEEN_ORIGINS))
+    actions = tuple(Conjunction(*conjunction) for conjunction in conjunctions)
+    return Flow(ordered[0].key, actions, BETWEEN_ORIGINS.join(origins))
 
-    def render(self) -> dict[Unit, list[Flow]]:
-        """Give the flows of all matches touched since the last call."""
-        rendered: dict[Unit, list[Flow]] = {}
-        for key in self._touched:
-            wanted = self._at.get(key)
-            rendered["clause", key] = [security.clause_flow(key, wanted)] if wanted else []
-        self._touched.clear()
-        return rendered
 
-    def _count(self, clause: Clause, change: int) -> None:
-        wanted = self._at.setdefault(clause.key, {})
-        entry = (clause.conjunction, clause.origin)
-        wanted[entry] = wanted.get(entry, 0) + change
-        if wanted[entry] == 0:
-            del wanted[entry]
-            if not wanted:
-                del self._at[clause.key]
-        self._touched.add(clause.key)
+def _order(flow: AnyFlow) -> tuple[list[tuple[int, int, int]], str]:
+    return _conjunctions(flow), flow.origin
+
+
+def _conjunctions(flow: AnyFlow) -> list[tuple[int, int, int]]:
+    return [(it.id, it.clause, it.clauses) for it in flow.actions if isinstance(it, Conjunction)]

@@ -3,17 +3,19 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
+from weakref import WeakValueDictionary
+
+import msgspec
 
 from alcor.data_plane.pipeline import security
 from alcor.data_plane.pipeline.address_sets import AddressSets
-from alcor.data_plane.pipeline.clauses import ClauseIndex
-from alcor.data_plane.pipeline.flow import Flow
+from alcor.data_plane.pipeline.flow import AnyFlow
 from alcor.data_plane.pipeline.numbers import StableNumbers
 from alcor.data_plane.pipeline.sections import merge
-from alcor.data_plane.pipeline.security import Clause, ConjunctionName
+from alcor.data_plane.pipeline.security import ConjunctionName, MemberView, NumberedName
 from alcor.data_plane.pipeline.units import Unit
 from alcor.model.goal_state import AddressesChange, GroupChange, GroupSection, LocalPort, Placement
-from alcor.model.ids import NetworkId, PortId, RuleId
+from alcor.model.ids import GroupId, NetworkId, PortId, RuleId
 
 _CONJUNCTION_ID_MAX = 0xFFFFFFFF
 
@@ -31,10 +33,10 @@ class ActivePort(NamedTuple):
         return self.port.groups if self.port.port_security else ()
 
 
-MemberKey: TypeAlias = tuple[NetworkId, PortId]
+MemberKey: TypeAlias = tuple[str, NetworkId, PortId]  # the unit of a member's clauses
 
 
-class Member(NamedTuple):
+class Member(msgspec.Struct, frozen=True, gc=False):
     """A placement in the network with this VNI: its addresses are members of its groups."""
 
     placement: Placement
@@ -70,7 +72,7 @@ class SecurityGroups:
         self._ports: dict[str, ActivePort] = {}
         self._members: dict[MemberKey, Member] = {}
         self._numbers: StableNumbers[ConjunctionName] = StableNumbers(_CONJUNCTION_ID_MAX)
-        self._clauses = ClauseIndex()
+        self._views: WeakValueDictionary[MemberView, MemberView] = WeakValueDictionary()
         self._address_sets = AddressSets()
         self._dirty_ports: set[str] = set()
         self._dirty_rules: set[tuple[str, RuleId]] = set()
@@ -150,28 +152,27 @@ class SecurityGroups:
             if not changed.isdisjoint(group.networks):
                 self._remotes_changed(group)
 
-    def render(self) -> dict[Unit, list[Flow]]:
+    def render(self) -> dict[Unit, Iterable[AnyFlow]]:
         """Give the flows of everything touched since the last call."""
-        rendered: dict[Unit, list[Flow]] = {}
+        rendered: dict[Unit, Iterable[AnyFlow]] = {}
         for name in self._dirty_names:
             number = self._number(name)
-            rendered["conjunction", *name] = [] if number is None else [security.accept_flow(name, number)]
+            rendered["conjunction", *name] = () if number is None else (security.accept_flow(name, number),)
         for port_id in self._dirty_ports:
-            self._clauses.replace(("port", port_id), self._port_clauses(port_id))
+            rendered["grouped", port_id] = self._port_flows(port_id)
             rendered["untracked", port_id] = self._untracked_flows(port_id)
         for group_id, rule_id in self._dirty_rules:
-            self._clauses.replace(("rule", group_id, rule_id), self._rule_clauses(group_id, rule_id))
+            rendered["rule", group_id, rule_id] = self._rule_flows(group_id, rule_id)
+        views: dict[tuple[tuple[GroupId, ...], int], MemberView] = {}
         for key in self._dirty_members:
-            self._clauses.replace(("member", *key), self._member_clauses(key))
+            rendered[key] = self._member_flows(self._members.get(key), views)
         for set_id, address in self._address_sets.take_dirty():
-            users = self._address_sets.users(set_id, address)
-            clauses = [security.address_clause(name, self._numbers.number_of(name), address) for name in users]
-            self._clauses.replace(("address", set_id, *address), clauses)
+            names = self._numbered(self._address_sets.users(set_id, address))
+            rendered["address", set_id, *address] = security.address_flows(names, set_id, address)
         self._dirty_ports.clear()
         self._dirty_rules.clear()
         self._dirty_members.clear()
         self._dirty_names.clear()
-        rendered.update(self._clauses.render())
         return rendered
 
     def _group(self, group_id: str) -> _Group:
@@ -225,45 +226,53 @@ class SecurityGroups:
         group = self._groups.get(name.group)
         return self._numbers.number_of(name) if group is not None and name in group.names else None
 
-    def _untracked_flows(self, port_id: str) -> list[Flow]:
+    def _untracked_flows(self, port_id: str) -> Iterable[AnyFlow]:
         """Give the flows of a port whose groups are all stateless: with one that is not, it is tracked."""
         active = self._ports.get(port_id)
         groups = active.groups if active is not None else ()
         if active is None or not groups or any(self._groups[id_].section.stateful for id_ in groups):
-            return []
+            return ()
         return security.untracked_flows(port_id, active.key)
 
-    def _port_clauses(self, port_id: str) -> list[Clause]:
+    def _port_flows(self, port_id: str) -> Iterable[AnyFlow]:
         active = self._ports.get(port_id)
         if active is None:
-            return []
-        return [
-            security.port_clause(name, self._numbers.number_of(name), port_id, active.key)
-            for group_id in active.groups
-            for name in sorted(self._groups[group_id].names)
-        ]
+            return ()
+        names = {name for group_id in active.groups for name in self._groups[group_id].names}
+        return security.port_flows(self._numbered(names), port_id, active.key)
 
-    def _rule_clauses(self, group_id: str, rule_id: RuleId) -> list[Clause]:
+    def _rule_flows(self, group_id: str, rule_id: RuleId) -> Iterable[AnyFlow]:
         group = self._groups.get(group_id)
         rule = group.section.rules.get(rule_id) if group else None
         if group is None or rule is None or not security.is_enforceable(rule):
-            return []
+            return ()
         name = security.conjunction_of(group_id, rule)
-        return security.rule_clauses(group_id, rule, self._numbers.number_of(name))
+        return security.rule_flows(group_id, rule, self._numbers.number_of(name))
 
-    def _member_clauses(self, key: MemberKey) -> list[Clause]:
-        """Give a member's addresses to each network that sees it and has ports whose rules name its group."""
-        member = self._members.get(key)
+    def _member_flows(
+        self, member: Member | None, views: dict[tuple[tuple[GroupId, ...], int], MemberView]
+    ) -> Iterable[AnyFlow]:
         if member is None:
-            return []
-        return [
-            security.member_clause(name, self._numbers.number_of(name), vni, address)
-            for group_id in member.placement.groups
-            for name in sorted(self._groups[group_id].users)
-            for vni in sorted(self._groups[name.group].networks)
-            if member.vni in self._domain(vni)
-            for address in (
-                *((ip, len(ip) * 8) for ip in member.placement.ips),
-                *((pair.network, pair.prefix_len) for pair in member.placement.pairs),
-            )
-        ]
+            return ()
+        kind = member.placement.groups, member.vni
+        view = views.get(kind)
+        if view is None:
+            view = views[kind] = self._member_view(*kind)
+        return security.MemberFlows(member.placement, view) if view.clauses else ()
+
+    def _member_view(self, groups: tuple[GroupId, ...], member_vni: int) -> MemberView:
+        """Say what members do for networks that see them and have ports whose rules name one of their groups.
+
+        One object for what is equal, as long as it is in use.
+        """
+        found: dict[tuple[bool, int], list[NumberedName]] = {}
+        for group_id in groups:
+            for name, number in self._numbered(self._groups[group_id].users):
+                for vni in self._groups[name.group].networks:
+                    if member_vni in self._domain(vni):
+                        found.setdefault((name.is_ingress, vni), []).append(NumberedName(name, number))
+        view = MemberView(tuple(security.member_clauses(*at, found[at]) for at in sorted(found)))
+        return self._views.setdefault(view, view)
+
+    def _numbered(self, names: Iterable[ConjunctionName]) -> list[NumberedName]:
+        return [NumberedName(name, self._numbers.number_of(name)) for name in names]

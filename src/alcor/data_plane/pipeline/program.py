@@ -351,7 +351,7 @@ class FlowProgram:
         for placed in self._dirty_placements:
             network_id, port_id = placed
             view, entry = views[network_id], self._placement(network_id, port_id)
-            self._groups.set_member(placed, self._member(network_id, entry))
+            self._groups.set_member(("member", network_id, port_id), self._member(network_id, entry))
             flows = () if entry is None or view is None else placement.PlacementFlows(entry, view)
             rendered["placement", network_id, port_id] = flows
             if (entry is not None and entry.pairs) or placed in self._paired:

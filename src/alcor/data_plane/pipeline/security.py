@@ -11,10 +11,26 @@ completes the other. What is neither (ports, and what a conjunction ends in) say
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import msgspec
+
 from alcor.data_plane.pipeline import matching, tables
-from alcor.data_plane.pipeline.flow import Conjunction, Field, Flow, FlowKey, ForgetTrack, Goto, Match, Term
+from alcor.data_plane.pipeline.clauses import BETWEEN_ORIGINS
+from alcor.data_plane.pipeline.flow import (
+    Action,
+    AnyFlow,
+    Conjunction,
+    Field,
+    Flow,
+    FlowKey,
+    ForgetTrack,
+    Goto,
+    Match,
+    Pattern,
+    PatternFlow,
+    Term,
+)
 from alcor.data_plane.pipeline.tables import Table
-from alcor.model.goal_state import Prefix, Rule
+from alcor.model.goal_state import Placement, Prefix, Rule
 
 _L4_FIELDS = {
     matching.TCP: Field.TCP_DST,
@@ -48,12 +64,49 @@ class ConjunctionName(NamedTuple):
         return f"security group {self.group}: {direction}{remote}"
 
 
-class Clause(NamedTuple):
-    """One contribution to a flow: the flow's key, the conjunction it helps, and why."""
+class NumberedName(NamedTuple):
+    """A conjunction and its number."""
 
-    key: FlowKey
-    conjunction: tuple[int, int, int]  # id, clause, clauses
-    origin: str
+    name: ConjunctionName
+    number: int
+
+
+class MemberClauses(NamedTuple):
+    """What the addresses of members, as seen from the network `vni`, do for conjunctions."""
+
+    is_ingress: bool
+    vni: int
+    numbers: tuple[int, ...]  # of the conjunctions, ascending
+    groups: str  # that they are members of, in words
+
+
+def member_clauses(is_ingress: bool, vni: int, names: Iterable[NumberedName]) -> MemberClauses:
+    """Say what members of the groups that these conjunctions name do for them."""
+    found = list(names)
+    numbers = sorted(number for _, number in found)
+    remotes = sorted({name.remote for name, _ in found})
+    return MemberClauses(is_ingress, vni, tuple(numbers), f"{BETWEEN_ORIGINS}{_MEMBER} ".join(remotes))
+
+
+class MemberView(msgspec.Struct, frozen=True, weakref=True):
+    """What all members of the same groups in the same network have in common."""
+
+    clauses: tuple[MemberClauses, ...]
+
+
+class MemberFlows(msgspec.Struct, frozen=True, gc=False):
+    """The clauses of one member: of many ports that may speak to ours, so made like those of placements."""
+
+    placement: Placement
+    view: MemberView
+
+    def __iter__(self) -> Iterator[AnyFlow]:
+        placement = self.placement
+        addresses = [(ip, len(ip) * 8) for ip in placement.ips]
+        addresses += [(pair.network, pair.prefix_len) for pair in placement.pairs]
+        return iter(
+            [_member_flow(it, address) for address in dict.fromkeys(addresses) for it in self.view.clauses]
+        )
 
 
 def is_enforceable(rule: Rule) -> bool:
@@ -79,37 +132,41 @@ def accept_flow(name: ConjunctionName, number: int) -> Flow:
     return Flow(key, (Goto(_ACCEPT_TABLES[name.is_ingress]),), str(name))
 
 
-def rule_clauses(group_id: str, rule: Rule, number: int) -> list[Clause]:
+def rule_flows(group_id: str, rule: Rule, number: int) -> list[AnyFlow]:
     """Give the clauses of one rule: one for each masked value of its port range."""
     version = _VERSIONS[rule.ethertype]
     remote: Match = (version.is_ip,)
     if rule.remote_group is None and rule.remote_prefix is not None:
         remote = _remote_terms(rule.remote_prefix, is_ingress=rule.is_ingress)
     clauses = conjunction_of(group_id, rule).clauses
+    actions = (Conjunction(number, clauses, clauses),)
     origin = f"rule {rule.id} of security group {group_id}"
     return [
-        Clause(_clause_key(rule.is_ingress, *remote, *l4), (number, clauses, clauses), origin)
-        for l4 in _l4_terms(rule, version)
+        Flow(_clause_key(rule.is_ingress, *remote, *l4), actions, origin) for l4 in _l4_terms(rule, version)
     ]
 
 
-def port_clause(name: ConjunctionName, number: int, port_id: str, port_key: int) -> Clause:
-    """Give the clause by which a local port is in a group."""
-    key = _clause_key(name.is_ingress, Term(_PORT_FIELDS[name.is_ingress], port_key))
-    return Clause(key, (number, 1, name.clauses), f"port {port_id} is in the security group")
+def port_flows(names: Iterable[NumberedName], port_id: str, port_key: int) -> list[AnyFlow]:
+    """Give the clauses by which a local port is in its groups."""
+    origin = f"port {port_id} is in the security group"
+    found: list[AnyFlow] = []
+    for is_ingress, field in _PORT_FIELDS.items():
+        ordered = sorted((number, name.clauses) for name, number in names if name.is_ingress == is_ingress)
+        if ordered:
+            actions = tuple(Conjunction(number, 1, clauses) for number, clauses in ordered)
+            found.append(Flow(_clause_key(is_ingress, Term(field, port_key)), actions, origin))
+    return found
 
 
-def member_clause(name: ConjunctionName, number: int, vni: int, address: Prefix) -> Clause:
-    """Give the clause by which addresses, as seen from the network `vni`, are a member's."""
-    terms = _remote_terms(address, is_ingress=name.is_ingress)
-    key = _clause_key(name.is_ingress, *terms, Term(Field.REG0, vni))
-    return Clause(key, (number, 2, 3), f"member of security group {name.remote}")
-
-
-def address_clause(name: ConjunctionName, number: int, address: Prefix) -> Clause:
-    """Give the clause by which addresses are in an address group, the same for every network."""
-    key = _clause_key(name.is_ingress, *_remote_terms(address, is_ingress=name.is_ingress))
-    return Clause(key, (number, 2, 3), f"in address group {name.addresses}")
+def address_flows(names: Iterable[NumberedName], set_id: str, address: Prefix) -> list[AnyFlow]:
+    """Give the clauses by which addresses are in an address group, the same for every network."""
+    found: list[AnyFlow] = []
+    for is_ingress in _PORT_FIELDS:
+        numbers = sorted(number for name, number in names if name.is_ingress == is_ingress)
+        if numbers:
+            key = _clause_key(is_ingress, *_remote_terms(address, is_ingress=is_ingress))
+            found.append(Flow(key, _remotes(*numbers), f"in address group {set_id}"))
+    return found
 
 
 def untracked_flows(port_id: str, port_key: int) -> list[Flow]:
@@ -124,12 +181,21 @@ def untracked_flows(port_id: str, port_key: int) -> list[Flow]:
     ]
 
 
-def clause_flow(key: FlowKey, clauses: Iterable[tuple[tuple[int, int, int], str]]) -> Flow:
-    """Merge what all conjunctions want of one match into one flow."""
-    ordered = sorted(set(clauses))
-    conjunctions = sorted({conjunction for conjunction, _ in ordered})
-    origin = "; ".join(dict.fromkeys(origin for _, origin in ordered))
-    return Flow(key, tuple(Conjunction(*conjunction) for conjunction in conjunctions), origin)
+def _member_flow(it: MemberClauses, address: Prefix) -> AnyFlow:
+    ip, prefix_len = address
+    if prefix_len == len(ip) * 8:
+        pattern, is_vni_first = _MEMBERS[it.is_ingress, len(ip)]
+        number = int.from_bytes(ip, "big")
+        where = (it.vni, number) if is_vni_first else (number, it.vni)
+        return PatternFlow(pattern, where, it.numbers, _MEMBER, it.groups)
+    terms = _remote_terms(address, is_ingress=it.is_ingress)
+    key = _clause_key(it.is_ingress, *terms, Term(Field.REG0, it.vni))
+    return Flow(key, _remotes(*it.numbers), f"{_MEMBER} {it.groups}")
+
+
+def _remotes(*numbers: int) -> tuple[Action, ...]:
+    """Satisfy the second clause of these conjunctions: the remote's addresses."""
+    return tuple(Conjunction(number, 2, 3) for number in numbers)
 
 
 def _clause_key(is_ingress: bool, *terms: Term) -> FlowKey:
@@ -157,3 +223,20 @@ def _l4_terms(rule: Rule, version: matching.IpVersion) -> Iterator[Match]:
         high = rule.port_min if rule.port_max is None else rule.port_max
         for terms in matching.range_terms(_L4_FIELDS[rule.protocol], rule.port_min, high):
             yield (protocol, *terms)
+
+
+def _member_pattern(version: matching.IpVersion, *, is_ingress: bool) -> tuple[Pattern, bool]:
+    """Give the pattern of members' addresses; does it match on the VNI first?"""
+    field = version.source if is_ingress else version.destination
+    slots = tuple(sorted((Field.REG0, field)))
+    table = _RULE_TABLES[is_ingress]
+    pattern = Pattern(table, tables.RULES_CONJUNCTION, (version.is_ip,), slots, _remotes)
+    return pattern, slots[0] == Field.REG0
+
+
+_MEMBER = "member of security group"
+_MEMBERS = {
+    (is_ingress, version.bits // 8): _member_pattern(version, is_ingress=is_ingress)
+    for is_ingress in _RULE_TABLES
+    for version in matching.IP_VERSIONS
+}

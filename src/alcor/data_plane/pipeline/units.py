@@ -3,7 +3,8 @@
 A unit is what is rendered together: a placement, a port, an interface, a clause. Its flows are any collection
 that gives the same each time: those of placements, which are many, are made anew whenever they are looked at.
 Two units may claim one flow key for a moment (an address moved from port to port and only half of it is known):
-the smallest unit has it, whatever the order of arrival, so that the outcome depends on the state alone.
+the smallest unit has it, whatever the order of arrival, so that the outcome depends on the state alone. Clauses
+of conjunctions may have a match in common for as long as they like: they are merged.
 
 Claims are kept by the identity of a key, a hash: keys are large, and many. Should two keys share one, they are
 looked at together, and each is settled by itself.
@@ -12,6 +13,7 @@ looked at together, and each is settled by itself.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from alcor.data_plane.pipeline.clauses import is_clause, merged
 from alcor.data_plane.pipeline.flow import AnyFlow, FlowChange, FlowKey, Pattern, PatternFlow
 
 Unit: TypeAlias = tuple[Any, ...]  # the kind's name, then what tells it from others of its kind; sortable in it
@@ -37,14 +39,14 @@ class FlowUnits:
         claims: _Claims = {}
         for identity in self._contested:
             self._add_claims(claims, identity)
-        yield from map(_winner, claims.values())
+        yield from map(_in_force, claims.values())
 
     def find(self, pattern: Pattern, *where: int) -> PatternFlow | None:
         """Give the flow of a pattern that matches on these numbers. O(flows of its unit)."""
         claims: _Claims = {}
         self._add_claims(claims, pattern.identity(*where))
         for by_unit in claims.values():
-            flow = _winner(by_unit)
+            flow = _in_force(by_unit)
             if isinstance(flow, PatternFlow) and flow.pattern is pattern and flow.where == where:
                 return flow
         return None
@@ -110,7 +112,9 @@ class FlowUnits:
             for unit in by_unit.keys() - rendered.keys():
                 was.setdefault(key, {})[unit] = by_unit[unit]
         for key in was | now:
-            settled.follow(_winner(was[key]) if key in was else None, _winner(now[key]) if key in now else None)
+            settled.follow(
+                _in_force(was[key]) if key in was else None, _in_force(now[key]) if key in now else None
+            )
         return settled
 
     def _add_claims(self, claims: _Claims, identity: int) -> None:
@@ -143,5 +147,6 @@ def _share_key(one: AnyFlow, other: AnyFlow) -> bool:
     return one.key == other.key
 
 
-def _winner(by_unit: Mapping[Unit, AnyFlow]) -> AnyFlow:
-    return by_unit[min(by_unit)]
+def _in_force(by_unit: Mapping[Unit, AnyFlow]) -> AnyFlow:
+    smallest = by_unit[min(by_unit)]
+    return merged(by_unit.values()) if is_clause(smallest) else smallest

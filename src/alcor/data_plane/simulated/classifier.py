@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import NamedTuple, TypeAlias
 
+from alcor.data_plane.pipeline.clauses import is_clause
 from alcor.data_plane.pipeline.flow import AnyFlow, Conjunction, Field, Match, Pattern, PatternFlow
 
 _Values: TypeAlias = tuple[int, ...]
@@ -56,7 +57,7 @@ class Classifier:
         floor = -1
         soft: dict[int, list[AnyFlow]] = {}
         for priority, flow in self._matching(packet):
-            if _is_clause(flow):
+            if is_clause(flow):
                 soft.setdefault(priority, []).append(flow)
             elif priority > floor:
                 hard, floor = flow, priority
@@ -70,7 +71,7 @@ class Classifier:
         return None if hard is None else Decision(hard)
 
     def _hard(self, packet: Mapping[Field, int]) -> AnyFlow | None:
-        found = [(priority, flow) for priority, flow in self._matching(packet) if not _is_clause(flow)]
+        found = [(priority, flow) for priority, flow in self._matching(packet) if not is_clause(flow)]
         return max(found, key=_priority)[1] if found else None
 
     def _matching(self, packet: Mapping[Field, int]) -> Iterator[tuple[int, AnyFlow]]:
@@ -117,10 +118,6 @@ def _split(flow: AnyFlow) -> tuple[_Space, _Values]:
 @cache
 def _space_of(pattern: Pattern) -> _Space:
     return _Space(pattern.priority, pattern.constants, tuple((field, None) for field in pattern.slots))
-
-
-def _is_clause(flow: AnyFlow) -> bool:
-    return bool(flow.actions) and isinstance(flow.actions[0], Conjunction)
 
 
 def _priority(found: tuple[int, AnyFlow]) -> int:

@@ -19,6 +19,8 @@ from alcor.data_plane.pipeline.flow import (
     Move,
     Output,
     OutputInPort,
+    Pattern,
+    PatternFlow,
     PopVlan,
     PushVlan,
     Resubmit,
@@ -76,6 +78,7 @@ class Switch:
     def __init__(self, now_s: Callable[[], float]) -> None:
         self._tables: dict[int, Classifier] = {}
         self._meters = Meters(hand_over.METERS, now_s)
+        self._fit: set[Pattern] = set()  # whose prerequisites were looked at
         self.conntrack = Conntrack()
 
     def apply(self, change: FlowChange) -> None:
@@ -84,8 +87,11 @@ class Switch:
             if flow.table in self._tables:
                 self._tables[flow.table].remove(flow)
         for flow in change.install:
-            unfit = prerequisites.missing(flow)
-            assert not unfit, f"a switch would refuse {flow}: no match says that there is {', '.join(unfit)}"
+            if not isinstance(flow, PatternFlow):
+                _require_fit(flow)
+            elif flow.pattern not in self._fit:  # its numbers make no difference
+                _require_fit(flow)
+                self._fit.add(flow.pattern)
             self._tables.setdefault(flow.table, Classifier()).install(flow)
 
     def flows(self) -> list[AnyFlow]:
@@ -184,6 +190,11 @@ class Switch:
             case _:
                 assert_never(action)
         return None
+
+
+def _require_fit(flow: AnyFlow) -> None:
+    unfit = prerequisites.missing(flow)
+    assert not unfit, f"a switch would refuse {flow}: no match says that there is {', '.join(unfit)}"
 
 
 def _emission(working: Working, port: int | None, table: int) -> Emission:
