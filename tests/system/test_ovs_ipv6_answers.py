@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import msgspec
 import pytest
 import pytest_asyncio
-from ovs_scene import OPEN, Host, Scene, needs_ovs
+from ovs_scene import OPEN, Host, Scene, hold, needs_ovs
 
 from alcor.lab import dhcp, namespaces, packets
 from alcor.lab.laboratory import Laboratory
@@ -321,6 +321,24 @@ async def test_a_router_that_leaves_is_forgotten_at_once(scene: Ipv6Scene) -> No
     assert f"inet6 {scene.ips['a']}/64" in shown, "its subnet is still there"
     assert "deprecated" not in shown
     assert await scene.reached(("a", scene.ips["b"])) == [True, True]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_router_that_left_while_no_agent_was_there_is_forgotten(scene: Ipv6Scene) -> None:
+    await scene.join("red", "green")
+    for name in ("a", "b"):
+        await scene.until(name, DEFAULT_ROUTE, has_route("red"), timeout_s=AT_ONCE_S)
+    await asyncio.gather(*(host.driver.close() for host in scene.hosts))
+    for host in scene.hosts:
+        hold(
+            host.state,
+            scene.update(host, router_key("r"), RouterChange(set_interfaces=(leg("green"),)), full=True),
+        )
+        host.start_driver()  # which knows no more than what is on the switch
+        await host.start()
+    for name in ("a", "b"):
+        await scene.until(name, DEFAULT_ROUTE, has_no_route, timeout_s=AT_ONCE_S)
+    assert has_route("green")(await scene.inside("c", *DEFAULT_ROUTE.split()))
 
 
 @pytest.mark.asyncio(loop_scope="module")

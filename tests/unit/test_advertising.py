@@ -3,6 +3,7 @@
 import pytest
 from test_advertisements import LEG_MAC, leg, subnet, told
 
+from alcor.data_plane.advertisements import of_former_router
 from alcor.data_plane.advertising import AGAIN_S, PAUSE_S, PERIOD_MAX_S, PERIOD_MIN_S, Advertising, period_s
 
 WITHOUT, WITH = told(subnet()), told(subnet(), legs=(leg(),))
@@ -105,6 +106,21 @@ def test_what_has_not_changed_is_not_said_again() -> None:
     region.said(for_s=50)
     region.change(a=WITH)
     assert region.said(for_s=50) == []
+
+
+def test_what_another_said_of_a_router_is_taken_back_unless_it_is_true() -> None:
+    for truth, lifetimes in ((WITHOUT, {LEG_MAC: 0, WITHOUT[0].mac: 0}), (WITH, {LEG_MAC: 0xFFFF})):
+        region = Region()
+        region.advertising.remember("a", of_former_router(LEG_MAC))
+        region.change(a=truth)
+        ((_, _, said), *_) = region.said()
+        assert {each.mac: each.router_lifetime_s for each in said} == lifetimes
+        region.said(for_s=50)
+        region.advertising.remember("a", of_former_router(5))
+        region.change(a=truth)
+        ((_, _, said), *_) = region.said()
+        assert {each.mac: each.router_lifetime_s for each in said}[5] == 0
+        assert {each.mac: each.routes for each in said}[5] == (((bytes(16), 0), 0),)
 
 
 def test_ports_that_hear_nothing_cost_nothing() -> None:

@@ -3,8 +3,9 @@
 import struct
 
 from alcor.data_plane.ovs import messages
+from alcor.data_plane.ovs.encoding import encode_match
 from alcor.data_plane.ovs.messages import Kind
-from alcor.data_plane.pipeline.flow import Field, Meter, Output
+from alcor.data_plane.pipeline.flow import Field, Meter, Output, Term
 from alcor.data_plane.pipeline.tables import Table
 
 
@@ -28,6 +29,22 @@ def test_flows_are_read_back_with_cookie_table_and_priority() -> None:
     part = struct.pack("!HHxxxx", 1, 1) + entry * 2
     assert messages.read_flows(part) == [messages.FlowOnSwitch(0xA1C0000000000005, 25, 90)] * 2
     assert messages.more_follow(part)
+
+
+def test_the_leg_of_a_flow_into_a_router_is_read_back() -> None:
+    mac, vni = 0x02BB0000012C, 300
+    terms = (Term(Field.ETH_DST, mac), Term(Field.ETH_TYPE, 0x86DD), Term(Field.REG0, vni))
+    of_ipv4 = (Term(Field.ETH_DST, mac), Term(Field.ETH_TYPE, 0x0800), Term(Field.REG0, vni))
+    assert [read_back(Table.FORWARD, match).leg for match in (terms, of_ipv4, ())] == [(vni, mac), None, None]
+    assert read_back(Table.LOCAL, terms).leg is None
+
+
+def read_back(table: Table, terms: tuple[Term, ...]) -> messages.FlowOnSwitch:
+    match = encode_match(terms)
+    length = 48 + len(match)
+    entry = struct.pack("!HBxIIHHHHHxxQQQ", length, table, 1, 2, 90, 0, 0, 0, 0, 5, 3, 4) + match
+    (flow,) = messages.read_flows(struct.pack("!HHxxxx", 1, 0) + entry)
+    return flow
 
 
 def test_a_packet_comes_with_its_port_and_registers() -> None:

@@ -119,6 +119,12 @@ def told(
     return tuple(_of_leg(common, mac, by_mac[mac], advertised) for mac in sorted(by_mac))
 
 
+def of_former_router(mac: int) -> Advertisement:
+    """Give what a router must have said of which no more is known than that there was one."""
+    routes = ((_ANYWHERE, LIFETIME_S),)
+    return Advertisement(mac, ROUTER_LIFETIME_S, _MEDIUM, False, False, 0, (), routes, ())
+
+
 def retracting(before: Sequence[Advertisement], now: Sequence[Advertisement]) -> tuple[Advertisement, ...]:
     """Give what is to be said when `before` was said and `now` is true: that, and that the rest is over.
 
@@ -133,7 +139,7 @@ def retracting(before: Sequence[Advertisement], now: Sequence[Advertisement]) ->
         gone = tuple(
             info for each in old.prefixes if (info := _left(each, prefixes.get(each.prefix))) is not None
         )
-        base = new if new is not None else old._replace(router_lifetime_s=0, prefixes=(), routes=(), dns=())
+        base = new if new is not None else _silent(now[0] if now else old, old.mac)
         routes, servers = ({what for what, _ in some} for some in (base.routes, base.dns))
         changed.append(
             base._replace(
@@ -210,6 +216,11 @@ def _is_derived(subnet: SubnetEntry, ip: bytes | None, mac: int) -> bool:
     return (
         subnet.ra_mode in DERIVED_MODES and prefix_len == _DERIVED_PREFIX_LEN and ip == derived_ip(network, mac)
     )
+
+
+def _silent(like: Advertisement, mac: int) -> Advertisement:
+    """Let a sender that is gone say what is so of the link, and that it is no router."""
+    return like._replace(mac=mac, router_lifetime_s=0, preference=_MEDIUM, prefixes=(), routes=(), dns=())
 
 
 def _left(old: PrefixInformation, new: PrefixInformation | None) -> PrefixInformation | None:

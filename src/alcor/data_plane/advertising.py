@@ -30,7 +30,7 @@ class _Telling:
     __slots__ = ("again", "due_s", "is_true", "said", "said_s")
 
     def __init__(self) -> None:
-        self.is_true: tuple[Advertisement, ...] = ()
+        self.is_true: tuple[Advertisement, ...] | None = ()  # None: to be looked at again, whatever is
         self.said: tuple[Advertisement, ...] = ()  # that, and what is taken back
         self.said_s: float | None = None
         self.due_s = 0.0
@@ -63,6 +63,12 @@ class Advertising:
                     self._change(port_id, held, is_true, now_s)
             elif held.is_true != is_true:
                 self._change(port_id, held, is_true, now_s)
+
+    def remember(self, port_id: PortId, said: Advertisement) -> None:
+        """Know what another has told a port: unless it is true, the next `look` takes it back."""
+        held = self._ports.setdefault(port_id, _Telling())
+        held.said = (*held.said, said)
+        held.is_true = None
 
     @property
     def ports(self) -> Set[PortId]:
@@ -107,7 +113,7 @@ class Advertising:
             held.again -= 1
             self._put(port_id, held, now_s + AGAIN_S)
             return
-        held.said = held.is_true  # what was taken back need not be mentioned again
+        held.said = held.is_true or ()  # what was taken back need not be mentioned again
         if held.said:
             self._put(port_id, held, now_s + period_s(port_id))
         else:

@@ -1,7 +1,7 @@
 """Sends what `advertising` finds due to the workloads of a switch, so many a second."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from alcor.data_plane import advertisements
 from alcor.data_plane.advertisements import Advertisement
@@ -58,6 +58,21 @@ class Advertiser:
         """Know that the workloads of these ports are others than before: they have heard nothing yet."""
         self._advertising.forget(port_ids)
         self.retold.note(port_ids, ())
+
+    def succeed(self, program: FlowProgram, legs: Iterable[tuple[int, int]]) -> None:
+        """Take over from who wrote before: what it said of legs that are gone is to be taken back.
+
+        `legs`: VNI and MAC address of those that the switch knew. O(ports on this host), if there are any.
+        """
+        gone: dict[int, list[int]] = {}
+        for vni, mac in legs:
+            if all(leg.mac != mac or len(leg.ip) != 16 for leg in program.legs(vni)):
+                gone.setdefault(vni, []).append(mac)
+        for port_id in program.reached_through(program.attached()) if gone else ():
+            scope = program.port_scope(port_id)
+            for mac in gone.get(scope.network.vni, ()) if scope is not None else ():
+                self._advertising.remember(port_id, advertisements.of_former_router(mac))
+                self.retold.note((port_id,), ())
 
     async def run(self) -> None:
         """Send forever."""

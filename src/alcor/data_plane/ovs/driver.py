@@ -167,6 +167,7 @@ class OvsDataPlane:
         # A key that is on an interface is that port's own, whatever else of it has changed.
         self._stale |= repair.port_keys - (self._seeded & set(program.port_keys.values()))
         self._gone.set()
+        self._advertiser.succeed(program, repair.legs)
         self._log.info("flows_synchronised", **repair.figures)
         self._asking.go_on(self._clock.monotonic_s())
         self._report(self._plugged | attached.keys())

@@ -33,6 +33,7 @@ class Repair(NamedTuple):
     removed: int
     refused: list[RefusedByBridge]
     port_keys: frozenset[int] = frozenset()  # of ports that flows were removed of
+    legs: frozenset[tuple[int, int]] = frozenset()  # of routers in IPv6, too: VNI, MAC address
     meters: int = 0  # that were to be added, changed or deleted
     meters_refused: str = ""  # and why the switch did not
 
@@ -101,7 +102,7 @@ class FlowTable:
         found = sum(flow.cookie for flow in held)
         if found == self._sum:
             return Repair(0, 0, [])
-        strangers = {flow.cookie: flow.port_key for flow in held}
+        strangers = {flow.cookie: flow for flow in held}
         missing = []
         on_switch = frozenset(strangers)
         for flow in wanted:
@@ -113,8 +114,9 @@ class FlowTable:
         gone = sorted(strangers) if remove else []
         self._sum = found - sum(gone)
         refused = await self._commit([], missing, [self._encoder.remove_cookie(cookie) for cookie in gone])
-        keys = frozenset(strangers[cookie] for cookie in gone) - {0}
-        return Repair(len(missing) - len(refused), len(gone), refused, keys)
+        keys = frozenset(strangers[cookie].port_key for cookie in gone) - {0}
+        legs = frozenset(leg for cookie in gone if (leg := strangers[cookie].leg) is not None)
+        return Repair(len(missing) - len(refused), len(gone), refused, keys, legs)
 
     async def _commit(
         self, before: list[bytes], flows: Sequence[AnyFlow], after: list[bytes]

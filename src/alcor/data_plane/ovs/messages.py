@@ -21,6 +21,7 @@ from alcor.data_plane.ovs.encoding import (
 )
 from alcor.data_plane.pipeline import hand_over
 from alcor.data_plane.pipeline.flow import Action, Field, Meter, Resubmit
+from alcor.data_plane.pipeline.matching import ETHERTYPE_IPV6
 from alcor.data_plane.pipeline.tables import Table
 
 HEADER = struct.Struct("!BBHI")  # version, type, length, number
@@ -73,6 +74,7 @@ class FlowOnSwitch(NamedTuple):
     table: int
     priority: int
     port_key: int = 0  # of an anti-spoofing flow, the port that it is about
+    leg: tuple[int, int] | None = None  # of a flow into a router in IPv6, VNI and MAC address of its leg
 
 
 class PacketIn(NamedTuple):
@@ -221,11 +223,14 @@ def read_flows(body: bytes) -> list[FlowOnSwitch]:
     unpack = _ENTRY.unpack_from
     while at < len(body):
         entry = unpack(body, at)
-        key = 0
-        if entry[1] == Table.SPOOF:
+        key, leg = 0, None
+        if entry[1] in (Table.SPOOF, Table.FORWARD):
             start = at + _ENTRY.size
-            key = _read_fields(body[start : start + entry[-1] - 4]).get(Field.REG1, 0)
-        flows.append(FlowOnSwitch(entry[9], entry[1], entry[4], key))
+            fields = _read_fields(body[start : start + entry[-1] - 4])
+            key = fields.get(Field.REG1, 0)
+            if fields.get(Field.ETH_TYPE) == ETHERTYPE_IPV6 and entry[1] == Table.FORWARD:
+                leg = (fields.get(Field.REG0, 0), fields.get(Field.ETH_DST, 0))
+        flows.append(FlowOnSwitch(entry[9], entry[1], entry[4], key, leg))
         at += entry[0]
     return flows
 
