@@ -45,7 +45,8 @@ class AskingAgent(AgentDouble):
                 wants += [
                     Want(section.network.vni, ip) for ip in choice.sample(addresses, k=len(addresses) // 2)
                 ]
-                wants.append(Want(section.network.vni, bytes([10, 250, 0, choice.randrange(250)])))
+                nobodys = bytes([10, 250, 0, choice.randrange(250)])
+                wants += [Want(section.network.vni, nobodys), Want(section.network.vni, bytes(12) + nobodys)]
         if wants and choice.random() < 0.9:  # else the question is lost
             ask = Ask(1, tuple(wants))
             for _ in range(choice.choice((1, 1, 2))):

@@ -34,8 +34,8 @@ def main(
         took_s = time.perf_counter() - begun
         click.echo(
             f"seed {number}: {report.events.total} events, {report.revision} revisions, {report.ports} ports, "
-            f"{report.virtual_s:.0f} s of virtual time in {took_s:.1f} s, converged in "
-            f"{report.converged_s:.1f} s, trace {report.trace}"
+            f"{report.dual_stack} dual-stack, {report.virtual_s:.0f} s of virtual time in {took_s:.1f} s, "
+            f"converged in {report.converged_s:.1f} s, trace {report.trace}"
         )
         total += report.events.total
         if seeds == 1 and not until_events:

@@ -56,8 +56,8 @@ class Cloud:
         self.on_demand = on_demand
         self.violations: list[str] = []
         self.store = MemoryStore(clock)
-        self._witness = Witness(self.violations.append)
-        self.store.listen(self._witness.committed)
+        self.witness = Witness(self.violations.append)
+        self.store.listen(self.witness.committed)
         self.network = Network(random.Random(chance.random()))
         self.queue = LossyQueue(random.Random(chance.random()))
         self.terms: list[Term] = []  # that are alive, the newest last
@@ -195,7 +195,7 @@ class Cloud:
         return wire.agent_end
 
     def _given(self, host: HostId, key: SectionKey, version: Version, update: SectionUpdate | None) -> None:
-        self._witness.given(host, key, version, witness.content(self.hosts[host].state, key, update))
+        self.witness.given(host, key, version, witness.content(self.hosts[host].state, key, update))
 
 
 def _urls(host: HostId) -> tuple[str, ...]:

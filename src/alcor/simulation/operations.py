@@ -318,10 +318,10 @@ class Operations:
         """Give a router a few extra routes through its own subnets, or none."""
         router = await self._one(Router)
         hops = [fixed.ip[:-1] + b"\x09" for leg in await self._legs_of(router) for fixed in leg.fixed_ips]
-        some = {
+        some = [
             ExtraRoute(((bytes([172, 20]) + bytes(14))[: len(hop)], 14 + number), hop)
             for number, hop in enumerate(hops)
-        }
+        ]
         routes = tuple(sorted(each for each in some if self._chance.random() < 0.6))
         await self._cloud.routers.update(self._admin(), router.id, RouterFields(routes=routes), expected=None)
 

@@ -56,6 +56,7 @@ class Report(msgspec.Struct, frozen=True):
     faults: dict[str, int]
     revision: int
     ports: int
+    dual_stack: int  # of these, with addresses of both IP versions
     virtual_s: float
     converged_s: float
     trace: str
@@ -155,6 +156,7 @@ class _Run:
 
     async def _report(self, converged_s: float) -> Report:
         loop = self._virtual.loop
+        ports = await checks.all_ports(self._cloud.store)
         return Report(
             seed=self._seed,
             operations=self._operations,
@@ -162,7 +164,8 @@ class _Run:
             outcomes=dict(sorted(self._outcomes.items())),
             faults=dict(sorted(self._fault_counts().items())),
             revision=await self._cloud.store.revision(),
-            ports=len(await checks.all_ports(self._cloud.store)),
+            ports=len(ports),
+            dual_stack=sum(len({len(fixed.ip) for fixed in port.fixed_ips}) == 2 for port in ports),
             virtual_s=round(self._virtual.monotonic_s(), 3),
             converged_s=round(converged_s, 3),
             trace=self._trace.hexdigest(),

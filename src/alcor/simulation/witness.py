@@ -1,4 +1,5 @@
-"""Sees every commit and every write to a switch, and says when a host is given what it may never hold.
+"""Sees every commit, every write to a switch and packets that arrive, and says when a host is given what it may
+never hold, or a workload what it may never see.
 
 A section with revision R may be on a host only if the host's own ports reached its network or router at R; what
 is in it must be of that network, and of that host, and no address in it, of either version, may be another's.
@@ -37,6 +38,7 @@ class Witness:
         self._hosts_of: dict[PortId, set[HostId]] = defaultdict(set)
         self._ips_of: dict[PortId, set[bytes]] = defaultdict(set)
         self._pairs_of: dict[PortId, set[AddressPair]] = defaultdict(set)
+        self._met: dict[NetworkId, set[NetworkId]] = defaultdict(set)  # networks that ever shared a router
         self._subnets_of: dict[NetworkId, set[SubnetId]] = defaultdict(set)
         self._prefixes_of: dict[AddressGroupId, set[Prefix]] = defaultdict(set)
 
@@ -77,6 +79,12 @@ class Witness:
             case _:
                 pass  # rules name no addresses of ports
 
+    def arrived(self, sender: PortId, receiver: PortId) -> None:
+        """A packet reached a workload, which must be of the sender's network or one a router away, ever."""
+        one, other = self._network_of[sender], self._network_of[receiver]
+        if one != other and other not in self._met[one]:
+            self._violation(f"a packet of port {sender} of {one} reached port {receiver} of {other}")
+
     def _network_given(self, host: HostId, key: SectionKey, change: NetworkChange) -> None:
         for placement in change.set_placements:
             if goal_state.network_key(self._network_of.get(placement.port_id, "")) != key:
@@ -105,6 +113,9 @@ class Witness:
             if row.router:
                 routers_of[row.network_id].add(row.router)
                 networks_of[row.router].add(row.network_id)
+        for joined in networks_of.values():
+            for network_id in joined:
+                self._met[network_id] |= joined
         found: dict[HostId, set[SectionKey]] = {}
         for host, networks in own.items():
             routers = set().union(*(routers_of[network_id] for network_id in networks))
