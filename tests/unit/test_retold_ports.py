@@ -62,13 +62,17 @@ class Host:
         self.program = FlowProgram(FACTS, 1, self.retold)
 
     def apply(self, key: str, change: SectionChange, *, full: bool = False) -> set[str]:
-        if full:
+        self.follow(key, change, full=full)
+        return self.concerned()
+
+    def follow(self, key: str, change: SectionChange, *, full: bool = False) -> None:
+        if full or key not in self.state.sections:
+            full = True
             self.state.sections[key] = empty_section_for(change)
         base = None if full else self.state.versions[key]
         apply_change(self.state.sections[key], change)
         self.state.versions[key] = Version(1, 1)
         self.program.change(self.state, [SectionUpdate(key, base, Version(1, 1), change)])
-        return self.concerned()
 
     def concerned(self) -> set[str]:
         ports, networks = self.retold.take()
