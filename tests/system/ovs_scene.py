@@ -198,6 +198,11 @@ class Scene:
             change = NetworkChange(set_ports=(port,) if host is home else (), set_placements=(placement,))
             await host.apply(self.update(host, network_key(network), change))
 
+    def is_told(self, name: str, on: int) -> bool:
+        """Does a host know where a port is?"""
+        section = self.hosts[on].state.sections[network_key(self._placed[name][0])]
+        return name in section.placements
+
     async def tell(self, name: str, on: int) -> None:
         """Let a host know where a port is."""
         network, placement = self._placed[name]

@@ -14,13 +14,13 @@ from alcor.lab.laboratory import Laboratory
 from alcor.lab.packets import Probe
 from alcor.model.addressing import ip_from_text, ip_to_text, link_local_ip
 from alcor.model.errors import Broken
-from alcor.model.goal_state import GroupChange, group_key
+from alcor.model.goal_state import GroupChange, group_key, router_key
 from alcor.model.ids import RuleId
 
 pytestmark = [pytest.mark.ovs, needs_ovs, pytest.mark.asyncio(loop_scope="module")]
 
 TCP, ICMPV6 = 6, 58
-RED, GREEN, BIG = "2001:db8:0:1::", "2001:db8:0:2::", "2001:db8:0:3::"
+RED, GREEN, BIG, WIDE = "2001:db8:0:1::", "2001:db8:0:2::", "2001:db8:0:3::", "2001:db8:0:4::"
 SHARED = f"{RED}100"
 A, B, C, D = f"{RED}a", f"{RED}b", f"{RED}c", f"{GREEN}d"
 PORTS = {
@@ -33,16 +33,18 @@ PORTS = {
     "f": ("red", f"{RED}f", 1, ("quick",)),
     "x": ("blue", A, 0, (OPEN,)),
     "y": ("blue", f"{RED}99", 1, (OPEN,)),
-    "big": ("big", f"{BIG}1", 0, (OPEN,)),
-    "far": ("big", f"{BIG}2", 1, (OPEN,)),
+    "big": ("big", f"{BIG}a", 0, (OPEN,)),
+    "far": ("big", f"{BIG}b", 1, (OPEN,)),
+    "wide": ("wide", f"{WIDE}c", 1, (OPEN,)),
 }
+ON_DEMAND = ("big", "wide")
 FIRST_TRY_S = "0.9"  # a workload asks again for a neighbour after a second
 _SEND = "import socket,sys;s=socket.socket(17,3);s.bind(('eth0',0));s.send(bytes.fromhex(sys.argv[1]))"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene() -> AsyncIterator[Scene]:
-    """Red is routed to green; blue has red's addresses; big is on demand; s is a sub-port of b in green."""
+    """Red is routed to green, big to wide, both on demand; blue has red's addresses; s is a sub-port of b."""
     with Laboratory(hosts=2) as lab:
         scene = Scene(lab)
         try:
@@ -53,7 +55,7 @@ async def scene() -> AsyncIterator[Scene]:
             for name, each in scene.workloads.items():
                 await give_address(scene, name)
                 assert each.namespace
-            served = [each for name, each in scene.workloads.items() if name not in ("big", "far")]
+            served = [each for name, each in scene.workloads.items() if name not in ("big", "far", "wide")]
             for port in (80, 81):
                 await asyncio.to_thread(packets.serve, served, port)
             yield scene
@@ -62,10 +64,19 @@ async def scene() -> AsyncIterator[Scene]:
 
 
 async def build(scene: Scene) -> None:
-    for name, vni, prefix in (("red", 100, RED), ("green", 101, GREEN), ("blue", 200, RED), ("big", 300, BIG)):
-        await scene.network(name, vni=vni, cidr=f"{prefix}/64", gateway=f"{prefix}1", on_demand=name == "big")
-    legs = {name: (f"{prefix}/64", f"{prefix}1") for name, prefix in (("red", RED), ("green", GREEN))}
-    await scene.router("r", legs)
+    networks = {
+        "red": (100, RED),
+        "green": (101, GREEN),
+        "blue": (200, RED),
+        "big": (300, BIG),
+        "wide": (301, WIDE),
+    }
+    for name, (vni, prefix) in networks.items():
+        on_demand = name in ON_DEMAND
+        await scene.network(name, vni=vni, cidr=f"{prefix}/64", gateway=f"{prefix}1", on_demand=on_demand)
+    for router, joined in (("r", ("red", "green")), ("q", ON_DEMAND)):
+        prefixes = {name: networks[name][1] for name in joined}
+        await scene.router(router, {name: (f"{prefix}/64", f"{prefix}1") for name, prefix in prefixes.items()})
     await scene.group(OPEN, *everything(6))
     out = rule("out", ethertype=6, ingress=False)
     web = rule("web", ethertype=6, ingress=True, protocol=TCP, ports=(80, 80), remote_group="friends")
@@ -78,13 +89,13 @@ async def build(scene: Scene) -> None:
     )
     for name, (network, ip, on, groups) in PORTS.items():
         pair = SHARED if name in "ac" else ""
-        await scene.port(name, network, ip, on, groups=groups, pair=pair, told=network != "big")
+        await scene.port(name, network, ip, on, groups=groups, pair=pair, told=network not in ON_DEMAND)
     await scene.port("s", "green", f"{GREEN}50", 0, tag=("b", 100))
 
 
 async def give_address(scene: Scene, name: str) -> None:
     ip = ip_to_text(scene.ips[name])
-    gateway = f"{ip.rpartition('::')[0]}::1" if name not in ("x", "y", "big", "far") else None
+    gateway = f"{ip.rpartition('::')[0]}::1" if name not in ("x", "y") else None
     each = scene.workloads[name]
     await asyncio.to_thread(workload.configure, each, address=f"{ip}/64", gateway=gateway, mtu=1450)
 
@@ -112,7 +123,7 @@ async def agree(scene: Scene, expected: dict[tuple[str, str, str, int], bool]) -
 
 
 def gateway_local(scene: Scene, network: str) -> str:
-    [section] = [each for key, each in scene.hosts[0].state.sections.items() if key.startswith("router:")]
+    section = scene.hosts[0].state.sections[router_key("r")]
     return next(
         ip_to_text(link_local_ip(leg.mac)) for leg in section.interfaces.values() if leg.network_id == network
     )
@@ -310,15 +321,29 @@ async def announced(scene: Scene, name: str, on: int) -> None:
 
 
 async def test_the_first_packet_waits_for_an_unknown_neighbour(scene: Scene) -> None:
-    one, two = scene.hosts
+    await first_ping(scene, "big", "far", ((300, "far", 0), (300, "big", 1)))
+
+
+async def test_the_first_packet_waits_for_an_unknown_neighbour_behind_a_router(scene: Scene) -> None:
+    assert await pings(scene, "big", "-c", "1", "-W", "2", f"{BIG}1"), "the gateway is known to the workload"
+    assert await pings(scene, "wide", "-c", "1", "-W", "2", f"{WIDE}1")
+    await first_ping(scene, "big", "wide", ((301, "wide", 0), (300, "big", 1)))
+
+
+async def first_ping(scene: Scene, one: str, other: str, asked: tuple[tuple[int, str, int], ...]) -> None:
+    """Ping once; let hosts know where ports are as soon as they ask: VNI, port, host that asks."""
     for host in scene.hosts:
         host.events.is_asking_useful = True
         host.events.asked.clear()
-    ping = asyncio.create_task(pings(scene, "big", "-c", "1", "-W", FIRST_TRY_S, f"{BIG}2"))
-    for host, ip, name, on in ((one, f"{BIG}2", "far", 0), (two, f"{BIG}1", "big", 1)):
+    ip = ip_to_text(scene.ips[other])
+    ping = asyncio.create_task(pings(scene, one, "-c", "1", "-W", FIRST_TRY_S, ip))
+    for vni, name, on in asked:
+        events = scene.hosts[on].events
+        if scene.is_told(name, on):
+            continue
         async with asyncio.timeout(5):
-            while (300, ip_from_text(ip)) not in host.events.asked:
-                host.events.changed.clear()
-                await host.events.changed.wait()
+            while (vni, scene.ips[name]) not in events.asked:
+                events.changed.clear()
+                await events.changed.wait()
         await scene.tell(name, on)
     assert await ping

@@ -22,6 +22,7 @@ from alcor.data_plane.pipeline.flow import (
     ToAgent,
     Track,
 )
+from alcor.data_plane.pipeline.matching import prefix_terms
 from alcor.data_plane.pipeline.placement import (
     ANSWER,
     KNOWN_FROM,
@@ -52,6 +53,24 @@ def test_a_match_is_padded_to_eight_bytes() -> None:
 def test_a_masked_term_carries_its_mask() -> None:
     match = (Term(Field.CT_STATE, 0x22, 0x22),)
     assert encode_match(match).hex() == "0001" "0010" "0001d308" "00000022" "00000022"  # fmt: skip
+
+
+def test_fields_of_neighbour_discovery_have_a_class_of_their_own() -> None:
+    match = (
+        Term(Field.ND_RESERVED, 0x60000000),
+        Term(Field.ND_OPTIONS_TYPE, 2),
+        Term(Field.ND_SLL, 0x02AA00000001),
+    )
+    assert encode_match(match).hex() == (
+        "0001" "001b" "10000204" "60000000" "10000401" "02" "80004006" "02aa00000001" "0000000000"
+    )  # fmt: skip
+
+
+def test_a_prefix_of_ipv6_is_written_in_128_bits() -> None:
+    [term] = prefix_terms(Field.XXREG2, bytes.fromhex("20010db8") + bytes(12), 32)
+    assert encode_match((term,)).hex() == (
+        "0001" "0028" "0001e320" + "20010db8" + "00" * 12 + "ffffffff" + "00" * 12
+    )  # fmt: skip
 
 
 def test_bits_outside_of_the_mask_are_not_sent() -> None:

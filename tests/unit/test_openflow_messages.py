@@ -7,6 +7,7 @@ from alcor.data_plane.ovs.encoding import encode_match
 from alcor.data_plane.ovs.messages import Kind
 from alcor.data_plane.pipeline.flow import Field, Meter, Output, Term
 from alcor.data_plane.pipeline.tables import Table
+from doubles.topology import address
 
 
 def test_a_bundle_wraps_each_body_under_its_number() -> None:
@@ -57,6 +58,13 @@ def test_a_packet_comes_with_its_port_and_registers() -> None:
     assert packet.table == 5, "the one that handed it over"
     assert packet.fields == {Field.IN_PORT: 9, Field.REG0: 100, Field.REG1: 7, Field.REG6: 0x305}
     assert packet.data == b"data"
+
+
+def test_a_long_register_comes_in_parts_of_which_zeros_are_left_out() -> None:
+    terms = bytes.fromhex("00011004" "20010db8" "00011604" "0000000b")  # fmt: skip
+    body = struct.pack("!IHBBQHH", 0xFFFFFFFF, 4, 1, Table.NEXT_HOP, 1, 1, 4 + len(terms))
+    packet = messages.read_packet_in(body + terms + bytes(4) + bytes(2))
+    assert packet.fields == {Field.XXREG2: address("2001:db8::b")}
 
 
 def test_an_unknown_field_of_a_packet_is_passed_over() -> None:

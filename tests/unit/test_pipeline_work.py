@@ -1,5 +1,6 @@
 """Work is proportional to the change (law 4): calls are counted with few and with many neighbours."""
 
+import gc
 import sys
 from collections.abc import Callable
 
@@ -60,7 +61,7 @@ def held_program(neighbours: int) -> tuple[FlowProgram, HostState]:
 
 
 def calls_of(work: Callable[[], object]) -> int:
-    """Count the calls of Python functions."""
+    """Count the calls of Python functions, without those that the collector makes whenever its time comes."""
     count = 0
 
     def on_event(frame: object, event: str, argument: object) -> None:
@@ -68,11 +69,13 @@ def calls_of(work: Callable[[], object]) -> int:
         count += event == "call"
 
     before = sys.getprofile()
+    gc.disable()
     sys.setprofile(on_event)
     try:
         work()
     finally:
         sys.setprofile(before)
+        gc.enable()
     return count
 
 
