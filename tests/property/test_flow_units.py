@@ -16,6 +16,7 @@ from alcor.data_plane.pipeline.flow import (
 from alcor.data_plane.pipeline.units import FlowUnits
 
 PATTERN = Pattern(60, 100, (), (Field.REG0,), lambda table: (Goto(table),))
+CLAUSES = Pattern(60, 50, (), (Field.REG0,), lambda *ids: tuple(Conjunction(it, 1, 2) for it in ids))
 UNITS = [(name,) for name in "abcd"]
 
 
@@ -30,27 +31,35 @@ class Crowded(Flow):
 def flow_of(unit: tuple, place: int, table: int):
     if place < 4:
         return PatternFlow(PATTERN, (place,), (table,), "unit", unit[0])
+    if place > 12:
+        return PatternFlow(CLAUSES, (place,), (table,), "unit", unit[0])
     kind = Flow if place < 6 else Crowded
     actions = (Goto(table),) if place < 10 else (Conjunction(table, 1, 2),)
     return kind(FlowKey(0, place, ()), actions, f"unit {unit[0]}")
 
 
-flows_of_unit = st.dictionaries(st.integers(0, 12), st.integers(70, 72), max_size=6)
+flows_of_unit = st.dictionaries(st.integers(0, 15), st.integers(70, 72), max_size=6)
 steps = st.dictionaries(st.sampled_from(UNITS), flows_of_unit, min_size=1, max_size=4)
 
 
+def place_of(flow):
+    """Give the key as a switch may know it that keeps flows of a pattern apart."""
+    return (flow.pattern, flow.where) if isinstance(flow, PatternFlow) else flow.key
+
+
 def follow(switch: dict, change: FlowChange) -> None:
-    gone = [flow.key for flow in change.remove]
-    came = [flow.key for flow in change.install]
+    gone = [place_of(flow) for flow in change.remove]
+    came = [place_of(flow) for flow in change.install]
     assert len(set(gone + came)) == len(gone + came), "a key is named once"
-    assert {flow.key for flow in change.replaced} == switch.keys() & set(came)
+    assert {place_of(flow) for flow in change.replaced} == switch.keys() & set(came)
     for flow in (*change.remove, *change.replaced):
-        assert switch[flow.key] == flow.actions
+        assert switch[place_of(flow)].actions == flow.actions
     for key in gone:
         del switch[key]
     for flow in change.install:
-        assert switch.get(flow.key) != flow.actions, "nothing is installed that is there"
-        switch[flow.key] = flow.actions
+        held = switch.get(place_of(flow))
+        assert held is None or held.actions != flow.actions, "nothing is installed that is there"
+        switch[place_of(flow)] = flow
 
 
 def in_force(claims: list) -> tuple:
@@ -80,7 +89,9 @@ def test_contested_flows_depend_on_the_state_alone(history: list) -> None:
         assert sorted((flow.key, flow.actions, flow.origin) for flow in units) == sorted(
             (key, *in_force(flows)) for key, flows in claims.items()
         )
-        assert switch == {key: in_force(flows)[0] for key, flows in claims.items()}
+        assert {flow.key: flow.actions for flow in switch.values()} == {
+            key: in_force(flows)[0] for key, flows in claims.items()
+        }
         for place in range(4):
             flow = PatternFlow(PATTERN, (place,), (), "", "")
             assert units.find(PATTERN, place) == claims.get(flow.key, [None])[0]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from alcor.data_plane.pipeline.flow import AnyFlow, Conjunction, Flow
+from alcor.data_plane.pipeline.flow import AnyFlow, Conjunction, Flow, PatternFlow
 
 BETWEEN_ORIGINS = "; "
 
@@ -14,14 +14,22 @@ def is_clause(flow: AnyFlow) -> bool:
 
 
 def merged(clauses: Iterable[AnyFlow]) -> AnyFlow:
-    """Make one flow of clauses that have the same key, whatever their order. O(conjunctions)."""
+    """Make one flow of clauses that have the same key, whatever their order. O(conjunctions).
+
+    Those of a pattern stay of it: the numbers of its actions are those of the conjunctions.
+    """
     ordered = sorted(clauses, key=_order)
+    first = ordered[0]
     if len(ordered) == 1:
-        return ordered[0]
-    conjunctions = sorted({conjunction for flow in ordered for conjunction in _conjunctions(flow)})
+        return first
     origins = dict.fromkeys(origin for flow in ordered for origin in flow.origin.split(BETWEEN_ORIGINS))
-    actions = tuple(Conjunction(*conjunction) for conjunction in conjunctions)
-    return Flow(ordered[0].key, actions, BETWEEN_ORIGINS.join(origins))
+    origin = BETWEEN_ORIGINS.join(origins)
+    if isinstance(first, PatternFlow):
+        numbers = sorted({it for flow in ordered if isinstance(flow, PatternFlow) for it in flow.what})
+        kind, _, name = origin.partition(" ")
+        return PatternFlow(first.pattern, first.where, tuple(numbers), kind, name)
+    conjunctions = sorted({conjunction for flow in ordered for conjunction in _conjunctions(flow)})
+    return Flow(first.key, tuple(Conjunction(*conjunction) for conjunction in conjunctions), origin)
 
 
 def _order(flow: AnyFlow) -> tuple[list[tuple[int, int, int]], str]:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
-from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -36,11 +35,18 @@ class ActivePort(NamedTuple):
 MemberKey: TypeAlias = tuple[str, NetworkId, PortId]  # the unit of a member's clauses
 
 
+MemberKind: TypeAlias = tuple[tuple[GroupId, ...], int]  # groups, VNI: what a member's clauses depend on
+
+
 class Member(msgspec.Struct, frozen=True, gc=False):
     """A placement in the network with this VNI: its addresses are members of its groups."""
 
     placement: Placement
     vni: int
+
+    @property
+    def kind(self) -> MemberKind:
+        return self.placement.groups, self.vni
 
 
 class _Group:
@@ -72,7 +78,8 @@ class SecurityGroups:
         self._ports: dict[str, ActivePort] = {}
         self._members: dict[MemberKey, Member] = {}
         self._numbers: StableNumbers[ConjunctionName] = StableNumbers(_CONJUNCTION_ID_MAX)
-        self._views: WeakValueDictionary[MemberView, MemberView] = WeakValueDictionary()
+        self._members_of: Counter[MemberKind] = Counter()
+        self._views: dict[MemberKind, MemberView] = {}  # as last rendered with: shared by all of the kind
         self._address_sets = AddressSets()
         self._dirty_ports: set[str] = set()
         self._dirty_rules: set[tuple[str, RuleId]] = set()
@@ -110,6 +117,8 @@ class SecurityGroups:
             self._members[key] = member
         if held == member:
             return
+        self._count_members(held, -1)
+        self._count_members(member, 1)
         before = held.placement.groups if held is not None else ()
         after = member.placement.groups if member is not None else ()
         for group_id in after:
@@ -163,7 +172,7 @@ class SecurityGroups:
             rendered["untracked", port_id] = self._untracked_flows(port_id)
         for group_id, rule_id in self._dirty_rules:
             rendered["rule", group_id, rule_id] = self._rule_flows(group_id, rule_id)
-        views: dict[tuple[tuple[GroupId, ...], int], MemberView] = {}
+        views: dict[MemberKind, MemberView] = {}
         for key in self._dirty_members:
             rendered[key] = self._member_flows(self._members.get(key), views)
         for set_id, address in self._address_sets.take_dirty():
@@ -249,22 +258,17 @@ class SecurityGroups:
         name = security.conjunction_of(group_id, rule)
         return security.rule_flows(group_id, rule, self._numbers.number_of(name))
 
-    def _member_flows(
-        self, member: Member | None, views: dict[tuple[tuple[GroupId, ...], int], MemberView]
-    ) -> Iterable[AnyFlow]:
+    def _member_flows(self, member: Member | None, views: dict[MemberKind, MemberView]) -> Iterable[AnyFlow]:
+        """Give the flows of one member. `views`: those of this rendering."""
         if member is None:
             return ()
-        kind = member.placement.groups, member.vni
-        view = views.get(kind)
+        view = views.get(member.kind)
         if view is None:
-            view = views[kind] = self._member_view(*kind)
+            view = views[member.kind] = self._member_view(*member.kind)
         return security.MemberFlows(member.placement, view) if view.clauses else ()
 
     def _member_view(self, groups: tuple[GroupId, ...], member_vni: int) -> MemberView:
-        """Say what members do for networks that see them and have ports whose rules name one of their groups.
-
-        One object for what is equal, as long as it is in use.
-        """
+        """Say what members do for networks that see them and have ports whose rules name their groups."""
         found: dict[tuple[bool, int], list[NumberedName]] = {}
         for group_id in groups:
             for name, number in self._numbered(self._groups[group_id].users):
@@ -272,7 +276,17 @@ class SecurityGroups:
                     if member_vni in self._domain(vni):
                         found.setdefault((name.is_ingress, vni), []).append(NumberedName(name, number))
         view = MemberView(tuple(security.member_clauses(*at, found[at]) for at in sorted(found)))
-        return self._views.setdefault(view, view)
+        if self._views.get((groups, member_vni)) != view:
+            self._views[groups, member_vni] = view
+        return self._views[groups, member_vni]
+
+    def _count_members(self, member: Member | None, change: int) -> None:
+        if member is None:
+            return
+        self._members_of[member.kind] += change
+        if not self._members_of[member.kind]:
+            del self._members_of[member.kind]
+            self._views.pop(member.kind, None)
 
     def _numbered(self, names: Iterable[ConjunctionName]) -> list[NumberedName]:
         return [NumberedName(name, self._numbers.number_of(name)) for name in names]

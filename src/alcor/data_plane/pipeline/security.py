@@ -88,7 +88,7 @@ def member_clauses(is_ingress: bool, vni: int, names: Iterable[NumberedName]) ->
     return MemberClauses(is_ingress, vni, tuple(numbers), f"{BETWEEN_ORIGINS}{_MEMBER} ".join(remotes))
 
 
-class MemberView(msgspec.Struct, frozen=True, weakref=True):
+class MemberView(msgspec.Struct, frozen=True):
     """What all members of the same groups in the same network have in common."""
 
     clauses: tuple[MemberClauses, ...]
