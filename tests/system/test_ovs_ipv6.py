@@ -168,6 +168,33 @@ async def test_a_packet_of_the_full_mtu_passes_the_tunnel(scene: Scene) -> None:
     assert await pings(scene, "a", "-c", "1", "-W", "2", "-s", "1402", "-M", "do", C)
 
 
+async def test_packets_in_fragments_pass(scene: Scene) -> None:
+    for target in (B, C, D):
+        assert await pings(scene, "a", "-c", "1", "-W", "2", "-s", "3000", target)
+    assert not await pings(scene, "x", "-c", "1", "-W", "1", "-s", "3000", B)
+
+
+async def test_errors_about_a_connection_reach_a_guarded_port(scene: Scene) -> None:
+    """Nothing listens there: the far kernel says so (RFC 4443, section 3.1), and no rule need allow it."""
+    for target in (B, D):
+        assert "refused" in await inside(scene, "e", sys.executable, "-c", _ASK_BY_UDP, target)
+
+
+_ASK_BY_UDP = """
+import socket, sys
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+s.settimeout(3)
+s.connect((sys.argv[1], 9))
+s.send(b"anybody there?")
+try:
+    s.recv(1)
+except ConnectionRefusedError:
+    print("refused")
+except TimeoutError:
+    print("nothing heard")
+"""
+
+
 async def test_gateways_answer_ping_by_their_link_local_address(scene: Scene) -> None:
     local = gateway_local(scene, "red")
     own, beside = (f"{ip_to_text(link_local_ip(scene.macs[name]))}%eth0" for name in "ab")

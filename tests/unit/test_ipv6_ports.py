@@ -4,14 +4,29 @@ from dataclasses import replace
 
 import pytest
 
-from alcor.data_plane.pipeline.flow import Field
-from alcor.data_plane.pipeline.matching import ICMPV6, IPV6, TCP, UDP
+from alcor.contracts.data_plane import HostFacts
+from alcor.data_plane.pipeline.flow import Field, FlowKey, Term
+from alcor.data_plane.pipeline.matching import ICMPV6, IP_VERSIONS, IPV6, TCP, UDP
+from alcor.data_plane.pipeline.program import FlowProgram
+from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.simulated import exchange, packet
 from alcor.data_plane.simulated.fabric import Fabric, Verdict
 from alcor.data_plane.simulated.host import SimulatedHost
 from alcor.data_plane.simulated.packet import Packet
-from alcor.model.addressing import ip_from_text, ip_to_int, link_local_ip
-from doubles.topology import Region, address
+from alcor.data_plane.simulated.switch import Switch
+from alcor.model.addressing import Cidr, ip_from_text, ip_to_int, link_local_ip
+from alcor.model.goal_state import (
+    HostState,
+    RouterChange,
+    RouterInterface,
+    SectionUpdate,
+    apply_change,
+    empty_section_for,
+    router_key,
+)
+from alcor.model.ids import HostId, NetworkId, PortId, Vni
+from alcor.model.version import Version
+from doubles.topology import Region, address, numbered
 
 ROUTER_MAC_H1 = 0x02AC10000001
 ALL_NODES_MAC = 0x333300000001
@@ -262,3 +277,65 @@ def test_both_versions_go_side_by_side() -> None:
     assert exchange.connect_tcp(fabric, "a", ip_from_text("10.0.1.11"), 80).succeeded
     assert exchange.connect_tcp(fabric, "a", ip_from_text("2001:db8:0:1::b"), 80).succeeded
     assert exchange.ping(fabric, "a", ip_from_text("2001:db8:0:1::b")).succeeded
+
+
+def test_a_leg_with_several_subnets_answers_for_as_long_as_it_has_one() -> None:
+    """The subnets of a leg share its MAC address, so its link-local address and the way into the router."""
+    prefixes = ("2001:db8::/64", "2001:db8:0:1::/64", "10.0.0.0/24")
+    legs = {}
+    for text in prefixes:
+        cidr = Cidr.from_text(text)
+        legs[cidr] = RouterInterface(
+            PortId("leg"), NetworkId("n"), Vni(7), tuple(cidr), numbered(cidr, 1), 0x02BB00000001
+        )
+    facts, state = HostFacts(HostId("h"), bytes([172, 16, 0, 1]), ROUTER_MAC_H1), HostState()
+    program, switch = FlowProgram(facts, 1), Switch(lambda: 0.0)
+    switch.apply(program.base())
+    key, version = router_key("r"), 0
+
+    def change(*came: Cidr, gone: tuple[Cidr, ...] = ()) -> None:
+        nonlocal version
+        version += 1
+        made = RouterChange(
+            set_interfaces=tuple(legs[each] for each in came),
+            gone_interfaces=tuple((PortId("leg"), tuple(each)) for each in gone),
+        )
+        state.sections.setdefault(key, empty_section_for(made))
+        apply_change(state.sections[key], made)
+        base = Version(1, version - 1) if version > 1 else None
+        switch.apply(program.change(state, [SectionUpdate(key, base, Version(1, version), made)]))
+        fresh = FlowProgram(facts, 1)
+        fresh.replace(state)
+        assert dict(program.flows) == dict(fresh.flows)
+        assert {flow.key for flow in switch.flows()} == program.flows.keys()
+
+    first, second, four = legs
+    enter = {
+        FlowKey(Table.FORWARD, 100, (Term(Field.ETH_DST, 0x02BB00000001), each.is_ip, Term(Field.REG0, 7)))
+        for each in IP_VERSIONS
+    }
+    change(*legs)
+    assert enter <= program.flows.keys()
+    assert program.mac_of(7, link_local_ip(0x02BB00000001)) == 0x02BB00000001
+    change(gone=(first,))
+    assert program.mac_of(7, link_local_ip(0x02BB00000001)) == 0x02BB00000001
+    assert program.mac_of(7, numbered(first, 1)) is None
+    change(first, gone=(second,))
+    assert enter <= program.flows.keys()
+    change(gone=(first,))
+    assert program.mac_of(7, link_local_ip(0x02BB00000001)) is None
+    assert program.mac_of(7, numbered(four, 1)) == 0x02BB00000001
+    assert len(enter & program.flows.keys()) == 1
+
+
+def test_an_error_about_a_connection_passes_and_one_about_none_does_not(region: Region) -> None:
+    region.rules["open"].pop("open-True")
+    fabric = fabric_of(region)
+    mac_a, mac_b = region.ports["a"].mac, region.ports["b"].mac
+    asked = packet.ip(IPV6, (mac_a, mac_b), (address(A), address(B)), UDP, udp_src=1000, udp_dst=9)
+    error = packet.ip(IPV6, (mac_b, mac_a), (address(B), address(A)), ICMPV6, icmpv6_type=1, icmpv6_code=4)
+    region.ports["b"].security = False
+    fabric = fabric_of(region)
+    assert not fabric.inject("b", replace(error, quoted=asked)).delivered
+    assert fabric.inject("a", asked).delivered
+    assert [each.port_id for each in fabric.inject("b", replace(error, quoted=asked)).delivered] == ["a"]
