@@ -67,5 +67,15 @@ class Scene(AskingRegion):
         for name in names:
             await self.inside(name, "ip", "neigh", "flush", "all")
 
+    async def forgets(self, host: str, name: str) -> None:
+        """Let a host say that it needs a neighbour no longer, until its switch forwards nothing there."""
+        self.release(host, name)
+        await self.until(lambda: not self.knows(host, name))
+        await self.drivers[host]._turns.take(_nothing)
+
     def knows(self, host: str, name: str) -> bool:
         return self.ports[name].id in self.placements(host)
+
+
+async def _nothing() -> None:
+    """Take a turn: what was asked of the switch before is done when this is."""

@@ -1,7 +1,7 @@
 """Sends raw frames inside a workload's namespace: `flood` as fast as it can, or `probe`, one at a time.
 
     flood KIND SECONDS        MAC IP ROUTER_MAC              prints how many were sent
-    probe WAIT_S              MAC IP ROUTER_MAC ADDRESS...   prints of each kind how many were answered in time
+    probe WAIT_S              MAC IP ROUTER_MAC ADDRESS...   prints of each kind how many were answered
 
 Three kinds of packets go to a host's agent: `arp` asks for an address that was never asked for before, `dhcp`
 for the port's own, `ttl` sends what a router may not forward. `probe` does all three once for each address.
@@ -129,7 +129,7 @@ def opened() -> socket.socket:
 
 
 def probe(wait_s: float, sender: Sender, addresses: list[bytes]) -> None:
-    """Ask once for each thing and address, and count who was answered in time."""
+    """Ask once for each thing and address, and count what was answered in time."""
     answered = dict.fromkeys(("arp", "dhcp", "ttl"), 0)
     own = sender.mac.to_bytes(6, "big")
     with opened() as raw:

@@ -67,8 +67,7 @@ async def test_an_address_that_the_workload_still_knows_is_asked_for_by_its_pack
     one = next(iter(scene.hosts))
     assert await scene.ping("a", scene.ip("c"))
     learned = scene.controller._compiler.interest.learned
-    scene.release(one, "c")
-    await scene.until(lambda: not scene.knows(one, "c"))
+    await scene.forgets(one, "c")
     assert not learned.has(HostId(one), scene.ports["c"].id)
     assert await scene.ping("a", scene.ip("c")), "the workload does not resolve anew"
     assert scene.knows(one, "c")
@@ -123,8 +122,7 @@ async def test_a_rule_about_members_lets_in_a_sender_that_was_not_known(scene: S
     assert scene.knows(two, "member")
     assert not await scene.ping("stranger", scene.ip("server"))
     assert scene.knows(two, "stranger"), "asked for, and no member"
-    scene.release(two, "member")
-    await scene.until(lambda: not scene.knows(two, "member"))
+    await scene.forgets(two, "member")
     assert await scene.ping("member", scene.ip("server"))
     scene.check()
 

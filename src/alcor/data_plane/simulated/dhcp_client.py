@@ -27,16 +27,21 @@ class Lease(NamedTuple):
 def acquire(fabric: Fabric, port_id: PortId) -> Lease | None:
     """Get an address for a plugged workload as a client does; None when nobody gives one."""
     mac = fabric.scope_of(port_id).port.mac
-    offer = _exchange(fabric, port_id, mac, bytes([53, 1, _DISCOVER, 255]))
+    offer = _exchange(fabric, port_id, discovery(mac))
     if offer is None:
         return None
     request = bytes([53, 1, _REQUEST, 50, 4, *offer.ip, 54, 4, *offer.server, 255])
-    lease = _exchange(fabric, port_id, mac, request)
+    lease = _exchange(fabric, port_id, _packet(mac, request))
     return lease if lease is not None and lease.options[53] == bytes([_ACK]) else None
 
 
-def _exchange(fabric: Fabric, port_id: PortId, mac: int, options: bytes) -> Lease | None:
-    verdict = fabric.inject(port_id, _packet(mac, options))
+def discovery(mac: int) -> Packet:
+    """Ask any server for an address (RFC 2131, section 4.4.1)."""
+    return _packet(mac, bytes([53, 1, _DISCOVER, 255]))
+
+
+def _exchange(fabric: Fabric, port_id: PortId, packet: Packet) -> Lease | None:
+    verdict = fabric.inject(port_id, packet)
     return _read(verdict.answers[0]) if verdict.answers else None
 
 

@@ -41,16 +41,11 @@ class Verdict:
     visits: tuple[Visit, ...]
 
     @property
-    def is_metered_out(self) -> bool:
-        """Was it for an agent, and more than the meter of its port lets pass?"""
-        return self.visits[-1].step.is_metered_out
-
-    @property
     def dropped_by(self) -> str | None:
-        """Say which flow dropped it; None when it was not dropped."""
+        """Say which flow dropped it, if only by its meter; None when it was not dropped."""
         if self.delivered or self.returned or self.handed_over:
             return None
-        decision = self.visits[-1].step.decision  # of the meter, if that was it
+        decision = self.visits[-1].step.decision
         return "no flow matched" if decision is None else decision.flow.origin
 
 

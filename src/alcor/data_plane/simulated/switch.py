@@ -57,7 +57,6 @@ class Step(NamedTuple):
     table: int
     decision: Decision | None
     values: dict[Field, int]  # as they were when the table looked
-    is_metered_out: bool = False  # a meter dropped what was for the agent
 
 
 class Passage(NamedTuple):
@@ -145,7 +144,6 @@ class Switch:
                 assert onward is None, "what is resubmitted ends there"
                 continue
             if isinstance(action, ToAgent) and not self._meters.let(action.meter):
-                steps[-1] = steps[-1]._replace(is_metered_out=True)
                 continue
             onward = self._do(action, working, emissions, flow.table)
             following = onward if onward is not None else following

@@ -143,9 +143,6 @@ def _decision(fabric: Fabric, sender: Workload, to_ip: bytes, what: str, verdict
         return _rule(last.step.decision)
     if verdict.handed_over:
         return f"handed to the agent: {_rule(last.step.decision)}"
-    if verdict.is_metered_out:
-        asked, meter = _rule(last.step.decision), _rule(verdict.visits[-1].step.decision)
-        return f"dropped by a meter ({meter}): {asked}"
     return _drop(fabric, sender, to_ip, what, last)
 
 
