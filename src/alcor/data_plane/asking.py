@@ -21,7 +21,7 @@ from alcor.runtime.limits import TokenBuckets
 P = TypeVar("P")
 
 RATE_PER_S = 200.0  # new addresses of one port: a busy one finds its peers, a scan of a subnet takes minutes
-BURST = 400.0
+BURST = 400.0  # beside a meter, which may let pass fewer at once and a little more for seconds
 WAIT_S = 2.0  # then whoever sent it has sent it again
 PACKETS_PER_ADDRESS_MAX = 4
 ADDRESSES_PER_PORT_MAX = 64
