@@ -18,7 +18,7 @@ from alcor.host_agent.journal import NoJournal
 from alcor.host_agent.neighbor_help import Neighborhood
 from alcor.host_agent.rescue_duty import RescueDuty
 from alcor.model import errors
-from alcor.model.goal_state import HostState, SectionKey, SectionUpdate
+from alcor.model.goal_state import HostState, NetworkChange, SectionKey, SectionUpdate
 from alcor.model.ids import HostId, PortId
 from alcor.model.version import Version
 from alcor.runtime.clock import Clock
@@ -187,6 +187,7 @@ class ComputeHost:
 
     def shown(self, state: HostState, updates: Sequence[SectionUpdate] | None) -> None:
         """Hold what is put in force against what was before (law 2), and against what it may hold."""
+        self._note_turned(state, updates)
         self.state = state
         if updates is None:
             for key, version in sorted(state.versions.items()):
@@ -203,6 +204,15 @@ class ComputeHost:
         is_removal = update is not None and update.change is None
         if key in self.state.sections and version != before and not is_removal:
             self._around.witness(self.id, key, version, update)
+
+    def _note_turned(self, state: HostState, updates: Sequence[SectionUpdate] | None) -> None:
+        """Ports that come under another workload, or under none any longer, are unplugged like others."""
+        given = state.full_updates() if updates is None else updates
+        for change in (update.change for update in given):
+            for port in change.set_ports if isinstance(change, NetworkChange) else ():
+                carrier = port.id if port.tag is None else port.tag.parent
+                if self.switch.ofport(port.id) is not None and carrier not in self.switch.workloads:
+                    self.unplugged_at[port.id] = self._loop.now_s
 
     def _touched(self, port_id: PortId) -> None:
         master = self.fence.master
