@@ -1,7 +1,7 @@
 """The two connections against a real switch: what is sent is what it understands, and what it refuses."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
@@ -9,7 +9,7 @@ from ovs_scene import Scene, needs_ovs
 
 from alcor.data_plane.ovs.encoding import ALCOR_MARK, MARK_MASK, MARK_SHIFT, FlowEncoder
 from alcor.data_plane.ovs.endpoint import Endpoint
-from alcor.data_plane.ovs.flow_table import FlowTable
+from alcor.data_plane.ovs.flow_table import FlowTable, Repair
 from alcor.data_plane.ovs.openflow import OpenFlowConnection, RefusedFlow
 from alcor.data_plane.pipeline.flow import (
     Action,
@@ -100,6 +100,11 @@ def flow(match: Match, actions: tuple[Action, ...] = (), *, priority: int = 1, t
     return Flow(FlowKey(table, priority, match), actions)
 
 
+def never_looked_at() -> Iterator[Flow]:
+    raise AssertionError("the switch holds what was put there")
+    yield
+
+
 async def send(connection: OpenFlowConnection, bodies: list[bytes]) -> list[RefusedFlow]:
     return await connection.bundle(bodies, count=len(bodies))
 
@@ -145,6 +150,22 @@ async def test_the_rest_is_put_in_force_without_the_refused(
     assert len(await dump(scene)) == 2
     assert await table.change(FlowChange([], good, [])) == []
     assert await dump(scene) == []
+
+
+async def test_wanted_flows_are_looked_at_only_when_the_switch_holds_others(
+    scene: Scene, connection: OpenFlowConnection
+) -> None:
+    table, nothing_to_see = FlowTable(connection), never_looked_at()
+    held = [flow((IP,)), flow((ARP,)), flow((IP, Term(Field.IP_DST, 1)))]
+    await table.equalise(held, remove=True)
+    assert await table.repair(nothing_to_see, remove=True) == Repair(0, 0, [])
+    other = flow((ARP,), (Goto(TABLE + 1),))
+    await table.change(FlowChange([other], held[2:], held[1:2]))
+    assert await table.repair(nothing_to_see, remove=True) == Repair(0, 0, [])
+    await asyncio.to_thread(scene.hosts[0].emulated.ofctl, "del-flows", f"table={TABLE},arp")
+    assert await table.repair([held[0], other], remove=True) == Repair(1, 0, [])
+    assert await table.repair(nothing_to_see, remove=True) == Repair(0, 0, [])
+    assert await table.change(FlowChange([], [held[0], other], [])) == []
 
 
 async def test_a_full_table_is_told_of_the_flow_that_did_not_fit(
