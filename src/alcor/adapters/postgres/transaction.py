@@ -14,7 +14,7 @@ is locked nobody else can commit.
 
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import asyncpg
@@ -255,9 +255,8 @@ async def _update(
         if isinstance(guard, Unchanged) and guard.kind == table.kind_name
     }
     if table.kind is Port:
-        await _move_claims(
-            session, [it for it in records if isinstance(it, Port)], freed, alone=len(batch) == 1
-        )
+        ports = [it for it in records if isinstance(it, Port)]
+        await _move_claims(session, ports, expected, freed, alone=len(batch) == 1)
     values = list(zip(*map(table.row, records, bodies), strict=True))
     places = ", ".join(f"${number}::{sql_type}[]" for number, sql_type in enumerate(table.types, 1))
     assigned = ", ".join(f"{column} = u.{column}" for column in table.columns[1:])
@@ -273,13 +272,24 @@ async def _update(
 
 
 async def _move_claims(
-    session: asyncpg.Connection, ports: Sequence[Port], freed: list[tuple[str, bytes]], *, alone: bool
+    session: asyncpg.Connection,
+    ports: Sequence[Port],
+    expected: Mapping[str, int],
+    freed: list[tuple[str, bytes]],
+    *,
+    alone: bool,
 ) -> None:
-    """Release and claim what differs from the stored ports, which are locked from here on."""
+    """Release and claim what differs from the stored ports, which are locked from here on. Raises Stale.
+
+    `expected`: revision numbers. A port that is not as it was may have let go of what somebody else claims now.
+    """
     stored_rows = await session.fetch(
         "SELECT body FROM ports WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE", [port.id for port in ports]
     )
     stored = {port.id: port for port in rows.decode_all(Port, stored_rows)}
+    as_stored = {id_: port.revision_number for id_, port in stored.items()}
+    if any(it.id not in stored or expected.get(it.id, as_stored[it.id]) != as_stored[it.id] for it in ports):
+        await _raise_stale(session, TABLES[Port], {port.id: expected.get(port.id) for port in ports})
     before_ips: set[tuple[str, bytes, str]] = set()
     after_ips: set[tuple[str, bytes, str]] = set()
     before_members: set[tuple[str, str]] = set()
@@ -412,7 +422,7 @@ def _guards_left(one: Encoded) -> list[Guard]:
     ]
 
 
-async def _raise_stale(session: asyncpg.Connection, table: Table, expected: dict[str, int | None]) -> None:
+async def _raise_stale(session: asyncpg.Connection, table: Table, expected: Mapping[str, int | None]) -> None:
     """Find out which of the records is gone or has moved, and raise Stale for it."""
     found = await session.fetch(
         f"SELECT id::text AS id, revision_number FROM {table.name} WHERE id = ANY($1::{table.types[0]}[])",
