@@ -30,7 +30,7 @@ class Exchange(NamedTuple):
 
 @dataclass(frozen=True)
 class Workload:
-    """A workload's own idea of the network, of one IP version: its first address and the gateway."""
+    """A workload's own idea of the network, of one IP version: an address of its own and the gateway."""
 
     port_id: PortId
     mac: int
@@ -50,16 +50,35 @@ class Workload:
         return self.gateway
 
 
-def workload(fabric: Fabric, port_id: PortId, version: IpVersion = IPV4) -> Workload:
-    """Configure a plugged workload. Raises Missing when its port is unknown or has no such address."""
+def workload(
+    fabric: Fabric, port_id: PortId, version: IpVersion = IPV4, towards: Address | None = None
+) -> Workload:
+    """Configure a plugged workload. Raises Missing when its port is unknown or has no such address.
+
+    `towards`: whom it is to send to. It does so from its address in the same subnet, if it has one, else from
+    its first that has a gateway (RFC 6724, section 5: the address that suits the next hop).
+    """
     port, _, subnets, _ = fabric.scope_of(port_id)
     known = {subnet.id: subnet for subnet in subnets}
-    for fixed in port.fixed_ips:
-        subnet = known.get(fixed.subnet_id)
-        if subnet is not None and version_of(fixed.ip) is version:
-            gateway = None if subnet.gateway_ip is None else ip_to_int(subnet.gateway_ip)
-            return Workload(port_id, port.mac, ip_to_int(fixed.ip), subnet.cidr, gateway)
-    raise errors.Missing(f"port {port_id} has no address of IPv{version.number}")
+    own = [
+        Workload(
+            port_id,
+            port.mac,
+            ip_to_int(fixed.ip),
+            known[fixed.subnet_id].cidr,
+            None if (gateway := known[fixed.subnet_id].gateway_ip) is None else ip_to_int(gateway),
+        )
+        for fixed in port.fixed_ips
+        if fixed.subnet_id in known and version_of(fixed.ip) is version
+    ]
+    if not own:
+        raise errors.Missing(f"port {port_id} has no address of IPv{version.number}")
+    if towards is None:
+        return own[0]
+    target = _packed(towards)
+    return max(
+        own, key=lambda it: (Cidr(*it.cidr).contains(target), it.gateway is not None)
+    )  # the first of equals
 
 
 def resolve(fabric: Fabric, sender: Workload, to_ip: Address) -> tuple[int | None, Verdict | None]:
@@ -77,7 +96,7 @@ def resolve(fabric: Fabric, sender: Workload, to_ip: Address) -> tuple[int | Non
 def ping(fabric: Fabric, port_id: PortId, to_ip: Address, *, identifier: int = 1) -> Exchange:
     """Ping an address from a workload: a port's or a router interface's."""
     version = version_of(_packed(to_ip))
-    sender = workload(fabric, port_id, version)
+    sender = workload(fabric, port_id, version, to_ip)
     request = _addressed(fabric, sender, to_ip, version.icmp, **_echo(version, version.echo_request))
     if isinstance(request, Exchange):
         return request
@@ -98,7 +117,7 @@ def ping(fabric: Fabric, port_id: PortId, to_ip: Address, *, identifier: int = 1
 
 def ask(fabric: Fabric, port_id: PortId, to_ip: Address, protocol: int, port: int = 0) -> Exchange:
     """Send a question in one packet of an IP protocol, and its answer. `port`: of SCTP; others have none."""
-    sender = workload(fabric, port_id, version_of(_packed(to_ip)))
+    sender = workload(fabric, port_id, version_of(_packed(to_ip)), to_ip)
     question = _addressed(fabric, sender, to_ip, protocol, **_ports(protocol, _CLIENT_PORT, port))
     if isinstance(question, Exchange):
         return question
@@ -118,7 +137,7 @@ class TcpConnection:
 
     def __init__(self, fabric: Fabric, port_id: PortId, to_ip: Address, dport: int, sport: int) -> None:
         self._fabric = fabric
-        self._client = workload(fabric, port_id, version_of(_packed(to_ip)))
+        self._client = workload(fabric, port_id, version_of(_packed(to_ip)), to_ip)
         self._to_ip = to_ip
         self._dport, self._sport = dport, sport
         self._server: Workload | None = None
@@ -196,7 +215,8 @@ def _addressee(fabric: Fabric, delivery: Delivery) -> Workload:
     """Give the workload that a packet reached, with the address that it was sent to."""
     fields = delivery.packet.fields
     version = matching.IPV6 if Field.IPV6_DST in fields else IPV4
-    return replace(workload(fabric, delivery.port_id, version), ip=fields[version.destination])
+    own = ip_from_int(fields[version.destination], length=version.bits // 8)
+    return replace(workload(fabric, delivery.port_id, version, own), ip=ip_to_int(own))
 
 
 def _reached(verdict: Verdict, port_id: PortId) -> bool:

@@ -64,7 +64,7 @@ def trace(
     if all(version_of(fixed.ip) is not version for fixed in fabric.scope_of(port_id).port.fixed_ips):
         decided = f"port {port_id} has no IPv{version.number} address to send from"
         return TraceResult(delivered=False, to_port=None, decided_by=decided, steps=())
-    sender = exchange.workload(fabric, port_id, version)
+    sender = exchange.workload(fabric, port_id, version, to_ip)
     mac, question = exchange.resolve(fabric, sender, to_ip)
     if mac is None:
         return _unresolved(sender, to_ip, question)
