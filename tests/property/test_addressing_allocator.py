@@ -44,14 +44,28 @@ def make_subnet(prefix_len: int, seats: int) -> Subnet:
     )
 
 
+def make_vast_subnet(seats: int) -> Subnet:
+    """Give a /64 of IPv6 whose last addresses are its pool."""
+    cidr = Cidr.from_text("2001:db8::/64")
+    last = ip_to_int(cidr.network) + cidr.size - 1
+    return Subnet(
+        id=SubnetId("s"),
+        project_id=PROJECT,
+        network_id=NetworkId("n"),
+        cidr=cidr,
+        gateway_ip=ip_from_int(ip_to_int(cidr.network) + 1, length=16),
+        pools=((ip_from_int(last - seats + 1, length=16), ip_from_int(last, length=16)),),
+    )
+
+
 class Region:
     """Processes with an allocator each, on one store. The model: which address which port holds."""
 
-    def __init__(self, seats: int, processes: int = 2) -> None:
+    def __init__(self, seats: int, processes: int = 2, *, is_vast: bool = False) -> None:
         self.clock = SetClock()
         self.store = MemoryStore(self.clock)
         self.leases = MemoryBlockLeases(self.store)
-        self.subnet = make_subnet(26 if seats <= 60 else 22, seats)
+        self.subnet = make_vast_subnet(seats) if is_vast else make_subnet(26 if seats <= 60 else 22, seats)
         self.seats = seats
         self.allocators = [self._process(number) for number in range(processes)]
         self.held: dict[bytes, Port] = {}
@@ -83,7 +97,7 @@ class Region:
                 await self.store.commit(self._write(process, inserts=RecordSet(ports=ports)))
             except Taken as refused:
                 _, value = refused.value  # type: ignore[misc]
-                taken = ip_from_int(value) if refused.constraint == "mac" else value
+                taken = ip_from_int(value, length=len(ips[0])) if refused.constraint == "mac" else value
                 allocator.give_back(self.subnet.id, [ip for ip in ips if ip != taken])
                 allocator.discard(self.subnet.id, taken)
                 continue
@@ -113,10 +127,12 @@ STEPS = strategies.lists(
 
 
 @hypothesis.settings(max_examples=150, deadline=None)
-@hypothesis.given(seats=strategies.sampled_from([1, 14, 45, 600]), steps=STEPS)
-def test_no_address_is_held_twice_and_full_means_full(seats: int, steps: list[tuple[str, int, int]]) -> None:
+@hypothesis.given(seats=strategies.sampled_from([1, 14, 45, 600]), is_vast=strategies.booleans(), steps=STEPS)
+def test_no_address_is_held_twice_and_full_means_full(
+    seats: int, is_vast: bool, steps: list[tuple[str, int, int]]
+) -> None:
     async def run() -> None:
-        region = Region(seats)
+        region = Region(seats, is_vast=is_vast)
         for action, process, count in steps:
             room = seats - len(region.held)
             match action:
@@ -148,6 +164,22 @@ async def test_the_first_addresses_are_the_lowest() -> None:
     assert [ip[-1] for ip in await region.create(0, 3)] == [2, 3, 4]
     await region.delete(0, [b"\x0a\0\0\x03"])
     assert [ip[-1] for ip in await region.create(0, 2)] == [3, 5]
+
+
+async def test_a_subnet_of_ipv6_costs_no_more_than_one_of_ipv4() -> None:
+    """Counted: calls of the store, and the blocks they name, however many addresses there are."""
+    counts = []
+    for subnet in (make_subnet(8, 1 << 23), make_vast_subnet((1 << 64) - 2)):
+        region = Region(1)
+        region.subnet, region.seats = subnet, 600
+        leases = CountingLeases(region.store)
+        allocator = LeasedAllocator(leases, region.clock)
+        given = await allocator.take(subnet, 600)
+        assert given == [
+            ip_from_int(ip_to_int(subnet.pools[0][0]) + n, length=len(given[0])) for n in range(600)
+        ]
+        counts.append((leases.leased, len(await leases.blocks(subnet.id))))
+    assert counts[0] == counts[1] == (1, 3)
 
 
 async def test_what_is_given_is_not_given_again_while_it_may_be_under_way() -> None:

@@ -273,11 +273,12 @@ class PortService:
             return _NOTHING
         reading = self._cache.begin()
         try:
-            networks, of_networks, groups = await asyncio.gather(
-                self._store.get(Network, network_ids),
-                self._store.select(Subnet, Query(where={"network_id": network_ids})),
-                self._store.get(SecurityGroup, group_ids),
+            # The networks not after their subnets: a subnet that is not seen then is one that the guard on its
+            # network, which it revises, does see.
+            networks, groups = await asyncio.gather(
+                self._store.get(Network, network_ids), self._store.get(SecurityGroup, group_ids)
             )
+            of_networks = await self._store.select(Subnet, Query(where={"network_id": network_ids}))
             subnets: dict[str, list[Subnet]] = {network_id: [] for network_id in network_ids}
             for subnet in of_networks:
                 subnets[subnet.network_id].append(subnet)
