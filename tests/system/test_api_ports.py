@@ -146,7 +146,7 @@ async def test_address_pairs_are_kept_shown_and_checked() -> None:
             ([{"ip_address": own}], 400, "AddressPairMatchesPortFixedIPAndMac"),
             ([vrrp, vrrp], 400, "DuplicateAddressPairInRequest"),
             (many, 409, "AllowedAddressPairExhausted"),
-            ([{"ip_address": "fd00::1"}], 400, "HTTPBadRequest"),
+            ([{"ip_address": "fd00::1%eth0"}], 400, "HTTPBadRequest"),
             ([{"ip_address": "10.9.9.1/33"}], 400, "HTTPBadRequest"),
             ([{"mac_address": "fa:00:00:00:00:01"}], 400, "HTTPBadRequest"),
             ([{"ip_address": "10.9.9.1", "mac_address": "x"}], 400, "HTTPBadRequest"),

@@ -86,3 +86,53 @@ def test_the_interface_to_remove_is_found_by_port_and_by_subnet() -> None:
     for fields in (InterfaceFields(port_id="q"), InterfaceFields(subnet_id="b")):
         with pytest.raises(errors.Missing):
             decisions.interface_to_remove(ROUTER, fields, [held])
+
+
+B = subnet("b", "2001:db8:1::/64", "2001:db8:1::1")
+C = subnet("c", "2001:db8:2::/64", "2001:db8:2::1")
+D = subnet("d", "10.1.0.0/24", "10.1.0.1")
+
+
+def several(*subnets: Subnet) -> Port:
+    return Port(
+        id=PortId("p"),
+        project_id=PROJECT,
+        network_id=NetworkId("n"),
+        mac=1,
+        fixed_ips=tuple(
+            FixedIp(it.id, bytes(ip_from_text(str(Cidr(*it.cidr)).split("/")[0])[:-1] + b"\x05"))
+            for it in subnets
+        ),
+    )
+
+
+def by_port(*subnets: Subnet, joined: Joined = NOTHING) -> Port:
+    by_id = {it.id: it for it in subnets}
+    return decisions.interface_by_port(ROUTER, several(*subnets), by_id, joined, now_us=1)
+
+
+def test_an_interface_has_addresses_of_one_subnet_of_ipv4_and_several_of_ipv6() -> None:
+    assert len(by_port(A, B, C).fixed_ips) == 3
+    with pytest.raises(errors.Invalid, match="multiple IPv4 subnets"):
+        by_port(A, D)
+    with pytest.raises(errors.Invalid, match="multiple addresses of one subnet"):
+        by_port(B, B)
+    with pytest.raises(errors.Invalid, match="at least one"):
+        by_port()
+
+
+def test_subnets_of_two_versions_do_not_overlap_on_a_router() -> None:
+    inside = subnet("e", "2001:db8:1::/80", "2001:db8:1::9")
+    joined = Joined((), {A.id: A, B.id: B})
+    by_port(C, D, joined=joined)
+    with pytest.raises(errors.Invalid, match="overlaps"):
+        by_port(inside, joined=joined)
+
+
+def test_an_interface_goes_with_its_last_subnet() -> None:
+    held = several(A, B)
+    left = decisions.parted(held, "a", 5)
+    assert left is not None
+    assert (left.fixed_ips, left.revision_number) == (held.fixed_ips[1:], held.revision_number + 1)
+    assert decisions.parted(left, "b", 5) is None
+    assert decisions.parted(held, None, 5) is None

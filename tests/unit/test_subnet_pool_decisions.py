@@ -72,7 +72,9 @@ def test_bounds_that_contradict_each_other_are_refused(said: dict[str, object], 
     [
         ((), "EmptySubnetPoolPrefixList"),
         (("10.0.0.0/8", "fd00::/48"), "PrefixVersionMismatch"),
-        (("fd00::/48",), "InvalidInput"),
+        (("fe80::/48",), "InvalidInput"),
+        (("::/3",), "InvalidInput"),
+        (("ff00::/16",), "InvalidInput"),
         (("127.0.0.0/16",), "InvalidInput"),
         (("0.0.0.0/0",), "InvalidInput"),
         (("224.0.0.0/8",), "InvalidInput"),
@@ -207,3 +209,46 @@ def test_what_is_free_is_what_no_subnet_has_after_any_history(steps: list[tuple[
         else:
             world.give_back(which)
         assert world.pool.free == prefixes.without(world.pool.prefixes, [it.cidr for it in world.subnets])
+
+
+SIX = AddressScope(id=AddressScopeId("six"), project_id=ProjectId("blue"), ip_version=6)
+
+
+def test_pools_of_ipv6_have_lengths_of_their_own() -> None:
+    made = pool("2001:db8::/33", "2001:db8:8000::/33")
+    assert (made.ip_version, texts(made.prefixes)) == (6, ["2001:db8::/32"])
+    assert (made.min_prefixlen, made.default_prefixlen, made.max_prefixlen) == (64, 64, 128)
+    with pytest.raises(errors.Invalid, match="max_prefixlen=129, ip_version_max=128"):
+        pool("2001:db8::/32", max_prefixlen=129)
+    got, left = decisions.cut(made, cidr=None, prefix_len=None, used=0)
+    assert str(got) == "2001:db8::/64"
+    assert len(left.free) == 32
+
+
+def test_quotas_of_ipv6_count_64s() -> None:
+    made = pool("2001:db8::/32", min_prefixlen=48, default_quota=2)
+    size = 1 << 64
+    decisions.cut(made, cidr=None, prefix_len=63, used=0)
+    decisions.cut(made, cidr=None, prefix_len=64, used=size)
+    decisions.cut(made, cidr=None, prefix_len=128, used=2 * size - 1)
+    for length, used in ((62, 0), (64, size + 1), (128, 2 * size)):
+        with pytest.raises(errors.Conflict) as refused:
+            decisions.cut(made, cidr=None, prefix_len=length, used=used)
+        assert reason_of(refused) == "SubnetPoolQuotaExceeded"
+
+
+def test_a_pool_stays_of_one_version_and_its_scope_is_of_the_same() -> None:
+    made = pool("2001:db8::/32")
+    for change in (
+        lambda: decisions.with_more(made, cidrs("10.0.0.0/8"), scoped=None, now_us=2),
+        lambda: decisions.with_fewer(made, cidrs("10.0.0.0/8"), now_us=2),
+        lambda: decisions.update(made, SubnetPoolFields(prefixes=cidrs("10.0.0.0/8")), scoped=None, now_us=2),
+    ):
+        with pytest.raises(errors.Invalid) as refused:
+            change()
+        assert reason_of(refused) == "PrefixVersionMismatch"
+    within = Scoped(SIX, ())
+    assert pool("2001:db8::/32", scoped=within, address_scope_id="six").address_scope_id == "six"
+    with pytest.raises(errors.Invalid) as refused:
+        pool("10.0.0.0/8", scoped=within, address_scope_id="six")
+    assert reason_of(refused) == "IllegalSubnetPoolIpVersionAssociationToAddressScope"

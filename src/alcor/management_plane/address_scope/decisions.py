@@ -3,7 +3,6 @@
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from alcor.management_plane import ip_versions, settlement
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.settlement import given, revised
 from alcor.model import errors
@@ -23,8 +22,7 @@ class AddressScopeFields(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def create(fields: AddressScopeFields, *, scope_id: str, caller: Caller, now_us: int) -> AddressScope:
-    """Make the record of a new scope. Raises Invalid."""
-    ip_versions.check(settlement.either(fields.ip_version, 4), "address scopes")
+    """Make the record of a new scope."""
     scope = AddressScope(
         id=AddressScopeId(scope_id),
         project_id=caller.project_id,

@@ -61,8 +61,6 @@ def _pair(entry: AddressPairFields, mac: int) -> AddressPair:
         cidr = Cidr.from_text(text) if "/" in text else _one(ip_from_text(text))
     except ValueError:
         raise _invalid(f"'{text[:64]}' is not a valid IP address or subnet.") from None
-    if len(cidr.network) != 4:
-        raise _invalid("only IPv4 addresses are supported.")
     if entry.mac_address is not UNSET:
         mac = parsed_mac(entry.mac_address)
     return AddressPair(mac, bytes(cidr.network), cidr.prefix_len)

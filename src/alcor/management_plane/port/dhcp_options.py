@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from alcor.management_plane import ip_versions
 from alcor.model import errors
 from alcor.model.addressing import Cidr, ip_from_text
 from alcor.model.records import DhcpOption
@@ -44,7 +43,6 @@ def merged(held: Sequence[DhcpOption], asked: Sequence[DhcpOptionFields]) -> tup
         if entry.ip_version not in (UNSET, 4, 6, "4", "6"):
             raise _invalid(f"ip_version '{entry.ip_version}' is not in [4, 6].")
         ip_version = 4 if entry.ip_version is UNSET else int(entry.ip_version)
-        ip_versions.check(ip_version, "extra DHCP options")
         if entry.opt_value is None:
             found.pop((ip_version, entry.opt_name), None)
         else:
@@ -76,6 +74,14 @@ def _option(name: str, value: str, dhcp: "_Dhcp") -> DhcpOption:
     if len(data) > dhcp.data_max:
         raise _invalid(f"the value of '{name}' is too long.")
     return DhcpOption(name, value, code, data, dhcp.ip_version)
+
+
+def _is_address(value: str) -> bool:
+    try:
+        ip_from_text(value.strip())
+    except ValueError:
+        return False
+    return True
 
 
 def _address(length: int, value: str) -> bytes:
@@ -138,10 +144,7 @@ def _time_servers(value: str) -> bytes:
     """Write addresses and names of NTP servers (RFC 5908): sub-option, length, and what is said."""
     found = b""
     for server in value.split(","):
-        try:
-            kind, data = 1, _ip6(server)
-        except ValueError:
-            kind, data = 3, _domains(server)
+        kind, data = (1, _ip6(server)) if _is_address(server) else (3, _domains(server))
         found += struct.pack("!HH", kind, len(data)) + data
     return found
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from alcor.management_plane import ip_versions, settlement
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.settlement import given, revised
 from alcor.management_plane.subnet import derived, modes, ranges
@@ -167,9 +166,6 @@ def check_affinity(
 
 
 def _check_version(fields: SubnetFields) -> None:
-    ip_versions.check(settlement.either(fields.ip_version, 4), "subnets")
-    if isinstance(fields.cidr, Cidr):
-        ip_versions.check(version_of(fields), "subnets")
     if isinstance(fields.cidr, Cidr) and fields.ip_version is not UNSET:
         ranges.check_version("cidr", str(fields.cidr), fields.cidr.network, fields.ip_version)
 

@@ -15,7 +15,7 @@ from fractions import Fraction
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from alcor.management_plane import ip_versions, settlement
+from alcor.management_plane import settlement
 from alcor.management_plane.caller import Caller
 from alcor.management_plane.settlement import given, revised
 from alcor.management_plane.subnet import ranges
@@ -258,7 +258,6 @@ def _check_prefixes(asked: Sequence[Cidr], ip_version: int) -> None:
 def _check_versions(asked: Sequence[Cidr], ip_version: int) -> None:
     if any(_version_of(prefix) != ip_version for prefix in asked):
         raise _invalid("Cannot mix IPv4 and IPv6 prefixes in a subnet pool.", "PrefixVersionMismatch")
-    ip_versions.check(ip_version, "subnet pools")
 
 
 def _check_bounds(pool: SubnetPool) -> None:
