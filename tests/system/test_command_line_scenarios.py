@@ -151,6 +151,69 @@ def ports(cli: Dialog) -> None:
     cli.do("network delete wired")
 
 
+def dual_stack(cli: Dialog) -> None:
+    cli("network create both")
+    cli("subnet create --network both --subnet-range 10.6.0.0/24 four")
+    six = "subnet create --network both --ip-version 6"
+    auto = cli(f"{six} --subnet-range 2001:db8:a::/64 --ipv6-ra-mode slaac --ipv6-address-mode slaac auto")
+    assert (auto["ipv6_ra_mode"], auto["gateway_ip"]) == ("slaac", "2001:db8:a::1")
+    leased = cli(
+        f"{six} --subnet-range 2001:DB8:B::/64 --ipv6-ra-mode dhcpv6-stateful"
+        " --ipv6-address-mode dhcpv6-stateful --dns-nameserver 2001:db8::53 --gateway 2001:db8:b::ff"
+        " --allocation-pool start=2001:db8:b::10,end=2001:db8:b::99"
+        " --host-route destination=2001:db8:9::/48,gateway=2001:db8:b::9 leased"
+    )
+    assert leased["allocation_pools"] == [{"start": "2001:db8:b::10", "end": "2001:db8:b::99"}]
+    assert {it["Name"] for it in cli("subnet list --network both --ip-version 6")} == {"auto", "leased"}
+    with pytest.raises(Refused):
+        cli(f"{six} --subnet-range fe80::/64 local")
+    with pytest.raises(Refused):
+        cli(f"{six} --subnet-range 2001:db8:d::/64 --ipv6-ra-mode slaac --no-dhcp none")
+    made = cli(
+        "port create --network both --mac-address fa:16:3e:00:00:06 --allowed-address ip-address=fd00::/64"
+        " --extra-dhcp-option name=dns-server,value=2001:db8::53,ip-version=6 nic"
+    )
+    assert {it["ip_address"] for it in made["fixed_ips"]} == {
+        "10.6.0.2",
+        "2001:db8:a:0:f816:3eff:fe00:6",
+        "2001:db8:b::10",
+    }
+    assert made["extra_dhcp_opts"] == [{"opt_name": "dns-server", "opt_value": "2001:db8::53", "ip_version": 6}]
+    assert [it["Name"] for it in cli("port list --fixed-ip ip-address=2001:DB8:B::0010")] == ["nic"]
+    cli.do("port set --fixed-ip subnet=leased,ip-address=2001:db8:b::11 nic")
+    cli("router create six")
+    for subnet in ("four", "auto", "leased"):
+        cli.do(f"router add subnet six {subnet}")
+    cli.do("router set --route destination=::/0,gateway=2001:db8:b::11 six")
+    cli.do("router unset --route destination=::/0,gateway=2001:db8:b::11 six")
+    with pytest.raises(Refused):
+        cli.do("subnet delete auto")
+    for subnet in ("four", "auto", "leased"):
+        cli.do(f"router remove subnet six {subnet}")
+    cli.do("router delete six")
+    cli.do("subnet delete auto")
+    assert len(cli("port show nic")["fixed_ips"]) == 3
+    cli("security group create six")
+    rule = cli(
+        "security group rule create --ethertype IPv6 --protocol ipv6-icmp --icmp-type 128"
+        " --remote-ip 2001:db8::/32 six"
+    )
+    assert (rule["ether_type"], rule["remote_ip_prefix"]) == ("IPv6", "2001:db8::/32")
+    cli.do("security group delete six")
+    cli("address scope create --ip-version 6 six")
+    pool = cli("subnet pool create --pool-prefix 2001:db8:c::/48 --address-scope six six")
+    assert (pool["ip_version"], pool["default_prefixlen"]) == (6, 64)
+    cli("network create cut")
+    cut = cli("subnet create --network cut --ip-version 6 --subnet-pool six --prefix-length 80 cut")
+    assert cut["cidr"] == "2001:db8:c::/80"
+    assert cli("network show cut")["ipv6_address_scope"] == pool["address_scope_id"]
+    cli.do("network delete cut")
+    cli.do("subnet pool delete six")
+    cli.do("address scope delete six")
+    cli.do("port delete nic")
+    cli.do("network delete both")
+
+
 def routers(cli: Dialog) -> None:
     cli("network create legs")
     cli("subnet create --network legs --subnet-range 10.2.0.0/24 legs-a")
@@ -337,6 +400,7 @@ SCENARIOS: dict[str, Callable[[Dialog], None]] = {
         subnets,
         subnet_pools,
         ports,
+        dual_stack,
         routers,
         trunks,
         auto_topology,
