@@ -21,7 +21,7 @@ from alcor.data_plane.simulated import exchange, packet
 from alcor.data_plane.simulated.exchange import Workload
 from alcor.data_plane.simulated.fabric import Fabric, Verdict
 from alcor.data_plane.simulated.host import SimulatedHost
-from alcor.model.addressing import Cidr, ip_to_int
+from alcor.model.addressing import Cidr, ip_to_int, link_local_ip
 from alcor.model.ids import PortId
 from alcor.model.records import AddressPair, FixedIp, Port, RecordSet, SecurityGroupRule
 from alcor.runtime.clock import SystemClock
@@ -251,6 +251,12 @@ async def test_a_question_for_a_shared_address_is_answered_to_all_but_its_holder
     assert told.fabric.inject(name(BACKUP), ask(BACKUP, 0, told.shared)).returned
     held = told.fabric.inject(name(SECOND), ask(OTHER_MAC, 0, told.shared))
     assert held.dropped_by == f"address that port {name(SECOND)} holds"
+
+
+def test_a_link_local_address_is_not_shared_whatever_the_pair() -> None:
+    anything = (AddressPair(FIRST, bytes(16), 0),)
+    assert pairs.may_announce(anything, FIRST, PREFIXES[IPV6].network)
+    assert not pairs.may_announce(anything, FIRST, link_local_ip(FIRST))
 
 
 def test_virtual_mac_addresses_are_local_and_of_one_station() -> None:

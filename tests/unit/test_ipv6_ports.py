@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from alcor.contracts.data_plane import HostFacts
@@ -22,9 +23,11 @@ from alcor.model.goal_state import (
     SectionUpdate,
     apply_change,
     empty_section_for,
+    network_key,
     router_key,
 )
 from alcor.model.ids import HostId, NetworkId, PortId, Vni
+from alcor.model.records import AddressPair
 from alcor.model.version import Version
 from doubles.topology import Region, address, numbered
 
@@ -326,6 +329,23 @@ def test_a_leg_with_several_subnets_answers_for_as_long_as_it_has_one() -> None:
     assert program.mac_of(7, link_local_ip(0x02BB00000001)) is None
     assert program.mac_of(7, numbered(four, 1)) == 0x02BB00000001
     assert len(enter & program.flows.keys()) == 1
+
+
+def test_a_pair_with_a_gateways_address_does_not_take_it(region: Region) -> None:
+    local = link_local_ip(router_mac(region))
+    pair = (
+        AddressPair(region.ports["a"].mac, local, 128),
+        AddressPair(region.ports["a"].mac, ip_from_text(GATEWAY), 128),
+    )
+    for host in ("h1", "h2"):
+        facts, state = region.facts(host), region.state(host)
+        held = state.sections[network_key("n")].placements
+        held["a"] = msgspec.structs.replace(held["a"], pairs=pair)
+        program = FlowProgram(facts, 1)
+        program.replace(state)
+        assert program.mac_of(7, local) == program.mac_of(7, ip_from_text(GATEWAY)) == router_mac(region), host
+        wanted = [flow.key for flow in program.wanted()]
+        assert len(wanted) == len(set(wanted)), "one flow for each key"
 
 
 def test_an_error_about_a_connection_passes_and_one_about_none_does_not(region: Region) -> None:

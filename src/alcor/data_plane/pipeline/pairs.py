@@ -29,9 +29,17 @@ from alcor.data_plane.pipeline.flow import (
     SetField,
     Term,
 )
-from alcor.data_plane.pipeline.matching import IPV4, IS_ARP, ordered, prefix_terms, version_of
+from alcor.data_plane.pipeline.matching import (
+    IPV4,
+    IS_ARP,
+    LINK_LOCAL_PREFIX,
+    ordered,
+    prefix_terms,
+    version_of,
+)
 from alcor.data_plane.pipeline.placement import View
 from alcor.data_plane.pipeline.tables import Table
+from alcor.model.addressing import Cidr
 from alcor.model.goal_state import LocalPort, Placement
 from alcor.model.records import AddressPair
 
@@ -124,7 +132,9 @@ def assumed_flows(holder: Holder) -> list[AnyFlow]:
 
 
 def may_announce(pairs: Iterable[AddressPair], mac: int, ip: bytes) -> bool:
-    """May a port with these pairs say that the address is its own?"""
+    """May a port with these pairs say that the address is its own? Nobody shares a link-local one of IPv6."""
+    if Cidr(*LINK_LOCAL_PREFIX).contains(ip):
+        return False
     return any(pair.mac == mac and pair.covers(ip) for pair in pairs)
 
 
