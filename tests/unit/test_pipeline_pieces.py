@@ -73,13 +73,22 @@ def test_plugging_costs_two_flows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("protocol", "low", "is_enforceable"),
-    [(6, 80, True), (17, 53, True), (1, 8, True), (132, 80, True), (136, 80, False), (136, None, True)],
+    ("version", "protocol", "low", "is_enforceable"),
+    [
+        *((version, protocol, 80, True) for version in (4, 6) for protocol in (6, 17, 132)),
+        *((version, 136, 80, False) for version in (4, 6)),
+        *((version, 136, None, True) for version in (4, 6)),
+        (4, 1, 8, True),
+        (6, 58, 128, True),
+        (6, 1, 8, False),  # there is no such message in IPv6, nor the reverse
+        (4, 58, 128, False),
+        (4, 58, None, True),
+    ],
 )
 def test_ports_of_protocols_that_cannot_be_matched_are_not_enforceable(
-    protocol: int, low: int | None, is_enforceable: bool
+    version: int, protocol: int, low: int | None, is_enforceable: bool
 ) -> None:
-    rule = Rule("r", True, 4, protocol, low, low, None, None)
+    rule = Rule("r", True, version, protocol, low, low, None, None)
     assert security.is_enforceable(rule) is is_enforceable
 
 
