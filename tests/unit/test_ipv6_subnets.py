@@ -205,3 +205,15 @@ def test_no_port_has_the_gateways_address() -> None:
     with pytest.raises(errors.Conflict) as refused:
         derived.joined([port(5)], [subnet], 7)
     assert refused.value.reason == "IpAddressInUse"
+
+
+def test_what_never_succeeds_is_not_tried_for_ever() -> None:
+    few, many = derived.Effort(), derived.Effort()
+    some = [port(number) for number in range(100)]
+    for _ in range(64):  # as often as anything is decided again
+        few.spend(some)
+    all_of_them = [port(number) for number in range(derived.PORTS_MAX)]
+    for _ in range(derived.TRIED_MAX // derived.PORTS_MAX + 1):
+        many.spend(all_of_them)
+    with pytest.raises(errors.Unavailable):
+        many.spend(all_of_them)

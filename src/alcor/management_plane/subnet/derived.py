@@ -13,6 +13,24 @@ from alcor.model.records import ROUTER_INTERFACE, FixedIp, Port, Subnet
 
 SUBNETS_MAX = 5  # of one network: each is an address of every port
 PORTS_MAX = 10_000  # that one write changes, as many as one makes
+TRIED_MAX = 5 * PORTS_MAX  # in one call: some seconds of work
+
+
+class Effort:
+    """How much was tried in vain: ports that change while all are to be changed. Owner: one call."""
+
+    def __init__(self) -> None:
+        self._tried = 0
+
+    def spend(self, ports: Sequence[Port]) -> None:
+        """Try to change ports. Raises Unavailable when too many were tried to change already."""
+        if self._tried > TRIED_MAX:
+            raise errors.Unavailable(
+                "The ports of the network change too fast for an address to come to all of them, or go. "
+                "Please try again.",
+                retry_after_s=5.0,
+            )
+        self._tried += len(ports)
 
 
 def address(subnet: Subnet, mac: int) -> FixedIp:

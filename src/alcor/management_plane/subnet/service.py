@@ -38,6 +38,7 @@ class SubnetService:
         network_ids = sorted({str(fields.network_id) for fields in asks})
         for fields in asks:
             decisions.check_source(fields)
+        effort = derived.Effort()
 
         async def attempt() -> tuple[int, list[Subnet]]:
             networks = await access.fetch_all_own(self._store, caller, Network, network_ids, "create_subnet")
@@ -67,6 +68,7 @@ class SubnetService:
                 siblings[network.id].add(subnet)
                 made.append(subnet)
             ports, port_guards = await self._joined(made, now_us)
+            effort.spend(ports)
             write = writes.making(
                 caller,
                 inserts=RecordSet(subnets=tuple(made)),
@@ -107,6 +109,7 @@ class SubnetService:
 
         Addresses that follow from MAC addresses are taken from their ports, but not from a router's.
         """
+        effort = derived.Effort()
 
         async def attempt() -> int:
             subnet = await access.fetch_own(self._store, caller, Subnet, subnet_id, "delete_subnet")
@@ -115,6 +118,7 @@ class SubnetService:
             users = Query(where={"fixed_ips.subnet_id": (subnet.id,)}, limit=many)
             held = await self._store.select(Port, users)
             ports = derived.parted(held, subnet, self._clock.now_us())
+            effort.spend(ports)
             async with self._turns.of(sources.ids_of([subnet])):
                 pools = await sources.of(self._store, [subnet])
                 back = pool_decisions.given_back(pools, [subnet], now_us=self._clock.now_us())
