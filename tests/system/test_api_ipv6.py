@@ -36,13 +36,13 @@ async def test_a_subnet_is_shown_in_one_form_whatever_was_written() -> None:
             network["id"],
             "2001:0DB8:0:0:0:0:0:7/64",
             dns_nameservers=["2001:DB8::0053", "192.0.2.1"],
-            host_routes=[{"destination": "2001:DB8:9::1/48", "nexthop": "2001:0db8::9"}],
+            host_routes=[{"destination": "2001:DB8:9::1/48", "nexthop": "2001:0db8::0001"}],
             **STATEFUL,
         )
         assert (made["ip_version"], made["cidr"], made["gateway_ip"]) == (6, "2001:db8::/64", "2001:db8::1")
         assert made["allocation_pools"] == [{"start": "2001:db8::2", "end": "2001:db8::ffff:ffff:ffff:ffff"}]
         assert made["dns_nameservers"] == ["2001:db8::53", "192.0.2.1"]
-        assert made["host_routes"] == [{"destination": "2001:db8:9::/48", "nexthop": "2001:db8::9"}]
+        assert made["host_routes"] == [{"destination": "2001:db8:9::/48", "nexthop": "2001:db8::1"}]
         assert {name: made[name] for name in STATEFUL} == STATEFUL
         plain = await subnet(s, network["id"], "2001:db8:1::/126", gateway_ip=None)
         assert (plain["gateway_ip"], plain["ipv6_ra_mode"], plain["ipv6_address_mode"]) == (None, None, None)
@@ -339,3 +339,32 @@ async def test_a_request_that_is_sent_again_gives_addresses_once() -> None:
         again = (await s.ask("POST", "/subnets", body, headers=key, expect=201)).json()
         assert first["subnet"]["id"] == again["subnet"]["id"]
         assert len((await port_of(s, port["id"]))["fixed_ips"]) == 1
+
+
+async def test_a_host_route_must_be_one_that_a_router_can_tell() -> None:
+    async with scene() as s:
+        network = await s.make("network")
+        route = {"destination": "2001:db8:9::/48", "nexthop": "2001:db8::9"}
+        told = await subnet(s, network["id"], "2001:db8::/64", **STATEFUL)
+        answer = await s.ask("PUT", f"/subnets/{told['id']}", {"subnet": {"host_routes": [route]}}, expect=400)
+        assert "is not the gateway" in answer.text
+        both = {"subnet": {"host_routes": [route], "gateway_ip": "2001:db8::9", "allocation_pools": []}}
+        await s.ask("PUT", f"/subnets/{told['id']}", both, expect=200)
+        alone = {"subnet": {"gateway_ip": "2001:db8::8"}}
+        assert "is not the gateway" in (await s.ask("PUT", f"/subnets/{told['id']}", alone, expect=400)).text
+        outside = [{"destination": "2001:db8:9::/48", "nexthop": "2001:db8:1::9"}]
+        untold = await subnet(s, network["id"], "2001:db8:1::/64", host_routes=outside)
+        assert untold["host_routes"] == outside, "whoever makes its ports tells their workloads"
+
+
+async def test_a_network_that_does_not_carry_ipv6_has_no_subnet_of_it() -> None:
+    async with scene() as s:
+        small = await s.make("network", mtu=1279)
+        await subnet(s, small["id"], "10.0.0.0/24")
+        body = {"subnet": {"network_id": small["id"], "cidr": "2001:db8::/64", "ip_version": 6}}
+        answer = await s.ask("POST", "/subnets", body, expect=409)
+        assert answer.json()["NeutronError"]["type"] == "NetworkMTUSubnetConflict"
+        await s.ask("PUT", f"/networks/{small['id']}", {"network": {"mtu": 1280}}, expect=200)
+        await s.ask("POST", "/subnets", body, expect=201)
+        await s.ask("PUT", f"/networks/{small['id']}", {"network": {"mtu": 1279}}, expect=409)
+        await s.ask("PUT", f"/networks/{small['id']}", {"network": {"mtu": 1450}}, expect=200)

@@ -234,7 +234,7 @@ def dual_stack(sdk: Any) -> None:
         change={
             "gateway_ip": "2001:db8:b::ff",
             "dns_nameservers": ["2001:db8::53", "192.0.2.1"],
-            "host_routes": [{"destination": "2001:db8:9::/48", "nexthop": "2001:db8:b::9"}],
+            "host_routes": [{"destination": "2001:db8:9::/48", "nexthop": "2001:db8:b::ff"}],
             "allocation_pools": [{"start": "2001:db8:b::10", "end": "2001:db8:b::99"}],
         },
         find={

@@ -18,6 +18,7 @@ from alcor.model.records import Network, RbacPolicy, RecordSet, Subnet, SubnetPo
 # A VXLAN frame adds 50 bytes to the underlay's 1500.
 MTU_MAX = 1450
 MTU_MIN = 68  # RFC 791: every IPv4 link carries this much
+MTU_MIN_IPV6 = 1280  # RFC 8200, section 5
 VNI_MAX = (1 << 24) - 1
 
 
@@ -63,6 +64,20 @@ def update(network: Network, fields: NetworkFields, *, now_us: int) -> Network:
     if said.get("mtu") == 0:
         said["mtu"] = MTU_MAX
     return revised(network, now_us, **said)
+
+
+def carries_ipv6(network: Network) -> bool:
+    """Is its MTU one that IPv6 may rely on?"""
+    return network.mtu >= MTU_MIN_IPV6
+
+
+def check_carries_ipv6(network: Network) -> None:
+    """Raise Conflict for a network that has, or is to have, a subnet of IPv6 and does not carry it."""
+    if not carries_ipv6(network):
+        raise errors.Conflict(
+            f"MTU of {network.id} is not valid, subnet requires a minimum of {MTU_MIN_IPV6}",
+            reason="NetworkMTUSubnetConflict",
+        )
 
 
 def delete(

@@ -87,12 +87,19 @@ class NetworkService:
             settlement.check_expected(before, expected)
             now_us = self._clock.now_us()
             after = decisions.update(before, fields, now_us=now_us)
+            if not decisions.carries_ipv6(after) and await self._has_ipv6(before.id):
+                decisions.check_carries_ipv6(after)
             write = writes.changing(caller, before, updates=RecordSet(networks=(after,)))
             in_use = policy_decisions.sharing_in_use(before.id)
             revision = await sharing.commit(self._store, write, before, fields, now_us, in_use=in_use)
             return revision, after
 
         return await settlement.settle(attempt)
+
+    async def _has_ipv6(self, network_id: str) -> bool:
+        """Has the network a subnet of IPv6? One that is made meanwhile changes the network: this stays true."""
+        of_ipv6 = Query(where={"network_id": (network_id,), "ip_version": (6,)}, limit=1)
+        return bool(await self._store.select(Subnet, of_ipv6))
 
     async def delete(self, caller: Caller, network_id: str, *, expected: int | None) -> int:
         """Remove a network and its subnets. Raises Conflict NetworkInUse while a port is on it."""

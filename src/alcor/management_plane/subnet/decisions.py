@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from alcor.management_plane.caller import Caller
+from alcor.management_plane.network import decisions as network_decisions
 from alcor.management_plane.settlement import given, revised
 from alcor.management_plane.subnet import derived, modes, ranges
 from alcor.management_plane.subnet.ranges import Pool
@@ -55,6 +56,8 @@ def create(
     `pool`: the one that its `cidr`, which `fields` have by now, was cut from.
     """
     cidr = _checked_cidr(fields)
+    if len(cidr.network) == 16:
+        network_decisions.check_carries_ipv6(network)
     _check_overlap(cidr, network, siblings)
     gateway = ranges.first_address(cidr) if fields.gateway_ip is UNSET else fields.gateway_ip
     ranges.check_gateway(gateway, cidr)
@@ -188,9 +191,18 @@ def _check_derived(subnet: Subnet, siblings: Siblings) -> None:
 
 
 def _check_told(subnet: Subnet) -> None:
-    """Raise Invalid for routes of another IP version."""
+    """Raise Invalid for routes that no workload could be told of.
+
+    Router advertisements name nobody but their sender, and DHCPv6 has no routes.
+    """
     for _, hop in subnet.host_routes:
         ranges.check_version("nexthop", hop, ip_from_text(hop), subnet.ip_version)
+        if subnet.ra_mode and ip_from_text(hop) != subnet.gateway_ip:
+            raise _invalid(
+                f"Invalid input for operation: nexthop {hop} of a host route is not the gateway, and a router "
+                "advertises only routes through itself.",
+                "InvalidInput",
+            )
 
 
 def _check_overlap(cidr: Cidr, network: Network, siblings: Siblings) -> None:
