@@ -28,7 +28,7 @@ class DemoHosts(Protocol):
         ...
 
     async def plug(self, api: ApiClient, sample: Sequence[Endpoint]) -> Plug:
-        """Plug a workload into each port of the sample, addressed by DHCP; give the times it took."""
+        """Plug a workload into each port of the sample, with the addresses of its port; give the times."""
         ...
 
     async def attempt(self, attempts: Sequence[Attempt]) -> list[bool]:

@@ -68,6 +68,7 @@ class OvsHosts:
             active.append((time.perf_counter() - started) * 1000)
             pings.append(asyncio.create_task(self._first_ping(endpoint, each, since or started)))
         first_ping = [took for took in await asyncio.gather(*pings) if took >= 0]
+        await self._in_lab(self._settle_ipv6, list(zip(sample, made, strict=True)))
         await self._in_lab(packets.serve, made, scenario.WEB_PORT)
         await self._in_lab(packets.serve, made, scenario.DB_PORT)
         return Plug(
@@ -121,12 +122,18 @@ class OvsHosts:
         assert self._agents is not None, "not started"
         return self._agents
 
+    def _settle_ipv6(self, plugged: Sequence[tuple[Endpoint, Workload]]) -> None:
+        """Wait until all have their IPv6 addresses, those that ask for them and those that make them."""
+        given = [pair for pair in plugged if scenario.IPV6_MODES[pair[0].tenant] == scenario.GIVEN]
+        self._lab.configure_by_dhcpv6([(each, endpoint.ipv6) for endpoint, each in given])
+        self._lab.await_slaac([(each, endpoint.ipv6) for endpoint, each in plugged])
+
     def _probe(self, attempt: Attempt) -> Probe:
         """Within a tenant the target itself must answer; of another tenant's, nobody may, whoever it is."""
         source, target = (self._workloads[each.port_id] for each in (attempt.source, attempt.target))
         return Probe(
             from_workload=source,
-            to_ip=attempt.target.ip,
+            to_ip=attempt.to_ip,
             kind="icmp" if attempt.port is None else "tcp",
             port=attempt.port or 0,
             answerer=target if attempt.source.tenant == attempt.target.tenant else None,

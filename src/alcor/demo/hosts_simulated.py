@@ -15,7 +15,7 @@ from alcor.demo.results import Plug
 from alcor.demo.scenario import Attempt, Endpoint
 from alcor.lab.percentiles import percentile
 from alcor.model import errors
-from alcor.model.addressing import ip_from_text, ip_to_int
+from alcor.model.addressing import ip_from_text
 from alcor.model.ids import HostId, PortId
 from alcor.processes.agent import EmulatedHosts, emulated_name
 from alcor.runtime.event_log import EventLog, Level
@@ -68,7 +68,7 @@ class SimulatedHosts:
     async def attempt(self, attempts: Sequence[Attempt]) -> list[bool]:
         outcomes = []
         for number, each in enumerate(attempts):
-            outcomes.append(self._reaches(each.source, each.target.ip, each.port))
+            outcomes.append(self._reaches(each.source, each.to_ip, each.port))
             if number % ATTEMPTS_BETWEEN_TURNS == 0:
                 await asyncio.sleep(0)
         return outcomes
@@ -84,7 +84,7 @@ class SimulatedHosts:
         return self._hosts
 
     def _reaches(self, source: Endpoint, to_ip: str, port: int | None) -> bool:
-        fabric, target = self._running.fabric, ip_to_int(ip_from_text(to_ip))
+        fabric, target = self._running.fabric, ip_from_text(to_ip)
         port_id = PortId(source.port_id)
         if port is None:
             return exchange.ping(fabric, port_id, target).succeeded

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from alcor.demo import scenario
 from alcor.demo.hosts import DemoHosts
 from alcor.demo.results import Packets
-from alcor.demo.scenario import Endpoint
+from alcor.demo.scenario import Attempt, Endpoint
 
 
 async def attempt_all(hosts: DemoHosts, endpoints: Sequence[Endpoint], *, rounds: int = 1) -> Packets:
@@ -23,16 +25,22 @@ async def attempt_all(hosts: DemoHosts, endpoints: Sequence[Endpoint], *, rounds
         for index, answer in zip(missed, answers, strict=True):
             seen[index] = answer
     outcomes = list(zip(attempts, expected, seen, strict=True))
+    ipv6 = _counted([each for each in outcomes if each[0].version == 6])
+    return msgspec.structs.replace(_counted(outcomes), ipv6=ipv6)
+
+
+def _counted(outcomes: Sequence[tuple[Attempt, bool, bool]]) -> Packets:
     wrong = tuple(
         f"{attempt.words}: {'must reach but does not' if wanted else 'must be refused but arrives'}"
         for attempt, wanted, reached in outcomes
         if wanted != reached
     )
+    expected_reach = sum(wanted for _, wanted, _ in outcomes)
     return Packets(
-        pairs=len(attempts),
-        expected_reach=sum(expected),
+        pairs=len(outcomes),
+        expected_reach=expected_reach,
         reached=sum(wanted and reached for _, wanted, reached in outcomes),
-        expected_blocked=len(expected) - sum(expected),
+        expected_blocked=len(outcomes) - expected_reach,
         blocked=sum(not wanted and not reached for _, wanted, reached in outcomes),
         wrong=wrong,
     )
@@ -47,4 +55,5 @@ def joined(one: Packets, other: Packets) -> Packets:
         expected_blocked=one.expected_blocked + other.expected_blocked,
         blocked=one.blocked + other.blocked,
         wrong=(*one.wrong, *other.wrong),
+        ipv6=joined(one.ipv6, other.ipv6) if one.ipv6 is not None and other.ipv6 is not None else None,
     )

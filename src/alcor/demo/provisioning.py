@@ -16,13 +16,15 @@ IN_FORCE_TIMEOUT_S = 30
 
 def endpoint_of(port: Mapping[str, Any], place: scenario.Placing) -> scenario.Endpoint:
     """Join what was asked with what the API gave."""
+    addresses = [fixed["ip_address"] for fixed in port["fixed_ips"]]
     return scenario.Endpoint(
         port_id=port["id"],
         tenant=place.tenant,
         subnet=place.subnet,
         group=place.group,
         host=place.host,
-        ip=port["fixed_ips"][0]["ip_address"],
+        ip=next(ip for ip in addresses if ":" not in ip),
+        ipv6=next(ip for ip in addresses if ":" in ip),
         mac=port["mac_address"],
     )
 
@@ -74,7 +76,7 @@ def _port_body(vpcs: Mapping[str, Vpc], place: scenario.Placing, number: int) ->
         "name": f"demo-{number}",
         "project_id": place.tenant,
         "network_id": vpc.network,
-        "fixed_ips": [{"subnet_id": vpc.subnets[place.subnet]}],
+        "fixed_ips": vpc.fixed_ips(place.subnet),
         "security_groups": [vpc.groups[place.group]],
         "binding:host_id": place.host,
     }

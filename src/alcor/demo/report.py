@@ -44,6 +44,9 @@ def show(results: Results, console: Console) -> None:
     table = Table("packets", "expected", "seen", title=f"{packets.pairs} attempts, by ping and TCP")
     table.add_row("must reach", str(packets.expected_reach), str(packets.reached))
     table.add_row("must be refused", str(packets.expected_blocked), str(packets.blocked))
+    if (over := packets.ipv6) is not None:
+        table.add_row("must reach, over IPv6", str(over.expected_reach), str(over.reached))
+        table.add_row("must be refused, over IPv6", str(over.expected_blocked), str(over.blocked))
     console.print(table)
     wrong = list(packets.wrong)
     for name, shown in results.paths.items():

@@ -34,7 +34,10 @@ class Plug(msgspec.Struct, frozen=True):
 
 
 class Packets(msgspec.Struct, frozen=True):
-    """The truth by packets. `wrong`: attempts whose outcome differs from the expected, in words."""
+    """The truth by packets. `wrong`: attempts whose outcome differs from the expected, in words.
+
+    `ipv6`: of all these, those over IPv6; the others are over IPv4.
+    """
 
     pairs: int
     expected_reach: int
@@ -42,6 +45,7 @@ class Packets(msgspec.Struct, frozen=True):
     expected_blocked: int
     blocked: int
     wrong: tuple[str, ...]
+    ipv6: "Packets | None" = None
 
 
 class Results(msgspec.Struct, frozen=True):

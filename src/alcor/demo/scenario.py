@@ -6,6 +6,9 @@ Two tenants with the same addresses. Each has a VPC of two subnets, a router bet
     web      ping from anywhere, tcp/80 from anywhere      everything
     db       tcp/5432 from web, ping from db               everything
     sealed   nothing                                       tcp/80 to subnet b only
+
+All of it over IPv4, and over IPv6 but for what sealed may send. Each VPC has one IPv6 subnet, of the same
+prefix: the first tenant's workloads make their addresses themselves, the second's are given theirs.
 """
 
 import ipaddress
@@ -15,6 +18,12 @@ import msgspec
 
 TENANTS = ("tenant-red", "tenant-blue")
 SUBNETS = {"a": "10.10.0.0/20", "b": "10.10.16.0/20"}
+IPV6_PREFIX = "2001:db8:10:10::/64"
+GIVEN = "dhcpv6-stateful"
+IPV6_MODES = {"tenant-red": "slaac", "tenant-blue": GIVEN}
+# One pair in so many is tried over IPv6, too: every pair would fill the table of 1,024 neighbours that all
+# namespaces share. Odd, so that pairs within a tenant and across are among them: endpoints alternate.
+IPV6_EVERY = 11
 GROUPS = ("web", "db", "sealed")
 WEB_PORT = 80
 DB_PORT = 5432
@@ -50,22 +59,33 @@ class Endpoint(msgspec.Struct, frozen=True):
     group: str
     host: str
     ip: str
+    ipv6: str
     mac: str
+
+    def address(self, version: int) -> str:
+        """Give its address of an IP version."""
+        return self.ip if version == 4 else self.ipv6
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One thing to try: from a workload to an address. `port` None: ping."""
+    """One thing to try: from a workload to an address of an IP version. `port` None: ping."""
 
     source: Endpoint
     target: Endpoint
     port: int | None
+    version: int = 4
+
+    @property
+    def to_ip(self) -> str:
+        return self.target.address(self.version)
 
     @property
     def words(self) -> str:
         what = "ping" if self.port is None else f"tcp/{self.port}"
+        source, target = self.source, self.target
         return (
-            f"{what} {self.source.tenant}/{self.source.group} {self.source.ip} on {self.source.host} -> "
-            f"{self.target.tenant}/{self.target.group} {self.target.ip} on {self.target.host}"
+            f"{what} {source.tenant}/{source.group} {source.address(self.version)} on {source.host} -> "
+            f"{target.tenant}/{target.group} {self.to_ip} on {target.host}"
         )
 
 
@@ -99,18 +119,22 @@ def placing(number: int, hosts: Sequence[str]) -> Placing:
 def attempts(sample: Sequence[Endpoint]) -> Iterator[Attempt]:
     """Name everything to try: all ordered pairs, by ping, and by TCP to a port that depends on the target.
 
-    A target of the other tenant is tried by its address only where no workload of the source's own tenant has
-    the same one: there, nobody may answer.
+    Over IPv4, and some also over IPv6. A target of the other tenant is tried by its address only where no
+    workload of the source's own tenant has the same one: there, nobody may answer.
     """
-    own_ips = {tenant: {each.ip for each in sample if each.tenant == tenant} for tenant in TENANTS}
-    for source in sample:
-        for target in sample:
+    own_ips = {
+        tenant: {ip for each in sample if each.tenant == tenant for ip in (each.ip, each.ipv6)}
+        for tenant in TENANTS
+    }
+    for from_number, source in enumerate(sample):
+        for to_number, target in enumerate(sample):
             if source.port_id == target.port_id:
                 continue
-            if source.tenant != target.tenant and target.ip in own_ips[source.tenant]:
-                continue
-            yield Attempt(source, target, None)
-            yield Attempt(source, target, DB_PORT if target.group == "db" else WEB_PORT)
+            for version in (4, 6) if (3 * from_number + to_number) % IPV6_EVERY == 0 else (4,):
+                if source.tenant != target.tenant and target.address(version) in own_ips[source.tenant]:
+                    continue
+                yield Attempt(source, target, None, version)
+                yield Attempt(source, target, DB_PORT if target.group == "db" else WEB_PORT, version)
 
 
 def may_reach(attempt: Attempt) -> bool:
@@ -118,7 +142,9 @@ def may_reach(attempt: Attempt) -> bool:
     source, target = attempt.source, attempt.target
     if source.tenant != target.tenant:
         return False
-    if source.group not in SENDS_EVERYTHING and not (attempt.port == WEB_PORT and target.subnet == "b"):
+    if source.group not in SENDS_EVERYTHING and not (
+        attempt.version == 4 and attempt.port == WEB_PORT and target.subnet == "b"
+    ):
         return False
     match target.group:
         case "web":

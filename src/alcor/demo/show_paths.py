@@ -93,7 +93,7 @@ async def _one_port(stage: Stage, number: int, host: str, *, path: str) -> tuple
         "name": f"{path}-{number}",
         "project_id": place.tenant,
         "network_id": vpc.network,
-        "fixed_ips": [{"subnet_id": vpc.subnets[place.subnet]}],
+        "fixed_ips": vpc.fixed_ips(place.subnet),
         "security_groups": [vpc.groups[place.group]],
         "binding:host_id": host,
         "alcor:fast_path": path == "fast",

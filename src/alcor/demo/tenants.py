@@ -17,7 +17,15 @@ class Vpc(msgspec.Struct, frozen=True):
     tenant: str
     network: str
     subnets: dict[str, str]  # subnet letter -> id
+    ipv6_subnet: str
     groups: dict[str, str]  # group name -> id
+
+    def fixed_ips(self, subnet: str) -> list[dict[str, str]]:
+        """Say what addresses a port in a subnet is to have, one of IPv6 as well."""
+        wanted = [self.subnets[subnet]]
+        if scenario.IPV6_MODES[self.tenant] == scenario.GIVEN:
+            wanted.append(self.ipv6_subnet)  # where they are made, every port of the network has one anyway
+        return [{"subnet_id": subnet_id} for subnet_id in wanted]
 
 
 async def build(url: str) -> dict[str, Vpc]:
@@ -47,10 +55,27 @@ async def _build_one(url: str, tenant: str) -> Vpc:
             }
             subnets[letter] = (await api.post("/v2.0/subnets", {"subnet": body}))["subnet"]["id"]
             await api.put(f"/v2.0/routers/{router}/add_router_interface", {"subnet_id": subnets[letter]})
+        mode = scenario.IPV6_MODES[tenant]
+        body = {
+            "name": "subnet-ipv6",
+            "network_id": network,
+            "cidr": scenario.IPV6_PREFIX,
+            "ip_version": 6,
+            "ipv6_ra_mode": mode,
+            "ipv6_address_mode": mode,
+            "dns_nameservers": ["2001:db8::53"],
+        }
+        ipv6_subnet = (await api.post("/v2.0/subnets", {"subnet": body}))["subnet"]["id"]
+        await api.put(f"/v2.0/routers/{router}/add_router_interface", {"subnet_id": ipv6_subnet})
         groups = {name: await _new_group(api, name) for name in scenario.GROUPS}
-        rules = [_rule_body(rule, groups[name], groups) for name in groups for rule in scenario.RULES[name]]
+        rules = [
+            _rule_body(rule, groups[name], groups, ethertype)
+            for name in groups
+            for rule in scenario.RULES[name]
+            for ethertype in (("IPv4", "IPv6") if rule.remote_subnet is None else ("IPv4",))
+        ]
         await api.post("/v2.0/security-group-rules", {"security_group_rules": rules})
-        return Vpc(tenant, network, subnets, groups)
+        return Vpc(tenant, network, subnets, ipv6_subnet, groups)
 
 
 async def _new_group(api: ApiClient, name: str) -> str:
@@ -62,12 +87,12 @@ async def _new_group(api: ApiClient, name: str) -> str:
     return group_id
 
 
-def _rule_body(rule: scenario.RuleSpec, group: str, groups: dict[str, str]) -> dict[str, Any]:
+def _rule_body(rule: scenario.RuleSpec, group: str, groups: dict[str, str], ethertype: str) -> dict[str, Any]:
     body: dict[str, Any] = {
         "security_group_id": group,
         "direction": rule.direction,
-        "ethertype": "IPv4",
-        "protocol": rule.protocol,
+        "ethertype": ethertype,
+        "protocol": "ipv6-icmp" if (rule.protocol, ethertype) == ("icmp", "IPv6") else rule.protocol,
     }
     if rule.port is not None:
         body |= {"port_range_min": rule.port, "port_range_max": rule.port}

@@ -93,7 +93,7 @@ def configure(workloads: Sequence[Workload], files: DhcpFiles) -> None:
             except subprocess.TimeoutExpired:
                 failed.append(workload.port_id)
     finally:
-        _end(clients)
+        end(clients)
     _raise_for(failed, len(workloads), "DHCP")
 
 
@@ -126,7 +126,7 @@ def configure_v6(wanted: Sequence[tuple[Workload, str]], files: DhcpFiles) -> No
     try:
         await_v6(wanted, "DHCPv6")
     finally:
-        _end(clients)
+        end(clients)
 
 
 def start_v6(workload: Workload, files: DhcpFiles) -> subprocess.Popen[bytes]:
@@ -155,7 +155,8 @@ def _run(workload: Workload, command: Sequence[str]) -> subprocess.Popen[bytes]:
     )
 
 
-def _end(clients: Sequence[subprocess.Popen[bytes]]) -> None:
+def end(clients: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End clients. What they have set stays."""
     for client in clients:
         client.kill()
         client.wait()
