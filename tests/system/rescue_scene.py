@@ -29,19 +29,25 @@ class RescueScene:
         self.hosts = {host.name: host for host in lab.hosts}
         self.workloads: dict[str, Workload] = {}
         self.ips: dict[str, str] = {}
+        self.ips_v6: dict[str, str] = {}
+        self.subnet_v6 = ""
         self.network_id = ""
         self._group = ""
 
     async def build(self) -> None:
-        """Make a network with a subnet, and a group that lets everything in."""
+        """Make a network with a subnet of either IP version, and a group that lets everything in."""
         network = (await self.api.post("/v2.0/networks", {"network": {"name": "n"}}))["network"]
         self.network_id = network["id"]
         subnet = {"network_id": self.network_id, "cidr": "10.9.0.0/24", "ip_version": 4}
         await self.api.post("/v2.0/subnets", {"subnet": subnet})
+        modes = {"ipv6_ra_mode": "dhcpv6-stateful", "ipv6_address_mode": "dhcpv6-stateful"}
+        subnet = {"network_id": self.network_id, "cidr": "2001:db8:9::/64", "ip_version": 6, **modes}
+        self.subnet_v6 = (await self.api.post("/v2.0/subnets", {"subnet": subnet}))["subnet"]["id"]
         group = await self.api.post("/v2.0/security-groups", {"security_group": {"name": "open"}})
         self._group = group["security_group"]["id"]
-        rule = {"security_group_id": self._group, "direction": "ingress", "ethertype": "IPv4"}
-        await self.api.post("/v2.0/security-group-rules", {"security_group_rule": rule})
+        for ethertype in ("IPv4", "IPv6"):
+            rule = {"security_group_id": self._group, "direction": "ingress", "ethertype": ethertype}
+            await self.api.post("/v2.0/security-group-rules", {"security_group_rule": rule})
 
     async def port(self, name: str, host: str) -> dict[str, Any]:
         """Create a port on a host; does not wait."""
@@ -52,15 +58,25 @@ class RescueScene:
             "security_groups": [self._group],
         }
         port: dict[str, Any] = (await self.api.post("/v2.0/ports", {"port": body}))["port"]
-        self.ips[name] = port["fixed_ips"][0]["ip_address"]
+        self._note_addresses(name, port)
         return port
 
     async def bind(self, name: str, host: str, port: dict[str, Any]) -> dict[str, Any]:
         """Put a port that somebody made on a host, as the compute service does."""
         bound = {"port": {"binding:host_id": host}}
         answer: dict[str, Any] = (await self.api.put(f"/v2.0/ports/{port['id']}", bound))["port"]
-        self.ips[name] = port["fixed_ips"][0]["ip_address"]
+        self._note_addresses(name, port)
         return answer
+
+    def _note_addresses(self, name: str, port: dict[str, Any]) -> None:
+        for fixed in port["fixed_ips"]:
+            noted = self.ips_v6 if ":" in fixed["ip_address"] else self.ips
+            noted[name] = fixed["ip_address"]
+
+    async def give_ipv6(self, *names: str) -> None:
+        """Let workloads get their IPv6 addresses by DHCPv6."""
+        wanted = [(self.workloads[name], self.ips_v6[name]) for name in names]
+        await asyncio.to_thread(self.lab.configure_by_dhcpv6, wanted)
 
     async def plug(self, name: str, host: str, *, made: dict[str, Any] | None = None) -> dict[str, Any]:
         """Create a port, or take one, with its workload, ACTIVE, addressed by DHCP and serving TCP 80."""
@@ -89,12 +105,12 @@ class RescueScene:
         await asyncio.to_thread(self.lab.configure_by_dhcp, [made])
         await asyncio.to_thread(packets.serve, [made], 80)
 
-    async def reaches(self, one: str, other: str) -> bool:
+    async def reaches(self, one: str, other: str, *, over_ipv6: bool = False) -> bool:
         """Does one workload reach another by ping and by TCP?"""
-        source = self.workloads[one]
+        source, to_ip = self.workloads[one], (self.ips_v6 if over_ipv6 else self.ips)[other]
         probes = [
-            Probe(source, self.ips[other], "icmp", answerer=self.workloads[other]),
-            Probe(source, self.ips[other], "tcp", 80, answerer=self.workloads[other]),
+            Probe(source, to_ip, "icmp", answerer=self.workloads[other]),
+            Probe(source, to_ip, "tcp", 80, answerer=self.workloads[other]),
         ]
         return all(await asyncio.to_thread(packets.probe_matrix, probes))
 

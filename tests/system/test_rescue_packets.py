@@ -14,10 +14,12 @@ from ovs_scene import needs_ovs
 from rescue_scene import RescueScene, has_its_agent, is_rescued, rescue_scene
 
 from alcor.contracts.agent_channel import SILENCE_S
+from alcor.lab import namespaces
 from alcor.lab.host import DATABASE, SWITCH
 from alcor.lab.ping_stream import PingStream
 
 pytestmark = [pytest.mark.ovs, needs_ovs, pytest.mark.asyncio(loop_scope="module")]
+TOLD_S = 6.0  # as what changes is advertised at once, but not twice within 3 s
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -134,6 +136,39 @@ async def test_a_rescuer_that_dies_is_followed_by_another(scene: RescueScene) ->
         await scene.until(name, has_its_agent)
     assert await scene.reaches("far", "by-the-second")
     assert await talks()
+
+
+async def test_a_neighbour_says_in_ipv6_what_the_host_s_own_agent_would(scene: RescueScene) -> None:
+    await scene.give_ipv6("far")
+    await scene.agent("h1").kill()
+    await scene.until("h1", is_rescued)
+    await scene.plug("dual", "h1")
+    await scene.give_ipv6("dual")
+    assert "2001:db8:9::/64 dev eth0 proto kernel" in await routes(scene, "dual"), "of an advertisement"
+    assert await scene.reaches("dual", "far", over_ipv6=True)
+    assert await scene.reaches("far", "dual", over_ipv6=True)
+    router = (await scene.api.post("/v2.0/routers", {"router": {"name": "r"}}))["router"]["id"]
+    leg = {"subnet_id": scene.subnet_v6}
+    await scene.api.put(f"/v2.0/routers/{router}/add_router_interface", leg)
+    await until_default_route(scene, "dual", is_there=True)
+    await scene.agent("h1").start()
+    await scene.until("h1", has_its_agent)
+    await until_default_route(scene, "dual", is_there=True)
+    await scene.api.put(f"/v2.0/routers/{router}/remove_router_interface", leg)
+    await until_default_route(scene, "dual", is_there=False)
+    assert await scene.reaches("dual", "far", over_ipv6=True)
+
+
+async def routes(scene: RescueScene, name: str) -> str:
+    line = ["ip", "-n", scene.workloads[name].namespace, "-6", "route"]
+    return await asyncio.to_thread(namespaces.run, line)
+
+
+async def until_default_route(scene: RescueScene, name: str, *, is_there: bool) -> None:
+    deadline = time.monotonic() + TOLD_S
+    while ("default via fe80:" in (found := await routes(scene, name))) is not is_there:
+        assert time.monotonic() < deadline, found
+        await asyncio.sleep(0.05)
 
 
 async def test_a_host_whose_switch_is_dead_too_is_gone_and_not_rescued(scene: RescueScene) -> None:
