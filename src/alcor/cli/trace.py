@@ -14,7 +14,7 @@ from alcor.client.api import ApiClient, Endpoint
 
 @click.command("trace")
 @click.option("--from", "port", required=True, metavar="PORT", help="Id or name of the sending port.")
-@click.option("--to", "to_ip", required=True, metavar="IP", help="Destination address.")
+@click.option("--to", "to_ip", required=True, metavar="IP", help="Destination address; it says the IP version.")
 @click.option("--proto", type=click.Choice(["icmp", "tcp", "udp", "sctp"]), default="icmp", show_default=True)
 @click.option("--dport", type=click.IntRange(0, 65535), default=0, help="Destination port, but for icmp.")
 @options.region
