@@ -49,6 +49,13 @@ def test_every_host_holds_that_and_what_it_asked_for_where_networks_are_on_deman
     assert asked, "not every history has networks that are large enough, but some have"
 
 
+def test_a_run_has_ports_with_addresses_of_both_versions() -> None:
+    done = simulate("--seed", "1", "--operations", str(OPERATIONS))
+    counted = re.search(r" (\d+) dual-stack", done.stdout)
+    assert counted is not None, done.stdout
+    assert int(counted.group(1)) > 5
+
+
 def test_a_run_has_rescues_and_changes_of_writer_and_of_controller() -> None:
     done = simulate("--seed", "1", "--operations", str(OPERATIONS))
     counts = {name: int(count) for name, count in re.findall(r"'(\w+)': (\d+)", done.stdout)}
