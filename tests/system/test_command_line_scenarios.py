@@ -161,7 +161,7 @@ def dual_stack(cli: Dialog) -> None:
         f"{six} --subnet-range 2001:DB8:B::/64 --ipv6-ra-mode dhcpv6-stateful"
         " --ipv6-address-mode dhcpv6-stateful --dns-nameserver 2001:db8::53 --gateway 2001:db8:b::ff"
         " --allocation-pool start=2001:db8:b::10,end=2001:db8:b::99"
-        " --host-route destination=2001:db8:9::/48,gateway=2001:db8:b::9 leased"
+        " --host-route destination=2001:db8:9::/48,gateway=2001:db8:b::ff leased"
     )
     assert leased["allocation_pools"] == [{"start": "2001:db8:b::10", "end": "2001:db8:b::99"}]
     assert {it["Name"] for it in cli("subnet list --network both --ip-version 6")} == {"auto", "leased"}
