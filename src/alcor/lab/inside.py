@@ -107,6 +107,8 @@ class Inside:
                 return self._tag(request["parent"], request["vlan"], request["device"])
             case "listen":
                 return self._listen(request["namespaces"], request["port"])
+            case "ignore_routers":
+                return self._ignore_routers(request["namespace"])
             case "await_ipv6":
                 return self._await_ipv6(request["wanted"], request["timeout_s"])
             case "probe":
@@ -142,6 +144,11 @@ class Inside:
         # The device is a wire: the parent must not answer there for its own addresses.
         Path(f"/proc/sys/net/ipv4/conf/{device}/arp_ignore").write_text("8")
         self._taggers[parent].add(vlan, device)
+        return True
+
+    def _ignore_routers(self, name: str) -> bool:
+        enter(name)
+        Path("/proc/sys/net/ipv6/conf/eth0/accept_ra").write_text("0")
         return True
 
     def _await_ipv6(self, wanted: list[tuple[str, str]], timeout_s: float) -> list[bool]:

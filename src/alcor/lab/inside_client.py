@@ -32,6 +32,10 @@ class InsideClient:
         """Serve TCP on a port in each namespace: a greeting that names it, then an echo."""
         self._ask({"do": "listen", "namespaces": list(namespaces), "port": port})
 
+    def ignore_routers(self, namespace: str) -> None:
+        """Let a namespace take nothing from router advertisements any longer."""
+        self._ask({"do": "ignore_routers", "namespace": namespace})
+
     def await_ipv6(self, wanted: Sequence[tuple[str, str]], *, timeout_s: float) -> list[bool]:
         """Wait until namespaces have IPv6 addresses that they may use; give for each whether it has."""
         answer = self._ask({"do": "await_ipv6", "wanted": list(wanted), "timeout_s": timeout_s})

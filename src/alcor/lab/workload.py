@@ -7,9 +7,11 @@ import msgspec
 from alcor.lab import namespaces
 from alcor.lab.host import EmulatedHost
 from alcor.lab.inside_client import InsideClient
+from alcor.model import errors
 from alcor.model.addressing import mac_to_text
 
 BRIDGE = "br-int"
+USABLE_S = 5.0  # a device that comes up has its addresses within milliseconds
 
 
 class WorkloadPlan(msgspec.Struct, frozen=True):
@@ -82,13 +84,21 @@ def unplug(workloads: Sequence[Workload]) -> None:
 def configure(workload: Workload, *, address: str, gateway: str | None, mtu: int) -> None:
     """Set an address of either IP version by hand. `address`: with its prefix length, as `10.0.0.5/24`.
 
-    Of IPv6 it is used at once: by hand means that nobody looks for duplicates.
+    Of IPv6 by hand means that nobody looks for duplicates, and that routers advertise in vain. Returns when it
+    may be used: until then the kernel would send from whatever it has, `::1` at worst. Raises Broken when it
+    never may.
     """
     at_once = " nodad" if ":" in address else ""
     lines = [f"addr replace {address} dev eth0{at_once}", f"link set eth0 mtu {mtu}"]
     if gateway is not None:
         lines.append(f"route replace default via {gateway} dev eth0")
+    if at_once:
+        workload.inside.ignore_routers(workload.namespace)
     namespaces.batch(lines, namespace=workload.namespace)
+    if at_once:
+        wanted = (workload.namespace, address.partition("/")[0])
+        if not all(workload.inside.await_ipv6([wanted], timeout_s=USABLE_S)):
+            raise errors.Broken(f"the workload of port {workload.port_id} may not use {address}")
 
 
 def by_host(workloads: Sequence[Workload]) -> list[tuple[EmulatedHost, list[Workload]]]:
