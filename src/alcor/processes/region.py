@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 
 import msgspec
@@ -24,7 +24,7 @@ from alcor.processes import listening, nova
 from alcor.processes.api_server import EMBEDDED_STORE, ApiServer, ApiSettings, starting
 from alcor.processes.nova import NovaSettings
 from alcor.processes.tracing import RegionTracer
-from alcor.runtime import tls
+from alcor.runtime import huge_pages, tls
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
@@ -98,6 +98,7 @@ class Region:
             watcher=teller,
         )
         await controller.start()
+        self._keep_doing("huge_pages", huge_pages.keep())
         if teller is not None:
             teller.start()
             self._stack.push_async_callback(teller.close)
@@ -165,7 +166,7 @@ class Region:
         database = EmbeddedPostgres(self._settings.api.data_dir / EMBEDDED_STORE)
         self._stack.push_async_callback(database.stop)
         dsn = await database.start()
-        self._watch("database", database)
+        self._keep_doing("database_watch", _keep_running("database", database, self._log))
         return dsn
 
     async def _start_queue(self) -> NatsGoalQueue | None:
@@ -176,7 +177,7 @@ class Region:
             server = EmbeddedNats(settings.api.data_dir / "nats", settings.api.data_dir / "authority")
             self._stack.push_async_callback(server.stop)
             await server.start()
-            self._watch("queue", server)
+            self._keep_doing("queue_watch", _keep_running("queue", server, self._log))
             place = server.controller_access()
         else:
             place = access.of_cluster(settings.queue, settings.queue_credentials)
@@ -185,10 +186,10 @@ class Region:
         queue.start()
         return queue
 
-    def _watch(self, name: str, server: EmbeddedPostgres | EmbeddedNats) -> None:
-        watch = Supervisor(self._log)
-        watch.start(f"{name}_watch", _keep_running(name, server, self._log))
-        self._stack.push_async_callback(watch.close)
+    def _keep_doing(self, name: str, work: Coroutine[object, object, None]) -> None:
+        supervisor = Supervisor(self._log)
+        supervisor.start(name, work)
+        self._stack.push_async_callback(supervisor.close)
 
 
 async def _keep_running(name: str, server: EmbeddedPostgres | EmbeddedNats, log: EventLog) -> None:
