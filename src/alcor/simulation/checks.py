@@ -33,12 +33,13 @@ def untruths(cloud: Cloud, ports: Sequence[Port]) -> Iterator[str]:
     """Say which of the ports a controller is wrong about, now (law 1): each of those alive, old or new."""
     now_s = cloud.clock.loop.now_s
     for term in cloud.terms:
-        if term.part.hung_at is None and now_s - term.part.resumed_at > AWAKE_S:
-            for sentence in _untruths_by(cloud, term.controller, ports, now_s):
+        awake_s = now_s - term.part.resumed_at
+        if term.part.hung_at is None and awake_s > AWAKE_S:
+            for sentence in _untruths_by(cloud, term.controller, ports, awake_s):
                 yield f"epoch {term.controller.epoch}: {sentence}"
 
 
-def _untruths_by(cloud: Cloud, controller: Controller, ports: Sequence[Port], now_s: float) -> Iterator[str]:
+def _untruths_by(cloud: Cloud, controller: Controller, ports: Sequence[Port], awake_s: float) -> Iterator[str]:
     for port, state in zip(ports, controller.convergence.port_states(ports), strict=True):
         if port.device_owner == ROUTER_INTERFACE or not (state.in_force or state.status == "ACTIVE"):
             continue
@@ -46,14 +47,17 @@ def _untruths_by(cloud: Cloud, controller: Controller, ports: Sequence[Port], no
         if host is None:
             yield f"port {port.id} is in force on host '{port.host}', which does not exist"
         else:
-            yield from _untruths_of(port, state, host, now_s)
+            yield from _untruths_of(port, state, host, cloud.clock.loop.now_s, awake_s)
 
 
-def _untruths_of(port: Port, state: PortState, host: ComputeHost, now_s: float) -> Iterator[str]:
+def _untruths_of(
+    port: Port, state: PortState, host: ComputeHost, now_s: float, awake_s: float
+) -> Iterator[str]:
     program = host.switch.engine().program
     held = program.local_port(port.id)
     said = f"port {port.id} is reported {state.status}, in force at {state.applied_revision}, on {host.id}"
-    if host.unattended_s > NOTICED_S:
+    # What was said before both stood still is read, and counts as heard, when the controller goes on.
+    if min(host.unattended_s, awake_s) > NOTICED_S:
         yield f"{said}, to which nobody has written since {host.unattended_s:.1f} s"
     elif now_s - host.emptied_at < NOTICED_S:
         pass  # the controller may still believe what the host held before
