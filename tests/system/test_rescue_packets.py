@@ -171,6 +171,20 @@ async def until_default_route(scene: RescueScene, name: str, *, is_there: bool) 
         await asyncio.sleep(0.05)
 
 
+async def test_neither_rescue_nor_return_costs_an_established_stream_a_packet(scene: RescueScene) -> None:
+    pings = PingStream(scene.workloads["far"].namespace, scene.ips["old"], interval_s=0.005)
+    try:
+        await scene.agent("h1").kill()
+        await scene.until("h1", is_rescued)
+        await scene.agent("h1").start()
+        await scene.until("h1", has_its_agent)
+        counted = await asyncio.to_thread(pings.stop)
+    finally:
+        pings.kill()
+    assert counted.lost == 0
+    assert counted.sent > 100
+
+
 async def test_a_host_whose_switch_is_dead_too_is_gone_and_not_rescued(scene: RescueScene) -> None:
     await scene.agent("h3").kill()
     for daemon in (SWITCH, DATABASE):

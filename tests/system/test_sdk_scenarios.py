@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from sdk_dual_stack import dual_stack
+from sdk_steps import delete, lifecycle, tags
 
 import client_coverage
 from served_api import served
@@ -27,49 +29,6 @@ def sdk(api_url: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return openstack.connection.Connection(auth_type="none", endpoint=api_url).network
-
-
-def lifecycle(
-    sdk: Any, singular: str, plural: str, *, make: dict[str, Any], change: dict[str, Any], find: dict[str, Any]
-) -> Any:
-    """Create, find, get, list by filters and update an object; give it, to be deleted."""
-    made = getattr(sdk, f"create_{singular}")(**make)
-    assert made.id
-    assert made.created_at
-    assert getattr(sdk, f"get_{singular}")(made.id).id == made.id
-    named = make.get("name") or made.id
-    assert getattr(sdk, f"find_{singular}")(named).id == made.id
-    assert getattr(sdk, f"find_{singular}")("nothing of this name") is None
-    found = list(getattr(sdk, plural)(**find))
-    assert [each.id for each in found] == [made.id]
-    if not change:
-        return made
-    changed = getattr(sdk, f"update_{singular}")(made, **change)
-    for name, value in change.items():
-        assert getattr(changed, name) == value, name
-    assert changed.revision_number > 1
-    return changed
-
-
-def delete(sdk: Any, singular: str, record: Any) -> None:
-    """Remove an object; removing it again says that it is not there."""
-    getattr(sdk, f"delete_{singular}")(record)
-    with pytest.raises(openstack.exceptions.NotFoundException):
-        getattr(sdk, f"get_{singular}")(record.id)
-    with pytest.raises(openstack.exceptions.NotFoundException):
-        getattr(sdk, f"delete_{singular}")(record.id, ignore_missing=False)
-
-
-def tags(sdk: Any, record: Any) -> None:
-    """Tag, tag anew, add, and remove all."""
-    assert sdk.set_tags(record, ["b", "a"]).tags
-    assert sorted(sdk.get_tags(record)) == ["a", "b"]
-    record.add_tag(sdk, "c")
-    assert record.check_tag(sdk, "c")
-    record.remove_tag(sdk, "a")
-    assert sorted(sdk.get_tags(record)) == ["b", "c"]
-    sdk.remove_all_tags(record)
-    assert sdk.get_tags(record) == []
 
 
 def networks(sdk: Any) -> None:
@@ -211,90 +170,6 @@ def ports(sdk: Any) -> None:
     assert {each.name for each in sdk.ports(fixed_ips="ip_address_substr=1.0.30")} == {"card"}
     for each in (*many, port):
         delete(sdk, "port", each)
-    sdk.delete_network(network)
-
-
-def dual_stack(sdk: Any) -> None:
-    network = sdk.create_network(name="both")
-    four = sdk.create_subnet(network_id=network.id, ip_version=4, cidr="10.6.0.0/24")
-    modes = {"ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac"}
-    auto = sdk.create_subnet(network_id=network.id, ip_version=6, cidr="2001:db8:a::/64", **modes)
-    stateful = lifecycle(
-        sdk,
-        "subnet",
-        "subnets",
-        make={
-            "name": "leased",
-            "network_id": network.id,
-            "ip_version": 6,
-            "cidr": "2001:DB8:B::/64",
-            "ipv6_ra_mode": "dhcpv6-stateful",
-            "ipv6_address_mode": "dhcpv6-stateful",
-        },
-        change={
-            "gateway_ip": "2001:db8:b::ff",
-            "dns_nameservers": ["2001:db8::53", "192.0.2.1"],
-            "host_routes": [{"destination": "2001:db8:9::/48", "nexthop": "2001:db8:b::ff"}],
-            "allocation_pools": [{"start": "2001:db8:b::10", "end": "2001:db8:b::99"}],
-        },
-        find={
-            "network_id": network.id,
-            "ip_version": 6,
-            "ipv6_ra_mode": "dhcpv6-stateful",
-            "ipv6_address_mode": "dhcpv6-stateful",
-        },
-    )
-    (use,) = sdk.network_ip_availabilities(network_name="both")
-    assert use.total_ips == 253 + 2**64 - 2 + 0x8A
-    port = sdk.create_port(
-        network_id=network.id,
-        mac_address="fa:16:3e:00:00:06",
-        allowed_address_pairs=[{"ip_address": "fd00::/64"}],
-        extra_dhcp_opts=[{"opt_name": "dns-server", "opt_value": "2001:db8::53", "ip_version": 6}],
-    )
-    by_subnet = {fixed["subnet_id"]: fixed["ip_address"] for fixed in port.fixed_ips}
-    assert by_subnet == {
-        four.id: "10.6.0.2",
-        auto.id: "2001:db8:a:0:f816:3eff:fe00:6",
-        stateful.id: "2001:db8:b::10",
-    }
-    assert sdk.update_port(port, fixed_ips=port.fixed_ips).fixed_ips == port.fixed_ips
-    assert [each.id for each in sdk.ports(fixed_ips="ip_address=2001:DB8:B::0010")] == [port.id]
-    router = sdk.create_router(name="six")
-    for subnet in (four, auto, stateful):
-        sdk.add_interface_to_router(router, subnet_id=subnet.id)
-    route = {"destination": "::/0", "nexthop": "2001:db8:b::10"}
-    assert sdk.update_router(router, routes=[route]).routes == [route]
-    with pytest.raises(openstack.exceptions.ConflictException):
-        sdk.delete_subnet(auto)
-    sdk.update_router(router, routes=[])
-    for subnet in (four, auto, stateful):
-        sdk.remove_interface_from_router(router, subnet_id=subnet.id)
-    sdk.delete_router(router)
-    delete(sdk, "subnet", auto)
-    assert len(sdk.get_port(port.id).fixed_ips) == 2
-    group = sdk.create_security_group(name="six")
-    rule = sdk.create_security_group_rule(
-        security_group_id=group.id,
-        direction="ingress",
-        ether_type="IPv6",
-        protocol="ipv6-icmp",
-        port_range_min=128,
-        remote_ip_prefix="2001:db8::/32",
-    )
-    assert rule.remote_ip_prefix == "2001:db8::/32"
-    sdk.delete_security_group(group)
-    scope = sdk.create_address_scope(name="six", ip_version=6)
-    pool = sdk.create_subnet_pool(name="six", prefixes=["2001:db8:c::/48"], address_scope_id=scope.id)
-    assert (pool.ip_version, pool.default_prefix_length, pool.maximum_prefix_length) == (6, 64, 128)
-    other = sdk.create_network(name="cut")
-    cut = sdk.create_subnet(network_id=other.id, ip_version=6, subnet_pool_id=pool.id, prefix_length=80)
-    assert cut.cidr == "2001:db8:c::/80"
-    assert sdk.get_network(other.id).ipv6_address_scope_id == scope.id
-    sdk.delete_network(other)
-    sdk.delete_subnet_pool(pool)
-    sdk.delete_address_scope(scope)
-    sdk.delete_port(port)
     sdk.delete_network(network)
 
 

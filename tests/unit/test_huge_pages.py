@@ -1,6 +1,7 @@
 """Which memory is asked to be in huge pages."""
 
-import ctypes
+import errno
+import itertools
 import mmap
 from pathlib import Path
 
@@ -48,12 +49,29 @@ def test_memory_that_is_full_comes_to_be_in_huge_pages() -> None:
     def huge() -> int:
         return sum(each.huge for each in huge_pages.mappings(Path("/proc/self/smaps").read_text()))
 
-    libc = ctypes.CDLL(None)
-    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     memory = mmap.mmap(-1, 16 * HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     memory.write(b"\1" * 16 * HUGE)
     before = huge()
-    if not huge_pages._collapse(libc):
+    if not huge_pages.collapse():
         pytest.skip("this kernel makes no huge pages when it is asked to")
     assert huge() - before >= 12 * HUGE
     assert memory[:] == b"\1" * 16 * HUGE
+
+
+@pytest.mark.parametrize(
+    ("answers", "goes_on"),
+    [
+        ([errno.EINVAL, errno.EINVAL], False),
+        ([errno.ENOMEM, errno.EINVAL], True),
+        ([errno.EAGAIN], True),
+        ([0], True),
+    ],
+)
+def test_only_a_kernel_that_does_not_know_the_question_is_not_asked_again(
+    monkeypatch: pytest.MonkeyPatch, answers: list[int], goes_on: bool
+) -> None:
+    memory = mmap.mmap(-1, 16 * HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.write(b"\1" * 16 * HUGE)
+    following = itertools.cycle(answers)
+    monkeypatch.setattr(huge_pages, "_madvise", lambda _libc, _start: next(following))
+    assert huge_pages.collapse() is goes_on

@@ -22,6 +22,7 @@ from alcor.lab.plugging import Plugger
 from alcor.lab.workload import Workload, WorkloadPlan
 from alcor.model import errors
 from alcor.model.addressing import mac_from_text
+from alcor.runtime.clock import SystemClock
 
 FIRST_PING_TIMEOUT_S = 20.0
 HOLD_TRIES = 3
@@ -40,6 +41,7 @@ class OvsHosts:
         self._agents: LabAgents | None = None
         self._workloads: dict[str, Workload] = {}
         self._plugger = Plugger()
+        self.plugged_at_ms: list[int] = []  # since 1970 UTC: just before each interface came onto a bridge
         # One thread for the lab: when a start is given up, the clean-up waits for its end.
         self._lab_thread = ThreadPoolExecutor(1)
         self._guests = ThreadPoolExecutor(GUESTS_AT_ONCE)
@@ -63,6 +65,7 @@ class OvsHosts:
         for endpoint, each in zip(sample, made, strict=True):
             # One at a time, as workloads come to a host; addresses are asked for while the next is plugged.
             started = time.perf_counter()
+            self.plugged_at_ms.append(SystemClock().now_us() // 1000)
             await self._plugger.plug(each)
             await tenants.until_active(api, endpoint.port_id)
             active.append((time.perf_counter() - started) * 1000)

@@ -8,6 +8,7 @@ MADV_COLLAPSE) or does not find the room, all stays as it is.
 
 import asyncio
 import ctypes
+import errno
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -59,23 +60,31 @@ def mappings(smaps: str) -> list[Mapping]:
 
 async def keep() -> None:
     """Look now and then, and ask for what has come since, in a thread. Forever, or until it is of no use."""
-    libc = ctypes.CDLL(None)  # lets go of the interpreter during a call
-    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     looked_at = 0
     while True:
         resident = _resident()
         if resident - looked_at >= GROWN:
-            if not await asyncio.to_thread(_collapse, libc):
+            if not await asyncio.to_thread(collapse):
                 return
             looked_at = resident
         await asyncio.sleep(LOOK_S)
 
 
-def _collapse(libc: ctypes.CDLL) -> bool:
-    """Ask for every span of every mapping that wants it; False: the kernel never does it."""
+def collapse() -> bool:
+    """Ask for every span of every mapping that wants it; False: this kernel does not know the question.
+
+    A span for which there is no room just now, or that is gone since it was read, stays as it is.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)  # lets go of the interpreter during a call
+    libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     wanted = [each for each in mappings(Path("/proc/self/smaps").read_text()) if each.wants_huge]
-    spans = [start for each in wanted for start in each.spans()]
-    return not spans or sum(libc.madvise(start, HUGE, _MADV_COLLAPSE) == 0 for start in spans) > 0
+    answers = {_madvise(libc, start) for each in wanted for start in each.spans()}
+    return answers != {errno.EINVAL}
+
+
+def _madvise(libc: ctypes.CDLL, start: int) -> int:
+    """Give 0, or the error's number."""
+    return 0 if libc.madvise(start, HUGE, _MADV_COLLAPSE) == 0 else ctypes.get_errno()
 
 
 def _resident() -> int:
