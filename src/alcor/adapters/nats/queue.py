@@ -198,6 +198,7 @@ class NatsGoalQueue(NatsConnection):
         self._on_answer: OnAnswer | None = None
         self._on_lost: OnLost | None = None
         self._inbox = ""
+        self._hears_answers = False
         self._unconfirmed = 0
         self._confirmed_s = 0.0
         self._full_until_s = 0.0
@@ -238,9 +239,12 @@ class NatsGoalQueue(NatsConnection):
 
     async def connected(self) -> None:
         if not self._inbox:
-            self._inbox = self.client.new_inbox()
-            await self.client.subscribe(f"{self._inbox}.*", cb=self._on_confirmation)
+            inbox = self.client.new_inbox()
+            await self.client.subscribe(f"{inbox}.*", cb=self._on_confirmation)
+            self._inbox = inbox
+        if not self._hears_answers:
             await self.client.subscribe(subjects.answers(self.partition), cb=self._on_message)
+            self._hears_answers = True
         self._unconfirmed = 0
         self._full_until_s = 0.0
         await self._ensure_stream()
@@ -361,8 +365,8 @@ class NatsAgentQueue(NatsConnection):
 
     async def connected(self) -> None:
         if not self._hears_beats:
-            self._hears_beats = True
             await self.client.subscribe(subjects.beat(self.partition), cb=self._on_beat)
+            self._hears_beats = True
         for place in list(self._places.values()):
             await place.listen()
 
