@@ -4,7 +4,9 @@ import asyncio
 import gc
 import hashlib
 import random
+import traceback
 from collections import Counter
+from typing import Any
 
 import msgspec
 
@@ -25,6 +27,7 @@ OPERATION_S = 60.0  # no operation takes longer, whatever goes wrong
 PAUSE_S = 0.05  # mean between two operations
 LONG_PAUSE = 0.02  # chance of one that lets silences be noticed
 CONVERGED_S = 60.0  # from the end of the faults; agents reconnect within 5 s and retry refusals within 10 s
+STOPPED_S = 60.0  # from then on what does not end is said not to
 CHECKED_PORTS = 12  # after each operation; all of them from time to time
 SHOWN = 8
 FEW_PORTS = OnDemandBounds(above=4, below=5)  # without a gap: what a network is does not depend on its past
@@ -70,7 +73,7 @@ def replay_command(seed: int, operations: int, *, on_demand: bool = False) -> st
 
 
 def run(seed: int, operations: int, log: EventLog = SILENT, *, on_demand: bool = False) -> Report:
-    """Run a region on virtual time. Raises nothing: what goes wrong is in the report.
+    """Run a region on virtual time. Raises nothing: what goes wrong is in the report, our own mistakes too.
 
     `on_demand`: networks are so from a few ports on, and workloads resolve each other.
     """
@@ -82,10 +85,35 @@ def run(seed: int, operations: int, log: EventLog = SILENT, *, on_demand: bool =
     try:
         with clock.replaced_sources(random.Random(chance.random()).randbytes, lambda: virtual.now_us() * 1000):
             return loop.run_until_complete(_run(seed, operations, chance, virtual, log, on_demand))
+    except Exception as error:  # noqa: BLE001  # a seed that names no command to repeat it is lost
+        return _broken(seed, loop, error)
     finally:
         loop.close()
         if collects:
             gc.enable()
+
+
+def _broken(seed: int, loop: VirtualLoop, error: Exception) -> Report:
+    """Report a run that could not even come to its end: nothing is known but when, and why."""
+    return Report(
+        seed=seed,
+        operations=0,
+        events=Events(loop.deliveries, loop.timers, 0, loop.turns),
+        outcomes={},
+        faults={},
+        revision=0,
+        ports=0,
+        dual_stack=0,
+        virtual_s=round(loop.now_s, 3),
+        converged_s=0.0,
+        trace="",
+        violations=(_sentence("the run", error),),
+    )
+
+
+def _sentence(what: str, error: BaseException) -> str:
+    """Say that something raised, and where."""
+    return f"{what} raised {error!r}\n{''.join(traceback.format_exception(error)).rstrip()}"
 
 
 async def _run(
@@ -125,22 +153,51 @@ class _Run:
         self._in_flight: set[asyncio.Task[None]] = set()
 
     async def run(self) -> Report:
-        keeper = asyncio.create_task(self._keep_a_controller())
+        self._virtual.loop.set_exception_handler(self._unhandled)
+        keeper = asyncio.create_task(self._keep_a_controller(), name="keeper")
+        converged_s = 0.0
         try:
-            for host in self._cloud.hosts.values():
-                host.start_agent()
-            for number in range(self._operations):
-                await self._one_more()
-                await self._check(everything=number % 25 == 0)
-                if self._cloud.violations:
-                    break
-            if self._in_flight:
-                await asyncio.wait(self._in_flight)
-            converged_s = await self._converge() if not self._cloud.violations else 0.0
-            return await self._report(converged_s)
-        finally:
-            keeper.cancel()
-            await self._cloud.stop()
+            converged_s = await self._history()
+        except Exception as error:  # noqa: BLE001  # the report is to say of it, and how to repeat it
+            self._violated(_sentence(f"at {self._virtual.monotonic_s():.3f} s: the run", error))
+        report = await self._report(converged_s)
+        await self._end(keeper)
+        return msgspec.structs.replace(report, violations=tuple(self._cloud.violations[:SHOWN]))
+
+    async def _history(self) -> float:
+        """Carry out all operations, then converge; give how long that took."""
+        for host in self._cloud.hosts.values():
+            host.start_agent()
+        for number in range(self._operations):
+            await self._one_more()
+            await self._check(everything=number % 25 == 0)
+            if self._cloud.violations:
+                break
+        if self._in_flight:
+            await asyncio.wait(self._in_flight)
+        return await self._converge() if not self._cloud.violations else 0.0
+
+    async def _end(self, keeper: asyncio.Task[None]) -> None:
+        """End everything; what does not end, or raises, is found out too."""
+        keeper.cancel()
+        await asyncio.wait((keeper,), timeout=STOPPED_S)
+        if keeper.done() and not keeper.cancelled() and (error := keeper.exception()) is not None:
+            self._violated(_sentence("the keeper of controllers", error))
+        try:
+            async with asyncio.timeout(STOPPED_S):
+                await self._cloud.stop()
+        except TimeoutError:
+            self._violated(f"the region did not stop within {STOPPED_S:.0f} s")
+        except Exception as error:  # noqa: BLE001  # as above
+            self._violated(_sentence("stopping the region", error))
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Hear what no one else does: of callbacks that raised, and tasks that nobody waited for."""
+        error = context.get("exception")
+        task: asyncio.Task[Any] | None = context.get("task") or context.get("future")
+        name = task.get_name() if isinstance(task, asyncio.Task) else ""
+        about = f"{context['message']} {name}".rstrip()
+        self._violated(about if error is None else _sentence(about, error))
 
     def _fault_counts(self) -> dict[str, int]:
         hosts = self._cloud.hosts.values()
@@ -169,7 +226,7 @@ class _Run:
             virtual_s=round(self._virtual.monotonic_s(), 3),
             converged_s=round(converged_s, 3),
             trace=self._trace.hexdigest(),
-            violations=tuple(self._cloud.violations[:SHOWN]),
+            violations=(),  # they are complete only when everything has ended
         )
 
     async def _one_more(self) -> None:
@@ -200,7 +257,7 @@ class _Run:
             self._violated(f"{name} took more than {OPERATION_S} s")
         except Exception as error:  # noqa: BLE001  # whatever it is, it must not be
             outcome = type(error).__name__
-            self._violated(f"{name} raised {error!r}")
+            self._violated(_sentence(name, error))
             self._log.error("operation_failed", operation=name, error=repr(error))
         self._outcomes["done" if outcome == "done" else f"refused: {outcome}"] += 1
         self._note(f"{name} {outcome}")
