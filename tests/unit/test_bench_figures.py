@@ -5,7 +5,7 @@ from pathlib import Path
 from alcor.bench import charts, ratios
 from alcor.bench.neighbours import Neighbours
 from alcor.bench.paths import Floor, MeasuredPath, Paths
-from alcor.bench.report import Environment
+from alcor.bench.report import Environment, Results
 from alcor.bench.switch_neighbours import SwitchNeighbours
 from alcor.lab.percentiles import Milliseconds
 
@@ -33,13 +33,14 @@ def test_quartiles_are_of_the_sorted_figures() -> None:
 
 def test_every_panel_has_a_value_for_each_label(tmp_path: Path) -> None:
     path = MeasuredPath("fast", 100, TIMES, TIMES, 1.0, 10.0, 2.0, ())
-    some: list[charts.Results] = [
+    some: list[Results] = [
         Paths(WHERE, Floor(0.1, 5.0), (path,)),
         Neighbours(WHERE, 100, 2, TIMES, 1000, 1.0, 1.0, 1.0, 1.0, 300.0, 5.0, 900.0, ON_SWITCH),
     ]
     for number, results in enumerate(some):
-        for panel in charts.panels(results):
+        for panel in results.panels():
             assert {len(values) for values in panel.series.values()} == {len(panel.labels)}
+        assert all(table.row_count for table in results.tables())
         file = tmp_path / f"{number}.svg"
         charts.write(results, file)
         assert file.read_text().count("<path") > 10

@@ -27,12 +27,13 @@ from typing import Any
 
 import asyncpg
 import msgspec
+from rich.table import Table
 
 from alcor.adapters.postgres.embedded import EmbeddedPostgres
 from alcor.bench import ratios, used
 from alcor.bench.http_load import Load, request
 from alcor.bench.ratios import Ratio
-from alcor.bench.report import Environment, environment
+from alcor.bench.report import Environment, Panel, Say, environment
 from alcor.lab.children import Child, alcor_command
 from alcor.lab.percentiles import Milliseconds, milliseconds
 from alcor.lab.region_process import RegionProcess, free_port
@@ -45,8 +46,6 @@ TENANT_NETWORKS = 100
 CONNECTIONS = 4  # for what is asked by many at once; lists of 1,000 come one at a time
 KNOWN_NETWORKS = 20  # that requests are made from
 WAIT_S = 60.0
-
-Say = Callable[[str], None]
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -69,6 +68,16 @@ class Side(msgspec.Struct, frozen=True):
     took: Milliseconds
     api_ms: float  # of the process that serves the API
     store_ms: float
+
+    def cells(self) -> tuple[str, ...]:
+        """Give its part of a row."""
+        return (
+            f"{self.per_s:.0f}",
+            f"{self.took.p50:.2f}",
+            f"{self.took.p99:.2f}",
+            f"{self.api_ms:.3f}",
+            f"{self.store_ms:.3f}",
+        )
 
 
 class Kind(msgspec.Struct, frozen=True):
@@ -99,6 +108,50 @@ class Api(msgspec.Struct, frozen=True):
     kinds: tuple[Kind, ...]
     alone: dict[str, Side]  # by `alcor api`, on the large region
     floors: tuple[Floor, ...]
+
+    def tables(self) -> list[Table]:
+        """Give the figures as `alcor bench` prints them."""
+        table = Table("request", "stored", "per s", "p50 ms", "p99 ms", "API ms", "store ms", "large to small")
+        for kind in self.kinds:
+            time, worked = kind.slowdown, kind.processor_slowdown
+            ratio = f"time {time.value:.2f}, processor {worked.value:.2f}"
+            for stored, side, shown in zip(self.stored, (kind.small, kind.large), ("", ratio), strict=True):
+                table.add_row(kind.name, str(stored), *side.cells(), shown)
+        for name, side in self.alone.items():
+            table.add_row(f"{name}, alcor api", str(self.stored[1]), *side.cells(), "")
+        for floor in self.floors:
+            table.add_row(floor.name, "", f"{floor.per_s:.0f}", "", "", f"{floor.processor_ms:.3f}", "", "")
+        table.caption = "API, store: milliseconds of a core for each request, of the process and of its store"
+        return [table]
+
+    def panels(self) -> list[Panel]:
+        """Give the chart."""
+        small, large = (f"{stored} stored" for stored in self.stored)
+        by_name = {kind.name: kind for kind in self.kinds}
+        floors = {floor.name: floor for floor in self.floors}
+        quick = [kind for kind in self.kinds if not kind.name.startswith("list")]
+        worked = {
+            small: [kind.small.api_ms for kind in quick],
+            large: [kind.large.api_ms for kind in quick],
+        }
+        listed = by_name["list 1,000"]
+        long = {"": [listed.small.api_ms, listed.large.api_ms, floors["empty answer: list 1,000"].processor_ms]}
+        slower = {
+            "time": [kind.slowdown.value for kind in self.kinds],
+            "processor": [kind.processor_slowdown.value for kind in self.kinds],
+        }
+        labels = tuple(kind.name.replace(" ", "\n") for kind in quick)
+        return [
+            Panel("API process, each request", "ms of a core", labels, worked, aim=1000 / 3000),
+            Panel("list of 1,000 ports", "ms of a core", (small, large, "empty answer"), long, aim=30),
+            Panel(
+                f"{self.stored[1]} stored to {self.stored[0]}",
+                "ratio",
+                tuple(kind.name.replace(" ", "\n") for kind in self.kinds),
+                slower,
+                aim=1.2,
+            ),
+        ]
 
 
 class _Slice(msgspec.Struct, frozen=True):

@@ -22,10 +22,11 @@ from typing import Any, cast
 
 import msgspec
 import uvloop
+from rich.table import Table
 
 from alcor.adapters import stream
 from alcor.bench import used
-from alcor.bench.report import Environment, environment
+from alcor.bench.report import Environment, Panel, Say, environment
 from alcor.contracts.agent_channel import BEAT_S, PROTOCOL, Beat, Hello
 from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.controller import Controller
@@ -45,9 +46,6 @@ _HEAD = struct.Struct(">I")
 Serve = Callable[[str], Coroutine[Any, Any, None]]
 
 
-Say = Callable[[str], None]
-
-
 class Beats(msgspec.Struct, frozen=True):
     """The file that `alcor bench beats --json` writes. Percent of one core, medians of seconds."""
 
@@ -56,6 +54,24 @@ class Beats(msgspec.Struct, frozen=True):
     beats_per_s: float
     controller_core_percent: float
     floor_core_percent: float
+
+    def tables(self) -> list[Table]:
+        """Give the figures as `alcor bench` prints them."""
+        table = Table("hosts", "beats/s", "controller, % of a core", "bare streams, %")
+        table.add_row(
+            str(self.hosts),
+            f"{self.beats_per_s:.0f}",
+            f"{self.controller_core_percent:.1f}",
+            f"{self.floor_core_percent:.1f}",
+        )
+        return [table]
+
+    def panels(self) -> list[Panel]:
+        """Give the chart."""
+        shares = {"": [self.controller_core_percent, self.floor_core_percent]}
+        return [
+            Panel(f"beats of {self.hosts} hosts", "% of a core", ("controller", "bare streams"), shares, aim=20)
+        ]
 
 
 def run(hosts: int, seconds: int, say: Say) -> Beats:

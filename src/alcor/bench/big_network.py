@@ -13,18 +13,18 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from rich.table import Table
 
 from alcor.bench import asking_network, streams_floor, used
 from alcor.bench.asking_network import AskingNetwork
 from alcor.bench.floors import CopyFloor
 from alcor.bench.hosts import EmulatedFleet
 from alcor.bench.load import Connection
-from alcor.bench.report import Environment, environment
+from alcor.bench.report import Environment, Panel, Say, environment
 from alcor.bench.used import Meter, Usage
 from alcor.client.api import ApiClient
 from alcor.lab.region_process import RegionProcess, hosts_alive
@@ -36,8 +36,6 @@ from alcor.runtime.event_log import SILENT
 PORTS_PER_CALL = 10_000
 IN_FORCE_TIMEOUT_S = 300
 START_S = 300.0
-
-Say = Callable[[str], None]
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -65,6 +63,39 @@ class BigNetwork(msgspec.Struct, frozen=True):
     copy_floor_s: float
     streams_floor_s: float
     in_force_to_floors: float  # to both floors, one after the other
+
+    def tables(self) -> list[Table]:
+        """Give the figures as `alcor bench` prints them."""
+        table = Table(
+            "ports", "hosts", "answered s", "in force s", "x floors", "MiB in all", "CPU s", "first ping ms"
+        )
+        table.add_row(
+            str(self.ports),
+            str(self.hosts),
+            f"{self.answered_s:.1f}",
+            f"{self.in_force_s:.1f}",
+            f"{self.in_force_to_floors:.1f}",
+            f"{self.memory_mib:.0f}",
+            " + ".join(f"{part.processor_s:.1f} ({part.name})" for part in self.used),
+            f"{self.first_ping_ms:.1f}",
+        )
+        return [table]
+
+    def panels(self) -> list[Panel]:
+        """Give the chart."""
+        times = {
+            "": [self.answered_s, self.in_force_s, self.copy_floor_s, self.streams_floor_s],
+        }
+        labels = tuple(part.name for part in self.used)
+        worked = {
+            "processor s": [part.processor_s for part in self.used],
+            "GiB": [part.memory_mib / 1024 for part in self.used],
+        }
+        steps = ("answered", "in force", "raw COPY", "raw streams")
+        return [
+            Panel(f"{self.ports} ports, {self.hosts} hosts", "s", steps, times, aim=20),
+            Panel("used", "", labels, worked),
+        ]
 
 
 async def run(size: str, say: Say, *, default_group: bool) -> BigNetwork:

@@ -9,19 +9,21 @@ its own host only. Bytes and flows are taken from one host that answers like an 
 """
 
 import asyncio
+import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from rich.table import Table
 
 from alcor.bench.hosts import EmulatedFleet
 from alcor.bench.load import Connection
 from alcor.bench.raw_agent import RawAgent
-from alcor.bench.report import Environment, environment
+from alcor.bench.report import Environment, Panel, Say, environment
+from alcor.bench.used import Meter, Usage, in_words
 from alcor.client.api import ApiClient
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.lab.percentiles import Milliseconds, milliseconds
@@ -33,7 +35,6 @@ OBSERVER, OBSERVER_VTEP = "observer", bytes([10, 254, 0, 1])
 IN_FORCE_TIMEOUT_S = 60
 MADE_AT_ONCE = 5_000
 TOLD_WHOLE = 10**6  # ports; above it a member is told to nobody who does not ask
-Say = Callable[[str], None]
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -57,6 +58,35 @@ class Group(msgspec.Struct, frozen=True):
     floor_one_host: Milliseconds
     bytes_per_host: float
     flows_changed: float
+    used: tuple[Usage, ...]
+
+    def tables(self) -> list[Table]:
+        """Give the figures as `alcor bench` prints them."""
+        table = Table(
+            "members", "hosts", "in force everywhere ms", "p99", "floor ms", "bytes a host", "flows a host"
+        )
+        every, floor = self.in_force_everywhere, self.floor_one_host
+        table.add_row(
+            str(self.members),
+            str(self.hosts),
+            *(f"{time_ms:.2f}" for time_ms in (every.p50, every.p99, floor.p50)),
+            f"{self.bytes_per_host:.0f}",
+            f"{self.flows_changed:.1f}",
+        )
+        table.caption = in_words(self.used)
+        return [table]
+
+    def panels(self) -> list[Panel]:
+        """Give the chart."""
+        times = {
+            "in force on all": [self.in_force_everywhere.p50, self.in_force_everywhere.p99],
+            "a port on one host": [self.floor_one_host.p50, self.floor_one_host.p99],
+        }
+        title = f"one member more of {self.members}, {self.hosts} hosts"
+        return [
+            Panel(title, "ms", ("p50", "p99"), times),
+            Panel("to each host", "bytes", ("one member more",), {"bytes": [self.bytes_per_host]}, aim=200),
+        ]
 
 
 async def run(size: str, say: Say) -> Group:
@@ -75,14 +105,16 @@ async def run(size: str, say: Say) -> Group:
         bench = _Bench(Connection(region.url), plan, [*fleet.names, OBSERVER])
         await asyncio.to_thread(bench.prepare)
         say(f"{plan.members} members, {plan.hosts} hosts with rules about them")
+        meter = Meter({"region": [region.child.pid], "agents": fleet.pids, "client": [os.getpid()]})
         found = await _measure(bench, observer, plan)
+        worked = meter.read()
         say(
             f"one member more: in force everywhere p50 {found[0].p50:.2f} ms (floor {found[1].p50:.2f}), "
             f"{found[2]:.0f} bytes and {found[3]:.1f} flows a host"
         )
         taking.cancel()
         observer.close()
-        return Group(where, plan.hosts, plan.members, *found)
+        return Group(where, plan.hosts, plan.members, *found, worked)
     finally:
         await fleet.stop()
         await region.stop()

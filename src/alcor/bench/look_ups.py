@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,6 +18,7 @@ from alcor.adapters import stream
 from alcor.bench import look_up_server, used
 from alcor.bench.look_up_server import ASKERS
 from alcor.bench.raw_agent import RawAgent
+from alcor.bench.report import Say
 from alcor.contracts.agent_channel import Channel, Want
 from alcor.lab.children import Child
 from alcor.model import errors
@@ -25,8 +26,6 @@ from alcor.model.ids import Vni
 
 LOAD_TIMEOUT_S = 180.0
 ADDRESSES_PER_ASK = (1, 16)
-
-Say = Callable[[str], None]
 
 
 class LookUpRate(msgspec.Struct, frozen=True):

@@ -18,17 +18,17 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
 import msgspec
 import uvloop
+from rich.table import Table
 
 from alcor.bench import asking_network, streams_floor, switch_neighbours, used
 from alcor.bench.asking_network import AskingNetwork
 from alcor.bench.load import Connection
-from alcor.bench.report import Environment, environment
+from alcor.bench.report import Environment, Panel, Say, environment
 from alcor.bench.switch_neighbours import SwitchNeighbours
 from alcor.client.api import ApiClient
 from alcor.lab import laboratory
@@ -45,8 +45,6 @@ SWITCH_ROUNDS = {"quick": 2, "full": 5}
 FILLED_AT_ONCE = 10_000
 TIMEOUT_S = 60
 KIB = 1024
-
-Say = Callable[[str], None]
 
 
 class Neighbours(msgspec.Struct, frozen=True):
@@ -65,6 +63,49 @@ class Neighbours(msgspec.Struct, frozen=True):
     flows_ms: float  # to make one host's flows, for its first packet
     bytes_per_neighbour_with_flows: float
     on_switch: SwitchNeighbours | None = None  # None: no Open vSwitch here, or not root
+
+    def tables(self) -> list[Table]:
+        """Give the figures as `alcor bench` prints them."""
+        table = Table(
+            "neighbours", "in force ms", "highest", "x raw stream", "bytes each", "flows ms", "with flows"
+        )
+        table.add_row(
+            str(self.neighbours),
+            f"{self.in_force.p50:.1f}",
+            f"{self.in_force.highest:.1f}",
+            f"{self.in_force_to_floor:.1f}",
+            f"{self.bytes_per_neighbour:.0f}",
+            f"{self.flows_ms:.0f}",
+            f"{self.bytes_per_neighbour_with_flows:.0f}",
+        )
+        if (found := self.on_switch) is not None:
+            switch = Table("Open vSwitch: in force ms", "highest", "x raw bundle", "agent CPU ms", "bytes each")
+            switch.add_row(
+                f"{found.in_force.p50:.1f}",
+                f"{found.in_force.highest:.1f}",
+                f"{found.in_force_to_floor:.1f}",
+                f"{found.agent_processor_ms:.0f}",
+                f"{found.bytes_per_neighbour:.0f}",
+            )
+        return [table, switch]
+
+    def panels(self) -> list[Panel]:
+        """Give the chart."""
+        times = {
+            "p50": self.in_force.p50,
+            "highest": self.in_force.highest,
+            "raw stream": self.floor_ms,
+            "flows": self.flows_ms,
+        }
+        memory = {"as told": self.bytes_per_neighbour, "with flows": self.bytes_per_neighbour_with_flows}
+        if (switch := self.on_switch) is not None:
+            times |= {"Open vSwitch": switch.in_force.p50, "raw bundle": switch.floor_ms}
+            memory |= {"Open vSwitch": switch.bytes_per_neighbour}
+        title = f"{self.neighbours} neighbours into one agent"
+        return [
+            Panel(title, "ms", tuple(times), {"": [*times.values()]}, aim=200),
+            Panel("agent memory", "bytes a neighbour", tuple(memory), {"": [*memory.values()]}, aim=1024),
+        ]
 
 
 async def run(size: str, say: Say) -> Neighbours:

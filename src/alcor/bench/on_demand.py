@@ -7,19 +7,22 @@ first ping on Open vSwitch, both sides asking            against the second ping
 """
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+from rich.table import Table
 
 from alcor.bench import asking_network, look_ups
 from alcor.bench.asking_network import AskingNetwork
 from alcor.bench.hosts import OvsLab
 from alcor.bench.load import Connection
 from alcor.bench.look_ups import LookUpRate
-from alcor.bench.report import Environment, environment
+from alcor.bench.report import Environment, Panel, Say, environment
+from alcor.bench.used import Meter, Usage, in_words
 from alcor.client.api import ApiClient
 from alcor.lab import workload as workloads
 from alcor.lab.percentiles import Milliseconds, milliseconds
@@ -33,8 +36,6 @@ from alcor.runtime.event_log import SILENT
 ON_DEMAND_ABOVE = 3  # so that a handful of ports is enough
 EMULATED_HOSTS = 8
 WARMING_TRIES = 5
-
-Say = Callable[[str], None]
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -57,6 +58,7 @@ class FirstPackets(msgspec.Struct, frozen=True):
     data_plane: str
     first: Milliseconds
     second: Milliseconds
+    used: tuple[Usage, ...]
 
 
 class OnDemand(msgspec.Struct, frozen=True):
@@ -65,6 +67,44 @@ class OnDemand(msgspec.Struct, frozen=True):
     environment: Environment
     look_ups: tuple[LookUpRate, ...]
     first_packets: tuple[FirstPackets, ...]
+
+    def tables(self) -> list[Table]:
+        """Give the figures as `alcor bench` prints them."""
+        table = Table("ports per VPC", "in a question", "look-ups/s", "per processor second", "echo/s", "MiB")
+        for each in self.look_ups:
+            table.add_row(
+                str(each.ports_per_network),
+                str(each.addresses_per_ask),
+                f"{each.look_ups_per_s:.0f}",
+                f"{each.look_ups_per_processor_s:.0f}",
+                f"{each.echo_per_s:.0f}",
+                f"{each.memory_mib:.0f}",
+            )
+        packets = Table("data plane", "first ping ms", "p99", "second ping ms", "p99")
+        for one in self.first_packets:
+            first, second = one.first, one.second
+            times = (first.p50, first.p99, second.p50, second.p99)
+            packets.add_row(one.data_plane, *(f"{time_ms:.2f}" for time_ms in times))
+        packets.caption = "\n".join(f"{one.data_plane}, {in_words(one.used)}" for one in self.first_packets)
+        return [table, packets]
+
+    def panels(self) -> list[Panel]:
+        """Give the chart."""
+        rates = {
+            "look-ups": [each.look_ups_per_s for each in self.look_ups],
+            "per processor second": [each.look_ups_per_processor_s for each in self.look_ups],
+            "echo": [each.echo_per_s for each in self.look_ups],
+        }
+        labels = tuple(f"{each.ports_per_network}\nby {each.addresses_per_ask}" for each in self.look_ups)
+        pings = {
+            "first": [each.first.p50 for each in self.first_packets],
+            "second": [each.second.p50 for each in self.first_packets],
+        }
+        planes = tuple(each.data_plane for each in self.first_packets)
+        return [
+            Panel("look-ups, by ports in the VPC", "per second", labels, rates, aim=20_000, is_log=True),
+            Panel("ping of a new pair", "ms", planes, pings, is_log=True),
+        ]
 
 
 async def run(size: str, say: Say) -> OnDemand:
@@ -106,11 +146,11 @@ async def _emulated(region: RegionProcess, plan: Plan) -> FirstPackets:
         for port in made:
             hosts.data_planes[HostId(port.host)].plug(PortId(port.id))
             hosts.data_planes[HostId(port.host)].host.engine()  # made for the first packet, else
-        first, second = [], []
+        first, second, meter = [], [], _meter(region)
         for source, target in zip(made[0::2], made[1::2], strict=True):
             first.append(await asking_network.first_ping(hosts.fabric, source, target))
             second.append(await asking_network.first_ping(hosts.fabric, source, target))
-        return FirstPackets("simulated", milliseconds(first), milliseconds(second))
+        return FirstPackets("simulated", milliseconds(first), milliseconds(second), meter.read())
     finally:
         await hosts.stop()
 
@@ -135,15 +175,20 @@ async def _open_vswitch(region: RegionProcess, plan: Plan) -> FirstPackets:
         second: list[float] = []
         pairs = list(zip(plugged[0::2], made[1::2], strict=True))
         await _warm(*pairs[0])
+        meter = _meter(region)
         for source, target in pairs[1:]:
             for times in (first, second):
                 took_ms = await asyncio.to_thread(asking_network.ping, source, target.ip)
                 if took_ms is None:
                     raise errors.Broken(f"{target.ip} did not answer the first ping")
                 times.append(took_ms)
-        return FirstPackets("ovs", milliseconds(first), milliseconds(second))
+        return FirstPackets("ovs", milliseconds(first), milliseconds(second), meter.read())
     finally:
         await hosts.stop()
+
+
+def _meter(region: RegionProcess) -> Meter:
+    return Meter({"region": [region.child.pid], "hosts and client": [os.getpid()]})
 
 
 async def _warm(source: workloads.Workload, target: asking_network.MadePort) -> None:

@@ -14,17 +14,17 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+from rich.table import Table
 
 from alcor.adapters import identity, stream
 from alcor.bench import raw_peers
 from alcor.bench.hosts import EmulatedFleet
 from alcor.bench.load import Connection
-from alcor.bench.report import Environment, environment
+from alcor.bench.report import Environment, Panel, Say, environment
 from alcor.bench.used import Meter, Usage
 from alcor.client.api import ApiClient
 from alcor.lab.children import Child
@@ -38,8 +38,6 @@ PORTS_PER_CALL = 1000
 ROUNDS = 5
 START_S = 300.0
 TIMEOUT_S = 60
-
-Say = Callable[[str], None]
 
 
 class MeasuredPath(msgspec.Struct, frozen=True):
@@ -68,6 +66,43 @@ class Paths(msgspec.Struct, frozen=True):
     environment: Environment
     floor: Floor
     measured: tuple[MeasuredPath, ...]
+
+    def tables(self) -> list[Table]:
+        """Give the figures as `alcor bench` prints them."""
+        table = Table(
+            "path", "agents", "one port ms", "p99", "x floor", "all agents ms", "x floor", "CPU s", "MiB"
+        )
+        for each in self.measured:
+            table.add_row(
+                each.path,
+                str(each.agents),
+                f"{each.one_port.p50:.2f}",
+                f"{each.one_port.p99:.2f}",
+                f"{each.one_to_floor:.1f}",
+                f"{each.all_agents_ms:.0f}",
+                f"{each.all_to_floor:.1f}",
+                " + ".join(f"{part.processor_s:.1f} ({part.name})" for part in each.used),
+                " + ".join(f"{part.memory_mib:.0f}" for part in each.used),
+            )
+        return [table]
+
+    def panels(self) -> list[Panel]:
+        """Give the chart."""
+        labels = tuple(each.path for each in self.measured)
+        one = {
+            "p50": [each.one_port.p50 for each in self.measured],
+            "p99": [each.one_port.p99 for each in self.measured],
+            "raw stream": [self.floor.one_ms] * len(labels),
+        }
+        every = {
+            "all agents": [each.all_agents_ms for each in self.measured],
+            "raw streams": [self.floor.all_ms] * len(labels),
+        }
+        agents = self.measured[0].agents
+        return [
+            Panel(f"one port, {agents} agents", "ms to acknowledgement", labels, one, aim=50, is_log=True),
+            Panel(f"one change for {agents} agents", "ms", labels, every, aim=3 * self.floor.all_ms),
+        ]
 
 
 async def run(agents: int, ports: int, say: Say) -> Paths:

@@ -19,16 +19,17 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from rich.table import Table
 
 from alcor.bench.floors import BundleFloor, CopyFloor
 from alcor.bench.hosts import BenchHosts, EmulatedFleet, OvsLab
 from alcor.bench.load import Connection, in_parallel
-from alcor.bench.report import Environment, environment
+from alcor.bench.report import Environment, Panel, Say, environment
 from alcor.client.api import ApiClient
 from alcor.lab.percentiles import Milliseconds, milliseconds
 from alcor.lab.region_process import RegionProcess, hosts_alive
@@ -40,8 +41,6 @@ SPREAD_PORTS = 10_000  # from here on ports are spread over networks of a few ho
 SPREAD_NETWORK_PORTS = 100
 TENANT = "tenant"
 FEW_HOSTS = 10  # that share the network of single ports, and each of the spread ones
-
-Say = Callable[[str], None]
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -96,6 +95,54 @@ class Provisioning(msgspec.Struct, frozen=True):
 
     environment: Environment
     measured: tuple[Measured, ...]
+
+    def tables(self) -> list[Table]:
+        """Give the figures as `alcor bench` prints them."""
+        table = Table("data plane", "hosts", "what", "answered ms", "in force ms", "x raw COPY", "x raw bundle")
+        for each in self.measured:
+            where = (each.data_plane, str(each.hosts))
+            one, force = each.serial_answered, each.serial_in_force
+            table.add_row(
+                *where,
+                "one port",
+                f"{one.p50:.2f} (p99 {one.p99:.1f})",
+                f"{force.p50:.2f} (p99 {force.p99:.1f})",
+                "",
+                "",
+            )
+            clients = each.clients_answered
+            what = f"{each.clients} clients, {each.clients_ports_per_s:.0f} ports/s"
+            table.add_row(*where, what, f"{clients.p50:.2f} (p99 {clients.p99:.1f})", "", "", "")
+            for batch in each.batches:
+                table.add_row(
+                    *where,
+                    f"{batch.ports} ports in a call",
+                    f"{batch.answered_ms:.1f}",
+                    f"{batch.in_force_ms:.1f}",
+                    f"{batch.answered_to_copy:.1f}",
+                    "" if batch.in_force_to_bundle is None else f"{batch.in_force_to_bundle:.1f}",
+                )
+        return [table]
+
+    def panels(self) -> list[Panel]:
+        """Give the chart."""
+        rows = [(each, batch) for each in self.measured for batch in each.batches]
+        labels = tuple(f"{batch.ports}\n{each.hosts} {each.data_plane}" for each, batch in rows)
+        each_port = {
+            "answered": [each.serial_answered.p50 for each in self.measured],
+            "in force": [each.serial_in_force.p50 for each in self.measured],
+            "in force p99": [each.serial_in_force.p99 for each in self.measured],
+        }
+        batches = {
+            "answered": [batch.answered_ms for _, batch in rows],
+            "in force": [batch.in_force_ms for _, batch in rows],
+            "raw COPY": [batch.copy_floor_ms for _, batch in rows],
+        }
+        hosts = tuple(f"{each.hosts} {each.data_plane}" for each in self.measured)
+        return [
+            Panel("one port", "ms", hosts, each_port),
+            Panel("ports in a call", "ms", labels, batches, is_log=True),
+        ]
 
 
 async def run(size: str, say: Say) -> Provisioning:

@@ -1,11 +1,16 @@
-"""What every benchmark's JSON file says about where it was made, and how to read it."""
+"""What all benchmarks give: where they were made, their figures, tables and charts."""
 
 import os
 import platform
 import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
+from rich.table import Table
+
+Say = Callable[[str], None]  # hears of progress
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -16,6 +21,30 @@ class Environment(msgspec.Struct, frozen=True):
     machine: str
     python: str
     load_before: float  # one-minute load average: these machines are shared
+
+
+class Panel(msgspec.Struct, frozen=True):
+    """One set of axes. `series`: name -> one value a label; `aim`: a line that should not be passed."""
+
+    title: str
+    unit: str
+    labels: tuple[str, ...]
+    series: Mapping[str, Sequence[float]]
+    aim: float | None = None
+    is_log: bool = False
+
+
+class Results(Protocol):
+    """What every benchmark gives, and its JSON file holds."""
+
+    @property
+    def environment(self) -> Environment: ...
+
+    def tables(self) -> list[Table]:
+        """Give the figures as `alcor bench` prints them."""
+
+    def panels(self) -> list[Panel]:
+        """Give the chart."""
 
 
 def environment() -> Environment:

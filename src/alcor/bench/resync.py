@@ -12,15 +12,16 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from rich.table import Table
 
 from alcor.bench import streams_floor, used
 from alcor.bench.load import Connection
-from alcor.bench.report import Environment, environment
+from alcor.bench.report import Environment, Panel, Say, environment
 from alcor.lab.children import Child, alcor_command
 from alcor.lab.region_process import RegionProcess
 from alcor.model import errors
@@ -31,8 +32,6 @@ PORTS_PER_CALL = 10_000
 MADE_PER_CALL = 500
 POLL_S = 0.05
 TIMEOUT_S = 600.0
-
-Say = Callable[[str], None]
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -74,6 +73,41 @@ class Resync(msgspec.Struct, frozen=True):
     networks: int
     cold: Phase
     warm: tuple[Phase, ...]
+
+    def tables(self) -> list[Table]:
+        """Give the figures as `alcor bench` prints them."""
+        table = Table(
+            "restart", "all in s", "first in s", "API in s", "MiB", "region CPU s", "agents CPU s", "floor s"
+        )
+        for name, phase in (("cold", self.cold), *(("warm", each) for each in self.warm)):
+            table.add_row(
+                name,
+                *(f"{value:.2f}" for value in (phase.all_s, phase.first_s, phase.answering_s)),
+                f"{phase.mib_sent:.1f}",
+                *(
+                    f"{value:.2f}"
+                    for value in (phase.region_processor_s, phase.agents_processor_s, phase.floor_s)
+                ),
+            )
+        return [table]
+
+    def panels(self) -> list[Panel]:
+        """Give the chart."""
+        phases = {"cold": self.cold}
+        phases |= {f"warm {number}": phase for number, phase in enumerate(self.warm, start=1)}
+        times = {
+            "all synchronised": [phase.all_s for phase in phases.values()],
+            "raw streams": [phase.floor_s for phase in phases.values()],
+        }
+        worked = {
+            "region": [phase.region_processor_s for phase in phases.values()],
+            "agents": [phase.agents_processor_s for phase in phases.values()],
+        }
+        labels = tuple(phases)
+        return [
+            Panel(f"{self.hosts} agents, {self.ports} ports", "s", labels, times),
+            Panel("processor", "s", labels, worked),
+        ]
 
 
 async def run(size: str, say: Say) -> Resync:

@@ -16,16 +16,17 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from rich.table import Table
 
 from alcor.bench import ratios, used
 from alcor.bench.load import Connection
 from alcor.bench.ratios import Quartiles, Ratio
-from alcor.bench.report import Environment, environment
+from alcor.bench.report import Environment, Panel, Say, environment
 from alcor.lab.region_process import RegionProcess
 from alcor.model import errors
 
@@ -34,8 +35,6 @@ NETWORK_PORTS = 1_000
 NETWORK_HOSTS = 10
 CLIENTS = 2  # one call is answered while the next is read
 FAR_HOSTS = 1_000
-
-Say = Callable[[str], None]
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -72,6 +71,44 @@ class Sustained(msgspec.Struct, frozen=True):
     slowdown: Ratio  # of the seconds a slice took
     slowdown_of_pairs: Quartiles  # of each slice of the full to its neighbour of the empty
     processor_slowdown: Ratio  # of the region process's processor seconds
+
+    def tables(self) -> list[Table]:
+        """Give the figures as `alcor bench` prints them."""
+        table = Table("region", "stored", "ports/s", "per processor second", "MiB")
+        for name, side in (("empty", self.empty), ("full", self.full)):
+            rate, worked = side.ports_per_s, side.ports_per_processor_s
+            table.add_row(
+                name,
+                f"{side.ports_before} to {side.ports_after}",
+                f"{rate.median:.0f} ({rate.lower:.0f} to {rate.upper:.0f})",
+                f"{worked.median:.0f} ({worked.lower:.0f} to {worked.upper:.0f})",
+                f"{side.region_memory_mib:.0f}",
+            )
+        slow, pairs, worked_ratio = self.slowdown, self.slowdown_of_pairs, self.processor_slowdown
+        table.caption = (
+            f"full to empty: {slow.value:.2f}x as long ({slow.low:.2f} to {slow.high:.2f} with 95 %); pairs "
+            f"{pairs.lower:.2f}, {pairs.median:.2f}, {pairs.upper:.2f}; processor {worked_ratio.value:.2f}x"
+        )
+        return [table]
+
+    def panels(self) -> list[Panel]:
+        """Give the chart."""
+        sides = (self.empty, self.full)
+        labels = tuple(f"{side.ports_before}\nstored" for side in sides)
+        rates = {
+            "wall": [side.ports_per_s.median for side in sides],
+            "region's processor": [side.ports_per_processor_s.median for side in sides],
+        }
+        slow, worked = self.slowdown, self.processor_slowdown
+        ratio = {
+            "95 % from": [slow.low, worked.low],
+            "full to empty": [slow.value, worked.value],
+            "95 % to": [slow.high, worked.high],
+        }
+        return [
+            Panel("batches of 10,000", "ports per second", labels, rates, aim=20_000),
+            Panel("slower when full", "ratio", ("time", "processor"), ratio, aim=1.1),
+        ]
 
 
 async def run(size: str, say: Say) -> Sustained:

@@ -71,8 +71,18 @@ class Usage(msgspec.Struct, frozen=True):
     peak_memory_mib: float
 
 
+def in_words(used: Sequence[Usage]) -> str:
+    """Say what each needed, for a caption."""
+    return "used: " + "; ".join(
+        f"{each.name} {each.processor_s:.1f} s of a core, {each.memory_mib:.0f} MiB" for each in used
+    )
+
+
 class Meter:
-    """Owner of the readings at the start, of families of processes by name."""
+    """Owner of the readings at the start, of families of processes by name.
+
+    Of a family within another one, only the inner counts it: a benchmark's own process is the parent of all.
+    """
 
     def __init__(self, roots: Mapping[str, Sequence[int]]) -> None:
         self._roots = dict(roots)
@@ -94,7 +104,11 @@ class Meter:
         return tuple(found)
 
     def _pids(self, name: str) -> list[int]:
-        return [pid for root in self._roots[name] for pid in family(root)]
+        found = {pid for root in self._roots[name] for pid in family(root)}
+        for other, roots in self._roots.items():
+            if other != name and found.issuperset(roots):
+                found.difference_update(pid for root in roots for pid in family(root))
+        return sorted(found)
 
     def _processor_s(self, name: str) -> float:
         return sum(map(processor_s, self._pids(name)))
