@@ -16,7 +16,6 @@ from alcor.control_plane.region import Region
 from alcor.model import errors, goal_state
 from alcor.model.ids import HostId, PortId
 from alcor.model.records import Host, Port
-from alcor.model.version import Version
 
 Until = Literal["in_force", "active"]
 
@@ -328,13 +327,13 @@ class RegionConvergence:
 def held_state(host_id: HostId, epoch: int, interest: Interest, full: FullSections) -> goal_state.HostState:
     """Put together what a host must hold."""
     state = goal_state.HostState()
-    for key, revision in interest.wanted.get(host_id, {}).items():
+    for key in interest.wanted.get(host_id, {}):
         given = full.section(host_id, key)
         change = given.change() if given is not None else None
         assert change is not None, "what is wanted has content"
         state.sections[key] = goal_state.empty_section_for(change)
         goal_state.apply_change(state.sections[key], change)
-        state.versions[key] = Version(epoch, revision, interest.learned.step(host_id, key))
+        state.versions[key] = interest.wanted_version(host_id, key, epoch=epoch)
     return state
 
 

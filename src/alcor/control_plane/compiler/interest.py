@@ -16,6 +16,7 @@ from alcor.control_plane.region import Region
 from alcor.model import goal_state
 from alcor.model.goal_state import SectionKey
 from alcor.model.ids import AddressGroupId, GroupId, HostId, NetworkId, RouterId
+from alcor.model.version import Version
 
 
 class Suspects:
@@ -188,6 +189,10 @@ class Interest:
     def has(self, host_id: HostId, key: SectionKey) -> bool:
         """Did the host want it, as far as noted?"""
         return key in self.wanted.get(host_id, ())
+
+    def wanted_version(self, host_id: HostId, key: SectionKey, *, epoch: int) -> Version:
+        """Give the version in which a host must hold a section that it wants. O(1)."""
+        return Version(epoch, self.wanted[host_id][key], self.learned.step(host_id, key))
 
 
 def keys_of(host_sections: Iterable[SectionKey]) -> list[SectionKey]:

@@ -11,16 +11,15 @@ the same section that were waiting are dropped, because they are in it.
 from collections import deque
 from collections.abc import Iterable
 
-import msgspec
-
 from alcor.contracts.agent_channel import Channel, Held, Hello
 from alcor.contracts.convergence import PathName
 from alcor.control_plane.compiler import interest as interests
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.compiler.sections import HostSection
+from alcor.control_plane.delivery import update_frames
 from alcor.control_plane.delivery.full_sections import FullSections
 from alcor.control_plane.delivery.ledger import Ledger, Sent
-from alcor.control_plane.region import Region
+from alcor.control_plane.delivery.update_frames import SectionFrame
 from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId, PortId
 from alcor.model.version import Version
@@ -31,26 +30,6 @@ BACKLOG_MAX = 8 * 1024 * 1024  # bytes not yet taken by the network
 UPDATE_BYTES = 4 * 1024 * 1024  # an update is closed when it is larger; one section may exceed it
 BUSY_BYTES = 256 * 1024  # an update so large may keep an agent from speaking for a while
 DELTAS_MAX = 4096  # waiting for one host; beyond it sections are sent in full instead
-
-_encoder = msgspec.msgpack.Encoder()
-_NIL = msgspec.Raw(_encoder.encode(None))
-
-
-class _SectionFrame(msgspec.Struct, frozen=True, array_like=True):
-    """The bytes of a `SectionUpdate`, whose change is encoded already."""
-
-    key: SectionKey
-    base: Version | None
-    version: Version
-    change: msgspec.Raw
-
-
-class _UpdateFrame(msgspec.Struct, frozen=True, array_like=True, tag="update"):
-    """The bytes of an `Update`."""
-
-    number: int
-    sections: list[_SectionFrame]
-    complete: bool
 
 
 class HostStream:
@@ -64,7 +43,6 @@ class HostStream:
         channel: Channel,
         *,
         epoch: int,
-        region: Region,
         interest: Interest,
         full: FullSections,
         ledger: Ledger,
@@ -79,14 +57,12 @@ class HostStream:
         self.last_heard_s = 0.0
         self.last_heard_at = 0
         self._epoch = epoch
-        self._region = region
         self._interest = interest
         self._full = full
         self._ledger = ledger
         self._account = ledger.connected(hello.host, self.path)
         self._number = 0
         self._large = 0  # number of the last large update
-        self._frame_bytes = 0  # of the section made last
         self._held: dict[SectionKey, Held] = {held.key: held for held in hello.held}
         wanted = interest.wanted.get(hello.host, {})
         self._to_synchronise = deque(interests.keys_of({*wanted, *self._held}))
@@ -128,7 +104,7 @@ class HostStream:
 
     def learn(self, section: HostSection) -> None:
         """Take a step of one section: placements that the host asked for. `flush` sends it."""
-        self._offer(self._wanted_version(section.key), section)
+        self._offer(self._interest.wanted_version(self.host, section.key, epoch=self._epoch), section)
 
     def _offer(self, version: Version, section: HostSection) -> None:
         if section.key not in self._unsynchronised and section.key not in self._to_send_all:
@@ -156,7 +132,7 @@ class HostStream:
             self._send_update()
 
     def _send_update(self) -> None:
-        frames: list[_SectionFrame] = []
+        frames: list[SectionFrame] = []
         sent: list[Sent] = []
         size = 0
         while size < UPDATE_BYTES:
@@ -164,7 +140,7 @@ class HostStream:
             if entry is None:
                 break
             frame, noted = entry
-            size += self._frame_bytes
+            size += frame.size
             frames.append(frame)
             sent.append(noted)
         complete = not self._to_synchronise and not self._is_complete
@@ -174,46 +150,25 @@ class HostStream:
         if size >= BUSY_BYTES:
             self._large = self._number
         self._ledger.sent(self.host, self._number, sent)
-        self.channel.send(_encoder.encode(_UpdateFrame(self._number, frames, complete)))
+        self.channel.send(update_frames.update(self._number, frames, is_complete=complete, epoch=0))
 
-    def _next(self) -> tuple[_SectionFrame, Sent] | None:
+    def _next(self) -> tuple[SectionFrame, Sent] | None:
         if self._to_synchronise:
             key = self._to_synchronise.popleft()
             self._unsynchronised.discard(key)
-            return self._synchronisation(key, self._held.pop(key, None))
+            held = self._held.pop(key, None)
+            return self._frame(*self._full.synchronising(self.host, key, held, epoch=self._epoch))
         if self._to_send_all:
             key = next(iter(self._to_send_all))
             del self._to_send_all[key]
-            return self._in_full(key)
+            return self._frame(*self._full.step_to(self.host, key, epoch=self._epoch))
         if self._deltas:
             version, section = self._deltas.popleft()
-            return self._frame(section, version)
+            base = None if section.is_full else self._account.sent[section.key]
+            return self._frame(section, base, version)
         return None
 
-    def _synchronisation(self, key: SectionKey, held: Held | None) -> tuple[_SectionFrame, Sent]:
-        if held is None or self._full.digest(self.host, key) != held.digest:
-            return self._in_full(key)
-        return self._frame(self._full.confirmation(key), self._wanted_version(key), base=held.version)
-
-    def _in_full(self, key: SectionKey) -> tuple[_SectionFrame, Sent]:
-        section = self._full.section(self.host, key)
-        if section is None:
-            version = Version(self._epoch, self._region.revision)
-            return self._frame(HostSection(key, None, is_full=True), version)
-        return self._frame(section, self._wanted_version(key))
-
-    def _wanted_version(self, key: SectionKey) -> Version:
-        step = self._interest.learned.step(self.host, key)
-        return Version(self._epoch, self._interest.wanted[self.host][key], step)
-
-    def _frame(
-        self, section: HostSection, version: Version, *, base: Version | None = None
-    ) -> tuple[_SectionFrame, Sent]:
-        if not section.is_full and base is None:
-            base = self._account.sent[section.key]
+    def _frame(self, section: HostSection, base: Version | None, version: Version) -> tuple[SectionFrame, Sent]:
         self._account.sent[section.key] = version  # the base of what follows, in this update already
-        encoded = section.encode()
-        change = _NIL if encoded is None else msgspec.Raw(encoded)
-        self._frame_bytes = 0 if encoded is None else len(encoded)
-        frame = _SectionFrame(section.key, base, version, change)
+        frame = update_frames.section_frame(section, base, version)
         return frame, Sent(section.key, version, section.is_full, section.shared is None)

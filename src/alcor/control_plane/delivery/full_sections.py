@@ -1,9 +1,11 @@
 """Sections in full, for hosts that connect or ask for them; what they share is kept until it changes."""
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 import msgspec
 
+from alcor.contracts.agent_channel import Held
 from alcor.control_plane.compiler import sections
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.compiler.sections import HostSection, SharedPart
@@ -18,9 +20,14 @@ from alcor.model.goal_state import (
     SectionKey,
 )
 from alcor.model.ids import AddressGroupId, GroupId, HostId, NetworkId, RouterId
+from alcor.model.version import Version
 
 KEPT_ENTRIES_MAX = 500_000  # of sections, about 100 MiB; what was made first is dropped for the next
 DIGESTS_MAX = 1_000_000
+
+Step: TypeAlias = tuple[
+    HostSection, Version | None, Version
+]  # what it brings, leads from (None: anything), leads to
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -41,6 +48,22 @@ class FullSections:
         for key in keys:
             self._drop(key)
             self._digests.pop(key, None)
+
+    def synchronising(self, host_id: HostId, key: SectionKey, held: Held | None, *, epoch: int) -> Step:
+        """Give what leads a host from what it says that it holds to what it must hold.
+
+        A confirmation where both are the same; O(the host's own part) once what hosts share is known.
+        """
+        if held is None or self.digest(host_id, key) != held.digest:
+            return self.step_to(host_id, key, epoch=epoch)
+        return self.confirmation(key), held.version, self._interest.wanted_version(host_id, key, epoch=epoch)
+
+    def step_to(self, host_id: HostId, key: SectionKey, *, epoch: int) -> Step:
+        """Give the whole section, or its removal, whatever the host holds."""
+        section = self.section(host_id, key)
+        if section is None:
+            return HostSection(key, None, is_full=True), None, Version(epoch, self._region.revision)
+        return section, None, self._interest.wanted_version(host_id, key, epoch=epoch)
 
     def section(self, host_id: HostId, key: SectionKey) -> HostSection | None:
         """Give a section as the host must hold it; None when it must not."""

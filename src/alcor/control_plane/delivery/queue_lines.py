@@ -5,13 +5,11 @@ the host acknowledged to the newest version (cumulative), or is the whole sectio
 smaller.
 """
 
-import msgspec
-
 from alcor.contracts.agent_channel import Held
 from alcor.control_plane.compiler import interest as interests
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.compiler.sections import HostSection, SharedPart
-from alcor.control_plane.delivery import cumulative
+from alcor.control_plane.delivery import cumulative, update_frames
 from alcor.control_plane.delivery.full_sections import FullSections
 from alcor.control_plane.delivery.ledger import Sent
 from alcor.control_plane.region import Region
@@ -21,27 +19,6 @@ from alcor.model.version import Version
 
 CHANGES_MAX = 256  # of one section; beyond it the whole section is sent
 COMPARED_BYTES = 16 * 1024  # from here on a change is compared with the whole section
-
-_encoder = msgspec.msgpack.Encoder()
-_NIL = msgspec.Raw(_encoder.encode(None))
-
-
-class _SectionFrame(msgspec.Struct, frozen=True, array_like=True):
-    """The bytes of a `SectionUpdate`, whose change is encoded already."""
-
-    key: SectionKey
-    base: Version | None
-    version: Version
-    change: msgspec.Raw
-
-
-class _UpdateFrame(msgspec.Struct, frozen=True, array_like=True, tag="update"):
-    """The bytes of an `Update`."""
-
-    number: int
-    sections: tuple[_SectionFrame, ...]
-    complete: bool
-    epoch: int
 
 
 class Line:
@@ -114,15 +91,13 @@ class Writer:
     def frame(self, key: SectionKey, line: Line, number: int) -> tuple[bytes, Sent]:
         """Give the update that brings the section to its newest version, and what to note of it."""
         section, base, version = self._section(key, line)
-        encoded = section.encode()
-        change = _NIL if encoded is None else msgspec.Raw(encoded)
         sent = Sent(key, version, base is None, section.shared is None)
-        frame = _SectionFrame(key, base, version, change)
-        return _encoder.encode(_UpdateFrame(number, (frame,), complete=False, epoch=self.epoch)), sent
+        frame = update_frames.section_frame(section, base, version)
+        return update_frames.update(number, (frame,), is_complete=False, epoch=self.epoch), sent
 
     def completion(self, number: int) -> bytes:
         """Give the update that says that everything was sent and answered."""
-        return _encoder.encode(_UpdateFrame(number, (), complete=True, epoch=self.epoch))
+        return update_frames.update(number, (), is_complete=True, epoch=self.epoch)
 
     def _section(self, key: SectionKey, line: Line) -> tuple[HostSection, Version | None, Version]:
         full = self._full.section(self._host, key)
@@ -145,8 +120,7 @@ class Writer:
 
     def wanted_version(self, key: SectionKey) -> Version:
         """Give the version that the host must hold."""
-        step = self._interest.learned.step(self._host, key)
-        return Version(self.epoch, self._interest.wanted[self._host][key], step)
+        return self._interest.wanted_version(self._host, key, epoch=self.epoch)
 
 
 def _in_one(key: SectionKey, changes: list[HostSection]) -> HostSection:

@@ -34,7 +34,6 @@ class Sessions:
                 hello,
                 channel,
                 epoch=self._epoch,
-                region=self._region,
                 interest=self._interest,
                 full=self._full,
                 ledger=self._ledger,
