@@ -2,15 +2,16 @@
 
 import io
 
+import msgspec
 import pytest
 from control_plane_doubles import group, network, port, subnet
 from test_compiler_work import HOSTS, changed, grown
 
 from alcor.contracts.agent_channel import Ask, Want
 from alcor.control_plane.compiler.incremental import IncrementalCompiler
-from alcor.control_plane.delivery.look_ups import ABSENT_BURST, LookUps
+from alcor.control_plane.delivery.look_ups import ABSENT_BURST, BURST, LookUps
 from alcor.control_plane.region import OnDemandBounds
-from alcor.model.ids import HostId, Vni
+from alcor.model.ids import HostId, ProjectId, Vni
 from alcor.model.records import RecordSet
 from alcor.runtime.event_log import EventLog
 
@@ -29,12 +30,12 @@ class Time:
 
 
 class Desk:
-    """Look-ups over a network of a thousand ports; the second one has no port of the asking host."""
+    """Look-ups over a network of a thousand ports; the second, another project's, is not on the asking host."""
 
     def __init__(self) -> None:
         self.compiler: IncrementalCompiler = grown(1_000, BOUNDS)
         other = RecordSet(
-            networks=(network(2),),
+            networks=(msgspec.structs.replace(network(2), project_id=ProjectId("blue")),),
             subnets=(subnet(2),),
             ports=tuple(port(500_000 + number, HOSTS[5], net=2) for number in range(200)),
             security_groups=(group("x"),),
@@ -106,6 +107,20 @@ def test_a_scan_of_absent_addresses_is_limited_counted_and_said_and_hurts_no_oth
     assert not other.limited
     desk.time.now_s += 1.0
     assert not desk.ask(absent(burst + 200)).unknown[0].limited
+
+
+def test_the_look_ups_of_one_project_are_limited_over_all_its_networks_found_or_not(desk: Desk) -> None:
+    """However many workloads it scans from: no other project waits for it."""
+    for _ in range(int(BURST) // 2):
+        desk.ask((1, address(1)), (99, address(1)))
+    assert desk.look_ups.limited == int(BURST) // 2 - int(ABSENT_BURST), "absent ones beyond their own limit"
+    for _ in range(int(BURST) // 2):
+        assert not any(unknown.limited for unknown in desk.ask((1, address(1))).unknown)
+    [unknown] = desk.ask((1, address(1))).unknown
+    assert unknown.limited
+    assert desk.ask((2, address(500_001, 2)), host=HostId(HOSTS[5])).unknown == [], "another project's"
+    desk.time.now_s += 1.0
+    assert not desk.ask((1, address(1))).unknown
 
 
 def test_looking_up_touches_one_port_in_any_network() -> None:

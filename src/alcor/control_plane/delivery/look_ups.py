@@ -15,7 +15,7 @@ from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.compiler.sections import HostSection
 from alcor.control_plane.nodes import NetworkNode, PortRow
 from alcor.control_plane.region import Region
-from alcor.model.ids import HostId, NetworkId, Vni
+from alcor.model.ids import HostId, NetworkId, ProjectId, Vni
 from alcor.model.records import Port
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
@@ -23,6 +23,8 @@ from alcor.runtime.limits import TokenBuckets
 
 ABSENT_S = 2.0  # how long an agent does not ask again; who comes meanwhile is told without being asked for
 LIMITED_S = 1.0
+RATE_PER_S = 10_000.0  # of all networks of one project: a third of what a controller can do
+BURST = 20_000.0
 ABSENT_RATE_PER_S = 1_000.0  # of one network: only a scan of empty addresses goes beyond it
 ABSENT_BURST = 4_000.0
 ASKERS_MAX = 16_384  # addresses whose askers are remembered
@@ -44,10 +46,11 @@ class LookUps:
         self._interest = interest
         self._clock = clock
         self._log = log
+        self._allowed: TokenBuckets[ProjectId] = TokenBuckets(rate_per_s=RATE_PER_S, burst=BURST)
         self._absent_allowed: TokenBuckets[Vni] = TokenBuckets(rate_per_s=ABSENT_RATE_PER_S, burst=ABSENT_BURST)
         # Askers of absent addresses, each with the time until which it is remembered; oldest first.
         self._askers: OrderedDict[tuple[Vni, bytes], tuple[float, dict[HostId, None]]] = OrderedDict()
-        self._said_at_s: dict[Vni, float] = {}
+        self._said_at_s: dict[ProjectId, float] = {}
         self.found = 0
         self.absent = 0
         self.limited = 0
@@ -60,6 +63,9 @@ class LookUps:
         limited: list[Want] = []
         for want in ask.wants:
             node = self._region.network_of(want.vni)
+            if not self._allowed.take(_project(node), now_s):
+                limited.append(want)
+                continue
             row = self._row(host_id, node, want)
             if row is not None:
                 found.setdefault(row.network_id, []).append(row)
@@ -137,8 +143,17 @@ class LookUps:
     def _note_limited(self, host_id: HostId, wants: Sequence[Want], now_s: float) -> None:
         self.limited += len(wants)
         vni = wants[0].vni
-        if now_s - self._said_at_s.get(vni, -SAID_EVERY_S) >= SAID_EVERY_S:
-            self._said_at_s[vni] = now_s
+        project_id = _project(self._region.network_of(vni))
+        if now_s - self._said_at_s.get(project_id, -SAID_EVERY_S) >= SAID_EVERY_S:
+            self._said_at_s[project_id] = now_s
             if len(self._said_at_s) > ASKERS_MAX:
                 self._said_at_s.clear()
-            self._log.warning("look_ups_limited", vni=vni, host_id=host_id, limited=self.limited)
+            limited = self.limited
+            self._log.warning(
+                "look_ups_limited", project_id=project_id, vni=vni, host_id=host_id, limited=limited
+            )
+
+
+def _project(node: NetworkNode | None) -> ProjectId:
+    """Give whose look-up it is. Networks that do not exist are nobody's, and share one account."""
+    return ProjectId("") if node is None else node.project
