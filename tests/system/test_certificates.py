@@ -1,6 +1,7 @@
 """Certificates: who may speak to the controller, and in whose name."""
 
 import asyncio
+import datetime
 import ssl
 import stat
 from collections.abc import AsyncIterator
@@ -10,8 +11,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
 
-from alcor.adapters import stream
+from alcor.adapters import certificates, stream
 from alcor.adapters.certificates import Authority
 from alcor.cli import certificate
 from alcor.contracts.agent_channel import PROTOCOL, Channel, Farewell, FromController, Hello, Welcome
@@ -23,6 +27,7 @@ from alcor.runtime import tls
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
 
+RAW = (serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 decoder = msgspec.msgpack.Decoder(FromController)
 
 
@@ -124,6 +129,39 @@ def test_keys_are_for_their_owner_only_and_the_authority_stays_the_same(tmp_path
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert stat.S_IMODE((data_dir / "authority").stat().st_mode) == 0o700
     tls.agent_context(out)
+
+
+def test_what_the_switch_of_a_host_lets_in_is_its_own_authority_s_and_no_file_has_its_key(
+    tmp_path: Path,
+) -> None:
+    authority = Authority.open(tmp_path / "authority")
+    authority.issue_host("h1", tmp_path / "h1")
+    first = x509.load_pem_x509_certificate((tmp_path / "h1" / tls.RESCUERS).read_bytes())
+    own_key = certificates.public_key(tmp_path / "h1")
+    for again in (Authority.open(tmp_path / "authority"), authority):
+        made = x509.load_pem_x509_certificate(again.certify_rescuer("h1", "h2", own_key))
+        made.verify_directly_issued_by(first)
+        assert made.not_valid_after_utc - datetime.datetime.now(datetime.UTC) < datetime.timedelta(minutes=16)
+        elsewhere = x509.load_pem_x509_certificate(again.certify_rescuer("h3", "h2", own_key))
+        with pytest.raises((ValueError, InvalidSignature)):
+            elsewhere.verify_directly_issued_by(first)
+    region = x509.load_pem_x509_certificate((tmp_path / "h1" / tls.AUTHORITY).read_bytes())
+    with pytest.raises((ValueError, InvalidSignature)):  # so the controller lets no rescuer's certificate in
+        first.verify_directly_issued_by(region)
+    secret = authority._rescuers_key("h1").private_numbers().private_value.to_bytes(32, "big")
+    for file in filter(Path.is_file, tmp_path.rglob("*")):
+        keys = [file.read_bytes()]
+        if file.suffix == ".key":
+            key = serialization.load_pem_private_key(file.read_bytes(), None)
+            keys.append(key.private_bytes(*RAW))
+        assert not any(secret in held for held in keys), file
+
+
+def test_a_key_that_is_none_is_not_certified(tmp_path: Path) -> None:
+    authority = Authority.open(tmp_path / "authority")
+    for key in (b"", b"no key"):
+        with pytest.raises(errors.Invalid):
+            authority.certify_rescuer("h1", "h2", key)
 
 
 def test_a_host_that_no_certificate_can_name_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import datetime
 import io
 import os
 import ssl
@@ -12,6 +13,7 @@ import pytest
 import pytest_asyncio
 from ovs_scene import Events, hold, needs_ovs
 
+from alcor.adapters import certificates
 from alcor.adapters.certificates import Authority
 from alcor.contracts.data_plane import HostFacts
 from alcor.data_plane.ovs import endpoint, fence
@@ -20,13 +22,13 @@ from alcor.data_plane.ovs.endpoint import SwitchEndpoints
 from alcor.data_plane.ovs.fence import Bid
 from alcor.data_plane.ovs.openflow import OpenFlowConnection, Stale
 from alcor.data_plane.ovs.ovsdb import OvsdbConnection, WaitFailed
-from alcor.data_plane.ovs.probe import probe
+from alcor.data_plane.ovs.probe import greet, probe
 from alcor.data_plane.ovs.setup import Exposure
 from alcor.lab.host import SWITCH, EmulatedHost
 from alcor.lab.inside import enter
 from alcor.lab.laboratory import Laboratory
 from alcor.model.addressing import ip_to_text
-from alcor.model.errors import Unavailable
+from alcor.model.errors import Invalid, Unavailable
 from alcor.model.goal_state import (
     HostState,
     LocalPort,
@@ -101,12 +103,22 @@ class Pair:
         for host in lab.hosts:
             authority.issue_host(host.name, directory / host.name)
         own = directory / self.host.name
-        files = (str(own / name) for name in ("switch.key", "switch.pem", tls.AUTHORITY))
+        files = (str(own / name) for name in ("switch.key", "switch.pem", tls.RESCUERS))
         self.exposure = Exposure(ip_to_text(self.host.vtep), *files)
+        self.authority = authority
         self.own_directory = own
-        self.context = tls.agent_context(directory / self.neighbour.name)
-        self.remote = endpoint.remote(self.host.name, self.host.vtep, self.context)
+        self.neighbour_directory = directory / self.neighbour.name
+        self.remote = self.remote_with(self.ordered_to(self.host.name))
         self.writers: list[Writer] = []
+
+    def ordered_to(self, target: str) -> ssl.SSLContext:
+        """Connect with what an order to rescue a host brings the neighbour."""
+        key = certificates.public_key(self.neighbour_directory)
+        certificate = self.authority.certify_rescuer(target, self.neighbour.name, key)
+        return tls.RescuerContext(self.neighbour_directory, certificate).context
+
+    def remote_with(self, context: ssl.SSLContext) -> SwitchEndpoints:
+        return endpoint.remote(self.host.name, self.host.vtep, context)
 
     async def own(self, token: int = 0) -> Writer:
         return await self._add(
@@ -255,11 +267,11 @@ async def test_two_that_write_without_pause_never_write_at_the_same_time(pair: P
     assert (refused, written) == (10, 10)
 
 
-async def test_only_a_certificate_of_this_region_for_that_host_opens_its_switch(pair: Pair) -> None:
+async def test_only_who_was_ordered_to_that_host_is_let_in_by_its_switch(pair: Pair) -> None:
     own = await pair.own()
     await own.until_ready()
     await probe(pair.remote)
-    misnamed = endpoint.remote("another-host", pair.host.vtep, pair.context)
+    misnamed = endpoint.remote("another-host", pair.host.vtep, pair.ordered_to(pair.host.name))
     with pytest.raises(Unavailable):
         await probe(misnamed)
     strangers = Authority.open(pair.own_directory.parent / "strangers")
@@ -267,10 +279,96 @@ async def test_only_a_certificate_of_this_region_for_that_host_opens_its_switch(
     stranger = tls.agent_context(pair.own_directory.parent / "stranger")
     stranger.check_hostname = False
     stranger.verify_mode = ssl.CERT_NONE
-    with pytest.raises(Unavailable):
-        await probe(endpoint.remote(pair.host.name, pair.host.vtep, stranger))
     as_switch = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     as_switch.load_verify_locations(pair.own_directory / tls.AUTHORITY)
     as_switch.load_cert_chain(pair.own_directory / "switch.pem", pair.own_directory / "switch.key")
-    with pytest.raises(Unavailable):  # a switch's certificate is no client's
-        await probe(endpoint.remote(pair.host.name, pair.host.vtep, as_switch))
+    for context in (
+        stranger,
+        as_switch,
+        tls.agent_context(pair.neighbour_directory),  # an agent of the region, which has no order
+        tls.agent_context(pair.own_directory),  # nor has the host's own, which comes by socket files
+        pair.ordered_to("another-host"),
+        tls.greeting_context(pair.neighbour_directory),
+    ):
+        assert not any(await lets_in(pair.remote_with(context)))
+    assert all(await lets_in(pair.remote))
+
+
+async def test_an_order_s_certificate_opens_no_new_connection_once_it_has_expired(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = await pair.own()
+    await own.until_ready()
+    life = datetime.timedelta(seconds=4)
+    monkeypatch.setattr(certificates, "RESCUER_LIFE", life)
+    remote = pair.remote_with(pair.ordered_to(pair.host.name))
+    database = await OvsdbConnection.open(remote.database, on_update=print, on_lost=lambda _: None)
+    try:
+        assert all(await lets_in(remote))
+        await asyncio.sleep(life.total_seconds() + 1)
+        assert not any(await lets_in(remote))
+        assert await database.transact([fence.guard("br-int", 0, pair.host.name)])  # it has its connection
+    finally:
+        database.close()
+    assert all(await lets_in(pair.remote))
+
+
+async def test_a_renewed_certificate_is_used_for_connections_from_then_on(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = await pair.own()
+    await own.until_ready()
+    key = certificates.public_key(pair.neighbour_directory)
+    with monkeypatch.context() as short:
+        short.setattr(certificates, "RESCUER_LIFE", datetime.timedelta(seconds=-1))
+        expired = pair.authority.certify_rescuer(pair.host.name, pair.neighbour.name, key)
+    held = tls.RescuerContext(pair.neighbour_directory, expired)
+    remote = pair.remote_with(held.context)
+    assert not any(await lets_in(remote))
+    held.renew(pair.authority.certify_rescuer(pair.host.name, pair.neighbour.name, key))
+    assert all(await lets_in(remote))
+    with pytest.raises(Invalid):  # of another key
+        held.renew(
+            pair.authority.certify_rescuer(
+                pair.host.name, pair.neighbour.name, certificates.public_key(pair.own_directory)
+            )
+        )
+    assert all(await lets_in(remote))
+
+
+async def test_a_switch_proves_that_it_is_at_work_to_a_neighbour_that_it_does_not_let_in(pair: Pair) -> None:
+    own = await pair.own()
+    await own.until_ready()
+    greeted = pair.remote_with(tls.greeting_context(pair.neighbour_directory))
+    await greet(greeted)
+    misnamed = endpoint.remote("another-host", pair.host.vtep, tls.greeting_context(pair.neighbour_directory))
+    with pytest.raises(Unavailable):
+        await greet(misnamed)
+    await asyncio.to_thread(pair.host.kill, SWITCH)
+    with pytest.raises(Unavailable):
+        await greet(greeted)
+
+
+async def lets_in(place: SwitchEndpoints) -> tuple[bool, bool]:
+    """Do database and bridge have a word with whoever connects so?"""
+    found = []
+    for ask in (_ask_database, _ask_bridge):
+        try:
+            await ask(place)
+            found.append(True)
+        except Unavailable:
+            found.append(False)
+    return found[0], found[1]
+
+
+async def _ask_database(place: SwitchEndpoints) -> None:
+    database = await OvsdbConnection.open(place.database, on_update=print, on_lost=lambda _: None)
+    try:
+        await database.transact([])
+    finally:
+        database.close()
+
+
+async def _ask_bridge(place: SwitchEndpoints) -> None:
+    switch = await OpenFlowConnection.open(place.bridge, on_packet=print, on_lost=lambda _: None)
+    switch.close()

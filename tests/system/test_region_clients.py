@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from region_scene import all_ports, eventually, network, region
 
+from alcor.adapters import stream
 from alcor.client.api import ApiClient
 from alcor.lab.children import alcor_command
 from alcor.lab.region_process import RegionProcess, free_port
@@ -187,6 +188,27 @@ async def test_an_address_beyond_loopback_is_refused_in_one_line(tmp_path: Path)
     refused = await up("--data-dir", str(tmp_path / "other"), "--listen", "0.0.0.0:9696")
     assert refused.returncode not in (0, None)
     assert "loopback" in _complaint(refused)
+
+
+@pytest.mark.parametrize("option", ["--agents", "--api-processes"])
+async def test_beyond_loopback_nobody_dials_in_without_a_certificate(tmp_path: Path, option: str) -> None:
+    where = ("--data-dir", str(tmp_path / "other"), "--listen", f"127.0.0.1:{free_port()}")
+    refused = await up(*where, option, f"tcp://0.0.0.0:{free_port()}")
+    assert refused.returncode not in (0, None)
+    assert "need tcps://" in _complaint(refused)
+    assert not (tmp_path / "other" / "postgres").exists(), "found out before anything starts"
+
+
+async def test_plain_agents_beyond_loopback_are_taken_where_that_is_said(tmp_path: Path) -> None:
+    url = f"tcp://0.0.0.0:{free_port()}"
+    plain = RegionProcess(tmp_path / "plain", queue="none", options=("--agents", url, "--allow-plain-agents"))
+    tmp_path.chmod(0o755)
+    await plain.start()
+    try:
+        channel = await stream.connect(url.replace("0.0.0.0", "127.0.0.1"))
+        channel.close()
+    finally:
+        await plain.stop()
 
 
 def _complaint(done: subprocess.CompletedProcess[str]) -> str:

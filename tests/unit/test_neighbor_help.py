@@ -6,7 +6,15 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest_asyncio
 
-from alcor.contracts.agent_channel import Channel, Farewell, Rescue, RescueEnd, RescueOutcome, RescueReport
+from alcor.contracts.agent_channel import (
+    Channel,
+    Farewell,
+    Rescue,
+    RescueEnd,
+    RescueOutcome,
+    RescueRenewal,
+    RescueReport,
+)
 from alcor.contracts.data_plane import HostFacts
 from alcor.contracts.memory_channel import pair
 from alcor.host_agent.agent import Agent
@@ -34,10 +42,14 @@ class Helper:
         self.answers = True
         self.sends_away = False  # as a controller does that knows of no order
         self.tasks: list[asyncio.Task[None]] = []
-        self.help = Neighborhood(HostId("helper"), self._make, self._probe, SILENT)
+        self.certificates: list[tuple[HostId, bytes]] = []
+        self.help = Neighborhood(
+            HostId("helper"), self._make, self._probe, SILENT, take_certificate=self._take_certificate
+        )
 
-    def order(self, target: str, token: int) -> None:
-        order = Rescue(HostId(target), b"\x0a\0\0\7", "z", "failing", token, LEASE_S)
+    def order(self, target: str, token: int, certificate: bytes = b"good") -> None:
+        vtep = b"\x0a\0\0\7"
+        order = Rescue(HostId(target), vtep, "z", "failing", token, LEASE_S, certificate=certificate)
         self.help.order(order, self.reports.append)
 
     async def met(self, number: int) -> Conversation:
@@ -78,6 +90,11 @@ class Helper:
         self.tasks.append(asyncio.create_task(conversation.run()))
         return ours
 
+    def _take_certificate(self, target: HostId, certificate: bytes) -> None:
+        if certificate == b"bad":
+            raise errors.Invalid("it cannot be used")
+        self.certificates.append((target, certificate))
+
     async def _probe(self, order: Rescue) -> None:
         if not self.answers:
             raise errors.Unavailable("nobody there", retry_after_s=1)
@@ -101,6 +118,28 @@ async def test_a_rescue_speaks_in_the_target_s_name_and_puts_its_state_in_force(
     assert (hello.held, hello.plugged, hello.helps) == ((), (), False)
     await conversation.outcomes(full("a", 1, "p"), complete=True)
     assert list(helper.planes[0].holds) == ["network:a"]
+
+
+async def test_a_certificate_is_taken_with_the_order_and_renewed_only_for_a_rescue_under_way(
+    helper: Helper,
+) -> None:
+    helper.order("target", 7)
+    await helper.met(0)
+    for target, token, certificate in (
+        ("target", 7, b"newer"),
+        ("target", 7, b"bad"),  # the one before it still serves
+        ("target", 6, b"of another order"),
+        ("other", 7, b"of another host"),
+    ):
+        helper.help.renew(RescueRenewal(HostId(target), token, certificate))
+    assert helper.certificates == [("target", b"good"), ("target", b"newer")]
+    assert helper.reports == []
+
+
+async def test_an_order_whose_certificate_lets_nobody_in_is_refused(helper: Helper) -> None:
+    helper.order("target", 7, b"bad")
+    assert helper.reports == [RescueReport(HostId("target"), 7, RescueOutcome.REFUSED, "it cannot be used")]
+    assert helper.planes == []
 
 
 async def test_a_data_plane_that_does_not_answer_is_told_and_nothing_is_written(helper: Helper) -> None:

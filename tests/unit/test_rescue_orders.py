@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from alcor.contracts.agent_channel import Hello, Rescue, RescueEnd, RescueOutcome, RescueReport
+from alcor.contracts.agent_channel import Hello, Rescue, RescueEnd, RescueOutcome, RescueRenewal, RescueReport
 from alcor.contracts.audit import Entry
 from alcor.contracts.convergence import HostStatus
 from alcor.control_plane.health import rescue_choice
 from alcor.control_plane.health.helpers import Helpers
 from alcor.control_plane.health.losses import Losses
-from alcor.control_plane.health.rescue import ORDERS_MAX, Rescues
+from alcor.control_plane.health.rescue import ORDERS_MAX, RENEW_S, Powers, Rescues
 from alcor.control_plane.health.rescue_trail import RescueTrail
 from alcor.control_plane.nodes import HostNode
 from alcor.control_plane.region import OnDemandBounds, Region
@@ -44,7 +44,7 @@ class Cloud:
     ) -> None:
         self.clock = HandClock()
         self.region = Region(OnDemandBounds())
-        self.sent: list[tuple[str, Rescue | RescueEnd]] = []
+        self.sent: list[tuple[str, Rescue | RescueRenewal | RescueEnd]] = []
         self.events = io.StringIO()
         self.kept: list[Entry] = []
         self.rescues = Rescues(
@@ -53,7 +53,7 @@ class Cloud:
             self.clock,
             RescueTrail(self.kept.append, self.clock, EventLog(stream=self.events)),
             epoch=epoch,
-            warrant_key=key,
+            powers=Powers(key, lambda target, by, own: f"{target} {by} {own.decode()}".encode()),
         )
         self.helps = helps
         for number in range(hosts):
@@ -95,6 +95,7 @@ class Cloud:
             helps=self.helps and not rescuer,
             helped=tuple(map(HostId, helped)),
             warrant=warrant,
+            public_key=b"" if rescuer else f"key of {host}".encode(),
         )
         self.rescues.admit(hello)
         return self.rescues.connected(hello)
@@ -113,6 +114,9 @@ class Cloud:
     @property
     def orders(self) -> int:
         return sum(isinstance(message, Rescue) for _, message in self.sent)
+
+    def renewals(self) -> list[tuple[str, RescueRenewal]]:
+        return [(host, message) for host, message in self.sent if isinstance(message, RescueRenewal)]
 
     def report(self, outcome: RescueOutcome) -> None:
         host, order = self.order()
@@ -202,6 +206,36 @@ def test_each_step_of_a_rescue_is_in_the_audit_trail_once() -> None:
     ]
     assert len({entry.id for entry in cloud.kept}) == 3
     assert all(f"'{neighbour}'" in entry.reason for entry in cloud.kept)
+
+
+def test_an_order_certifies_the_neighbour_s_key_to_that_host_and_is_renewed_while_the_rescue_lasts() -> None:
+    cloud = Cloud(3)
+    cloud.leave("h0")
+    cloud.pass_s(1.0)
+    neighbour, order = cloud.order()
+    assert order.certificate == f"h0 {neighbour} key of {neighbour}".encode()
+    cloud.come("h0", rescuer=neighbour, token=order.token)
+    cloud.pass_s(RENEW_S - 1)
+    assert cloud.renewals() == []
+    for _ in range(2):
+        cloud.pass_s(1.5)
+    renewal = RescueRenewal(HostId("h0"), order.token, order.certificate)
+    assert cloud.renewals() == [(neighbour, renewal)]
+    cloud.pass_s(RENEW_S + 1)
+    assert cloud.renewals() == [(neighbour, renewal)] * 2
+    cloud.come("h0")
+    cloud.pass_s(RENEW_S + 1)
+    assert len(cloud.renewals()) == 2
+
+
+def test_who_rescues_by_order_of_a_former_controller_is_certified_as_soon_as_its_own_agent_is_there() -> None:
+    cloud, neighbour, order = restarted()
+    cloud.come("h0", rescuer=neighbour, token=order.token, warrant=order.warrant)
+    cloud.pass_s(0.1)
+    assert cloud.sent == []
+    cloud.come(neighbour)
+    cloud.pass_s(0.1)
+    assert cloud.renewals() == [(neighbour, RescueRenewal(HostId("h0"), order.token, order.certificate))]
 
 
 def restarted(*, hosts: int = 3) -> tuple[Cloud, str, Rescue]:

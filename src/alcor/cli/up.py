@@ -33,7 +33,13 @@ from alcor.runtime.event_log import EventLog, Level
     multiple=True,
     default=("tcp://127.0.0.1:9697",),
     show_default=True,
-    help="Where agents dial in: tcp://ADDRESS:PORT or unix:///PATH. May be given several times.",
+    help="Where agents dial in: tcps://ADDRESS:PORT, unix:///PATH, or tcp:// on loopback. May be given several "
+    "times.",
+)
+@click.option(
+    "--allow-plain-agents",
+    is_flag=True,
+    help="Take agents without certificates off loopback, too: any machine there can speak for any host.",
 )
 @click.option(
     "--on-demand-above",
@@ -68,6 +74,7 @@ def command(
     queue: str,
     queue_credentials: Path | None,
     agent_urls: tuple[str, ...],
+    allow_plain_agents: bool,
     on_demand_above: int,
     api_process_urls: tuple[str, ...],
     nova_url: str | None,
@@ -94,6 +101,7 @@ def command(
         queue=queue,
         queue_credentials=queue_credentials,
         agent_urls=agent_urls,
+        allow_plain_agents=allow_plain_agents,
         api_process_urls=api_process_urls,
         on_demand=OnDemandBounds(above=on_demand_above, below=on_demand_above * 3 // 4),
         nova=None if nova_url is None else NovaSettings(url=nova_url, credentials=nova_credentials),

@@ -13,7 +13,7 @@
       Announce(port, address) ------------>   goal state from now on, by a commit
       Ask(addresses) --------------------->  where are they? (on-demand networks)
       <------- Update | Unknown               found ones are goal state from now on
-      <------- Rescue, RescueEnd              write for a neighbour
+      <------- Rescue, RescueRenewal, RescueEnd  write for a neighbour
       RescueReport ----------------------->
       <------- Probe                          does a neighbour's data plane answer?
       Probed ----------------------------->
@@ -96,6 +96,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     epoch: int = 0  # of the newest controller that it has heard; older ones do not serve it
     warrant: bytes = b""  # of a rescuer: as its order had it
     anew: tuple[PortId, ...] = ()  # of those plugged: since the last controller was heard, or shortly before
+    public_key: bytes = b""  # of one that helps (SubjectPublicKeyInfo, DER): orders bring certificates for it
 
 
 class SectionResult(msgspec.Struct, frozen=True, array_like=True):
@@ -257,6 +258,16 @@ class Rescue(msgspec.Struct, frozen=True, array_like=True, tag="rescue"):
     token: int
     lease_s: float  # without a word from the controller on that stream for so long: stop
     warrant: bytes = b""  # proves to a later controller that this order was given
+    # With it the target's switch lets the neighbour in, for minutes. For the key of its Hello, and no secret.
+    certificate: bytes = b""
+
+
+class RescueRenewal(msgspec.Struct, frozen=True, array_like=True, tag="rescue_renewal"):
+    """Go on: here is a newer certificate. Without that rescue it means nothing."""
+
+    target: HostId
+    token: int
+    certificate: bytes
 
 
 class RescueEnd(msgspec.Struct, frozen=True, array_like=True, tag="rescue_end"):
@@ -289,7 +300,7 @@ FromAgent: TypeAlias = (
     Hello | Acknowledgement | Announce | Plugs | Beat | Holds | Ask | Release | RescueReport | Probed | Farewell
 )
 FromController: TypeAlias = (
-    Welcome | Update | Beat | Pace | Compare | Farewell | Unknown | Rescue | RescueEnd | Probe
+    Welcome | Update | Beat | Pace | Compare | Farewell | Unknown | Rescue | RescueRenewal | RescueEnd | Probe
 )
 
 

@@ -33,6 +33,7 @@ from alcor.contracts.agent_channel import (
     Release,
     Rescue,
     RescueEnd,
+    RescueRenewal,
     RescueReport,
     Welcome,
 )
@@ -58,7 +59,7 @@ from alcor.control_plane.delivery.resync import ResyncLimits
 from alcor.control_plane.delivery.resync_view import ResyncView
 from alcor.control_plane.delivery.sessions import Sessions
 from alcor.control_plane.health.probes import Probes
-from alcor.control_plane.health.rescue import Rescues
+from alcor.control_plane.health.rescue import NO_POWERS, Powers, Rescues
 from alcor.control_plane.health.rescue_trail import RescueTrail
 from alcor.control_plane.health.watch import Heard, Watch
 from alcor.control_plane.intake import Intake
@@ -91,15 +92,15 @@ class Controller:
         on_demand: OnDemandBounds = OnDemandBounds(),  # noqa: B008 - frozen
         queue: GoalQueue | None = None,
         resync: ResyncLimits = ResyncLimits(),  # noqa: B008 - frozen
-        warrant_key: bytes = b"",
+        powers: Powers = NO_POWERS,
         audit: Callable[[Entry], None] | None = None,
         watcher: PortWatcher | None = None,
     ) -> None:
-        """`warrant_key`: the same for all controllers of a region, and known to nobody else."""
+        """`powers`: of all controllers of a region, and of nobody else."""
         self._store = store
         self._clock = clock
         self._log = log
-        self._warrant_key = warrant_key
+        self._powers = powers
         self._audit = audit or (lambda entry: None)
         self._supervisor = Supervisor(log)
         self.failed = self._supervisor.failed
@@ -482,10 +483,10 @@ class Controller:
             self._clock,
             RescueTrail(self._audit, self._clock, self._log),
             epoch=self.epoch,
-            warrant_key=self._warrant_key,
+            powers=self._powers,
         )
 
-    def _tell_agent(self, host_id: HostId, message: Rescue | RescueEnd | Probe) -> None:
+    def _tell_agent(self, host_id: HostId, message: Rescue | RescueRenewal | RescueEnd | Probe) -> None:
         stream = self._streams.get(host_id)
         if stream is not None:
             stream.channel.send(_encoder.encode(message))

@@ -28,6 +28,7 @@ from alcor.contracts.agent_channel import (
     Rescue,
     RescueEnd,
     RescueOutcome,
+    RescueRenewal,
     RescueReport,
     Unknown,
     Update,
@@ -322,6 +323,9 @@ class Agent:
                 else:
                     why = "it has no certificate"
                     self._report(RescueReport(message.target, message.token, RescueOutcome.REFUSED, why))
+            case RescueRenewal():
+                if self._help is not None:
+                    self._help.renew(message)
             case RescueEnd():
                 if self._help is not None:
                     self._help.end(message)
@@ -454,6 +458,7 @@ class Agent:
                 epoch=self._epoch_known(),
                 warrant=self._rescue.warrant if self._rescue is not None else b"",
                 anew=self._plugs.anew(self.heard_at_s) if is_known else (),
+                public_key=self._help.public_key if self._help is not None else b"",
             )
         )
 

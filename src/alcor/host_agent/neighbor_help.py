@@ -2,6 +2,7 @@
 
 controller --Rescue--> order --probe--> the target's data plane answers?  no: RescueReport
                               yes: Agent(host=target, rescuer=us, token) over a stream of its own
+controller --RescueRenewal--> a newer certificate for the target's switch
 controller --Probe--> the target's data plane answers? --Probed--> controller
 ends: RescueEnd, the lease not renewed, or another's newer token in the data plane
 """
@@ -9,7 +10,15 @@ ends: RescueEnd, the lease not renewed, or another's newer token in the data pla
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from alcor.contracts.agent_channel import Probe, Probed, Rescue, RescueEnd, RescueOutcome, RescueReport
+from alcor.contracts.agent_channel import (
+    Probe,
+    Probed,
+    Rescue,
+    RescueEnd,
+    RescueOutcome,
+    RescueRenewal,
+    RescueReport,
+)
 from alcor.host_agent.agent import Agent
 from alcor.host_agent.rescue_duty import Answer, Report, RescueDuty
 from alcor.model import errors
@@ -24,18 +33,31 @@ LEASE_CHECKS = 8  # per lease
 
 MakeAgent = Callable[[Rescue, RescueDuty], Agent]
 AskDataPlane = Callable[[Rescue | Probe], Awaitable[None]]
+TakeCertificate = Callable[[HostId, bytes], None]
 
 
 class Neighborhood:
     """Implements `NeighborHelp`. Owner of one task for each rescue.
 
-    `probe` raises Unavailable when the target's data plane does not answer.
+    `probe` raises Unavailable when the target's data plane does not answer. `take_certificate` is given what
+    lets us in there, with an order and when it is renewed; it raises Invalid when that lets nobody in.
     """
 
-    def __init__(self, host: HostId, make_agent: MakeAgent, probe: AskDataPlane, log: EventLog) -> None:
+    def __init__(
+        self,
+        host: HostId,
+        make_agent: MakeAgent,
+        probe: AskDataPlane,
+        log: EventLog,
+        *,
+        take_certificate: TakeCertificate = lambda target, certificate: None,
+        public_key: bytes = b"",
+    ) -> None:
+        self.public_key = public_key
         self._host = host
         self._make_agent = make_agent
         self._probe = probe
+        self._take_certificate = take_certificate
         self._log = log
         self._supervisor = Supervisor(log)
         self._rescues: dict[HostId, _Rescue] = {}
@@ -52,9 +74,23 @@ class Neighborhood:
         elif len(self._rescues) >= AT_ONCE_MAX or order.target == self._host:
             report(_report(order, RescueOutcome.REFUSED, f"it already rescues {len(self._rescues)} hosts"))
             return
+        try:
+            self._take_certificate(order.target, order.certificate)
+        except errors.Invalid as error:
+            report(_report(order, RescueOutcome.REFUSED, error.message))
+            return
         self._helped.pop(order.target, None)
         rescue = self._rescues[order.target] = _Rescue(order)
         self._supervisor.start(f"rescue of {order.target}", self._carry_out(rescue, report))
+
+    def renew(self, message: RescueRenewal) -> None:
+        """Take a newer certificate, if that rescue is under way."""
+        rescue = self._rescues.get(message.target)
+        if rescue is not None and rescue.order.token == message.token:
+            try:
+                self._take_certificate(message.target, message.certificate)
+            except errors.Invalid as error:  # the one before it lasts for minutes
+                self._log.warning("rescue_not_renewed", target=message.target, reason=error.message)
 
     def end(self, message: RescueEnd) -> None:
         """Stop, if that rescue is under way."""

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from alcor.contracts.agent_channel import Probe, Probed, Rescue, RescueEnd, RescueReport
+from alcor.contracts.agent_channel import Probe, Probed, Rescue, RescueEnd, RescueRenewal, RescueReport
 from alcor.model.ids import HostId
 
 Report = Callable[[RescueReport], None]
@@ -25,10 +25,19 @@ class RescueDuty(msgspec.Struct, frozen=True):
 
 
 class NeighborHelp(Protocol):
-    """Carries out orders to rescue neighbours. Nothing here blocks but `close`."""
+    """Carries out orders to rescue neighbours. Nothing here blocks but `close`.
+
+    `public_key`: for which orders bring certificates.
+    """
+
+    public_key: bytes
 
     def order(self, order: Rescue, report: Report) -> None:
         """Rescue a host; `report` is called when that is over, or cannot be."""
+        ...
+
+    def renew(self, message: RescueRenewal) -> None:
+        """Take a newer certificate, if that rescue is under way."""
         ...
 
     def end(self, message: RescueEnd) -> None:

@@ -19,6 +19,7 @@ from alcor.contracts.agent_channel import (
     Probe,
     Rescue,
     RescueEnd,
+    RescueRenewal,
     Unknown,
     Update,
     Welcome,
@@ -31,7 +32,8 @@ BEATS_PER_SILENCE = 3  # at least: whatever the controller asks for
 BEAT_MIN_S = 0.01
 WELCOME_S = 1.0  # what the queue delivers so long before its welcome shows that the welcome was lost
 
-Other: TypeAlias = Welcome | Unknown | Rescue | RescueEnd | Probe | Compare  # what the agent acts on at once
+# What the agent acts on at once.
+Other: TypeAlias = Welcome | Unknown | Rescue | RescueRenewal | RescueEnd | Probe | Compare
 OnUpdate = Callable[[Update, bytes], Awaitable[None]]
 OnOther = Callable[[Other], None]
 _decoder: msgspec.msgpack.Decoder[FromController] = msgspec.msgpack.Decoder(FromController)

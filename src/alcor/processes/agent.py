@@ -14,7 +14,7 @@ import msgspec
 import uvloop
 
 from alcor.adapters import stream
-from alcor.adapters.certificates import FLEET_NAME
+from alcor.adapters.certificates import FLEET_NAME, public_key
 from alcor.adapters.nats import access
 from alcor.adapters.nats.access import Access
 from alcor.adapters.nats.queue import NatsAgentQueue
@@ -33,6 +33,7 @@ from alcor.runtime import tls
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
+from alcor.runtime.tls import RescuerContext
 
 EXIT_CLEAN = 0
 EXIT_FAILED = 1  # start it again: applying is idempotent
@@ -75,6 +76,7 @@ async def run(settings: AgentSettings, log: EventLog) -> int:
     facts = facts_of(settings.host, settings.vtep)
     try:
         context = tls.agent_context(settings.certificates) if settings.certificates else None
+        help_of = _neighborhood(settings, context, log) if context is not None else None
         place = queue_access(settings.queue_url, settings.certificates, settings.queue_credentials)
     except errors.Invalid as error:
         log.error("settings_refused", reason=error.message)
@@ -90,7 +92,7 @@ async def run(settings: AgentSettings, log: EventLog) -> int:
         log,
         urls=settings.controller_urls,
         timing=settings.timing,
-        help_of=_neighborhood(settings, context, log) if context is not None else None,
+        help_of=help_of,
         agent_queue=queue,
     )
     log.info("agent_starts", host=settings.host, data_plane=settings.data_plane)
@@ -286,7 +288,7 @@ def _data_plane(settings: AgentSettings, facts: HostFacts, log: EventLog) -> Dat
 
     exposure = None
     if settings.certificates:
-        files = (str(settings.certificates / name) for name in ("switch.key", "switch.pem", tls.AUTHORITY))
+        files = (str(settings.certificates / name) for name in ("switch.key", "switch.pem", tls.RESCUERS))
         exposure = Exposure(ip_to_text(facts.vtep), *files)
     return OvsDataPlane(facts, settings.ovs_run_dir, log, exposure=exposure)
 
@@ -299,17 +301,30 @@ def _connect(context: SSLContext | None) -> Connect:
 
 
 def _neighborhood(settings: AgentSettings, context: SSLContext, log: EventLog) -> NeighborHelp | None:
-    """Make what rescues neighbours: only hosts with Open vSwitch can be reached by others."""
+    """Make what rescues neighbours: only hosts with Open vSwitch can be reached by others. Raises Invalid."""
     if settings.data_plane != "ovs":
         return None
+    directory = settings.certificates
+    assert directory is not None, "the context is made of them"
+    if not (directory / tls.RESCUERS).exists():
+        raise errors.Invalid(f"{directory} has no {tls.RESCUERS}: issue the host's certificates anew")
     from alcor.data_plane.ovs import endpoint
     from alcor.data_plane.ovs.driver import OvsDataPlane
     from alcor.data_plane.ovs.fence import Bid
-    from alcor.data_plane.ovs.probe import probe
+    from alcor.data_plane.ovs.probe import greet, probe
+
+    greeting = tls.greeting_context(directory)
+    certified: dict[HostId, RescuerContext] = {}  # of the hosts rescued by this process, lastly
+
+    def take_certificate(target: HostId, certificate: bytes) -> None:
+        if target in certified:
+            certified[target].renew(certificate)
+        else:
+            certified[target] = RescuerContext(directory, certificate)
 
     def make(order: Rescue, duty: RescueDuty) -> Agent:
         facts = facts_of(order.target, order.vtep)
-        place = endpoint.remote(order.target, order.vtep, context)
+        place = endpoint.remote(order.target, order.vtep, certified[order.target].context)
         return Agent(
             facts,
             order.zone,
@@ -324,9 +339,19 @@ def _neighborhood(settings: AgentSettings, context: SSLContext, log: EventLog) -
         )
 
     async def ask(whom: Rescue | Probe) -> None:
-        await probe(endpoint.remote(whom.target, whom.vtep, context))
+        if isinstance(whom, Rescue):
+            await probe(endpoint.remote(whom.target, whom.vtep, certified[whom.target].context))
+        else:
+            await greet(endpoint.remote(whom.target, whom.vtep, greeting))
 
-    return Neighborhood(HostId(settings.host), make, ask, log)
+    return Neighborhood(
+        HostId(settings.host),
+        make,
+        ask,
+        log,
+        take_certificate=take_certificate,
+        public_key=public_key(directory),
+    )
 
 
 async def _until_told(work: Coroutine[Any, Any, object], name: str, log: EventLog) -> int:

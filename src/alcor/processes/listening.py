@@ -31,11 +31,14 @@ def api_socket(
     return _bound(address, port, is_shared=is_shared)
 
 
-def require_closed(url: str) -> None:
-    """Raise Invalid for an address where anybody in the network could pose as an API process."""
+def require_closed(url: str, whom: str, otherwise: str = "") -> None:
+    """Raise Invalid for an address where anybody in the network could pose as one of ours.
+
+    `whom`: is to dial in there. `otherwise`: what else the operator may do.
+    """
     parts = urlsplit(url)
     if parts.scheme == "tcp" and not is_loopback(parts.hostname or ""):
-        raise errors.Invalid(f"'{url}' is not a loopback address: off it, API processes need tcps://")
+        raise errors.Invalid(f"'{url}' is not a loopback address: off it, {whom} need tcps://{otherwise}")
 
 
 def close_to_others(url: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,9 +18,11 @@ from alcor.contracts.agent_channel import Channel
 from alcor.control_plane.answers import Answers
 from alcor.control_plane.api_streams import ApiStreams
 from alcor.control_plane.controller import Controller
+from alcor.control_plane.health.rescue import Powers
 from alcor.control_plane.region import OnDemandBounds
 from alcor.control_plane.server_events.teller import Teller
 from alcor.model import errors
+from alcor.model.ids import HostId
 from alcor.processes import listening, nova
 from alcor.processes.api_server import EMBEDDED_STORE, ApiServer, ApiSettings, starting
 from alcor.processes.nova import NovaSettings
@@ -46,6 +49,9 @@ class RegionSettings(msgspec.Struct, frozen=True, kw_only=True):
     queue: str = EMBEDDED
     queue_credentials: Path | None = None
     agent_urls: tuple[str, ...] = ("tcp://127.0.0.1:9697",)
+    allow_plain_agents: bool = (
+        False  # off loopback without certificates: what they say of their names is believed
+    )
     api_process_urls: tuple[str, ...] = ()
     on_demand: OnDemandBounds = OnDemandBounds()  # ports in a network, from which on hosts ask for neighbours
     nova: NovaSettings | None = None  # who is told of servers' ports
@@ -79,6 +85,7 @@ class Region:
 
     async def _start(self) -> None:
         settings = self._settings
+        self._require_closed()
         events = None if settings.nova is None else nova.events(settings.nova, self._clock, self._stack)
         self._server.bind()
         dsn = settings.database or await self._start_database()
@@ -93,7 +100,7 @@ class Region:
             self._log,
             on_demand=settings.on_demand,
             queue=await self._start_queue(),
-            warrant_key=authority.derive_key("rescue warrants"),
+            powers=Powers(authority.derive_key("rescue warrants"), partial(self._certify, authority)),
             audit=self._server.audit,
             watcher=teller,
         )
@@ -108,6 +115,22 @@ class Region:
         streams = ApiStreams(answers, tracer, controller.told, self._log, epoch=controller.epoch)
         self.api_process_urls = await self._serve_api_processes(streams, authority)
         await self._server.serve(store, answers, tracer, follow=controller.follow)
+
+    def _require_closed(self) -> None:
+        """Refuse addresses where anybody could pose as one of ours, before anything starts. Raises Invalid."""
+        for url in self._settings.api_process_urls:
+            listening.require_closed(url, "API processes")
+        if not self._settings.allow_plain_agents:
+            otherwise = " and certificates, or say --allow-plain-agents where nobody else is in the network"
+            for url in self._settings.agent_urls:
+                listening.require_closed(url, "agents", otherwise)
+
+    def _certify(self, authority: Authority, target: HostId, neighbour: HostId, public_key: bytes) -> bytes:
+        try:
+            return authority.certify_rescuer(target, neighbour, public_key)
+        except errors.Invalid as error:  # it refuses the order, and another one is asked
+            self._log.warning("rescuer_not_certified", host_id=target, by=neighbour, reason=error.message)
+            return b""
 
     async def _serve_agents(self, controller: Controller, authority: Authority) -> tuple[str, ...]:
         async def serve_certified(channel: Channel) -> None:
@@ -124,8 +147,6 @@ class Region:
                 await streams.serve(channel)
 
         urls = self._settings.api_process_urls
-        for url in urls:
-            listening.require_closed(url)
         found = await self._accept(urls, authority, plain=streams.serve, certified=serve_certified)
         for url in found:
             listening.close_to_others(url)

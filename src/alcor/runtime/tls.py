@@ -1,11 +1,13 @@
 """TLS with certificates on both sides, from the files that a region's authority wrote."""
 
 import ssl
+import tempfile
 from pathlib import Path
 
 from alcor.model import errors
 
 AUTHORITY = "ca.pem"
+RESCUERS = "rescuers.pem"  # a host's own authority: whom its switch lets in
 CONTROLLER_NAME = "alcor-controller"  # what the controller's certificate names: it may move, its name may not
 API_NAME = "alcor-api"
 # Roles that connect, as certificates say them: their organisational unit, and the stem of their files.
@@ -23,6 +25,55 @@ def agent_context(directory: Path) -> ssl.SSLContext:
 def client_context(directory: Path, role: str) -> ssl.SSLContext:
     """Connect in a role; the peer's certificate must name whom we ask for. Raises Invalid."""
     return _context(directory, ssl.PROTOCOL_TLS_CLIENT, role)
+
+
+def greeting_context(directory: Path) -> ssl.SSLContext:
+    """See whether a peer is whom it should be, without a certificate of our own. Raises Invalid.
+
+    With TLS 1.3 the peer proves itself before it asks for ours, and then ends the connection.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        context.load_verify_locations(directory / AUTHORITY)
+    except OSError as error:
+        raise errors.Invalid(f"the certificates in {directory} cannot be used: {error}") from error
+    return context
+
+
+class RescuerContext:
+    """Connects to one host's switch, with a certificate that is renewed. Owner of its context.
+
+    The key is the agent's own, in `directory`: orders bring certificates for it and no secrets.
+    """
+
+    def __init__(self, directory: Path, certificate: bytes) -> None:
+        """Raises Invalid when the certificate (PEM) does not fit."""
+        self._directory = directory
+        self.context = self._new_context()
+        self._load(self.context, certificate)
+
+    def renew(self, certificate: bytes) -> None:
+        """Show a newer one to whom is connected to from now on. Raises Invalid, and keeps the old."""
+        self._load(self._new_context(), certificate)  # half a pair would break a context in use
+        self._load(self.context, certificate)
+
+    def _new_context(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_verify_locations(self._directory / AUTHORITY)
+        return context
+
+    def _load(self, context: ssl.SSLContext, certificate: bytes) -> None:
+        if not certificate:
+            raise errors.Invalid("the order brings no certificate")
+        try:
+            with tempfile.NamedTemporaryFile() as file:  # the module takes files only
+                file.write(certificate)
+                file.flush()
+                context.load_cert_chain(file.name, self._directory / f"{AGENT}.key")
+        except OSError as error:  # ssl.SSLError is one
+            raise errors.Invalid(f"the order's certificate cannot be used: {error}") from error
 
 
 def controller_context(directory: Path) -> ssl.SSLContext:

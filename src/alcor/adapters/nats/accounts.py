@@ -23,7 +23,7 @@ from alcor.model.ids import HostId
 
 FILE = "queue.keys"
 PARTITION = "0"
-VALID_S = 365 * 24 * 3600 * certificates.CERTIFICATE_YEARS  # as long as the certificate beside it
+VALID_S = int(certificates.CERTIFICATE_LIFE.total_seconds())  # as long as the certificate beside it
 _NO_LIMIT = -1
 
 

@@ -3,6 +3,7 @@
     stream ends --left--> case --detector, grace--> agent dead --choice--> Rescue(token) --> neighbour
                                                       RescueReport (no answer) --> host gone, asked again
     Hello(rescuer, token) --admit--> the neighbour's stream is the host's (ledger, receipts: as with any agent)
+                          <-- RescueRenewal (a certificate for the host's switch), every five minutes
     Hello (own agent) ------------> newer token; RescueEnd --> neighbour     (and its writes are refused anyway)
 
 Tokens grow with every change of writer, over controllers too: epoch << 32 | counter. The switch itself refuses
@@ -14,11 +15,19 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 
 from alcor.contracts import agent_channel
-from alcor.contracts.agent_channel import Hello, Rescue, RescueEnd, RescueOutcome, RescueReport
+from alcor.contracts.agent_channel import (
+    Hello,
+    Rescue,
+    RescueEnd,
+    RescueOutcome,
+    RescueRenewal,
+    RescueReport,
+)
 from alcor.contracts.convergence import HostStatus, RescueStatus
 from alcor.control_plane.health import detector, rescue_choice, warrants
 from alcor.control_plane.health.detector import DetectorSettings, Evidence, Judgement, Surroundings, Verdict
@@ -41,7 +50,25 @@ ORDER_S = 6.0  # from an order until the neighbour's Hello in the host's name
 AGAIN_MIN_S, AGAIN_MAX_S = 1.0, 30.0  # between orders for a host whose data plane does not answer
 ZONES_S = 1.0  # between counts of the hosts: O(hosts)
 
-Send = Callable[[HostId, Rescue | RescueEnd], None]
+# Certificates last fifteen minutes, so that a rescue whose controller is away has ten at least. Without a
+# controller it goes on for a lease: nothing ends for want of a certificate, and clocks may be wrong by minutes.
+RENEW_S = 300.0
+
+Send = Callable[[HostId, Rescue | RescueRenewal | RescueEnd], None]
+
+
+class Powers(NamedTuple):
+    """What only a region's controllers can: prove that an order was theirs, and let a neighbour into a switch.
+
+    `certify` gives the certificate of a neighbour (second) for a host's switch (first) and for the neighbour's
+    public key; an empty one when it cannot.
+    """
+
+    warrant_key: bytes
+    certify: Callable[[HostId, HostId, bytes], bytes]
+
+
+NO_POWERS = Powers(b"", lambda target, neighbour, public_key: b"")  # simulated switches let everybody in
 
 
 class _Order(msgspec.Struct):
@@ -51,6 +78,7 @@ class _Order(msgspec.Struct):
     token: int
     at_s: float
     why: str
+    certified_at_s: float
     taken_at_us: int = 0
     granted: int = (
         0  # to write under instead of `token`, by which the neighbour knows a former controller's order
@@ -82,7 +110,7 @@ class Rescues:
         trail: RescueTrail,
         *,
         epoch: int,
-        warrant_key: bytes,
+        powers: Powers,
         settings: DetectorSettings = detector.USUAL,
     ) -> None:
         self._region = region
@@ -94,7 +122,8 @@ class Rescues:
         self._trail = trail
         self._settings = settings
         self._epoch = epoch
-        self._warrant_key = warrant_key
+        self._powers = powers
+        self._public_keys: dict[HostId, bytes] = {}  # of those present that can help
         self._counter = 0
         self._cases: dict[HostId, _Case] = {}
         self._succeeded: dict[HostId, float] = {}
@@ -142,8 +171,10 @@ class Rescues:
         self._present[hello.host] = hello.rescuer
         if hello.helps and not hello.rescuer:
             self._helpers.came(hello.host, data_plane=hello.data_plane, zone=hello.zone)
+            self._public_keys[hello.host] = hello.public_key
         else:
             self._helpers.left(hello.host)
+            self._public_keys.pop(hello.host, None)
         case = self._cases.get(hello.host)
         if hello.rescuer:
             assert case is not None, "admitted before"
@@ -168,7 +199,11 @@ class Rescues:
             and hello.host not in self._present
             and (case is None or case.order is None)
             and warrants.proves(
-                hello.warrant, self._warrant_key, target=hello.host, neighbour=hello.rescuer, token=hello.token
+                hello.warrant,
+                self._powers.warrant_key,
+                target=hello.host,
+                neighbour=hello.rescuer,
+                token=hello.token,
             )
         )
 
@@ -182,7 +217,8 @@ class Rescues:
         # What this controller sends is written under a token of its own: the former one may yet be alive, and
         # order another neighbour.
         granted = self._next_token()
-        order = _Order(hello.rescuer, hello.token, now_s, why, granted=granted)
+        # How long its certificate lasts is not known: renewed as soon as the neighbour's own agent is here.
+        order = _Order(hello.rescuer, hello.token, now_s, why, certified_at_s=-math.inf, granted=granted)
         self._cases[hello.host].order = order
         self._helpers.ordered(order.neighbour)
 
@@ -207,6 +243,7 @@ class Rescues:
         now_s = self._clock.monotonic_s()
         rescuer = self._present.pop(host_id)
         self._helpers.left(host_id)
+        self._public_keys.pop(host_id, None)
         if not rescuer:
             grace_s = 0.0 if is_silent else self._settings.grace_s
             self._open(
@@ -262,6 +299,8 @@ class Rescues:
             wants_help = judgement.verdict in (Verdict.AGENT_DEAD, Verdict.HOST_GONE)
             if wants_help and case.order is None and now_s >= case.due_s and orders < ORDERS_MAX:
                 orders += self._give_order(node, case, now_s)
+            elif case.order is not None and now_s - case.order.certified_at_s > RENEW_S and orders < ORDERS_MAX:
+                orders += self._renew(host_id, case.order, now_s)
 
     def described(self, status: HostStatus) -> HostStatus:
         """Add to a host's status what is held of it when it is without its own agent."""
@@ -286,14 +325,38 @@ class Rescues:
         if choice.host is None:
             case.due_s = now_s + AGAIN_MIN_S
             return False
-        order = case.order = _Order(choice.host, self._next_token(), now_s, case.judgement.reason)
+        order = case.order = _Order(
+            choice.host, self._next_token(), now_s, case.judgement.reason, certified_at_s=now_s
+        )
         self._helpers.ordered(order.neighbour)
         self._trail.ordered(node.id, order.neighbour, order.token, why=order.why, chosen=choice.reason)
-        warrant = warrants.make(self._warrant_key, target=node.id, neighbour=order.neighbour, token=order.token)
+        warrant = warrants.make(
+            self._powers.warrant_key, target=node.id, neighbour=order.neighbour, token=order.token
+        )
+        certificate = self._powers.certify(node.id, choice.host, self._public_keys[choice.host])
         self._tell(
             choice.host,
-            Rescue(node.id, record.vtep, record.zone, record.data_plane, order.token, LEASE_S, warrant),
+            Rescue(
+                node.id,
+                record.vtep,
+                record.zone,
+                record.data_plane,
+                order.token,
+                LEASE_S,
+                warrant,
+                certificate,
+            ),
         )
+        return True
+
+    def _renew(self, host_id: HostId, order: _Order, now_s: float) -> bool:
+        """Certify a rescuer anew; False while its own agent is not there."""
+        public_key = self._public_keys.get(order.neighbour)
+        if public_key is None:
+            return False
+        order.certified_at_s = now_s
+        certificate = self._powers.certify(host_id, order.neighbour, public_key)
+        self._tell(order.neighbour, RescueRenewal(host_id, order.token, certificate))
         return True
 
     def _candidate(self, host_id: HostId, case: _Case) -> Candidate:
@@ -325,7 +388,7 @@ class Rescues:
             self._trail.ended(host_id, case.order.neighbour, case.order.token, reason)
             self._tell(case.order.neighbour, RescueEnd(host_id, case.order.token, reason))
 
-    def _tell(self, neighbour: HostId, message: Rescue | RescueEnd) -> None:
+    def _tell(self, neighbour: HostId, message: Rescue | RescueRenewal | RescueEnd) -> None:
         if self._present.get(neighbour) == "":  # its own agent is there
             self._send(neighbour, message)
 
