@@ -25,6 +25,7 @@ from alcor.host_agent.agent import Agent
 from alcor.host_agent.journal import NoJournal
 from alcor.host_agent.session import Other, Session
 from alcor.host_agent.settings import AgentTiming
+from alcor.model import errors
 from alcor.model.goal_state import HostState
 from alcor.model.ids import HostId
 from alcor.runtime.clock import SystemClock
@@ -158,6 +159,53 @@ async def test_what_the_queue_kept_is_taken_only_under_a_token_of_its_controller
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert [held.version.revision for held in hello.held] == [revision]
+
+
+@pytest.mark.parametrize("fenced", [False, True])
+async def test_what_the_queue_kept_since_the_last_session_is_not_taken_when_another_wrote_meanwhile(
+    fenced: bool,
+) -> None:
+    """A neighbour's rescue had newer values by a stream; its lease has lapsed since."""
+    data_plane = FailingDataPlane()
+    queue = KeptQueue(Update(0, ()))
+    conversations: list[Conversation] = []
+    tasks: list[asyncio.Task[None]] = []
+
+    async def connect(url: str) -> Channel:
+        if conversations:
+            raise errors.Unavailable("nobody there", retry_after_s=0.01)
+        ours, theirs = channel_pair()
+        conversations.append(Conversation(theirs))
+        tasks.append(asyncio.create_task(conversations[-1].run()))
+        return ours
+
+    agent = Agent(
+        HostFacts(HostId("h"), b"\x7f\x00\x00\x01", 0x020000000001),
+        "zone-1",
+        data_plane,
+        NoJournal(),
+        connect,
+        SystemClock(),
+        SILENT,
+        urls=("tcp://controller:1",),
+        agent_queue=queue,
+    )
+    tasks.append(asyncio.create_task(agent.run()))
+    try:
+        first = await eventually(lambda: conversations and conversations[0].hello)
+        queue.kept = msgspec.msgpack.encode(Update(first.session, (full("a", 5),), epoch=1))
+        data_plane.lose()
+        if fenced:
+            agent.fenced("neighbour")
+        conversations[0].channel.close()
+        data_plane.recover()
+        frame = await eventually(lambda: [frame for frame in queue.heard if b"hello" in frame[:12]])
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    hello = msgspec.msgpack.decode(frame[0], type=Hello)
+    assert [held.version.revision for held in hello.held] == ([] if fenced else [5])
 
 
 async def no_stream(url: str) -> Channel:

@@ -178,6 +178,8 @@ class Agent:
         self._log.warning("fenced", host=self._facts.host, writer=writer)
         self._fenced_by = writer
         self._applier.forget()
+        if self._link is not None:
+            self._link.supersede()
         self._presentable.set()
         self._wake.set()
 

@@ -80,6 +80,7 @@ class QueueLink:
         self._clock = clock
         self._session = queue.AWAY
         self._last_session = queue.AWAY
+        self._is_superseded = False  # another has written to the data plane since the last session
         self._channel: QueueChannel | None = None
         self._beside: deque[bytes] = deque()
         self._arrived = asyncio.Event()
@@ -97,6 +98,7 @@ class QueueLink:
     def begin(self) -> int:
         """Number a new session, over whichever path; Hello carries the number."""
         self._last_session = self._session = max(self._last_session + 1, self._clock.now_us())
+        self._is_superseded = False
         self._beside.clear()
         return self._session
 
@@ -106,8 +108,12 @@ class QueueLink:
         self._beside.clear()
 
     def was_kept_since_last_session(self, update: Update) -> bool:
-        """Was it made for the host as it was when this agent's last session ended?"""
-        return update.number == self._last_session
+        """Was it made for the host as it is still, since this agent's last session ended?"""
+        return update.number == self._last_session and not self._is_superseded
+
+    def supersede(self) -> None:
+        """Hear that another has written to the data plane: what was kept may be older than that."""
+        self._is_superseded = True
 
     def answer(self, frame: bytes) -> None:
         """Say something in the session."""
