@@ -56,9 +56,14 @@ def test_a_run_has_ports_with_addresses_of_both_versions() -> None:
     assert int(counted.group(1)) > 5
 
 
-def test_a_run_has_rescues_and_changes_of_writer_and_of_controller() -> None:
+def test_a_run_has_every_kind_of_crash_and_hosts_that_wait_for_their_turn() -> None:
     done = simulate("--seed", "1", "--operations", str(OPERATIONS))
     counts = {name: int(count) for name, count in re.findall(r"'(\w+)': (\d+)", done.stdout)}
     assert counts["rescues"] > 5
     assert counts["takeovers"] > 0
     assert counts["terms"] > 5
+    assert counts["store_crashes"] > 5
+    assert counts["api_crashes"] > 5
+    assert counts["resync_waits"] > 0
+    assert counts["power_losses"] > 0
+    assert counts["torn_records"] > 0

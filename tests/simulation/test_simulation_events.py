@@ -10,11 +10,14 @@ import pytest
 EVENTS = 1_000_000
 LIMIT_S = 600.0  # ten times what it takes on an idle core
 BEGIN = 101
+ON_DEMAND_EVERY = 3
 
 
 @pytest.mark.slow
 def test_nothing_goes_wrong_in_a_million_events() -> None:
-    command = [sys.executable, "-m", "alcor.simulation", "--seed", str(BEGIN), "--until-events", str(EVENTS)]
+    options = {"--seed": BEGIN, "--until-events": EVENTS, "--on-demand-every": ON_DEMAND_EVERY}
+    words = [word for name, value in options.items() for word in (name, str(value))]
+    command = [sys.executable, "-m", "alcor.simulation", *words]
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=LIMIT_S, env=environment, check=False
@@ -23,6 +26,9 @@ def test_nothing_goes_wrong_in_a_million_events() -> None:
     counted = re.search(r"^(\d+) events in all, 0 seeds failed$", done.stdout, re.MULTILINE)
     assert counted is not None, done.stdout[-4000:]
     assert int(counted.group(1)) >= EVENTS
+    seeds = [line for line in done.stdout.splitlines() if line.startswith("seed ")]
+    on_demand = [line for line in seeds if line.endswith(" on demand")]
+    assert len(on_demand) >= len(seeds) // ON_DEMAND_EVERY > 0
 
 
 def test_a_fence_that_lets_everybody_write_is_found_out() -> None:

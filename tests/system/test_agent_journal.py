@@ -1,7 +1,9 @@
 """The journal on a disk: restarts, torn tails, growth, and a disk that is full."""
 
-import os
+import resource
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -87,15 +89,62 @@ def test_a_compaction_that_was_cut_short_leaves_the_journal_as_it_was(tmp_path: 
     assert loaded(tmp_path).full_updates() == [full("a", 2, "p", "q")]
 
 
-def test_a_disk_that_takes_nothing_is_told_and_loses_nothing_written_before(tmp_path: Path) -> None:
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Let files grow to so many bytes only, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("more", [0, 5])
+def test_a_disk_that_takes_an_update_not_or_in_part_keeps_nothing_that_is_older(
+    more: int, tmp_path: Path
+) -> None:
+    """A restart would put it in force on a switch that does what is newer."""
+    writer = FileJournal(tmp_path)
+    state = writer.load()
+    writer.append([frame(full("a", 1, "p"))])
+    with room_for((tmp_path / "journal").stat().st_size + more), pytest.raises(errors.Unavailable):
+        writer.append([frame(full("a", 2, "p", "q"))])
+    assert (tmp_path / "journal").stat().st_size == 0
+    assert writer.wants_compaction
+    inbox.receive(state, full("a", 2, "p", "q"))
+    writer.compact(state)
+    writer.append([frame(full("b", 1))])
+    assert not writer.wants_compaction
+    writer.close()
+    assert loaded(tmp_path).full_updates() == [full("a", 2, "p", "q"), full("b", 1)]
+
+
+def test_a_disk_that_stays_full_is_asked_to_take_all_ever_more_rarely(tmp_path: Path) -> None:
+    writer = FileJournal(tmp_path)
+    state = writer.load()
+    inbox.receive(state, full("a", 1, "p"))
+    tries = 0
+    with room_for(0):
+        for revision in range(1, 101):
+            with pytest.raises(errors.Unavailable):
+                writer.append([frame(full("a", revision, "p"))])
+            if writer.wants_compaction:
+                tries += 1
+                with pytest.raises(errors.Unavailable):
+                    writer.compact(state)
+            assert not writer.wants_compaction
+    assert tries == 7
+    writer.append([frame(full("a", 101, "p"))])
+    assert writer.wants_compaction, "there is room again"
+    writer.close()
+
+
+def test_what_is_forgotten_is_not_there_after_a_restart(tmp_path: Path) -> None:
     writer = FileJournal(tmp_path)
     writer.load()
     writer.append([frame(full("a", 1, "p"))])
-    broken = os.open("/dev/full", os.O_RDWR)
-    kept, writer._file = writer._file, broken
-    with pytest.raises(errors.Unavailable):
-        writer.append([frame(full("b", 1))])
-    os.close(broken)
-    writer._file = kept
+    writer.forget()
+    writer.append([frame(full("b", 1))])
     writer.close()
-    assert loaded(tmp_path).full_updates() == [full("a", 1, "p")]
+    assert loaded(tmp_path).full_updates() == [full("b", 1)]

@@ -41,6 +41,7 @@ class Applier:
         self._timing = timing
         self._refused: dict[SectionKey, str] = {}
         self._tried_at_s = -math.inf
+        self._is_compacting = False
         self._knows_all = False  # a synchronisation with the controller was completed in this process
         self._digests = Digests()
         self._mark = HeldMark()
@@ -59,10 +60,10 @@ class Applier:
         self._mark.clear()
         self._refused = {}
         self._knows_all = False
-        try:
-            self._journal.compact(self.state)
-        except errors.Unavailable as error:
-            self._log.warning("journal_not_compacted", reason=error.message)
+        if (
+            not self._is_compacting
+        ):  # else it is forgotten when that has ended, which writes what was held before
+            self._journal.forget()
 
     @property
     def refused(self) -> int:
@@ -160,10 +161,15 @@ class Applier:
         if not self._journal.wants_compaction:
             return
         inbox.forget_tombstones(self.state)
+        state = self.state
+        self._is_compacting = True
         try:
-            await asyncio.to_thread(self._journal.compact, self.state)
+            await asyncio.to_thread(self._journal.compact, state)
         except errors.Unavailable as error:
             self._log.warning("journal_not_compacted", reason=error.message)
+        self._is_compacting = False
+        if self.state is not state:
+            self._journal.forget()
 
     def _mark_again(self, keys: Iterable[SectionKey]) -> None:
         for key in keys:
@@ -189,7 +195,7 @@ class Applier:
             return
         try:
             self._journal.append(frames)
-        except errors.Unavailable as error:  # what is in force stays true; a restart begins from older state
+        except errors.Unavailable as error:  # what is in force stays true; a restart begins with nothing
             self._log.warning("journal_not_written", reason=error.message)
 
     async def _apply_sections(self, sections: list[SectionUpdate]) -> None:

@@ -2,11 +2,13 @@
 
 One file of records: 4 bytes length, 4 bytes CRC-32 (both big endian), and the body of an Update frame as it
 came (encoding it again would cost more than writing it). Loading replays them through the inbox, so a record
-lost, torn or repeated does no harm: the state is that of an earlier moment, and the controller sends what
-differs. Nothing is synchronised to the disk per update for the same reason. When the file has grown, a
-snapshot of the whole state replaces it.
+torn or repeated does no harm. Nothing is synchronised to the disk per update: a power failure may lose some,
+but leaves a switch without flows, for which an earlier moment is better than none; the controller sends what
+differs. A process's end leaves the switch as it is, and what is kept must not be older than that: so when an
+update cannot be kept, all that was kept is dropped. When the file has grown, a snapshot replaces it.
 """
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -37,16 +39,20 @@ class Journal(Protocol):
         ...
 
     def append(self, frames: Sequence[bytes]) -> None:
-        """Keep updates, as their frame bodies. Raises Unavailable; then they are not kept."""
+        """Keep updates, as their frame bodies. Raises Unavailable; then nothing is kept, until `compact`."""
         ...
 
     @property
     def wants_compaction(self) -> bool:
-        """Has it grown so much that `compact` pays?"""
+        """Has it grown so much that `compact` pays, or is something not kept?"""
         ...
 
     def compact(self, state: HostState) -> None:
         """Replace all by the state. Blocks on the disk. Raises Unavailable; then all is as before."""
+        ...
+
+    def forget(self) -> None:
+        """Keep nothing any longer. Not while `compact` runs."""
         ...
 
     def close(self) -> None: ...
@@ -66,6 +72,9 @@ class NoJournal:
     def compact(self, state: HostState) -> None:
         pass
 
+    def forget(self) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -81,6 +90,8 @@ class FileJournal:
         self._file = -1
         self._size = 0
         self._snapshot_size = 0
+        self._unkept = 0  # appends that failed, one after another
+        self._is_incomplete = False  # and a snapshot is due
 
     def load(self) -> HostState:
         try:
@@ -100,19 +111,25 @@ class FileJournal:
         try:
             written = os.write(self._file, data)
             if written != len(data):
-                os.ftruncate(self._file, self._size)
                 raise OSError("the disk took a part only")
         except OSError as error:
+            self.forget()
+            self._unkept += 1
+            # Ever more rarely while the disk stays full: each attempt costs all that is held.
+            self._is_incomplete = self._unkept & (self._unkept - 1) == 0
             raise _unavailable(self._path, error) from error
         self._size += written
+        if self._unkept:
+            self._unkept, self._is_incomplete = 0, True
 
     @property
     def wants_compaction(self) -> bool:
-        return self._size > max(COMPACT_MIN_BYTES, COMPACT_GROWTH * self._snapshot_size)
+        return self._is_incomplete or self._size > max(COMPACT_MIN_BYTES, COMPACT_GROWTH * self._snapshot_size)
 
     def compact(self, state: HostState) -> None:
         data = snapshot(state)
         file = -1
+        self._is_incomplete = False
         try:
             file = os.open(self._next, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
             with open(file, "wb", closefd=False) as writer:
@@ -127,6 +144,13 @@ class FileJournal:
         os.close(self._file)
         self._file = file
         self._size = self._snapshot_size = len(data)
+        self._unkept = 0
+
+    def forget(self) -> None:
+        # A file that does not even let itself be shortened is on a broken disk: the next start cannot open it.
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._file, 0)
+            self._size = self._snapshot_size = 0
 
     def close(self) -> None:
         for descriptor in (self._file, self._lock):

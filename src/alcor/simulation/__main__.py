@@ -20,8 +20,15 @@ from alcor.simulation import run
 @click.option(
     "--on-demand", is_flag=True, help="Networks are on-demand from a few ports on; workloads resolve."
 )
+@click.option("--on-demand-every", type=click.IntRange(1), help="The same for the seeds it divides only.")
 def main(
-    seed: int, seeds: int, operations: int, until_events: int | None, events: bool, on_demand: bool
+    seed: int,
+    seeds: int,
+    operations: int,
+    until_events: int | None,
+    events: bool,
+    on_demand: bool,
+    on_demand_every: int | None,
 ) -> None:
     """Run a region in one thread on virtual time, under faults, and check what must hold."""
     log = EventLog(level=Level.DEBUG) if events else SILENT
@@ -30,12 +37,13 @@ def main(
         if number >= seed + seeds and (failed or total >= (until_events or 0)):
             break
         begun = time.perf_counter()
-        report = run.run(number, operations, log, on_demand=on_demand)
+        asks = on_demand or (on_demand_every is not None and number % on_demand_every == 0)
+        report = run.run(number, operations, log, on_demand=asks)
         took_s = time.perf_counter() - begun
         click.echo(
             f"seed {number}: {report.events.total} events, {report.revision} revisions, {report.ports} ports, "
             f"{report.dual_stack} dual-stack, {report.virtual_s:.0f} s of virtual time in {took_s:.1f} s, "
-            f"converged in {report.converged_s:.1f} s, trace {report.trace}"
+            f"converged in {report.converged_s:.1f} s, trace {report.trace}{' on demand' if asks else ''}"
         )
         total += report.events.total
         if seeds == 1 and not until_events:
@@ -44,7 +52,7 @@ def main(
             click.echo(f"  {sentence}")
         if report.violations:
             failed += 1
-            click.echo(f"  again: {run.replay_command(number, operations, on_demand=on_demand)}")
+            click.echo(f"  again: {run.replay_command(number, operations, on_demand=asks)}")
     click.echo(f"{total} events in all, {failed} seeds failed")
     sys.exit(1 if failed else 0)
 

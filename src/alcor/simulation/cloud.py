@@ -6,37 +6,26 @@ import random
 
 from alcor.contracts.agent_channel import Channel
 from alcor.contracts.data_plane import HostFacts
-from alcor.contracts.memory_leases import MemoryBlockLeases
-from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.controller import Controller
 from alcor.control_plane.region import OnDemandBounds
 from alcor.data_plane.simulated.fabric import Fabric
-from alcor.management_plane.address_group.service import AddressGroupService
-from alcor.management_plane.address_scope.service import AddressScopeService
-from alcor.management_plane.addressing.allocator import LeasedAllocator
-from alcor.management_plane.network.service import NetworkService
-from alcor.management_plane.port.service import PortService
-from alcor.management_plane.port_group.service import PortGroupService
-from alcor.management_plane.router.service import RouterService
-from alcor.management_plane.security_group.service import SecurityGroupService
-from alcor.management_plane.subnet.service import SubnetService
-from alcor.management_plane.subnet_pool.service import SubnetPoolService
-from alcor.management_plane.trunk.service import TrunkService
 from alcor.model import errors
 from alcor.model.goal_state import SectionKey, SectionUpdate
 from alcor.model.ids import HostId
 from alcor.model.version import Version
 from alcor.runtime.event_log import EventLog
 from alcor.simulation import witness
+from alcor.simulation.api_process import ApiProcess
 from alcor.simulation.compute_host import ComputeHost, Surroundings
-from alcor.simulation.faulty_store import StoreSession
 from alcor.simulation.lossy_queue import LossyQueue
+from alcor.simulation.store_server import StoreServer
 from alcor.simulation.term import Term
 from alcor.simulation.virtual_time import VirtualClock
 from alcor.simulation.wire import Network
 from alcor.simulation.witness import Witness
 
 GHOST = "host-without-agent"  # ports may be bound to a host that no agent ever introduces
+APIS = 2  # processes
 PLACES = ("controller-a", "controller-b")  # addresses of controllers; each takes over at the other one
 
 
@@ -55,13 +44,15 @@ class Cloud:
         self.clock = clock
         self.on_demand = on_demand
         self.violations: list[str] = []
-        self.store = MemoryStore(clock)
+        self.store_server = StoreServer(clock)
+        self.store = self.store_server.store  # as none of the region's processes sees it: always there
         self.witness = Witness(self.violations.append)
         self.store.listen(self.witness.committed)
         self.network = Network(random.Random(chance.random()))
         self.queue = LossyQueue(random.Random(chance.random()))
         self.terms: list[Term] = []  # that are alive, the newest last
         self.terms_begun = 0
+        self.apis_crashed = 0
         self._newest = 0  # number of the newest term that ever served
         self.unreachable: set[HostId] = set()  # machines off the network
         self.partitions: set[tuple[HostId, str]] = set()  # machines and places of controllers that do not meet
@@ -69,18 +60,7 @@ class Cloud:
         self._chance = random.Random(chance.random())
         self._faulty = True
         self.fabric = Fabric()
-        self._session = StoreSession(self.store, self._chance, commits_here=True)
-        allocator = LeasedAllocator(MemoryBlockLeases(self.store), clock)
-        self.networks = NetworkService(self._session, clock)
-        self.subnets = SubnetService(self._session, clock)
-        self.ports = PortService(self._session, allocator, clock)
-        self.port_groups = PortGroupService(self._session, self.ports, clock)
-        self.security_groups = SecurityGroupService(self._session, clock)
-        self.address_groups = AddressGroupService(self._session, clock)
-        self.routers = RouterService(self._session, allocator, clock)
-        self.trunks = TrunkService(self._session, clock)
-        self.subnet_pools = SubnetPoolService(self._session, clock)
-        self.address_scopes = AddressScopeService(self._session, clock)
+        self.apis = [self._new_api() for _ in range(APIS)]
         self._next_vtep = 0
         self.hosts: dict[HostId, ComputeHost] = {}
         around = self._surroundings()
@@ -107,7 +87,7 @@ class Cloud:
         """Begin a controller's term, whether another is alive or not. Raises Unavailable if the store does."""
         self.terms_begun += 1
         term = Term(
-            self.store,
+            self.store_server,
             self.queue,
             self.clock,
             self._log,
@@ -133,6 +113,12 @@ class Cloud:
             self.violations.append("a task of the controller failed")
         await (term.crash(self._chance) if crash else term.stop())
 
+    def crash_api(self, api: ApiProcess) -> None:
+        """End an API process in the midst of what it does, and start another."""
+        self.apis_crashed += 1
+        api.crash()
+        self.apis[self.apis.index(api)] = self._new_api()
+
     def reaches(self, one: HostId, other: HostId) -> bool:
         """Do two machines reach each other?"""
         return one not in self.unreachable and other not in self.unreachable
@@ -149,8 +135,11 @@ class Cloud:
         """
         for former in self.terms[:-1]:
             await self.stop_controller(former, crash=False)
-        self._faulty = self.network.faulty = self.queue.faulty = self._session.faulty = False
+        self._faulty = self.network.faulty = self.queue.faulty = False
+        self.store_server.come_back()
         self.queue.come_back()
+        for api in self.apis:
+            api.heal()
         for term in self.terms:
             term.session.faulty = term.session.is_cut = False
             term.queue_end.join()
@@ -158,7 +147,7 @@ class Cloud:
         self.unreachable.clear()
         self.partitions.clear()
         for host in self.hosts.values():
-            host.faulty = False
+            host.faulty = host.disk.faulty = False
             host.refuses.clear()
             host.part.resume()
             host.fence.is_down = False
@@ -184,6 +173,9 @@ class Cloud:
             violation=self.violations.append,
             witness=self._given,
         )
+
+    def _new_api(self) -> ApiProcess:
+        return ApiProcess(self.store_server, self.clock.loop, self._chance, faulty=self._faulty)
 
     async def _dial(self, machine: HostId, speaker: str, url: str) -> Channel:
         await asyncio.sleep(self.network.delay_s())

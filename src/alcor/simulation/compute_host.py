@@ -12,7 +12,6 @@ from alcor.contracts.queue import AgentQueue
 from alcor.data_plane.ovs.fence import Bid
 from alcor.data_plane.simulated.fabric import Fabric
 from alcor.data_plane.simulated.host import SimulatedHost
-from alcor.host_agent import journal
 from alcor.host_agent.agent import Agent, Connect
 from alcor.host_agent.journal import NoJournal
 from alcor.host_agent.neighbor_help import Neighborhood
@@ -24,11 +23,11 @@ from alcor.model.version import Version
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
 from alcor.simulation import virtual_time
+from alcor.simulation.disk import Disk
 from alcor.simulation.fenced_data_plane import FencedDataPlane
 from alcor.simulation.fenced_switch import FencedSwitch
 from alcor.simulation.virtual_time import Part
 
-_COMPACT_BYTES = 16 * 1024  # early, so that a short run compacts often
 AHEAD_MAX_S = 0.5  # wall clocks differ by at most twice as much
 DRIFT_MAX = 0.01  # and run faster or slower by so much, many times what a quartz does
 
@@ -65,33 +64,6 @@ class Surroundings:
         self.witness = witness
 
 
-class Disk:
-    """What an agent leaves behind. Implements `Journal`; owner of the bytes."""
-
-    def __init__(self) -> None:
-        self.data = b""
-        self._snapshot_size = 0
-
-    def load(self) -> HostState:
-        state, size = journal.replay(self.data)
-        self.data = self.data[:size]
-        return state
-
-    def append(self, frames: Sequence[bytes]) -> None:
-        self.data += b"".join(map(journal.record, frames))
-
-    @property
-    def wants_compaction(self) -> bool:
-        return len(self.data) > max(_COMPACT_BYTES, 3 * self._snapshot_size)
-
-    def compact(self, state: HostState) -> None:
-        self.data = journal.snapshot(state)
-        self._snapshot_size = len(self.data)
-
-    def close(self) -> None:
-        pass
-
-
 class ComputeHost:
     """Owner of one host: its switch, its disk and its agent's life. Implements `fenced_data_plane.Target`."""
 
@@ -99,7 +71,7 @@ class ComputeHost:
         self.id: HostId = facts.host
         self.facts = facts
         self.faulty = True
-        self.disk = Disk()
+        self.disk = Disk(random.Random(chance.random()))
         self.state = HostState()  # as its writer last showed it to the switch
         self.refuses: set[SectionKey] = set()
         self.unplugged_at: dict[PortId, float] = {}
@@ -149,11 +121,11 @@ class ComputeHost:
             await asyncio.wait((task,))
 
     async def reboot(self, vtep: bytes) -> None:
-        """Lose everything but disk and database, the disk's end torn; come back at another address and time."""
+        """Lose power: all but the database and what is on the disk; come back at another address and time."""
         task = self._kill()
         self.unplugged_at.update(dict.fromkeys(self.switch.plugged, self._loop.now_s))
         self.facts = HostFacts(self.id, vtep, self.facts.router_mac)
-        self.disk.data = self.disk.data[: self._chance.randrange(len(self.disk.data) + 1)]
+        self.disk.lose_power()
         self.fabric.leave(self.switch)
         self.emptied_at = self._loop.now_s
         self._set_clock()
@@ -291,6 +263,7 @@ class ComputeHost:
         if task is not None:
             self.part.resume()
             task.cancel()
+            self.disk.end_writer()
         return task
 
     def _power_on(self) -> None:

@@ -1,5 +1,6 @@
 """What befalls hosts, controllers, the queue and what lies between them: drawn like operations."""
 
+import asyncio
 import random
 
 from alcor.model.ids import HostId
@@ -7,6 +8,8 @@ from alcor.simulation.cloud import PLACES, Cloud
 from alcor.simulation.compute_host import ComputeHost
 from alcor.simulation.operations import Operation
 from alcor.simulation.term import Term
+
+STORE_AWAY_MAX_S = 4.0
 
 
 class Faults:
@@ -37,6 +40,8 @@ class Faults:
             (4, self.cut_from_store),
             (4, self.cut_from_queue),
             (8, self.part_host_and_controller),
+            (3, self.crash_store),
+            (4, self.crash_api),
             (4, self.fail_queue),
             (2, self.lose_queue_of_controller),
         ]
@@ -51,7 +56,7 @@ class Faults:
             return
         await host.stop_agent()
         if self._chance.random() < 0.3:
-            host.disk.data = b""
+            host.disk.wipe()
             self._cloud.network.forget_old(host.id)
         if self._chance.random() < 0.5 and not host.is_running:
             host.start_agent()
@@ -164,6 +169,20 @@ class Faults:
         else:
             self._cloud.partitions.add(between)
             self._cloud.network.silence(*between)
+
+    # The store and the API's processes
+
+    async def crash_store(self) -> None:
+        """Let the store's server crash, and come back a moment later."""
+        server = self._cloud.store_server
+        if server.is_up:
+            server.crash()
+            await asyncio.sleep(self._chance.uniform(0.05, STORE_AWAY_MAX_S))
+            server.come_back()
+
+    async def crash_api(self) -> None:
+        """Kill an API process; whatever supervises it starts another at once."""
+        self._cloud.crash_api(self._chance.choice(self._cloud.apis))
 
     # The queue
 

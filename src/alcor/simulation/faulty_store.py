@@ -1,4 +1,8 @@
-"""One process's session with the store: slow, sometimes away; a controller does not always hear of commits."""
+"""One process's session with the store: slow, sometimes away, ended by a crash at either end.
+
+A call that fails may have been carried out or not, as with a real connection. Of its own commits a process
+hears if they are answered; of all others late, twice or never.
+"""
 
 import asyncio
 import contextvars
@@ -6,9 +10,10 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
-from alcor.contracts.store import Change, Done, Query, R, Snapshot, Store, Write
+from alcor.contracts.store import Change, Done, Query, R, Snapshot, Write
 from alcor.model import errors
 from alcor.simulation import virtual_time
+from alcor.simulation.store_server import StoreServer
 
 T = TypeVar("T")
 _AWAY = 0.004  # chance of a call that fails
@@ -17,23 +22,25 @@ _SLOW_S = 0.01
 
 
 class StoreSession:
-    """Implements `Store` over another store. Owner of its listeners, until it is closed."""
+    """Implements `Store` over the server's. Owner of its listeners, until it is closed."""
 
-    def __init__(self, store: Store, chance: random.Random, *, commits_here: bool) -> None:
-        """`commits_here`: its own commits are those that its listeners are told, so that none is missed."""
+    def __init__(self, server: StoreServer, chance: random.Random, *, commits_here: bool) -> None:
+        """`commits_here`: listeners are told its own commits; else they are told those of all."""
         self.faulty = True
         self.is_cut = False
         self._commits_here = commits_here
-        self._store = store
+        self._server = server
+        self._store = server.store
         self._chance = chance
         self._is_open = True
+        self._own_listeners: list[Callable[[Change], None]] = []
 
     @property
     def limits(self) -> Mapping[str, int]:
         return self._store.limits
 
     def close(self) -> None:
-        """End the session: its process is gone."""
+        """End the session: its process is gone, and nothing more of it reaches the store."""
         self._is_open = False
 
     async def get(self, kind: type[R], ids: Sequence[str]) -> dict[str, R]:
@@ -43,10 +50,11 @@ class StoreSession:
         return await self._answer(self._store.select(kind, query))
 
     async def commit(self, write: Write) -> int:
-        """Commit; a failure may come before it or after it, as with a real connection."""
-        await self._reach()
-        revision = await self._store.commit(write)
-        await self._reach()
+        revision = await self.carry_out(lambda: self._store.commit(write))
+        if self._own_listeners:
+            (change,) = await self._store.changes(after=revision - 1, limit=1)
+            for on_commit in self._own_listeners:
+                on_commit(change)
         return revision
 
     async def usage(self, project_id: str) -> dict[str, int]:
@@ -62,7 +70,7 @@ class StoreSession:
         return await self._answer(self._store.done(project_id, key))
 
     async def forget_done(self, *, limit: int) -> int:
-        return await self._answer(self._store.forget_done(limit=limit))
+        return await self.carry_out(lambda: self._store.forget_done(limit=limit))
 
     async def revision(self) -> int:
         return await self._answer(self._store.revision())
@@ -71,15 +79,17 @@ class StoreSession:
         return await self._answer(self._store.changes(after=after, limit=limit))
 
     async def begin_epoch(self) -> int:
-        await self._reach()
-        return await self._store.begin_epoch()
+        return await self.carry_out(self._store.begin_epoch)
 
     def snapshot(self) -> Snapshot:
-        if self.is_cut:
-            raise errors.Unavailable("the store does not answer", retry_after_s=0.1)
-        return _SlowSnapshot(self._store.snapshot())
+        if self._is_away:
+            raise _unavailable()
+        return _SlowSnapshot(self._store.snapshot(), self._server)
 
     def listen(self, on_commit: Callable[[Change], None]) -> None:
+        if self._commits_here:
+            self._own_listeners.append(on_commit)
+            return
         loop = virtual_time.running()
         listener = contextvars.copy_context()
 
@@ -91,7 +101,7 @@ class StoreSession:
         def hear(change: Change) -> None:
             if not self._is_open or self.is_cut:
                 return
-            draw = self._chance.random() if self.faulty and not self._commits_here else 1.0
+            draw = self._chance.random() if self.faulty else 1.0
             if draw < _UNHEARD:
                 return
             if draw < _UNHEARD + _DELAYED:
@@ -103,30 +113,47 @@ class StoreSession:
 
         self._store.listen(hear)
 
+    async def carry_out(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Change something there; a failure may come before it is done or after."""
+        await self._reach()
+        answer = await work()
+        await self._reach()
+        return answer
+
     async def _answer(self, call: Awaitable[T]) -> T:
         answer = await call
         await self._reach()
         return answer
 
     async def _reach(self) -> None:
-        if not self.faulty:
-            return
-        draw = self._chance.random()
-        await asyncio.sleep(draw * _SLOW_S)
-        if draw < _AWAY or self.is_cut:
-            raise errors.Unavailable("the store does not answer", retry_after_s=0.1)
+        crashes = self._server.crashes
+        if self.faulty:
+            draw = self._chance.random()
+            await asyncio.sleep(draw * _SLOW_S)
+            if draw < _AWAY:
+                raise _unavailable()
+        if self._is_away or self._server.crashes != crashes:
+            raise _unavailable()
+
+    @property
+    def _is_away(self) -> bool:
+        return self.is_cut or not self._is_open or not self._server.is_up
 
 
 class _SlowSnapshot:
-    """A snapshot that takes its time, so that commits come while it is read."""
+    """A snapshot that takes its time, so that commits come while it is read, and crashes too."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, server: StoreServer) -> None:
         self._snapshot = snapshot
+        self._server = server
+        self._crashes = server.crashes
         self.revision = snapshot.revision
 
     async def records(self, kind: type[R]) -> AsyncIterator[Sequence[R]]:
         async for chunk in self._snapshot.records(kind):
             await asyncio.sleep(_SLOW_S)
+            if self._server.crashes != self._crashes:
+                raise _unavailable()
             yield chunk
 
     async def __aenter__(self) -> Snapshot:
@@ -135,3 +162,7 @@ class _SlowSnapshot:
 
     async def __aexit__(self, *exc: object) -> None:
         await self._snapshot.__aexit__(*exc)
+
+
+def _unavailable() -> errors.Unavailable:
+    return errors.Unavailable("the store does not answer", retry_after_s=0.1)

@@ -43,6 +43,7 @@ from alcor.model.records import (
     Trunk,
 )
 from alcor.runtime.clock import new_request_id
+from alcor.simulation.api_process import ApiProcess
 from alcor.simulation.cloud import GHOST, Cloud
 
 PORTS_MAX = 120  # beyond it more is removed than made
@@ -112,18 +113,22 @@ class Operations:
         operations = [operation for _, operation in self._table]
         return self._chance.choices(operations, weights)[0]
 
+    def _api(self) -> ApiProcess:
+        """Give one of the API's processes: each request goes to any."""
+        return self._chance.choice(self._cloud.apis)
+
     async def create_network(self) -> None:
         if len(await self._all(Network)) < 7:
             fields = NetworkFields(port_security_enabled=self._chance.random() < 0.9)
-            await self._cloud.networks.create(self._caller(), [fields])
+            await self._api().networks.create(self._caller(), [fields])
 
     async def update_network(self) -> None:
         network = await self._one(Network)
         fields = NetworkFields(admin_state_up=self._chance.random() < 0.7)
-        await self._cloud.networks.update(self._admin(), network.id, fields, expected=None)
+        await self._api().networks.update(self._admin(), network.id, fields, expected=None)
 
     async def delete_network(self) -> None:
-        await self._cloud.networks.delete(self._admin(), (await self._one(Network)).id, expected=None)
+        await self._api().networks.delete(self._admin(), (await self._one(Network)).id, expected=None)
 
     async def create_subnet(self) -> None:
         network = await self._one(Network)
@@ -135,7 +140,7 @@ class Operations:
             cidr=Cidr.from_text(text),
             enable_dhcp=chance.random() < 0.9,
         )
-        await self._cloud.subnets.create(self._caller_of(network.project_id), [fields])
+        await self._api().subnets.create(self._caller_of(network.project_id), [fields])
 
     async def create_prefix(self) -> None:
         """Make a subnet of IPv6; it may give an address to every port of its network."""
@@ -146,14 +151,14 @@ class Operations:
         fields = SubnetFields(
             network_id=network.id, ip_version=6, cidr=cidr, ra_mode=mode, address_mode=chance.choice((mode, ""))
         )
-        await self._cloud.subnets.create(self._caller_of(network.project_id), [fields])
+        await self._api().subnets.create(self._caller_of(network.project_id), [fields])
 
     async def create_pool(self) -> None:
         """Make a pool, and a subnet of it; or an address scope."""
         scopes, pools = await self._all(AddressScope), await self._all(SubnetPool)
         version = self._chance.choice((4, 6))
         if len(scopes) < 4:
-            await self._cloud.address_scopes.create(self._admin(), [AddressScopeFields(ip_version=version)])
+            await self._api().address_scopes.create(self._admin(), [AddressScopeFields(ip_version=version)])
         if len(pools) < 4:
             text, length = (
                 (f"10.{100 + len(pools)}.0.0/24", 27)
@@ -161,22 +166,22 @@ class Operations:
                 else (f"2001:db8:{100 + len(pools)}::/60", 64)
             )
             pool = SubnetPoolFields(name="pool", prefixes=(Cidr.from_text(text),), default_prefixlen=length)
-            await self._cloud.subnet_pools.create(self._admin(), [pool])
+            await self._api().subnet_pools.create(self._admin(), [pool])
         pool_id = (await self._one(SubnetPool)).id
         fields = SubnetFields(network_id=(await self._one(Network)).id, subnetpool_id=pool_id)
-        await self._cloud.subnets.create(self._admin(), [fields])
+        await self._api().subnets.create(self._admin(), [fields])
 
     async def rescope_pool(self) -> None:
         """Move a pool, and all subnets of it, to another address scope or out of any."""
         pool = await self._one(SubnetPool)
         scopes = [None, *(scope.id for scope in await self._all(AddressScope))]
         fields = SubnetPoolFields(address_scope_id=self._chance.choice(scopes))
-        await self._cloud.subnet_pools.update(self._admin(), pool.id, fields, expected=None)
+        await self._api().subnet_pools.update(self._admin(), pool.id, fields, expected=None)
 
     async def onboard(self) -> None:
         """Make the subnets of a network a pool's."""
         pool, network = await self._one(SubnetPool), await self._one(Network)
-        await self._cloud.subnet_pools.onboard(self._admin(), pool.id, network.id)
+        await self._api().subnet_pools.onboard(self._admin(), pool.id, network.id)
 
     async def update_subnet(self) -> None:
         subnet = await self._one(Subnet)
@@ -190,19 +195,19 @@ class Operations:
                 SubnetFields(gateway_ip=None),
             )
         )
-        await self._cloud.subnets.update(self._admin(), subnet.id, fields, expected=None)
+        await self._api().subnets.update(self._admin(), subnet.id, fields, expected=None)
 
     async def delete_subnet(self) -> None:
-        await self._cloud.subnets.delete(self._admin(), (await self._one(Subnet)).id, expected=None)
+        await self._api().subnets.delete(self._admin(), (await self._one(Subnet)).id, expected=None)
 
     async def create_group(self) -> None:
         if len(await self._all(SecurityGroup)) < 9:
             fields = GroupFields(name="group", stateful=self._chance.random() < 0.8)
-            await self._cloud.security_groups.create(self._caller(), [fields])
+            await self._api().security_groups.create(self._caller(), [fields])
 
     async def delete_group(self) -> None:
         group = await self._one(SecurityGroup)
-        await self._cloud.security_groups.delete(self._admin(), group.id, expected=None)
+        await self._api().security_groups.delete(self._admin(), group.id, expected=None)
 
     async def create_rule(self) -> None:
         group = await self._one(SecurityGroup)
@@ -223,26 +228,26 @@ class Operations:
             remote_prefix=_PREFIXES[version] if remote == "prefix" else None,
             remote_address_group_id=(await self._one(AddressGroup)).id if remote == "addresses" else None,
         )
-        await self._cloud.security_groups.create_rules(self._caller_of(group.project_id), [fields])
+        await self._api().security_groups.create_rules(self._caller_of(group.project_id), [fields])
 
     async def delete_rule(self) -> None:
         rule = await self._one(SecurityGroupRule)
-        await self._cloud.security_groups.delete_rule(self._admin(), rule.id, expected=None)
+        await self._api().security_groups.delete_rule(self._admin(), rule.id, expected=None)
 
     async def create_address_group(self) -> None:
         if len(await self._all(AddressGroup)) < 5:
             fields = AddressGroupFields(addresses=self._addresses())
-            await self._cloud.address_groups.create(self._caller(), [fields])
+            await self._api().address_groups.create(self._caller(), [fields])
 
     async def change_addresses(self) -> None:
         group = await self._one(AddressGroup)
-        service = self._cloud.address_groups
+        service = self._api().address_groups
         change = self._chance.choice((service.add_addresses, service.remove_addresses))
         await change(self._admin(), group.id, self._addresses(), expected=None)
 
     async def delete_address_group(self) -> None:
         group = await self._one(AddressGroup)
-        await self._cloud.address_groups.delete(self._admin(), group.id, expected=None)
+        await self._api().address_groups.delete(self._admin(), group.id, expected=None)
 
     async def create_ports(self) -> None:
         await self._create_ports(await self._one(Network))
@@ -253,7 +258,7 @@ class Operations:
         count = self._chance.choice((1, 1, 1, 2, 5, BATCH_MAX))
         groups = await self._groups_of(network.project_id)
         asks = [self._port_fields(network, groups) for _ in range(count)]
-        return await self._cloud.ports.create(self._caller_of(network.project_id), asks)
+        return await self._api().ports.create(self._caller_of(network.project_id), asks)
 
     async def update_port(self) -> None:
         port = await self._one(Port)
@@ -275,10 +280,10 @@ class Operations:
                 PortFields(allowed_address_pairs=tuple(self._pair() for _ in range(chance.randrange(3)))),
             )
         )
-        await self._cloud.ports.update(self._admin(), port.id, fields, expected=None)
+        await self._api().ports.update(self._admin(), port.id, fields, expected=None)
 
     async def delete_port(self) -> None:
-        await self._cloud.ports.delete(self._admin(), (await self._one(Port)).id, expected=None)
+        await self._api().ports.delete(self._admin(), (await self._one(Port)).id, expected=None)
 
     async def change_size(self) -> None:
         """Remove many ports of one network at once, as whoever empties it does."""
@@ -286,33 +291,33 @@ class Operations:
         if len(ports) > PORTS_MAX // 2:
             for port in self._chance.sample(ports, min(len(ports), BATCH_MAX)):
                 if port.device_owner != ROUTER_INTERFACE:
-                    await self._cloud.ports.delete(self._admin(), port.id, expected=None)
+                    await self._api().ports.delete(self._admin(), port.id, expected=None)
 
     async def create_router(self) -> None:
         if len(await self._all(Router)) < 4:
-            await self._cloud.routers.create(self._caller(), [RouterFields(name="router")])
+            await self._api().routers.create(self._caller(), [RouterFields(name="router")])
 
     async def update_router(self) -> None:
         router = await self._one(Router)
         fields = RouterFields(admin_state_up=self._chance.random() < 0.7)
-        await self._cloud.routers.update(self._admin(), router.id, fields, expected=None)
+        await self._api().routers.update(self._admin(), router.id, fields, expected=None)
 
     async def delete_router(self) -> None:
-        await self._cloud.routers.delete(self._admin(), (await self._one(Router)).id, expected=None)
+        await self._api().routers.delete(self._admin(), (await self._one(Router)).id, expected=None)
 
     async def add_interface(self) -> None:
         router = await self._one(Router)
         fields = InterfaceFields(subnet_id=(await self._one(Subnet)).id)
         if self._chance.random() < 0.2:
             fields = InterfaceFields(port_id=(await self._one(Port)).id)
-        await self._cloud.routers.add_interface(self._caller_of(router.project_id), router.id, fields)
+        await self._api().routers.add_interface(self._caller_of(router.project_id), router.id, fields)
 
     async def remove_interface(self) -> None:
         ports = [port for port in await self._all(Port) if port.device_owner == ROUTER_INTERFACE]
         if ports:
             port = self._chance.choice(ports)
             fields = InterfaceFields(port_id=port.id)
-            await self._cloud.routers.remove_interface(self._admin(), port.device_id, fields)
+            await self._api().routers.remove_interface(self._admin(), port.device_id, fields)
 
     async def route(self) -> None:
         """Give a router a few extra routes through its own subnets, or none."""
@@ -323,24 +328,24 @@ class Operations:
             for number, hop in enumerate(hops)
         ]
         routes = tuple(sorted(each for each in some if self._chance.random() < 0.6))
-        await self._cloud.routers.update(self._admin(), router.id, RouterFields(routes=routes), expected=None)
+        await self._api().routers.update(self._admin(), router.id, RouterFields(routes=routes), expected=None)
 
     async def create_trunk(self) -> None:
         if len(await self._all(Trunk)) < 5:
             parent = await self._one(Port)
             fields = TrunkFields(port_id=parent.id, sub_ports=await self._sub_ports(3))
-            await self._cloud.trunks.create(self._admin(), [fields])
+            await self._api().trunks.create(self._admin(), [fields])
 
     async def change_sub_ports(self) -> None:
         trunk = await self._one(Trunk)
         if trunk.sub_ports and self._chance.random() < 0.4:
             gone = [self._chance.choice(trunk.sub_ports).port_id]
-            await self._cloud.trunks.remove(self._admin(), trunk.id, gone, expected=None)
+            await self._api().trunks.remove(self._admin(), trunk.id, gone, expected=None)
         else:
-            await self._cloud.trunks.add(self._admin(), trunk.id, await self._sub_ports(2), expected=None)
+            await self._api().trunks.add(self._admin(), trunk.id, await self._sub_ports(2), expected=None)
 
     async def delete_trunk(self) -> None:
-        await self._cloud.trunks.delete(self._admin(), (await self._one(Trunk)).id, expected=None)
+        await self._api().trunks.delete(self._admin(), (await self._one(Trunk)).id, expected=None)
 
     async def _sub_ports(self, most: int) -> tuple[SubPort, ...]:
         ports = await self._all(Port)
@@ -358,13 +363,13 @@ class Operations:
         fields = PortGroupFields(
             network_id=network.id, count=self._chance.randrange(1, BATCH_MAX), port=PortFields()
         )
-        await self._cloud.port_groups.create(
+        await self._api().port_groups.create(
             self._caller_of(network.project_id), fields, live_hosts=sorted(self._cloud.hosts)
         )
 
     async def delete_port_group(self) -> None:
         group = await self._one(PortGroup)
-        await self._cloud.port_groups.delete(self._admin(), group.id, expected=None)
+        await self._api().port_groups.delete(self._admin(), group.id, expected=None)
 
     async def wait_in_force(self) -> None:
         """Make ports and wait for them, as `?wait=in_force` does."""

@@ -150,6 +150,7 @@ class _Run:
         self._drawn = Operations(self._cloud, random.Random(chance.random()), befalls)
         self._outcomes: Counter[str] = Counter()
         self._trace = hashlib.blake2b(digest_size=8)
+        self._resync_waits = 0  # how often a controller was seen to let hosts wait for their turn
         self._in_flight: set[asyncio.Task[None]] = set()
 
     async def run(self) -> Report:
@@ -204,6 +205,10 @@ class _Run:
         return {
             **self._cloud.network.counts,
             **self._cloud.queue.counts,
+            **sum((host.disk.counts for host in hosts), Counter()),
+            "api_crashes": self._cloud.apis_crashed,
+            "store_crashes": self._cloud.store_server.crashes,
+            "resync_waits": self._resync_waits,
             "terms": self._cloud.terms_begun,
             "rescues": sum(host.rescues_begun for host in hosts),
             "takeovers": sum(host.fence.takeovers for host in hosts),
@@ -277,6 +282,7 @@ class _Run:
             self._violated(f"at {self._virtual.monotonic_s():.3f} s: {sentence}")
         for term in self._cloud.terms:
             term.controller.convergence.hosts()
+            self._resync_waits += term.controller.resync().waiting > 0
         self._note(f"revision {await self._cloud.store.revision()}")
 
     async def _keep_a_controller(self) -> None:

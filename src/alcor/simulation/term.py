@@ -3,8 +3,8 @@
 import asyncio
 import random
 
-from alcor.contracts.store import Store
 from alcor.control_plane.controller import Controller
+from alcor.control_plane.delivery.resync import ResyncLimits
 from alcor.control_plane.region import OnDemandBounds
 from alcor.model import errors
 from alcor.runtime.clock import Clock
@@ -13,8 +13,12 @@ from alcor.simulation import virtual_time
 from alcor.simulation.compute_host import AHEAD_MAX_S, DRIFT_MAX
 from alcor.simulation.faulty_store import StoreSession
 from alcor.simulation.lossy_queue import LossyQueue
+from alcor.simulation.store_server import StoreServer
 from alcor.simulation.virtual_time import Part
 from alcor.simulation.wire import Wire
+
+# So little that hosts wait for each other, and that turns end before all is sent.
+RESYNC = ResyncLimits(hosts=2, bytes=20_000, turn_s=1.5)
 
 
 class Term:
@@ -22,7 +26,7 @@ class Term:
 
     def __init__(
         self,
-        store: Store,
+        server: StoreServer,
         queue: LossyQueue,
         clock: Clock,
         log: EventLog,
@@ -39,7 +43,7 @@ class Term:
         self.number = number
         self.place = place
         self.part = Part(loop, f"controller {place}", ahead_s=ahead_s, rate=rate)
-        self.session = StoreSession(store, chance, commits_here=False)
+        self.session = StoreSession(server, chance, commits_here=False)
         self.session.faulty = faulty
         self.queue_end = queue.controller_end()
         self.is_serving = False
@@ -48,7 +52,9 @@ class Term:
         self._wires: list[Wire] = []
         self._served: set[asyncio.Task[None]] = set()
         self.controller = self.part.run(
-            lambda: Controller(self.session, clock, log, queue=self.queue_end, on_demand=on_demand)
+            lambda: Controller(
+                self.session, clock, log, queue=self.queue_end, on_demand=on_demand, resync=RESYNC
+            )
         )
 
     async def start(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 _BEGIN_US = 1_700_000_000_000_000  # an arbitrary day; every run begins at the same moment
+EXECUTOR_S = 0.02  # what is given to a thread is done so much later
 _ROUNDING_S = 1e-6  # a local deadline is never a moment early in the world
 _part: contextvars.ContextVar["Part | None"] = contextvars.ContextVar("part", default=None)
 
@@ -152,12 +153,21 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run_in_executor(  # type: ignore[override]  # typeshed spells it with a variadic type
         self, executor: Any, function: Callable[..., T], *args: Any
     ) -> "asyncio.Future[T]":
-        """Do it here and now: a thread would end at a moment that no seed decides."""
+        """Do it a moment later, all at once: a thread would end at a moment that no seed decides.
+
+        A process that is ended meanwhile has not done it.
+        """
         future: asyncio.Future[T] = self.create_future()
-        try:
-            future.set_result(function(*args))
-        except Exception as error:  # noqa: BLE001  # handed to whoever waits, as an executor does
-            future.set_exception(error)
+
+        def carry_out() -> None:
+            if future.cancelled():
+                return
+            try:
+                future.set_result(function(*args))
+            except Exception as error:  # noqa: BLE001  # handed to whoever waits, as an executor does
+                future.set_exception(error)
+
+        self.call_later(EXECUTOR_S, carry_out)
         return future
 
 
