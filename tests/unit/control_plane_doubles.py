@@ -5,12 +5,12 @@ from collections import deque
 
 import msgspec
 
+from alcor.contracts import packed_ids
 from alcor.contracts.agent_channel import (
     Acknowledgement,
     Beat,
     Farewell,
     FromAgent,
-    FromController,
     Held,
     Hello,
     Outcome,
@@ -27,7 +27,6 @@ from alcor.model.goal_state import HostState, SectionKey, SectionUpdate
 from alcor.model.ids import GroupId, HostId, NetworkId, PortId, ProjectId, RequestId, RuleId, SubnetId, Vni
 from alcor.model.records import FixedIp, Network, Port, RecordSet, SecurityGroup, SecurityGroupRule, Subnet
 
-_decoder = msgspec.msgpack.Decoder(FromController)
 _encoder = msgspec.msgpack.Encoder()
 PROJECT = ProjectId("project")
 
@@ -77,6 +76,7 @@ class AgentDouble:
     """Holds what it is sent, by the rules of the model, and answers. Survives its streams.
 
     `refuses`: section -> reason. `mute`: it holds what it is sent but does not answer.
+    `reads_packed`: an agent of an earlier release reads ids as text only.
     """
 
     def __init__(self, host: str, vtep: bytes) -> None:
@@ -87,6 +87,7 @@ class AgentDouble:
         self.plugged: set[PortId] = set()
         self.refuses: dict[SectionKey, str] = {}
         self.mute = False
+        self.reads_packed = True
         self.unanswered: list[Acknowledgement] = []
         self.updates: list[Update] = []
         self.complete = asyncio.Event()
@@ -110,7 +111,18 @@ class AgentDouble:
             for key, section in sorted(self.state.sections.items())
             if key not in self.refuses
         )
-        return Hello(1, self.host, self.vtep, self.zone, "double", "1", 7, held, tuple(sorted(self.plugged)))
+        return Hello(
+            1,
+            self.host,
+            self.vtep,
+            self.zone,
+            "double",
+            "1",
+            7,
+            held,
+            tuple(sorted(self.plugged)),
+            reads_packed=self.reads_packed,
+        )
 
     def say(self, message: FromAgent) -> None:
         assert self.channel is not None
@@ -139,7 +151,7 @@ class AgentDouble:
 
     async def _follow(self, channel: MemoryChannel) -> None:
         while (frame := await channel.receive()) is not None:
-            match _decoder.decode(frame):
+            match packed_ids.read(frame):
                 case Update() as update:
                     self.updates.append(update)
                     answer = Acknowledgement(update.number, tuple(map(self.take, update.sections)))

@@ -147,8 +147,10 @@ def test_those_who_learned_a_port_are_told_when_it_gets_a_further_address() -> N
     bare = port(50, THERE)
     desk.fold(RecordSet(ports=(bare,)))
     assert desk.ask(bare.fixed_ips[0].ip).sections
-    given = desk.fold(RecordSet(ports=(dual(50, THERE),))).hosts[HERE]
-    assert v6_of(50) in given[0].set_placements[0].ips
+    [given] = desk.fold(RecordSet(ports=(dual(50, THERE),))).hosts[HERE]
+    change = given.change()
+    assert isinstance(change, NetworkChange)
+    assert v6_of(50) in change.set_placements[0].ips
 
 
 def test_a_network_is_on_demand_by_its_ports_not_by_their_addresses() -> None:

@@ -1,4 +1,4 @@
-"""One member more in a group of ten thousand that every host has rules about.
+"""One member more in a group of ten thousand that every host has rules about, in a network of both IP versions.
 
     promise                                    aim
     bytes to each host concerned               200
@@ -129,28 +129,30 @@ class _Bench:
         self._plan = plan
         self._hosts = hosts
         self._network = self._elsewhere = ""
-        self._clients = ""
+        self._clients = self._others = ""
 
     def prepare(self) -> None:
         """Make everything, and wait until it is in force."""
         self._clients = self._new("security-group", {"name": "clients"})
+        self._others = self._new("security-group", {"name": "others"})
         servers = self._new("security-group", {"name": "servers"})
-        rule = {"direction": "ingress", "ethertype": "IPv4", "remote_group_id": self._clients}
-        self._new("security-group-rule", {**rule, "security_group_id": servers})
+        for ethertype in ("IPv4", "IPv6"):
+            rule = {"direction": "ingress", "ethertype": ethertype, "remote_group_id": self._clients}
+            self._new("security-group-rule", {**rule, "security_group_id": servers})
         self._network, self._elsewhere = (self._new_network(name) for name in ("group", "elsewhere"))
         for start in range(0, self._plan.members, MADE_AT_ONCE):
             count = min(MADE_AT_ONCE, self._plan.members - start)
             others = self._hosts[:-1]  # but for the observer, whose own ports are one
-            self._ports([others[number % len(others)] for number in range(count)], self._clients)
-        self._ports(self._hosts, servers, query=f"?wait=in_force&timeout={IN_FORCE_TIMEOUT_S}")
+            self._ports([others[number % len(others)] for number in range(count)], [self._clients])
+        self._ports(self._hosts, [servers], query=f"?wait=in_force&timeout={IN_FORCE_TIMEOUT_S}")
 
     def add_member(self) -> float:
         """Add one member; give the milliseconds until every host with rules about it has acknowledged."""
-        return self._timed(self._network, self._clients)
+        return self._timed(self._network, [self._clients, self._others])
 
     def add_stranger(self) -> float:
         """Add a port that concerns its own host only."""
-        return self._timed(self._elsewhere, "")
+        return self._timed(self._elsewhere, [])
 
     def until_everywhere(self, revision: int) -> None:
         """Wait until every host concerned has the revision."""
@@ -158,17 +160,17 @@ class _Bench:
         if not self._api.call("GET", path)[0]["change"]["in_force"]:
             raise errors.Broken(f"revision {revision} is not in force after {IN_FORCE_TIMEOUT_S} s")
 
-    def _timed(self, network: str, group: str) -> float:
+    def _timed(self, network: str, groups: list[str]) -> float:
         started = time.perf_counter()
-        self.until_everywhere(self._ports([self._hosts[0]], group, network=network))
+        self.until_everywhere(self._ports([self._hosts[0]], groups, network=network))
         return (time.perf_counter() - started) * 1000
 
-    def _ports(self, hosts: list[str], group: str, *, network: str = "", query: str = "") -> int:
+    def _ports(self, hosts: list[str], groups: list[str], *, network: str = "", query: str = "") -> int:
         bodies = [
             {
                 "network_id": network or self._network,
                 "binding:host_id": host,
-                "security_groups": [group] if group else [],
+                "security_groups": groups,
             }
             for host in hosts
         ]
@@ -177,6 +179,8 @@ class _Bench:
     def _new_network(self, name: str) -> str:
         network = self._new("network", {"name": name})
         self._new("subnet", {"network_id": network, "ip_version": 4, "cidr": "10.0.0.0/8"})
+        prefix = {"cidr": "2001:db8::/64", "ipv6_ra_mode": "slaac", "ipv6_address_mode": "slaac"}
+        self._new("subnet", {"network_id": network, "ip_version": 6, **prefix})
         return network
 
     def _new(self, kind: str, body: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from alcor.adapters import stream
+from alcor.contracts import packed_ids
 from alcor.contracts.agent_channel import (
     BEAT_S,
     PROTOCOL,
@@ -15,7 +16,6 @@ from alcor.contracts.agent_channel import (
     Channel,
     Farewell,
     FromAgent,
-    FromController,
     Hello,
     Outcome,
     SectionResult,
@@ -29,7 +29,6 @@ from alcor.model.goal_state import HostState, NetworkChange, SectionUpdate
 from alcor.model.ids import HostId
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[FromController] = msgspec.msgpack.Decoder(FromController)
 
 
 class RawAgent:
@@ -50,7 +49,7 @@ class RawAgent:
     async def connect(cls, url: str, host: str, vtep: bytes) -> "RawAgent":
         """Open a stream and take everything. Raises Unavailable."""
         agent = cls(host, await stream.connect(url))
-        agent._send(Hello(PROTOCOL, HostId(host), vtep, "", "bench", "1", 1))
+        agent._send(Hello(PROTOCOL, HostId(host), vtep, "", "bench", "1", 1, reads_packed=True))
         while not await agent.take():
             pass
         return agent
@@ -63,7 +62,7 @@ class RawAgent:
                 f"the stream of {self.host} ended: {self._channel.close_reason}", retry_after_s=1
             )
         self.bytes_received += len(frame)
-        message = _decoder.decode(frame)
+        message = packed_ids.read(frame)
         match message:
             case Update(number=number, sections=sections, complete=complete):
                 self.update_bytes += len(frame)

@@ -19,6 +19,7 @@
       Probed ----------------------------->
 
 On a stream each message is one frame: 4 bytes length (big endian, at most FRAME_MAX) and msgpack.
+In small updates ids are packed (`packed_ids`).
 """
 
 from enum import IntEnum
@@ -97,6 +98,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     warrant: bytes = b""  # of a rescuer: as its order had it
     anew: tuple[PortId, ...] = ()  # of those plugged: since the last controller was heard, or shortly before
     public_key: bytes = b""  # of one that helps (SubjectPublicKeyInfo, DER): orders bring certificates for it
+    reads_packed: bool = False  # ids as 16 bytes, too (`packed_ids`)
 
 
 class SectionResult(msgspec.Struct, frozen=True, array_like=True):

@@ -461,6 +461,7 @@ class Agent:
                 warrant=self._rescue.warrant if self._rescue is not None else b"",
                 anew=self._plugs.anew(self.heard_at_s) if is_known else (),
                 public_key=self._help.public_key if self._help is not None else b"",
+                reads_packed=True,
             )
         )
 

@@ -19,6 +19,7 @@ from typing import Protocol
 
 import msgspec
 
+from alcor.contracts import packed_ids
 from alcor.contracts.agent_channel import FRAME_MAX, Update
 from alcor.host_agent import inbox
 from alcor.model import errors
@@ -27,7 +28,6 @@ from alcor.model.goal_state import HostState, SectionUpdate
 COMPACT_MIN_BYTES = 256 * 1024  # below it a rewrite saves nothing worth its fsync
 COMPACT_GROWTH = 3  # times the last snapshot: the cost per appended byte stays constant
 _HEADER = struct.Struct(">II")
-_decoder = msgspec.msgpack.Decoder(Update)
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -183,7 +183,7 @@ def replay(data: bytes) -> tuple[HostState, int]:
         if zlib.crc32(body) != checksum:
             break
         try:
-            update = _decoder.decode(body)
+            update = packed_ids.read_update(body)
         except msgspec.DecodeError:  # written by another version of Alcor: the controller sends it again
             break
         for section_update in update.sections:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from alcor.contracts import queue
+from alcor.contracts import packed_ids, queue
 from alcor.contracts.agent_channel import Farewell, Update
 from alcor.contracts.frame_buffer import FrameBuffer
 from alcor.contracts.queue import AgentQueue
@@ -26,7 +26,6 @@ UNREAD_MAX = 1024  # frames; what is dropped is sent again
 TO_ALL = -1
 
 _encoder = msgspec.msgpack.Encoder()
-_updates = msgspec.msgpack.Decoder(Update)
 
 TakeUpdate = Callable[[Update, bytes], Awaitable[None]]
 
@@ -152,7 +151,7 @@ class QueueLink:
 
     async def _take_frame(self, frame: bytes) -> None:
         try:
-            update = _updates.decode(frame)
+            update = packed_ids.read_update(frame)
         except msgspec.DecodeError:
             return  # Welcome, Beat and the like say nothing without a session over the queue
         await self._take(update, frame)

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from alcor.contracts import packed_ids
 from alcor.contracts.agent_channel import (
     PROTOCOL,
     Beat,
@@ -36,7 +37,6 @@ WELCOME_S = 1.0  # what the queue delivers so long before its welcome shows that
 Other: TypeAlias = Welcome | Unknown | Rescue | RescueRenewal | RescueEnd | Probe | Compare
 OnUpdate = Callable[[Update, bytes], Awaitable[None]]
 OnOther = Callable[[Other], None]
-_decoder: msgspec.msgpack.Decoder[FromController] = msgspec.msgpack.Decoder(FromController)
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -103,7 +103,7 @@ class Session:
             while (frame := await self._channel.receive()) is not None and not self._ended_here:
                 self._quiet_s = 0.0
                 try:
-                    message = _decoder.decode(frame)
+                    message = packed_ids.read(frame)
                 except msgspec.DecodeError as error:
                     self.close(f"malformed message: {error}")
                     break

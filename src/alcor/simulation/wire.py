@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections import defaultdict, deque
 
+from alcor.contracts import packed_ids
 from alcor.model.ids import HostId
 from alcor.simulation import virtual_time
 
@@ -19,6 +20,7 @@ _REMEMBERED = 32  # updates of earlier moments, for each host
 _REPEATABLE = frozenset({b"update", b"ack", b"plugs", b"beat", b"ask", b"unknown"})
 _SWAPPABLE = frozenset({b"update", b"ack"})
 _TRUE = 0xC3  # msgpack
+_PACKED = packed_ids.TAG.encode()
 
 
 class Network:
@@ -219,9 +221,10 @@ class _Lane:
 
 def _kind(frame: bytes) -> bytes:
     """Read a message's tag: a short text, the first field of a short array."""
-    return frame[2 : 2 + (frame[1] & 0x1F)]
+    tag = frame[2 : 2 + (frame[1] & 0x1F)]
+    return b"update" if tag == _PACKED else tag
 
 
 def _is_complete(kind: bytes, frame: bytes) -> bool:
-    """Is it the last update of a synchronisation? `complete` is its last field."""
-    return kind == b"update" and frame[-1] == _TRUE
+    """Is it the last update of a synchronisation? `complete` is followed by the stream's epoch, which is 0."""
+    return kind == b"update" and frame[-2] == _TRUE

@@ -240,11 +240,22 @@ class _Pass:
         if common != NetworkChange():
             hosts |= dict.fromkeys(self._interest.network_holders(node.id))
         shared = SharedPart(common)
+        alike: dict[tuple[tuple[int, ...], tuple[PortId, ...]], SharedPart] = {}
         for host_id in hosts:
             if self._gives(host_id, node.key) or not self._interest.has(host_id, node.key):
                 continue
-            set_ports, gone_ports = own.pop((host_id, node.id), _NO_OWN)
-            set_placements, gone_placements = placed.get(host_id, _NO_PLACEMENTS)
+            came, went = placed.get(host_id, _NO_PLACEMENTS)
+            set_placements, gone_placements = tuple(came), tuple(went)
+            if (host_id, node.id) not in own:  # then thousands may be told the same: of a port they all learned
+                which = tuple(map(id, came)), gone_placements
+                if (same := alike.get(which)) is None:
+                    told = msgspec.structs.replace(
+                        common, set_placements=set_placements, gone_placements=gone_placements
+                    )
+                    same = alike[which] = SharedPart(told)
+                self._give(host_id, HostSection(node.key, same, is_full=False))
+                continue
+            set_ports, gone_ports = own.pop((host_id, node.id))
             self._give(
                 host_id,
                 HostSection(
@@ -253,8 +264,8 @@ class _Pass:
                     is_full=False,
                     set_ports=tuple(set_ports),
                     gone_ports=tuple(gone_ports),
-                    set_placements=tuple(set_placements),
-                    gone_placements=tuple(gone_placements),
+                    set_placements=set_placements,
+                    gone_placements=gone_placements,
                 ),
             )
 

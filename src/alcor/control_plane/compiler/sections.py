@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from alcor.contracts import packed_ids
 from alcor.control_plane.compiler import entries
 from alcor.control_plane.nodes import AddressGroupNode, GroupNode, NetworkNode, RouterNode
 from alcor.control_plane.region import Region
@@ -44,12 +45,19 @@ class _NetworkFrame(msgspec.Struct, frozen=True, array_like=True, tag="network")
 class SharedPart:
     """A change without any host's own ports. Encoded at most once."""
 
-    __slots__ = ("_fields", "_raw", "change")
+    __slots__ = ("_fields", "_packed", "_raw", "change")
 
     def __init__(self, change: SectionChange) -> None:
         self.change = change
         self._raw: bytes | None = None
+        self._packed: msgspec.Raw | None = None
         self._fields: tuple[msgspec.Raw, ...] | None = None
+
+    def packed(self) -> msgspec.Raw:
+        """Give the bytes of the change itself, with its ids packed."""
+        if self._packed is None:
+            self._packed = msgspec.Raw(packed_ids.pack(self.encode((), ())))
+        return self._packed
 
     def encode(
         self,
@@ -110,6 +118,16 @@ class HostSection:
         if self.shared is None:
             return None
         return self.shared.encode(self.set_ports, self.gone_ports, self.set_placements, self.gone_placements)
+
+    @property
+    def has_own(self) -> bool:
+        """Is there something in it that only this host is told?"""
+        return bool(self.set_ports or self.gone_ports or self.set_placements or self.gone_placements)
+
+    def packed(self) -> msgspec.Raw | None:
+        """Give the bytes of a change without anything of the host's own, ids packed; None for a removal."""
+        assert not self.has_own, "packing costs too much to be done for each host"
+        return None if self.shared is None else self.shared.packed()
 
     def change(self) -> SectionChange | None:
         """Give the change as a value; None for a removal."""

@@ -53,6 +53,7 @@ class HostStream:
         self.rescuer = hello.rescuer
         self.session = hello.session
         self.has_queue = hello.queue
+        self.reads_packed = hello.reads_packed
         self.plugged: set[PortId] = set(hello.plugged)
         self.last_heard_s = 0.0
         self.last_heard_at = 0
@@ -150,7 +151,11 @@ class HostStream:
         if size >= BUSY_BYTES:
             self._large = self._number
         self._ledger.sent(self.host, self._number, sent)
-        self.channel.send(update_frames.update(self._number, frames, is_complete=complete, epoch=0))
+        self.channel.send(
+            update_frames.update(
+                self._number, frames, is_complete=complete, epoch=0, reads_packed=self.reads_packed
+            )
+        )
 
     def _next(self) -> tuple[SectionFrame, Sent] | None:
         if self._to_synchronise:

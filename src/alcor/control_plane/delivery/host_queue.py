@@ -52,6 +52,7 @@ class HostQueue:
         self.started_at = hello.started_at
         self.session = hello.session
         self.has_queue = True
+        self.reads_packed = hello.reads_packed
         self.rescuer = HostId("")  # a neighbour speaks in its name over a stream only
         self.plugged: set[PortId] = set(hello.plugged)
         self.last_heard_s = 0.0

@@ -5,6 +5,8 @@ the host acknowledged to the newest version (cumulative), or is the whole sectio
 smaller.
 """
 
+from collections.abc import Sequence
+
 from alcor.contracts.agent_channel import Held
 from alcor.control_plane.compiler import interest as interests
 from alcor.control_plane.compiler.interest import Interest
@@ -12,6 +14,7 @@ from alcor.control_plane.compiler.sections import HostSection, SharedPart
 from alcor.control_plane.delivery import cumulative, update_frames
 from alcor.control_plane.delivery.full_sections import FullSections
 from alcor.control_plane.delivery.ledger import Sent
+from alcor.control_plane.delivery.update_frames import SectionFrame
 from alcor.control_plane.region import Region
 from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId
@@ -72,13 +75,22 @@ class Writer:
     """Makes the frames of one host."""
 
     def __init__(
-        self, host: HostId, *, epoch: int, region: Region, interest: Interest, full: FullSections
+        self,
+        host: HostId,
+        *,
+        epoch: int,
+        region: Region,
+        interest: Interest,
+        full: FullSections,
+        reads_packed: bool,
     ) -> None:
+        """`reads_packed`: as the host's agent said last."""
         self._host = host
         self.epoch = epoch
         self._region = region
         self._interest = interest
         self._full = full
+        self._reads_packed = reads_packed
 
     def keys(self, held: dict[SectionKey, Held]) -> list[SectionKey]:
         """Name what the host must hold and what it says it holds, in the order of delivery."""
@@ -93,11 +105,16 @@ class Writer:
         section, base, version = self._section(key, line)
         sent = Sent(key, version, base is None, section.shared is None)
         frame = update_frames.section_frame(section, base, version)
-        return update_frames.update(number, (frame,), is_complete=False, epoch=self.epoch), sent
+        return self._update(number, (frame,), is_complete=False), sent
 
     def completion(self, number: int) -> bytes:
         """Give the update that says that everything was sent and answered."""
-        return update_frames.update(number, (), is_complete=True, epoch=self.epoch)
+        return self._update(number, (), is_complete=True)
+
+    def _update(self, number: int, frames: Sequence[SectionFrame], *, is_complete: bool) -> bytes:
+        return update_frames.update(
+            number, frames, is_complete=is_complete, epoch=self.epoch, reads_packed=self._reads_packed
+        )
 
     def _section(self, key: SectionKey, line: Line) -> tuple[HostSection, Version | None, Version]:
         full = self._full.section(self._host, key)

@@ -11,7 +11,6 @@ from alcor.control_plane.delivery.queue_lines import Line, Writer
 from alcor.control_plane.delivery.queue_path import QueueChannel
 from alcor.control_plane.region import Region
 from alcor.model import errors
-from alcor.model.ids import HostId
 from alcor.model.version import Version
 
 
@@ -40,7 +39,7 @@ class Sessions:
             )
         if hello.host != channel.host:
             raise errors.Invalid(f"host '{hello.host}' speaks in the place of '{channel.host}'")
-        return HostQueue(hello, channel, channel, ledger=self._ledger, writer=self._writer(hello.host))
+        return HostQueue(hello, channel, channel, ledger=self._ledger, writer=self._writer(hello))
 
     def away(self, session: HostSession) -> AwayHost:
         """Make what goes on for a host that is heard no longer, from what it has acknowledged."""
@@ -50,7 +49,14 @@ class Sessions:
             key: Line(base=Version(self._epoch, revision) if known.get(key) == revision else None)
             for key, revision in self._interest.wanted.get(host, {}).items()
         }
-        return AwayHost(host, lines, self._writer(host), session=session.session)
+        return AwayHost(host, lines, self._writer(session), session=session.session)
 
-    def _writer(self, host: HostId) -> Writer:
-        return Writer(host, epoch=self._epoch, region=self._region, interest=self._interest, full=self._full)
+    def _writer(self, of: Hello | HostSession) -> Writer:
+        return Writer(
+            of.host,
+            epoch=self._epoch,
+            region=self._region,
+            interest=self._interest,
+            full=self._full,
+            reads_packed=of.reads_packed,
+        )
