@@ -8,6 +8,7 @@ from alcor.contracts.convergence import (
     HostReceipt,
     HostStatus,
     NetworkProgress,
+    Omitted,
     PortState,
     Receipt,
     ResyncProgress,
@@ -126,7 +127,10 @@ class ConvergenceDouble:
             self._applied.pop(port.id, None)
         hosts = sorted({port.host for port in change.puts.ports if port.host in self._hosts})
         receipts = tuple(HostReceipt(host, "pending", None) for host in hosts)
-        self._receipts[change.revision] = Receipt(change.revision, change.committed_at, not hosts, receipts)
+        omitted = Omitted(3, 2, 1, {"fast": 2, "queue": 1}) if hosts else None  # as of one that was cut
+        self._receipts[change.revision] = Receipt(
+            change.revision, change.committed_at, not hosts, receipts, omitted
+        )
         self._wake()
 
     def _state(self, port: Port) -> PortState:

@@ -1,6 +1,9 @@
 """What hosts were sent and have acknowledged, and the receipts made of it."""
 
+import tracemalloc
+
 from alcor.contracts.agent_channel import Acknowledgement, Outcome, SectionResult
+from alcor.contracts.convergence import Omitted
 from alcor.control_plane.delivery.ledger import Ledger, Progress, Sent
 from alcor.model.goal_state import network_key, router_key
 from alcor.model.ids import HostId
@@ -183,3 +186,91 @@ def test_a_section_removed_and_sent_again_in_one_update_stays_known_as_sent() ->
     ledger.sent(A, 2, [Sent(NET, version(7), True, is_removal=True)])
     answered(ledger, A, 2, (NET, 7))
     assert ledger.account(A).sent == {}
+
+
+def told(ledger: Ledger, revision: int, hosts: list[HostId], *, now_us: int = 0) -> None:
+    """Concern hosts, and have all of them acknowledge."""
+    ledger.concern(revision, 0, {host: [NET] for host in hosts})
+    for number, host in enumerate(hosts):
+        delivered(ledger, host, revision, (NET, revision))
+        answered(ledger, host, revision, (NET, revision), now_us=now_us + 1_000 * number)
+
+
+MANY = [HostId(f"host-{number:03}") for number in range(100)]
+
+
+def test_the_parts_of_all_receipts_have_a_bound() -> None:
+    ledger = Ledger(epoch=1, parts_max=5_000)
+    for host in MANY:
+        ledger.connected(host)
+    for revision in range(1, 301):
+        told(ledger, revision, MANY)
+        assert ledger.parts <= 5_000
+    assert all(ledger.is_complete(revision) for revision in range(1, 301))
+
+
+def test_a_receipt_that_was_cut_says_so_and_lists_who_took_longest() -> None:
+    ledger = Ledger(epoch=1, parts_max=150)
+    for host in MANY:
+        ledger.connected(host)
+    told(ledger, 1, MANY)
+    told(ledger, 2, MANY)
+    whole, cut = ledger.receipt(2), ledger.receipt(1)
+    assert whole is not None
+    assert cut is not None
+    assert (len(whole.hosts), whole.omitted) == (100, None)
+    assert [part.host for part in cut.hosts] == MANY[-10:]
+    assert cut.omitted == Omitted(hosts=90, in_force=90, superseded=0, paths={"fast": 90})
+    assert cut.in_force
+
+
+def test_hosts_that_do_not_answer_stay_listed() -> None:
+    """One dead host in a network must not make every receipt of it be forgotten."""
+    ledger = Ledger(epoch=1, parts_max=1_000)
+    for host in MANY:
+        ledger.connected(host)
+    for revision in range(1, 51):
+        ledger.concern(revision, 0, {host: [NET] for host in MANY})
+        for host in MANY[1:]:
+            delivered(ledger, host, revision, (NET, revision))
+            answered(ledger, host, revision, (NET, revision))
+        assert ledger.parts <= 1_000
+    oldest = ledger.receipt(1)
+    assert oldest is not None
+    assert not oldest.in_force
+    assert [part.state for part in oldest.hosts].count("pending") == 1
+    assert (oldest.omitted.hosts if oldest.omitted else 0) + len(oldest.hosts) == 100
+    delivered(ledger, MANY[0], 1, (NET, 50))
+    assert answered(ledger, MANY[0], 1, (NET, 50)).completed == list(range(1, 51))
+
+
+def test_what_somebody_waits_for_is_neither_cut_nor_forgotten() -> None:
+    ledger = Ledger(epoch=1, parts_max=250)
+    ledger.concern(1, 0, {host: [NET] for host in MANY})
+    ledger.await_completion(1, begins=True)
+    for revision in range(2, 12):
+        ledger.concern(revision, 0, {host: [NET] for host in MANY})
+        assert ledger.parts <= 250
+    receipt = ledger.receipt(1)
+    assert receipt is not None
+    assert len(receipt.hosts) == 100
+    assert ledger.account(MANY[0]).waiting[NET] == [1, 11]
+    ledger.await_completion(1, begins=False)
+    ledger.concern(12, 0, {host: [NET] for host in MANY})
+    assert ledger.is_complete(1) is None
+
+
+def test_a_part_takes_a_bounded_room() -> None:
+    """A million of them stay below 200 MB, whatever the number of receipts."""
+    ledger = Ledger(epoch=1, parts_max=20_000)
+    for host in MANY:
+        ledger.connected(host)
+    told(ledger, 1, MANY)
+    tracemalloc.start()
+    try:
+        for revision in range(2, 602):
+            told(ledger, revision, MANY, now_us=revision << 32)
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert used / ledger.parts <= 200

@@ -39,13 +39,26 @@ class HostReceipt(msgspec.Struct, frozen=True):
     path: PathName = ""  # by which it was, or is to be, delivered
 
 
+class Omitted(msgspec.Struct, frozen=True):
+    """Hosts that have a change and are not listed any longer. None of them took longer than each that is."""
+
+    hosts: int
+    in_force: int
+    superseded: int
+    paths: dict[PathName, int]  # hosts by the path that it came by
+
+
 class Receipt(msgspec.Struct, frozen=True):
-    """Which hosts a revision concerns, and what each has. Kept for the newest revisions only."""
+    """Which hosts a revision concerns, and what each has. Kept for the newest revisions only.
+
+    `omitted`: of an older one, the hosts that have it are counted instead of listed, but for a few.
+    """
 
     revision: int
     committed_at: int  # microseconds since 1970 UTC
     in_force: bool  # on every host concerned
     hosts: tuple[HostReceipt, ...]
+    omitted: Omitted | None = None
 
 
 class RescueStatus(msgspec.Struct, frozen=True):

@@ -226,7 +226,11 @@ class RegionConvergence:
                 complete = self._ledger.is_complete(revision)
                 if complete is False:
                     self._revision_complete.setdefault(revision, []).append(future)
-                    await future
+                    self._ledger.await_completion(revision, begins=True)
+                    try:
+                        await future
+                    finally:
+                        self._ledger.await_completion(revision, begins=False)
                     complete = True
         except TimeoutError:
             return False

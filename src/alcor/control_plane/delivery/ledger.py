@@ -10,13 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from alcor.contracts.agent_channel import Acknowledgement, Outcome, SectionResult
-from alcor.contracts.convergence import HostProgress, HostReceipt, PathName, Receipt
+from alcor.contracts.convergence import HostReceipt, PathName, Receipt
+from alcor.control_plane.delivery.receipts import PARTS_MAX, RECEIPTS_MAX, Receipts, ReceiptState
 from alcor.model.goal_state import SectionKey
 from alcor.model.held_mark import HeldMark
 from alcor.model.ids import HostId
 from alcor.model.version import Version
-
-RECEIPTS_MAX = 10_000
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -34,24 +33,6 @@ class Progress(msgspec.Struct):
     completed: list[int] = []  # revisions that every host concerned has now
     send_all: list[SectionKey] = []  # sections the agent wants in full
     refused: list[SectionResult] = []
-
-
-class Part(msgspec.Struct, gc=False):
-    """One host's part in a revision."""
-
-    keys: tuple[SectionKey, ...]
-    remaining: int
-    is_superseded: bool = False
-    done_at_us: int | None = None
-    refusal: str = ""
-    path: PathName = ""
-
-
-class _ReceiptState(msgspec.Struct):
-    revision: int
-    committed_at_us: int
-    parts: dict[HostId, Part]
-    open_parts: int
 
 
 class HostLedger:
@@ -97,11 +78,10 @@ class HostLedger:
 class Ledger:
     """Owner of all accounts and receipts."""
 
-    def __init__(self, *, epoch: int, receipts_max: int = RECEIPTS_MAX) -> None:
+    def __init__(self, *, epoch: int, receipts_max: int = RECEIPTS_MAX, parts_max: int = PARTS_MAX) -> None:
         self._epoch = epoch
-        self._receipts_max = receipts_max
         self._hosts: dict[HostId, HostLedger] = {}
-        self._receipts: dict[int, _ReceiptState] = {}
+        self._receipts = Receipts(receipts_max=receipts_max, parts_max=parts_max)
 
     def account(self, host_id: HostId) -> HostLedger:
         """Give the host's account, opened when there was none."""
@@ -127,7 +107,6 @@ class Ledger:
         self, revision: int, committed_at_us: int, hosts: Mapping[HostId, Sequence[SectionKey]]
     ) -> None:
         """Open the receipt of a revision: which sections it touches on which host. O(those sections)."""
-        parts: dict[HostId, Part] = {}
         for host_id, keys in hosts.items():
             waiting = self.account(host_id).waiting
             for key in keys:
@@ -136,14 +115,12 @@ class Ledger:
                     waiting[key] = [revision]
                 else:
                     line.append(revision)
-            parts[host_id] = Part(tuple(keys), len(keys))
-        self._receipts[revision] = _ReceiptState(revision, committed_at_us, parts, len(parts))
-        if len(self._receipts) > self._receipts_max:
-            self._forget(next(iter(self._receipts)))
+        for forgotten in self._receipts.open(revision, committed_at_us, hosts):
+            self._forget(forgotten)
 
     def kept_by(self, revision: int, host_id: HostId, path: PathName) -> None:
         """Note which path keeps a revision for a host that is not heard."""
-        self._receipts[revision].parts[host_id].path = path
+        self._state(revision).parts[host_id].path = path
 
     def sent(self, host_id: HostId, number: int, sections: Iterable[Sent]) -> None:
         """Note an update under way."""
@@ -195,7 +172,7 @@ class Ledger:
             return completed
         had = bisect.bisect_right(line, revision)
         for waited in line[:had]:
-            receipt = self._receipts[waited]
+            receipt = self._state(waited)
             part = receipt.parts[host_id]
             part.remaining -= 1
             part.is_superseded |= waited < revision
@@ -204,6 +181,7 @@ class Ledger:
                 part.path = account.path
                 receipt.open_parts -= 1
                 if receipt.open_parts == 0:
+                    self._receipts.complete(receipt)
                     completed.append(waited)
         del line[:had]
         if not line:
@@ -215,20 +193,34 @@ class Ledger:
         receipt = self._receipts.get(revision)
         return None if receipt is None else receipt.open_parts == 0
 
+    def await_completion(self, revision: int, *, begins: bool) -> None:
+        """Hear who begins or ends to wait for a revision: until then its receipt is kept whole."""
+        state = self._receipts.get(revision)
+        if state is not None:
+            state.waiting += 1 if begins else -1
+
     def receipt(self, revision: int) -> Receipt | None:
         """Give the receipt; hosts by name."""
         state = self._receipts.get(revision)
         if state is None:
             return None
         hosts = tuple(self._host_receipt(state, host_id) for host_id in sorted(state.parts))
-        return Receipt(revision, state.committed_at_us, state.open_parts == 0, hosts)
+        return Receipt(revision, state.committed_at_us, state.open_parts == 0, hosts, state.omitted())
 
-    def _host_receipt(self, state: _ReceiptState, host_id: HostId) -> HostReceipt:
+    @property
+    def parts(self) -> int:
+        """How many parts of hosts all receipts list."""
+        return self._receipts.parts
+
+    def _state(self, revision: int) -> ReceiptState:
+        state = self._receipts.get(revision)
+        assert state is not None, "what is waited for on a host has a receipt"
+        return state
+
+    def _host_receipt(self, state: ReceiptState, host_id: HostId) -> HostReceipt:
         part = state.parts[host_id]
         if part.done_at_us is not None:
-            took_ms = max(0, part.done_at_us - state.committed_at_us) / 1000
-            progress: HostProgress = "superseded" if part.is_superseded else "in_force"
-            return HostReceipt(host_id, progress, took_ms, path=part.path)
+            return state.done(host_id, part)
         account = self._hosts.get(host_id)
         if account is None or not account.alive:
             return HostReceipt(
@@ -262,18 +254,20 @@ class Ledger:
         for revision in account.waiting.get(result.key, ()):
             if revision > result.version.revision:
                 break
-            self._receipts[revision].parts[host_id].refusal = reason
+            self._state(revision).parts[host_id].refusal = reason
 
-    def _forget(self, revision: int) -> None:
-        state = self._receipts.pop(revision)
+    def _forget(self, state: ReceiptState) -> None:
+        """Wait no longer on any host for a revision whose receipt is forgotten."""
         for host_id, part in state.parts.items():
             if part.done_at_us is not None:
                 continue
             account = self._hosts[host_id]
             for key in part.keys:
                 line = account.waiting.get(key)
-                if line and line[0] == revision:
-                    line.pop(0)
+                if (
+                    line and state.revision in line
+                ):  # mostly the first: an older one is kept for who waits for it
+                    line.remove(state.revision)
                     if not line:
                         del account.waiting[key]
             if not account.alive and not account.waiting:

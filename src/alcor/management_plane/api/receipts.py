@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import msgspec
 from starlette.responses import Response
 
-from alcor.contracts.convergence import Convergence, HostReceipt, Receipt
+from alcor.contracts.convergence import Convergence, HostReceipt, Omitted, Receipt
 from alcor.contracts.store import Store
 from alcor.management_plane.api import gate, moments, policy, waiting
 from alcor.management_plane.api.call import Call
@@ -21,6 +21,7 @@ class ReceiptAnswer(msgspec.Struct):
     committed_at: str
     in_force: bool
     hosts: tuple[HostReceipt, ...]
+    omitted: Omitted | None  # hosts that have it and are counted only, as of older changes; none took longer
 
 
 class ReceiptCollection:
@@ -70,7 +71,8 @@ class ReceiptCollection:
 
 
 def _answer(receipt: Receipt) -> ReceiptAnswer:
-    return ReceiptAnswer(receipt.revision, moments.text(receipt.committed_at), receipt.in_force, receipt.hosts)
+    committed_at = moments.text(receipt.committed_at)
+    return ReceiptAnswer(receipt.revision, committed_at, receipt.in_force, receipt.hosts, receipt.omitted)
 
 
 def _missing(revision: str) -> errors.Missing:
