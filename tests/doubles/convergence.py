@@ -12,6 +12,7 @@ from alcor.contracts.convergence import (
     PortState,
     Receipt,
     ResyncProgress,
+    Until,
 )
 from alcor.contracts.store import Change, Store
 from alcor.model.ids import HostId, NetworkId, PortId
@@ -59,7 +60,7 @@ class ConvergenceDouble:
         port_ids: Sequence[PortId],
         *,
         revision: int,
-        until: Literal["in_force", "active"],
+        until: Until,
         timeout_s: float,
     ) -> bool:
         try:

@@ -105,12 +105,14 @@ class AgentDouble:
         self._tasks.append(asyncio.create_task(self._follow(self.channel)))
         self.say(self.hello())
 
-    def hello(self) -> Hello:
-        held = tuple(
+    def held_sections(self) -> tuple[Held, ...]:
+        return tuple(
             Held(key, self.state.versions[key], goal_state.digest(section.full()))
             for key, section in sorted(self.state.sections.items())
             if key not in self.refuses
         )
+
+    def hello(self) -> Hello:
         return Hello(
             1,
             self.host,
@@ -119,7 +121,7 @@ class AgentDouble:
             "double",
             "1",
             7,
-            held,
+            self.held_sections(),
             tuple(sorted(self.plugged)),
             reads_packed=self.reads_packed,
         )

@@ -13,7 +13,7 @@ Framed as those of agents (`agent_channel`). Losing any of them does no harm: wh
 change log, which the controller looks at anyhow, and whoever asked is told that nothing is known.
 """
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -25,6 +25,7 @@ from alcor.contracts.convergence import (
     Receipt,
     ResyncProgress,
     TraceResult,
+    Until,
 )
 from alcor.model import errors
 from alcor.model.ids import HostId, PortId
@@ -66,7 +67,7 @@ class Wait(msgspec.Struct, frozen=True, array_like=True, tag="wait"):
 
     port_ids: tuple[PortId, ...]
     revision: int
-    until: Literal["in_force", "active"]
+    until: Until
     timeout_s: float
 
 

@@ -9,6 +9,7 @@ from alcor.model.ids import HostId, NetworkId, PortId
 from alcor.model.records import Host, Port
 
 PortStatus = Literal["ACTIVE", "DOWN", "BUILD", "ERROR"]
+Until = Literal["in_force", "active"]  # what is waited for
 PathName = Literal["", "fast", "queue", "rescue", "none"]
 HostProgress = Literal["pending", "in_force", "refused", "unreachable", "superseded"]
 
@@ -125,7 +126,7 @@ class Convergence(Protocol):
         port_ids: Sequence[PortId],
         *,
         revision: int,
-        until: Literal["in_force", "active"],
+        until: Until,
         timeout_s: float,
     ) -> bool:
         """Wait until the revision is known here and each port is so, or deleted. False on timeout."""

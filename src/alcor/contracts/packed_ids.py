@@ -16,6 +16,7 @@ from functools import lru_cache
 import msgspec
 
 from alcor.contracts.agent_channel import FromController, Update
+from alcor.model import goal_state
 from alcor.model.goal_state import SectionKey
 
 KEYS_KEPT_MAX = 16_384  # a key is packed for each host that holds the section
@@ -25,7 +26,13 @@ TAG = "packed"
 _HEAD = b"\xa6packed"
 _ID_BYTES = 16
 # Codes of msgpack's extension types: what comes before the id's text.
-_PREFIXES = {1: "", 2: "network:", 3: "router:", 4: "group:", 5: "addresses:"}
+_PREFIXES = {
+    1: "",
+    2: goal_state.network_key(""),
+    3: goal_state.router_key(""),
+    4: goal_state.group_key(""),
+    5: goal_state.addresses_key(""),
+}
 _CODES = {prefix: code for code, prefix in _PREFIXES.items()}
 _is_id = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 

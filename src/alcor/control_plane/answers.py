@@ -1,9 +1,8 @@
 """What the controller answers the API: `contracts.convergence.Convergence`, at once and from memory."""
 
 from collections.abc import Sequence
-from typing import Literal
 
-from alcor.contracts.convergence import HostStatus, NetworkProgress, PortState, Receipt, ResyncProgress
+from alcor.contracts.convergence import HostStatus, NetworkProgress, PortState, Receipt, ResyncProgress, Until
 from alcor.control_plane.controller import Controller
 from alcor.model.ids import HostId, PortId
 from alcor.model.records import Host, Port
@@ -23,7 +22,7 @@ class Answers:
         port_ids: Sequence[PortId],
         *,
         revision: int,
-        until: Literal["in_force", "active"],
+        until: Until,
         timeout_s: float,
     ) -> bool:
         return await self._controller.convergence.wait(

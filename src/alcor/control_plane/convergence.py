@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
-from alcor.contracts.convergence import HostStatus, PortState, PortStatus, Receipt
+from alcor.contracts.convergence import HostStatus, PortState, PortStatus, Receipt, Until
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.delivery.full_sections import FullSections
 from alcor.control_plane.delivery.ledger import HostLedger, Ledger
@@ -16,8 +15,6 @@ from alcor.control_plane.region import Region
 from alcor.model import errors, goal_state
 from alcor.model.ids import HostId, PortId
 from alcor.model.records import Host, Port
-
-Until = Literal["in_force", "active"]
 
 
 class _PortWaiter:

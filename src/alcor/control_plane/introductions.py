@@ -8,7 +8,7 @@ import msgspec
 from alcor.contracts.agent_channel import PROTOCOL, FromAgent, Hello
 from alcor.contracts.store import Stale, Store, Taken, Write
 from alcor.control_plane.region import Region
-from alcor.model import errors
+from alcor.model import errors, goal_state
 from alcor.model.ids import ProjectId
 from alcor.model.records import Host, RecordSet
 from alcor.runtime.clock import Clock, new_request_id
@@ -25,6 +25,8 @@ def hello_of(message: FromAgent, *, epoch: int) -> Hello:
         raise errors.Invalid(f"protocol {message.protocol} is not spoken here, {PROTOCOL} is")
     if not message.host or len(message.vtep) not in (4, 16):
         raise errors.Invalid("Hello must name the host and its tunnel endpoint")
+    for held in message.held:
+        goal_state.parse_key(held.key)  # what names no section cannot even be taken from the host
     newest = max((message.epoch, *(held.version.epoch for held in message.held)))
     if newest > epoch:
         raise errors.Conflict(

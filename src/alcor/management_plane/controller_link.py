@@ -10,7 +10,7 @@ no stream: states are unknown, so nothing is in force (law 1); waits wait for it
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -37,6 +37,7 @@ from alcor.contracts.convergence import (
     Receipt,
     ResyncProgress,
     TraceResult,
+    Until,
 )
 from alcor.contracts.store import Change
 from alcor.model import errors
@@ -118,7 +119,7 @@ class ControllerLink:
         port_ids: Sequence[PortId],
         *,
         revision: int,
-        until: Literal["in_force", "active"],
+        until: Until,
         timeout_s: float,
     ) -> bool:
         return await self._wait(

@@ -21,7 +21,8 @@ from typing import Any, NewType, TypeAlias, TypeVar
 
 import msgspec
 
-from alcor.model.ids import AddressGroupId, GroupId, NetworkId, PortId, RuleId, SubnetId, Vni
+from alcor.model import errors
+from alcor.model.ids import AddressGroupId, GroupId, NetworkId, PortId, RouterId, RuleId, SubnetId, Vni
 from alcor.model.records import AddressPair, ExtraRoute, FixedIp
 from alcor.model.version import Version
 
@@ -46,6 +47,56 @@ def group_key(group_id: str) -> SectionKey:
 
 def addresses_key(address_group_id: str) -> SectionKey:
     return SectionKey(f"addresses:{address_group_id}")
+
+
+class NetworkKey(msgspec.Struct, frozen=True, gc=False):
+    """Names a network's section."""
+
+    id: NetworkId
+
+
+class RouterKey(msgspec.Struct, frozen=True, gc=False):
+    """Names a router's section."""
+
+    id: RouterId
+
+
+class GroupKey(msgspec.Struct, frozen=True, gc=False):
+    """Names a security group's section."""
+
+    id: GroupId
+
+
+class AddressesKey(msgspec.Struct, frozen=True, gc=False):
+    """Names an address group's section."""
+
+    id: AddressGroupId
+
+
+ParsedKey: TypeAlias = NetworkKey | RouterKey | GroupKey | AddressesKey
+
+
+def parse_key(key: SectionKey) -> ParsedKey:
+    """Tell what a section is of. Raises Invalid for what names none."""
+    match key.split(":", 1):
+        case ["network", id_]:
+            return NetworkKey(NetworkId(id_))
+        case ["router", id_]:
+            return RouterKey(RouterId(id_))
+        case ["group", id_]:
+            return GroupKey(GroupId(id_))
+        case ["addresses", id_]:
+            return AddressesKey(AddressGroupId(id_))
+        case _:
+            raise errors.Invalid(f"'{key}' names no section")
+
+
+def is_of_network(key: SectionKey) -> bool:
+    """Is it a network's section? As `parse_key` says, at a fraction of its cost."""
+    return key.startswith(_NETWORK)
+
+
+_NETWORK = network_key("")
 
 
 class _Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -8,17 +8,22 @@ It reads rows alone, as `compiler.full` does.
 
 from collections import defaultdict
 from collections.abc import Callable
+from typing import assert_never
 
 from alcor.contracts.store import Change
 from alcor.control_plane.region import Region
 from alcor.model import goal_state
 from alcor.model.goal_state import (
     AddressesChange,
+    AddressesKey,
+    GroupKey,
     GroupSection,
     HostState,
     NetworkChange,
+    NetworkKey,
     Prefix,
     RouterChange,
+    RouterKey,
     SectionKey,
     SectionUpdate,
 )
@@ -61,9 +66,7 @@ class Witness:
         """A host was given a section, or a change of it."""
         if version.revision >= len(self._reached):
             self._violation(f"host {host}: {key} is of revision {version.revision}, which nobody committed")
-        elif not key.startswith(("group:", "addresses:")) and key not in self._reached[version.revision].get(
-            host, ()
-        ):
+        elif not self._is_in_reach(host, key, version.revision):
             self._violation(f"host {host} was given {key} of revision {version.revision}, out of its reach")
         match change:
             case NetworkChange():
@@ -73,7 +76,7 @@ class Witness:
                     if leg.ip not in self._ips_of[leg.port_id]:
                         self._violation(f"host {host}: {key} has {leg}, whose address it never was")
             case AddressesChange():
-                known = self._prefixes_of[AddressGroupId(key.partition(":")[2])]
+                known = self._prefixes_of[AddressGroupId(goal_state.parse_key(key).id)]
                 for prefix in sorted(set(change.set_addresses) - known):
                     self._violation(f"host {host}: {key} has {prefix}, which was never in it")
             case _:
@@ -84,6 +87,15 @@ class Witness:
         one, other = self._network_of[sender], self._network_of[receiver]
         if one != other and other not in self._met[one]:
             self._violation(f"a packet of port {sender} of {one} reached port {receiver} of {other}")
+
+    def _is_in_reach(self, host: HostId, key: SectionKey, revision: int) -> bool:
+        match goal_state.parse_key(key):
+            case NetworkKey() | RouterKey():
+                return key in self._reached[revision].get(host, ())
+            case GroupKey() | AddressesKey():
+                return True  # they name no addresses of ports
+            case _ as never:
+                assert_never(never)
 
     def _network_given(self, host: HostId, key: SectionKey, change: NetworkChange) -> None:
         for placement in change.set_placements:
@@ -98,7 +110,7 @@ class Witness:
                 self._violation(f"host {host}: {key} has {port}, which was never bound to it")
             if not self._ips_of[port.id].issuperset(fixed.ip for fixed in port.fixed_ips):
                 self._violation(f"host {host}: {key} has {port}, one of whose addresses it never had")
-        subnets = self._subnets_of[NetworkId(key.partition(":")[2])]
+        subnets = self._subnets_of[NetworkId(goal_state.parse_key(key).id)]
         for subnet in change.set_subnets:
             if subnet.id not in subnets:
                 self._violation(f"host {host}: {key} has {subnet}, which is not of that network")

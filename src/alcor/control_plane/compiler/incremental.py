@@ -14,7 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from alcor.contracts.store import Change
-from alcor.control_plane.compiler import interest, on_demand, sections
+from alcor.control_plane.compiler import on_demand, sections
 from alcor.control_plane.compiler.changes import Changes, OwnPorts
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.compiler.on_demand import HostPlacements
@@ -22,8 +22,9 @@ from alcor.control_plane.compiler.sections import HostSection, SharedPart
 from alcor.control_plane.compiler.touched import Touched
 from alcor.control_plane.nodes import NetworkNode
 from alcor.control_plane.region import Region
+from alcor.model import goal_state
 from alcor.model.goal_state import LocalPort, NetworkChange, Placement, SectionChange, SectionKey
-from alcor.model.ids import AddressGroupId, GroupId, HostId, NetworkId, PortId, RouterId
+from alcor.model.ids import HostId, NetworkId, PortId
 
 _Id = TypeVar("_Id", bound=str)
 
@@ -83,20 +84,18 @@ class _Pass:
     def run(self) -> Compiled:
         suspects = self._interest.suspects(self._before)
         held = self._interest
-        self._hand_over(
-            suspects.addresses, interest.addresses_key, held.wants_addresses, self._addresses_in_full
-        )
+        self._hand_over(suspects.addresses, goal_state.addresses_key, held.wants_addresses)
         for addresses_id, addresses_change in self._changes.addresses.items():
             holders = held.addresses_holders(addresses_id)
-            self._give_all(interest.addresses_key(addresses_id), addresses_change, holders)
-        self._hand_over(suspects.groups, interest.group_key, held.wants_group, self._group_in_full)
+            self._give_all(goal_state.addresses_key(addresses_id), addresses_change, holders)
+        self._hand_over(suspects.groups, goal_state.group_key, held.wants_group)
         for group_id, group_change in self._changes.groups().items():
-            self._give_all(interest.group_key(group_id), group_change, held.group_holders(group_id))
-        self._hand_over(suspects.routers, interest.router_key, held.wants_router, self._router_in_full)
+            self._give_all(goal_state.group_key(group_id), group_change, held.group_holders(group_id))
+        self._hand_over(suspects.routers, goal_state.router_key, held.wants_router)
         for router_id, router_change in self._changes.routers().items():
-            self._give_all(interest.router_key(router_id), router_change, held.router_holders(router_id))
+            self._give_all(goal_state.router_key(router_id), router_change, held.router_holders(router_id))
         self._placed = on_demand.settle(self._region, self._interest, self._before, self._changes.networks())
-        self._hand_over(suspects.networks, interest.network_key, held.wants_network, self._network_in_full)
+        self._hand_over(suspects.networks, goal_state.network_key, held.wants_network)
         self._give_networks()
         self._work.entries_built = self._changes.entries_built
         hosts = {host_id: list(given.values()) for host_id, given in self._given.items()}
@@ -106,10 +105,10 @@ class _Pass:
     def _changed_keys(self) -> frozenset[SectionKey]:
         return frozenset(
             (
-                *(interest.network_key(id_) for id_ in self._changes.networks()),
-                *(interest.router_key(id_) for id_ in self._changes.routers()),
-                *(interest.group_key(id_) for id_ in self._changes.groups()),
-                *(interest.addresses_key(id_) for id_ in self._changes.addresses),
+                *(goal_state.network_key(id_) for id_ in self._changes.networks()),
+                *(goal_state.router_key(id_) for id_ in self._changes.routers()),
+                *(goal_state.group_key(id_) for id_ in self._changes.groups()),
+                *(goal_state.addresses_key(id_) for id_ in self._changes.addresses),
             )
         )
 
@@ -135,7 +134,6 @@ class _Pass:
         suspects: Mapping[HostId, set[_Id]],
         key_of: Callable[[str], SectionKey],
         wants: Callable[[HostId, _Id], bool],
-        in_full: Callable[[HostId, _Id], HostSection],
     ) -> None:
         """Give sections to hosts that want them now, and take them from those that no longer do."""
         for host_id, ids in suspects.items():
@@ -144,7 +142,7 @@ class _Pass:
                 key = key_of(id_)
                 had, wanted = self._interest.has(host_id, key), wants(host_id, id_)
                 if wanted and not had:
-                    self._give(host_id, in_full(host_id, id_))
+                    self._give(host_id, self._in_full(host_id, key))
                 elif had and not wanted:
                     self._give(host_id, HostSection(key, None, is_full=True))
 
@@ -155,40 +153,20 @@ class _Pass:
             if not self._gives(host_id, key):
                 self._give(host_id, HostSection(key, shared, is_full=False))
 
-    def _router_in_full(self, host_id: HostId, router_id: RouterId) -> HostSection:
-        node = self._region.routers[router_id]
-        return HostSection(
-            node.key, self._in_full(node.key, lambda: sections.router_in_full(node)), is_full=True
+    def _in_full(self, host_id: HostId, key: SectionKey) -> HostSection:
+        section = sections.in_full(
+            self._region, host_id, key, self._shared_in_full(key), self._interest.learned
         )
+        self._work.full_entries_built += len(section.set_ports) + len(section.set_placements)
+        return section
 
-    def _group_in_full(self, host_id: HostId, group_id: GroupId) -> HostSection:
-        node = self._region.groups[group_id]
-        return HostSection(
-            node.key, self._in_full(node.key, lambda: sections.group_in_full(node)), is_full=True
-        )
-
-    def _addresses_in_full(self, host_id: HostId, addresses_id: AddressGroupId) -> HostSection:
-        node = self._region.address_groups[addresses_id]
-        return HostSection(
-            node.key, self._in_full(node.key, lambda: sections.addresses_in_full(node)), is_full=True
-        )
-
-    def _in_full(self, key: SectionKey, make: Callable[[], SectionChange]) -> SharedPart:
+    def _shared_in_full(self, key: SectionKey) -> SharedPart:
         """Make what all hosts share of a section once for all that are new to it."""
         shared = self._full.get(key)
         if shared is None:
-            shared = self._full[key] = SharedPart(make())
+            shared = self._full[key] = SharedPart(sections.shared_in_full(self._region, key))
             self._work.full_entries_built += sections.entries_in(shared.change)
         return shared
-
-    def _network_in_full(self, host_id: HostId, network_id: NetworkId) -> HostSection:
-        node = self._region.networks[network_id]
-        shared = self._in_full(node.key, lambda: sections.network_in_full(node))
-        own = sections.local_ports(host_id, node)
-        learned = self._interest.learned.of(host_id, network_id)
-        placements = sections.host_placements(self._region, host_id, node, learned)
-        self._work.full_entries_built += len(own) + len(placements)
-        return HostSection(node.key, shared, is_full=True, set_ports=own, set_placements=placements)
 
     def _give_networks(self) -> None:
         own = self._changes.own_ports()
@@ -199,7 +177,7 @@ class _Pass:
             if on_demand.is_turned(self._before, node):
                 for host_id in self._interest.network_holders(network_id):
                     if not self._gives(host_id, node.key):
-                        self._give(host_id, self._network_in_full(host_id, network_id))
+                        self._give(host_id, self._in_full(host_id, node.key))
                 continue
             if node.on_demand:
                 self._give_on_demand(node, change, own)
@@ -219,7 +197,7 @@ class _Pass:
                         ),
                     )
         for (host_id, network_id), (set_ports, gone_ports) in own.items():
-            key = interest.network_key(network_id)
+            key = goal_state.network_key(network_id)
             if self._interest.has(host_id, key) and not self._gives(host_id, key):
                 self._give(
                     host_id,
@@ -272,4 +250,3 @@ class _Pass:
 
 _NO_OWN: tuple[list[LocalPort], list[PortId]] = ([], [])
 _NO_PLACEMENTS: tuple[list[Placement], list[PortId]] = ([], [])
-__all__ = ["Compiled", "IncrementalCompiler", "NetworkChange", "WorkCount"]

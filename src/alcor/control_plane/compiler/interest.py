@@ -14,7 +14,7 @@ from alcor.control_plane.compiler.learned import Learned
 from alcor.control_plane.compiler.touched import Touched
 from alcor.control_plane.region import Region
 from alcor.model import goal_state
-from alcor.model.goal_state import SectionKey
+from alcor.model.goal_state import AddressesKey, GroupKey, NetworkKey, ParsedKey, RouterKey, SectionKey
 from alcor.model.ids import AddressGroupId, GroupId, HostId, NetworkId, RouterId
 from alcor.model.version import Version
 
@@ -179,9 +179,9 @@ class Interest:
         """Note that the host wants the section no longer."""
         wanted = self.wanted[host_id]
         del wanted[key]
-        kind, _, id_ = key.partition(":")
-        if kind == "network":
-            self.learned.drop_network(host_id, NetworkId(id_))
+        parsed = goal_state.parse_key(key)
+        if isinstance(parsed, NetworkKey):
+            self.learned.drop_network(host_id, parsed.id)
         self.learned.restart(host_id, key)
         if not wanted:
             del self.wanted[host_id]
@@ -201,9 +201,7 @@ def keys_of(host_sections: Iterable[SectionKey]) -> list[SectionKey]:
 
 
 def _delivery_order(key: SectionKey) -> tuple[int, SectionKey]:
-    return _ORDER[key.partition(":")[0]], key
+    return _ORDER[type(goal_state.parse_key(key))], key
 
 
-_ORDER = {"addresses": 0, "group": 1, "router": 2, "network": 3}
-network_key, router_key, group_key = goal_state.network_key, goal_state.router_key, goal_state.group_key
-addresses_key = goal_state.addresses_key
+_ORDER: dict[type[ParsedKey], int] = {AddressesKey: 0, GroupKey: 1, RouterKey: 2, NetworkKey: 3}

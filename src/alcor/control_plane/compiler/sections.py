@@ -6,20 +6,27 @@ change without own ports, encodes each of its fields once, and a host's bytes ar
 """
 
 from collections.abc import Iterable
+from typing import assert_never
 
 import msgspec
 
 from alcor.contracts import packed_ids
 from alcor.control_plane.compiler import entries
-from alcor.control_plane.nodes import AddressGroupNode, GroupNode, NetworkNode, RouterNode
+from alcor.control_plane.compiler.learned import Learned
+from alcor.control_plane.nodes import NetworkNode
 from alcor.control_plane.region import Region
+from alcor.model import goal_state
 from alcor.model.goal_state import (
     AddressesChange,
+    AddressesKey,
     GroupChange,
+    GroupKey,
     LocalPort,
     NetworkChange,
+    NetworkKey,
     Placement,
     RouterChange,
+    RouterKey,
     SectionChange,
     SectionKey,
     SubnetEntry,
@@ -147,7 +154,63 @@ class HostSection:
 NOTHING_OF_NETWORK = SharedPart(NetworkChange())
 
 
-def network_in_full(node: NetworkNode) -> NetworkChange:
+def in_full(
+    region: Region, host_id: HostId, key: SectionKey, shared: SharedPart, learned: Learned
+) -> HostSection:
+    """Give a section as a host must hold it, around what all hosts share. O(the host's own part)."""
+    match goal_state.parse_key(key):
+        case NetworkKey(id=network_id):
+            node = region.networks[network_id]
+            return HostSection(
+                key,
+                shared,
+                is_full=True,
+                set_ports=local_ports(host_id, node),
+                set_placements=host_placements(region, host_id, node, learned.of(host_id, network_id)),
+            )
+        case RouterKey() | GroupKey() | AddressesKey():
+            return HostSection(key, shared, is_full=True)
+        case _ as never:
+            assert_never(never)
+
+
+def shared_in_full(region: Region, key: SectionKey) -> SectionChange:
+    """Give what all who hold a section share of it, sorted. O(its entries)."""
+    match goal_state.parse_key(key):
+        case NetworkKey(id=network_id):
+            return _network_in_full(region.networks[network_id])
+        case RouterKey(id=router_id):
+            router = region.routers[router_id]
+            legs = [leg for legs in router.interfaces.values() for leg in legs]
+            legs.sort(key=lambda leg: (leg.port_id, leg.cidr))
+            return RouterChange(router.admin_state_up, tuple(legs), routes=router.routes)
+        case GroupKey(id=group_id):
+            group = region.groups[group_id]
+            return GroupChange(group.stateful, tuple(rule for _, rule in sorted(group.rules.items())))
+        case AddressesKey(id=addresses_id):
+            addresses = region.address_groups[addresses_id].addresses
+            return AddressesChange(set_addresses=tuple(sorted(addresses)))
+        case _ as never:
+            assert_never(never)
+
+
+def unchanged(region: Region, key: SectionKey) -> SharedPart:
+    """Give the delta that changes nothing of a section. O(1)."""
+    match goal_state.parse_key(key):
+        case NetworkKey():
+            return NOTHING_OF_NETWORK
+        case RouterKey(id=router_id):
+            router = region.routers[router_id]
+            return SharedPart(RouterChange(router.admin_state_up, routes=router.routes))
+        case GroupKey(id=group_id):
+            return SharedPart(GroupChange(stateful=region.groups[group_id].stateful))
+        case AddressesKey():
+            return SharedPart(AddressesChange())
+        case _ as never:
+            assert_never(never)
+
+
+def _network_in_full(node: NetworkNode) -> NetworkChange:
     """Give the network without local ports, sorted; on demand without placements. O(ports of the network)."""
     vteps = {host_id: host.vtep for host_id, host in node.hosts.items()}
     ids = [] if node.on_demand else sorted(node.bound)
@@ -182,23 +245,6 @@ def host_placements(
     rows = (node.bound[id_] for id_ in sorted(ids))
     found = (entries.placement(row, region.vtep(row.host)) for row in rows)
     return tuple(placement for placement in found if placement is not None)
-
-
-def router_in_full(node: RouterNode) -> RouterChange:
-    """Give the router with all its interfaces, sorted."""
-    interfaces = [leg for legs in node.interfaces.values() for leg in legs]
-    interfaces.sort(key=lambda leg: (leg.port_id, leg.cidr))
-    return RouterChange(node.admin_state_up, tuple(interfaces), routes=node.routes)
-
-
-def group_in_full(node: GroupNode) -> GroupChange:
-    """Give the rules, sorted."""
-    return GroupChange(node.stateful, tuple(rule for _, rule in sorted(node.rules.items())))
-
-
-def addresses_in_full(node: AddressGroupNode) -> AddressesChange:
-    """Give the addresses, sorted."""
-    return AddressesChange(set_addresses=tuple(sorted(node.addresses)))
 
 
 def entries_in(change: SectionChange) -> int:

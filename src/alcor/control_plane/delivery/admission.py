@@ -5,14 +5,16 @@ its turn, so that no change overtakes what it needs with it.
 """
 
 import asyncio
+from typing import assert_never
 
 from alcor.contracts.agent_channel import Hello
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.delivery.paths import HostSession
 from alcor.control_plane.delivery.resync import ResyncLimits, ResyncSchedule
 from alcor.control_plane.region import Region
-from alcor.model.goal_state import SectionKey
-from alcor.model.ids import AddressGroupId, GroupId, HostId, NetworkId
+from alcor.model import goal_state
+from alcor.model.goal_state import AddressesKey, GroupKey, NetworkKey, RouterKey, SectionKey
+from alcor.model.ids import HostId
 from alcor.model.records import PRIORITY_DEFAULT, PRIORITY_MAX
 from alcor.runtime.clock import Clock
 
@@ -108,13 +110,18 @@ class Admission:
         return SECTION_BYTES * len(wanted) + ENTRY_BYTES * entries
 
     def _entries(self, key: SectionKey) -> int:
-        kind, _, id_ = key.partition(":")
-        if kind == "network":
-            node = self._region.networks[NetworkId(id_)]
-            return 0 if node.on_demand else len(node.bound)
-        if kind == "addresses":
-            return len(self._region.address_groups[AddressGroupId(id_)].addresses)
-        return len(self._region.groups[GroupId(id_)].rules) if kind == "group" else 1
+        match goal_state.parse_key(key):
+            case NetworkKey(id=network_id):
+                node = self._region.networks[network_id]
+                return 0 if node.on_demand else len(node.bound)
+            case RouterKey():
+                return 1
+            case GroupKey(id=group_id):
+                return len(self._region.groups[group_id].rules)
+            case AddressesKey(id=addresses_id):
+                return len(self._region.address_groups[addresses_id].addresses)
+            case _ as never:
+                assert_never(never)
 
 
 def priority_of(region: Region, host: HostId) -> int:

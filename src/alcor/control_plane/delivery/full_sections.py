@@ -11,15 +11,8 @@ from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.compiler.sections import HostSection, SharedPart
 from alcor.control_plane.region import Region
 from alcor.model import goal_state
-from alcor.model.goal_state import (
-    AddressesChange,
-    GroupChange,
-    NetworkChange,
-    RouterChange,
-    SectionChange,
-    SectionKey,
-)
-from alcor.model.ids import AddressGroupId, GroupId, HostId, NetworkId, RouterId
+from alcor.model.goal_state import NetworkChange, NetworkKey, SectionKey
+from alcor.model.ids import HostId
 from alcor.model.version import Version
 
 KEPT_ENTRIES_MAX = 500_000  # of sections, about 100 MiB; what was made first is dropped for the next
@@ -69,19 +62,7 @@ class FullSections:
         """Give a section as the host must hold it; None when it must not."""
         if key not in self._interest.wanted.get(host_id, ()):
             return None
-        kind, _, id_ = key.partition(":")
-        if kind == "network":
-            node = self._region.networks[NetworkId(id_)]
-            own = sections.local_ports(host_id, node)
-            learned = self._interest.learned.of(host_id, node.id)
-            return HostSection(
-                key,
-                self._shared(key),
-                is_full=True,
-                set_ports=own,
-                set_placements=sections.host_placements(self._region, host_id, node, learned),
-            )
-        return HostSection(key, self._shared(key), is_full=True)
+        return sections.in_full(self._region, host_id, key, self._shared(key), self._interest.learned)
 
     def digest(self, host_id: HostId, key: SectionKey) -> bytes | None:
         """Give the digest of a section as the host must hold it: equal to `goal_state.digest` of its value.
@@ -90,10 +71,10 @@ class FullSections:
         """
         if key not in self._interest.wanted.get(host_id, ()):
             return None
-        kind, _, id_ = key.partition(":")
-        if kind != "network":
+        parsed = goal_state.parse_key(key)
+        if not isinstance(parsed, NetworkKey):
             return self._shared_digest(key)
-        node = self._region.networks[NetworkId(id_)]
+        node = self._region.networks[parsed.id]
         own = NetworkChange(node.entry, sections.subnets(node), set_ports=sections.local_ports(host_id, node))
         if node.on_demand:
             learned = self._interest.learned.of(host_id, node.id)
@@ -105,18 +86,7 @@ class FullSections:
 
     def confirmation(self, key: SectionKey) -> HostSection:
         """Give the delta that changes nothing of a section, for a host that holds it already. O(1)."""
-        kind, _, id_ = key.partition(":")
-        match kind:
-            case "network":
-                shared = sections.NOTHING_OF_NETWORK
-            case "router":
-                router = self._region.routers[RouterId(id_)]
-                shared = SharedPart(RouterChange(router.admin_state_up, routes=router.routes))
-            case "addresses":
-                shared = SharedPart(AddressesChange())
-            case _:
-                shared = SharedPart(GroupChange(stateful=self._region.groups[GroupId(id_)].stateful))
-        return HostSection(key, shared, is_full=False)
+        return HostSection(key, sections.unchanged(self._region, key), is_full=False)
 
     def _shared_digest(self, key: SectionKey) -> bytes:
         found = self._digests.get(key)
@@ -132,7 +102,7 @@ class FullSections:
     def _shared(self, key: SectionKey) -> SharedPart:
         kept = self._kept.get(key)
         if kept is None:
-            kept = SharedPart(self._make(key))
+            kept = SharedPart(sections.shared_in_full(self._region, key))
             self._kept_entries += _entries(kept)
             while self._kept and self._kept_entries > KEPT_ENTRIES_MAX:
                 self._drop(next(iter(self._kept)))
@@ -143,18 +113,6 @@ class FullSections:
         kept = self._kept.pop(key, None)
         if kept is not None:
             self._kept_entries -= _entries(kept)
-
-    def _make(self, key: SectionKey) -> SectionChange:
-        kind, _, id_ = key.partition(":")
-        match kind:
-            case "network":
-                return sections.network_in_full(self._region.networks[NetworkId(id_)])
-            case "router":
-                return sections.router_in_full(self._region.routers[RouterId(id_)])
-            case "addresses":
-                return sections.addresses_in_full(self._region.address_groups[AddressGroupId(id_)])
-            case _:
-                return sections.group_in_full(self._region.groups[GroupId(id_)])
 
 
 def _entries(kept: SharedPart) -> int:

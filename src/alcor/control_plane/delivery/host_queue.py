@@ -17,6 +17,7 @@ from alcor.contracts.convergence import PathName
 from alcor.control_plane.compiler.sections import HostSection
 from alcor.control_plane.delivery.ledger import Ledger
 from alcor.control_plane.delivery.queue_lines import Line, Writer
+from alcor.model import goal_state
 from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId, PortId
 from alcor.model.version import Version
@@ -158,7 +159,7 @@ class HostQueue:
                 del self.lines[key]  # removed
 
     def _phase(self, key: SectionKey) -> int:
-        if key.startswith("network:"):
+        if goal_state.is_of_network(key):
             return 1
         return 0 if self._writer.is_wanted(key) else 2
 

@@ -8,9 +8,9 @@ from alcor.control_plane.delivery.admission import Admission
 from alcor.control_plane.delivery.paths import HostSession
 from alcor.control_plane.nodes import NetworkNode
 from alcor.control_plane.region import Region
-from alcor.model.ids import HostId, NetworkId
-
-_NETWORK = "network:"
+from alcor.model import goal_state
+from alcor.model.goal_state import NetworkKey, SectionKey
+from alcor.model.ids import HostId
 
 
 class ResyncView:
@@ -37,7 +37,7 @@ class ResyncView:
             for host, wanted in self._interest.wanted.items()
             if host not in self._admission.done
             for key in wanted
-            if key.startswith(_NETWORK)
+            if goal_state.is_of_network(key)
         }
         return ResyncProgress(
             epoch=epoch,
@@ -54,8 +54,9 @@ class ResyncView:
     def networks(self) -> list[NetworkProgress]:
         """Give each network that a host must hold, by id. O(sections of all hosts)."""
         return [
-            NetworkProgress(NetworkId(key.removeprefix(_NETWORK)), hosts, done)
+            NetworkProgress(parsed.id, hosts, done)
             for key, (hosts, done) in sorted(self._networks().items())
+            if isinstance(parsed := goal_state.parse_key(key), NetworkKey)
         ]
 
     def _is_held(self, node: NetworkNode) -> bool:
@@ -63,13 +64,13 @@ class ResyncView:
             return bool(node.hosts)
         return any(self._region.networks[id_].hosts for id_ in self._region.domain(node.id))
 
-    def _networks(self) -> dict[str, tuple[int, int]]:
-        hosts: dict[str, int] = {}
-        done: dict[str, int] = {}
+    def _networks(self) -> dict[SectionKey, tuple[int, int]]:
+        hosts: dict[SectionKey, int] = {}
+        done: dict[SectionKey, int] = {}
         for host, wanted in self._interest.wanted.items():
             is_done = host in self._admission.done
             for key in wanted:
-                if key.startswith(_NETWORK):
+                if goal_state.is_of_network(key):
                     hosts[key] = hosts.get(key, 0) + 1
                     done[key] = done.get(key, 0) + is_done
         return {key: (count, done[key]) for key, count in hosts.items()}

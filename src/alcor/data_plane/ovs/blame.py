@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from alcor.contracts.data_plane import Refusal
 from alcor.data_plane.ovs.flow_table import RefusedByBridge
+from alcor.model import goal_state
 from alcor.model.goal_state import (
     AddressesChange,
     GroupChange,
@@ -30,7 +31,7 @@ def refusals(refused: Sequence[RefusedByBridge], updates: Sequence[SectionUpdate
 
 
 def _names(update: SectionUpdate) -> Iterable[str]:
-    yield update.key.partition(":")[2]
+    yield goal_state.parse_key(update.key).id
     match update.change:
         case NetworkChange(set_ports=ports, set_placements=placements):
             yield from (port.id for port in ports)

@@ -30,6 +30,7 @@ from alcor.data_plane.pipeline.flow import Field, Output, SetField
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.pipeline.unknown import ASKING, RESUMED_FIELDS
+from alcor.model import goal_state
 from alcor.model.errors import AlcorError, Unavailable
 from alcor.model.goal_state import HostState, NetworkChange, SectionUpdate
 from alcor.model.ids import PortId
@@ -471,7 +472,7 @@ class OvsDataPlane:
     def _ports_of(self, updates: Sequence[SectionUpdate]) -> set[PortId]:
         touched: set[PortId] = set()
         for update in updates:
-            if update.base is None and update.key.startswith("network:"):
+            if update.base is None and goal_state.is_of_network(update.key):
                 touched |= self._plugged  # a full section also says what is gone, by silence
             if isinstance(update.change, NetworkChange):
                 touched.update(port.id for port in update.change.set_ports)

@@ -16,17 +16,23 @@ from alcor.data_plane.pipeline.static import static_flows
 from alcor.data_plane.pipeline.units import FlowUnits, Unit
 from alcor.data_plane.pipeline.unknown import unknown_flows
 from alcor.data_plane.sub_ports import SubPorts
+from alcor.model import goal_state
 from alcor.model.goal_state import (
     AddressesChange,
+    AddressesKey,
     GroupChange,
+    GroupKey,
     HostState,
     LocalPort,
     NetworkChange,
     NetworkEntry,
+    NetworkKey,
     NetworkSection,
+    ParsedKey,
     Placement,
     RouterChange,
     RouterInterface,
+    RouterKey,
     SectionChange,
     SectionKey,
     SectionUpdate,
@@ -36,11 +42,11 @@ from alcor.model.ids import NetworkId, PortId, SubnetId
 
 _PORT_KEY_MAX = 0xFFFF  # conntrack zones have 16 bits
 
-_EMPTY: dict[str, SectionChange] = {
-    "network": NetworkChange(),
-    "router": RouterChange(),
-    "group": GroupChange(),
-    "addresses": AddressesChange(),
+_NOTHING: dict[type[ParsedKey], SectionChange] = {
+    NetworkKey: NetworkChange(),
+    RouterKey: RouterChange(),
+    GroupKey: GroupChange(),
+    AddressesKey: AddressesChange(),
 }
 
 
@@ -231,21 +237,21 @@ class FlowProgram:
             self._apply(update.key, state.sections[update.key].full(), is_full=True)
 
     def _apply(self, key: SectionKey, change: SectionChange | None, *, is_full: bool) -> None:
-        kind, _, object_id = key.partition(":")
+        parsed = goal_state.parse_key(key)
         if change is None:
             self._held.discard(key)
-            change = _EMPTY[kind]
+            change = _NOTHING[type(parsed)]
         else:
             self._held.add(key)
         match change:
             case NetworkChange():
-                self._change_network(NetworkId(object_id), change, is_full=is_full)
+                self._change_network(NetworkId(parsed.id), change, is_full=is_full)
             case RouterChange():
-                self._change_router(object_id, change, is_full=is_full)
+                self._change_router(parsed.id, change, is_full=is_full)
             case GroupChange():
-                self._groups.change_group(object_id, change, is_full=is_full)
+                self._groups.change_group(parsed.id, change, is_full=is_full)
             case AddressesChange():
-                self._groups.change_addresses(object_id, change, is_full=is_full)
+                self._groups.change_addresses(parsed.id, change, is_full=is_full)
             case _:
                 assert_never(change)
 

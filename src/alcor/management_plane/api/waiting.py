@@ -1,11 +1,10 @@
 """`?wait=in_force|active&timeout=S`: answering only when the hosts have it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 
-from alcor.contracts.convergence import Convergence
+from alcor.contracts.convergence import Convergence, Until
 from alcor.management_plane.api.call import Call
 from alcor.management_plane.api.described import Operation, takes
 from alcor.model import errors
@@ -44,7 +43,7 @@ def _waiting(operation: Operation) -> Operation:
 class Wish(msgspec.Struct, frozen=True):
     """What the client waits for."""
 
-    until: Literal["in_force", "active"]
+    until: Until
     timeout_s: float
 
 
