@@ -92,6 +92,7 @@ class ConvergenceDouble:
                 sections=0,
                 sections_pending=0,
                 reason="the agent answers" if is_alive else "the agent is silent",
+                agent_version="0.9" if is_alive else "",
             )
             for name, (record, is_alive) in sorted(self._hosts.items())
         ]

@@ -356,6 +356,8 @@ async def test_hosts_are_shown_to_administrators() -> None:
         hosts = (await s.ask("GET", "/hosts", project=None)).json()["hosts"]
         assert [(host["id"], host["alive"]) for host in hosts][2:] == [("host-3", True), ("host-4", False)]
         assert (await s.ask("GET", "/hosts/host-4", project=None)).json()["host"]["zone"] == "b"
+        of_version = (await s.ask("GET", "/hosts?agent_version=0.9", project=None)).json()["hosts"]
+        assert [(host["id"], host["agent_version"]) for host in of_version][-1] == ("host-3", "0.9")
         agents = (await s.ask("GET", "/agents?host=host-1", project=None)).json()["agents"]
         shown = await s.ask("GET", f"/agents/{agents[0]['id']}", project=None)
         assert shown.json()["agent"] == agents[0]

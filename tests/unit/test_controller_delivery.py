@@ -301,9 +301,10 @@ async def test_hosts_tell_how_far_they_are(store, controller) -> None:
     (status,) = controller.convergence.hosts()
     assert (status.record.id, status.alive, status.ports, status.ports_in_force) == ("a", True, 2, 2)
     assert (status.ports_plugged, status.sections, status.sections_pending) == (1, 1, 0)
+    assert status.agent_version == "1"
     await agent.disconnect()
     (status,) = controller.convergence.hosts()
-    assert (status.alive, status.ports_in_force) == (False, 0)
+    assert (status.alive, status.ports_in_force, status.agent_version) == (False, 0, "")
 
 
 async def test_changes_missed_by_the_listener_are_read_from_the_log(store, controller) -> None:

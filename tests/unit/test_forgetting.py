@@ -40,7 +40,7 @@ def test_a_state_that_is_forgotten_while_it_is_written_is_not_found_by_the_next_
     async def scene() -> None:
         applier = Applier(FailingDataPlane(), journal, VirtualClock(loop), SILENT, USUAL)
         update = Update(1, (full("a", 1, "p"),), complete=True)
-        await applier.apply([Received(update, msgspec.msgpack.encode(update), 0.0)])
+        await applier.apply([Received(update, msgspec.msgpack.encode(update))])
         await applier.compact()
         assert journal.found == {key("a")}
         writing = asyncio.create_task(applier.compact())

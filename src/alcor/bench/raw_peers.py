@@ -22,7 +22,7 @@ def frames() -> tuple[bytes, bytes]:
     key, version = group_key("0" * 36), Version(1, 1_000_000)
     rule = Rule(RuleId("0" * 36), True, 4, 6, 443, 443, None, (bytes(4), 8))
     section = SectionUpdate(key, Version(1, 999_999), version, GroupChange(set_rules=(rule,)))
-    answer = Acknowledgement(100, (SectionResult(key, version, Outcome.IN_FORCE),), 1000)
+    answer = Acknowledgement(100, (SectionResult(key, version, Outcome.IN_FORCE),))
     encode = msgspec.msgpack.encode
     return encode(Update(100, (section,))), encode(answer)
 

@@ -25,7 +25,9 @@ def command(context: click.Context, region: Endpoint, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(hosts))
         return
-    table = Table("host", "alive", "data plane", "tunnel", "zone", "ports", "in force", "plugged", "state")
+    table = Table(
+        "host", "alive", "data plane", "tunnel", "zone", "ports", "in force", "plugged", "version", "state"
+    )
     for host in hosts:
         table.add_row(
             host["id"],
@@ -36,6 +38,7 @@ def command(context: click.Context, region: Endpoint, as_json: bool) -> None:
             str(host["ports"]),
             str(host["ports_in_force"]),
             str(host["ports_plugged"]),
+            host["agent_version"],
             host["reason"],
         )
     Console().print(table)

@@ -118,7 +118,6 @@ class Acknowledgement(msgspec.Struct, frozen=True, array_like=True, tag="ack"):
 
     number: int
     results: tuple[SectionResult, ...]
-    took_us: int = 0
 
 
 class Plugs(msgspec.Struct, frozen=True, array_like=True, tag="plugs"):

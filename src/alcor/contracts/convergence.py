@@ -87,6 +87,7 @@ class HostStatus(msgspec.Struct, frozen=True):
     path: PathName = ""  # by which changes go to it
     path_reason: str = ""  # a sentence: why by that one
     paths: dict[str, str] = {}  # how each path to it is, in words
+    agent_version: str = ""  # of the agent that is heard for it; empty: none is
 
 
 class ResyncProgress(msgspec.Struct, frozen=True):

@@ -188,6 +188,7 @@ class RegionConvergence:
             path=(choice := self._paths.choice(node.id)).path,
             path_reason=choice.reason,
             paths=self._paths.words(node.id),
+            agent_version=stream.agent_version if stream is not None else "",
         )
         return self._describe(status)
 

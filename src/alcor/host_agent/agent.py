@@ -50,6 +50,7 @@ from alcor.model import errors
 from alcor.model.ids import HostId, PortId, Vni
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
+from alcor.runtime.growth import Growth
 
 TAKE_OVER_S = 15.0  # from the controller's grant until a data plane that another wrote to is ours
 
@@ -109,6 +110,7 @@ class Agent:
         self._retry_timer: asyncio.TimerHandle | None = None
         self._retry_due = False
         self._is_asked = False  # what it holds
+        self._growth = Growth(log, "packets_dropped")
         self._audit_due = False
         self._audited = ""  # the section whose digest was told last
 
@@ -280,7 +282,7 @@ class Agent:
         return max(self._newest_epoch, heard, held, agent_channel.epoch_of(self._data_plane.token))
 
     async def _take_update(self, update: Update, frame: bytes) -> None:
-        await self._waiting.add(Received(update, frame, self._clock.monotonic_s()))
+        await self._waiting.add(Received(update, frame))
         self._wake.set()
 
     async def _take_beside(self, update: Update, frame: bytes) -> None:
@@ -399,6 +401,7 @@ class Agent:
             await asyncio.sleep(self._timing.audit_s)
             self._audit_due = True
             self._wake.set()
+            self._growth.look(questions_full=self._neighbours.turned_away)
 
     async def _synchronise(self) -> None:
         disturbances = self._disturbances

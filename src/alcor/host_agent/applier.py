@@ -21,11 +21,10 @@ from alcor.runtime.event_log import EventLog
 
 
 class Received(msgspec.Struct, frozen=True, gc=False):
-    """An update with its bytes and the time it came."""
+    """An update with its bytes."""
 
     update: Update
     frame: bytes
-    at_s: float  # monotonic
 
 
 class Applier:
@@ -132,13 +131,8 @@ class Applier:
             self._knows_all = True
         else:
             await self._apply_sections(to_apply)
-        now_s = self._clock.monotonic_s()
         answers = [
-            Acknowledgement(
-                one.update.number,
-                reporter.results(one.update.sections, made, self._refused),
-                int((now_s - one.at_s) * 1_000_000),
-            )
+            Acknowledgement(one.update.number, reporter.results(one.update.sections, made, self._refused))
             for one, made in zip(batch, decisions, strict=True)
         ]
         if before or self._refused:

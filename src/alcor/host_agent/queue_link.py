@@ -124,19 +124,18 @@ class QueueLink:
         if self._channel is channel:
             self._channel = None
 
-    async def catch_up(self) -> int:
-        """Take what the queue kept while the host was away, if it answers. Gives how many frames."""
+    async def catch_up(self) -> None:
+        """Take what the queue kept while the host was away, if it answers."""
         if self._session != queue.AWAY:
-            return 0
+            return
         try:
             frames = await self._place.last_values()
         except errors.Unavailable:
-            return 0
+            return
         for frame in frames:
             if self._session != queue.AWAY:
                 break
             await self._take_frame(frame)
-        return len(frames)
 
     async def pass_on(self) -> None:
         """Pass on what comes beside a stream, for ever."""

@@ -50,6 +50,7 @@ class HostStream:
         self.host: HostId = hello.host
         self.channel = channel
         self.started_at = hello.started_at
+        self.agent_version = hello.agent_version
         self.rescuer = hello.rescuer
         self.session = hello.session
         self.has_queue = hello.queue

@@ -51,6 +51,7 @@ class HostQueue:
         self.host: HostId = hello.host
         self.channel = channel
         self.started_at = hello.started_at
+        self.agent_version = hello.agent_version
         self.session = hello.session
         self.has_queue = True
         self.reads_packed = hello.reads_packed

@@ -69,11 +69,6 @@ class HostLedger:
             held.clear()
         self.mark.clear()
 
-    @property
-    def sections_pending(self) -> int:
-        """How many sections were sent in a version that is not in force."""
-        return sum(self.acknowledged.get(key, -1) < version.revision for key, version in self.sent.items())
-
 
 class Ledger:
     """Owner of all accounts and receipts."""

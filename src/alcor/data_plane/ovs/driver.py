@@ -36,6 +36,7 @@ from alcor.model.goal_state import HostState, NetworkChange, SectionUpdate
 from alcor.model.ids import PortId
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
+from alcor.runtime.growth import Growth
 from alcor.runtime.limits import TokenBuckets
 from alcor.runtime.supervision import Supervisor
 
@@ -79,6 +80,7 @@ class OvsDataPlane:
         self._clock = SystemClock()
         self._supervisor = Supervisor(log)
         self._turns = Turns()
+        self._growth = Growth(log, "packets_dropped")
         self._answers = Answers(answer=self._answer, send=self._send, clock=self._clock)
         self._advertiser = Advertiser(
             told=self._told, send=self._tell, can_send=lambda: self._session is not None, clock=self._clock
@@ -355,6 +357,11 @@ class OvsDataPlane:
     async def _watch_drift(self) -> None:
         while True:
             await asyncio.sleep(DRIFT_EVERY_S)
+            self._growth.look(
+                answers=self._answers.dropped,
+                looking_up=self._asking.dropped,
+                asking_too_often=self._asking.limited,
+            )
             if self._session is None or not self._in_step:
                 continue
             try:

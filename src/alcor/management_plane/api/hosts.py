@@ -49,7 +49,9 @@ def _readable(singular: str, *names: str) -> Resource[NoFields]:
     return Resource(singular=singular, plural=f"{singular}s", kind=Host, fields=NoFields, attributes=attributes)
 
 
-HOSTS = _readable("host", "id", "alive", "zone", "data_plane", "vtep", "ports", "ports_in_force", "reason")
+HOSTS = _readable(
+    "host", "id", "alive", "zone", "data_plane", "agent_version", "vtep", "ports", "ports_in_force", "reason"
+)
 AGENTS = Resource(
     singular="agent",
     plural="agents",
@@ -85,6 +87,7 @@ class HostAnswer(msgspec.Struct):
     data_plane: str
     vtep: str
     configurations: msgspec.Raw
+    agent_version: str  # of the agent that is heard; empty: none is
     started_at: str | None
     last_heard_at: str | None
     ports: int
@@ -254,6 +257,7 @@ def _host(status: HostStatus) -> msgspec.Struct:
         data_plane=record.data_plane,
         vtep=ip_to_text(record.vtep),
         configurations=_configurations(record),
+        agent_version=status.agent_version,
         started_at=_moment(status.started_at),
         last_heard_at=_moment(status.last_heard_at),
         ports=status.ports,
