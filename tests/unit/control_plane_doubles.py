@@ -22,6 +22,8 @@ from alcor.contracts.agent_channel import (
 from alcor.contracts.memory_store import MemoryStore
 from alcor.contracts.store import Write
 from alcor.control_plane.controller import Controller
+from alcor.host_agent import inbox
+from alcor.host_agent.inbox import Decision
 from alcor.model import goal_state
 from alcor.model.goal_state import HostState, SectionKey, SectionUpdate
 from alcor.model.ids import GroupId, HostId, NetworkId, PortId, ProjectId, RequestId, RuleId, SubnetId, Vni
@@ -169,18 +171,9 @@ class AgentDouble:
                     pass
 
     def take(self, update: SectionUpdate) -> SectionResult:
-        """Judge one section update as `goal_state.SectionUpdate` says."""
-        held = self.state.versions.get(update.key)
-        if held is None or update.version > held:
-            if update.base is not None and (update.base != held or update.key not in self.state.sections):
-                return SectionResult(update.key, update.version, Outcome.SEND_ALL)
-            self.state.versions[update.key] = update.version
-            if update.change is None:
-                self.state.sections.pop(update.key, None)
-            else:
-                if update.base is None:
-                    self.state.sections[update.key] = goal_state.empty_section_for(update.change)
-                goal_state.apply_change(self.state.sections[update.key], update.change)
+        """Judge one section update as agents do."""
+        if inbox.receive(self.state, update) is Decision.SEND_ALL:
+            return SectionResult(update.key, update.version, Outcome.SEND_ALL)
         if update.key in self.refuses:
             return SectionResult(update.key, update.version, Outcome.REFUSED, self.refuses[update.key])
         return SectionResult(update.key, update.version, Outcome.IN_FORCE)
