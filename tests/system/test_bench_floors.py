@@ -32,9 +32,9 @@ async def test_a_raw_bundle_holds_the_flows_of_the_ports_that_were_added() -> No
         socket = f"unix:{hosts.lab.hosts[0].run_dir}/{SCRATCH_BRIDGE}.mgmt"
         dump = namespaces.run(["ovs-ofctl", "-O", "OpenFlow14", "--no-stats", "dump-flows", socket])
         flows = [line for line in dump.splitlines() if "cookie=0xa1c0" in line]
-        # Anti-spoofing of both IP versions, an ARP answer, one local, a tunnel: the journal is of another host.
+        # Anti-spoofing of both IP versions, a MAC address, one local, a tunnel: the journal is another host's.
         tables = Counter(int(line.partition("table=")[2].partition(",")[0]) for line in flows)
-        assert tables == {Table.SPOOF: 8, Table.ARP: 1, Table.LOCAL: 1, Table.REMOTE: 1}
+        assert tables == {Table.SPOOF: 8, Table.NEIGHBOUR: 1, Table.LOCAL: 1, Table.REMOTE: 1}
         assert not [line for line in flows if "10.0.0.10" in line]
         await floor.close()
         assert SCRATCH_BRIDGE not in hosts.lab.hosts[0].vsctl(["list-br"])

@@ -43,20 +43,20 @@ def more(one: Region, other: Region) -> dict[str, int]:
 
 def test_a_port_without_ipv6_costs_nothing_for_it() -> None:
     costs = more(region_of((4,)), region_of((4,), ports=2))
-    assert costs == {"spoof": 5, "arp": 1, "local": 1, "egress_rules": 1, "ingress_rules": 2}
+    assert costs == {"spoof": 5, "neighbour": 1, "local": 1, "egress_rules": 1, "ingress_rules": 2}
 
 
 def test_a_port_with_both_versions_costs_a_handful_more_and_nothing_in_its_groups() -> None:
     four = Counter(more(region_of((4,)), region_of((4,), ports=2)))
     both = Counter(more(region_of(BOTH), region_of(BOTH, ports=2)))
-    assert both - four == {"spoof": 8, "nd": 1, "ingress_rules": 1}, "the last: it is a member, too"
+    assert both - four == {"spoof": 8, "neighbour": 1, "ingress_rules": 1}, "the last: it is a member, too"
 
 
 @pytest.mark.parametrize(
     ("versions", "expected"),
     [
-        ((4,), {"arp": 1, "ingress_rules": 1, "remote": 1}),
-        (BOTH, {"arp": 1, "nd": 1, "ingress_rules": 2, "remote": 1}),
+        ((4,), {"neighbour": 1, "ingress_rules": 1, "remote": 1}),
+        (BOTH, {"neighbour": 2, "ingress_rules": 2, "remote": 1}),
     ],
 )
 def test_a_member_elsewhere_costs_two_flows_for_each_address(

@@ -116,7 +116,7 @@ def test_a_route_through_an_interface_that_is_not_there_leads_nowhere(region: Re
 def test_a_next_hop_that_nobody_has_is_the_reason(region: Region) -> None:
     region.routes["r"] = {"172.20.0.0/16": {"10.0.1.99"}}
     verdict = sent(fabric_of(region), "a", FAR)
-    assert verdict.dropped_by == "nobody has the address of the next hop"
+    assert verdict.dropped_by == "nobody in this network has the address"
 
 
 def test_a_trace_names_the_route(region: Region) -> None:

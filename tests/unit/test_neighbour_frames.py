@@ -52,7 +52,7 @@ def test_what_is_cut_off_is_read_as_nothing() -> None:
 
 
 def test_the_next_hop_is_in_the_register_of_the_packets_version() -> None:
-    way = ASKING[Table.NEXT_HOP]
+    way = ASKING[Table.NEIGHBOUR]
     fields = {Field.REG5: int.from_bytes(FOUR, "big"), Field.XXREG2: int.from_bytes(HOP, "big")}
     assert asked_address(way, fields, tcp6()) == HOP
     arp = frames.arp_frame(mac=MAC, sender=FOUR, target=FOUR)

@@ -24,10 +24,9 @@ from alcor.data_plane.pipeline.flow import (
 )
 from alcor.data_plane.pipeline.matching import prefix_terms
 from alcor.data_plane.pipeline.placement import (
-    ANSWER,
     KNOWN_FROM,
     KNOWN_TO,
-    NEXT_HOP,
+    NEIGHBOUR,
     REMOTE,
     PlacementFlows,
     View,
@@ -115,9 +114,9 @@ def test_an_action_is_written_as_specified(action: Action, expected: str) -> Non
 @pytest.mark.parametrize("ip", [0, 1, 0x0A0000FE, 0xFFFFFFFF])
 def test_a_flow_of_a_pattern_is_the_flow_that_it_stands_for(vni: int, mac: int, ip: int) -> None:
     entry = Placement("p", mac, (ip.to_bytes(4, "big"),), (ip ^ 0x5A).to_bytes(4, "big"))
-    view = View(vni, b"", tunnel_port=1, is_routed=True, viewers=(7,))
+    view = View(vni, b"", tunnel_port=1, viewers=(7,))
     encoder, flows = FlowEncoder(), list(PlacementFlows(entry, view))
-    assert {flow.pattern for flow in flows} == {ANSWER, NEXT_HOP, REMOTE, KNOWN_TO, KNOWN_FROM}
+    assert {flow.pattern for flow in flows} == {NEIGHBOUR, REMOTE, KNOWN_TO, KNOWN_FROM}
     for flow in flows:
         assert encoder.add(flow) == encoder.add(Flow(flow.key, flow.actions))
 

@@ -62,7 +62,7 @@ def test_a_packet_comes_with_its_port_and_registers() -> None:
 
 def test_a_long_register_comes_in_parts_of_which_zeros_are_left_out() -> None:
     terms = bytes.fromhex("00011004" "20010db8" "00011604" "0000000b")  # fmt: skip
-    body = struct.pack("!IHBBQHH", 0xFFFFFFFF, 4, 1, Table.NEXT_HOP, 1, 1, 4 + len(terms))
+    body = struct.pack("!IHBBQHH", 0xFFFFFFFF, 4, 1, Table.NEIGHBOUR, 1, 1, 4 + len(terms))
     packet = messages.read_packet_in(body + terms + bytes(4) + bytes(2))
     assert packet.fields == {Field.XXREG2: address("2001:db8::b")}
 

@@ -5,7 +5,8 @@ import random
 import msgspec
 
 from alcor.contracts.data_plane import HostFacts
-from alcor.data_plane.pipeline.flow import Resubmit
+from alcor.data_plane.pipeline import hand_over
+from alcor.data_plane.pipeline.flow import Field, Resubmit, SetField
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.pipeline.unknown import ASKING
@@ -34,11 +35,13 @@ RULES = frozenset({int(Table.EGRESS_RULES), int(Table.INGRESS_RULES)})
 
 
 def asking(program: FlowProgram) -> set[int]:
-    """Name the tables in which packets of unknown addresses go to the agent."""
+    """Name the tables for which packets of unknown addresses go to the agent: where they go on afterwards."""
     return {
-        key.table
+        hand_over.table_of(action.value)
         for key, flow in program.flows.items()
         if key.table in ASKING and Resubmit(Table.HAND_OVER) in flow.actions
+        for action in flow.actions
+        if isinstance(action, SetField) and action.field is Field.REG6
     }
 
 

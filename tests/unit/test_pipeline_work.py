@@ -15,6 +15,8 @@ from alcor.model.goal_state import (
     NetworkChange,
     NetworkEntry,
     Placement,
+    RouterChange,
+    RouterInterface,
     Rule,
     SectionChange,
     SectionUpdate,
@@ -108,4 +110,20 @@ def test_plugging_costs_the_same_whatever_the_host_holds() -> None:
     for neighbours in (10, 2000):
         program, _ = held_program(neighbours)
         counted.append(calls_of(lambda program=program: program.attach("own", 12)))
+    assert counted[0] == counted[1]
+
+
+def test_a_router_costs_the_same_whatever_its_network_holds() -> None:
+    leg = RouterInterface("leg", "n", 7, (ip_of(0), 8), ip_of(2), 0x02BB00000007)
+    change = RouterChange(set_interfaces=(leg,))
+    section = empty_section_for(change)
+    apply_change(section, change)
+    counted = []
+    for neighbours in (10, 2000):
+        program, state = held_program(neighbours)
+        state.sections["router:r"], state.versions["router:r"] = section, V
+        update = SectionUpdate("router:r", None, V, change)
+        counted.append(
+            calls_of(lambda program=program, state=state, update=update: program.change(state, [update]))
+        )
     assert counted[0] == counted[1]

@@ -71,7 +71,7 @@ def test_a_trace_names_the_limit_of_what_goes_to_the_agent() -> None:
     limit = METERS[meter_of(Reason.QUESTION, 1)]
     said = f"hand to the agent, at most {limit.rate_per_s} packets a second, {limit.burst} at once"
     assert [(step.table, step.action) for step in result.steps][-2:] == [
-        ("arp", "set reg6 to 778, copy reg1 to reg7, by way of hand_over"),
+        ("neighbour", "set reg6 to 778, copy reg1 to reg7, by way of hand_over"),
         ("hand_over", said),
     ]
 

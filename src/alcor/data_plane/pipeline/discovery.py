@@ -1,6 +1,7 @@
 """Flows for IPv6 neighbour discovery (RFC 4861): what a port may send of it, and answers, made in the switch.
 
-    spoof -> nd           (VNI, target) -> the MAC address, into ND_SLL
+    spoof -> nd           a gateway's address -> its MAC address, into ETH_DST; else
+             neighbour    (VNI, target) -> the MAC address, into ETH_DST; local gives it back
              nd_reply     the solicitation becomes an advertisement, but for the address in its option
              nd_option    ... which is a field of advertisements only, and so needs a match that says it is one
 
@@ -22,7 +23,6 @@ from alcor.data_plane.pipeline.flow import (
     Goto,
     Match,
     Move,
-    Pattern,
     SetField,
     Term,
 )
@@ -48,13 +48,11 @@ from alcor.model.goal_state import LocalPort
 
 
 class Whose(IntEnum):
-    """Whose address it is that a solicitation asks for; in reg4 until it is answered."""
+    """Whose address it is that a solicitation asks for; in reg4 until it is answered, of other packets 0."""
 
-    HOST = 0
-    ROUTER = 1
+    HOST = 1
+    ROUTER = 2
 
-
-HOST, ROUTER = Whose.HOST, Whose.ROUTER
 
 _ROUTER_FLAG, _SOLICITED, _OVERRIDE = 0x80000000, 0x40000000, 0x20000000  # RFC 4861, section 4.4
 _TARGET_OPTION = 2
@@ -68,29 +66,11 @@ _TO_ND = Goto(Table.ND)
 _TO_AGENT = hand_over.way(Table.SPOOF, hand_over.Reason.ANSWER)
 
 
-def _answer(mac: int, whose: int) -> tuple[Action, ...]:
-    return SetField(Field.ND_SLL, mac), SetField(Field.REG4, whose), Goto(Table.ND_REPLY)
-
-
-# The type is the same always, and a number as the others are only because it comes between them.
-ND_ANSWER = Pattern(
-    Table.ND,
-    tables.NORMAL,
-    (IS_IPV6, IS_ICMPV6),
-    (Field.REG0, Field.ICMPV6_TYPE, Field.ND_TARGET),
-    _answer,
-)
-
-
-def answering_for(vni: int, ip: int) -> tuple[int, int, int]:
-    """Give the numbers on which the flow matches that answers who has an address."""
-    return vni, NEIGHBOUR_SOLICITATION, ip
-
-
-def asking_for(vni: int, network: bytes, prefix_len: int) -> Match:
-    """Match what asks in a network for an address of a prefix, in the table that answers."""
-    target = prefix_terms(Field.ND_TARGET, network, prefix_len)
-    return (IS_IPV6, IS_ICMPV6, Term(Field.REG0, vni), IS_SOLICITATION, *target)
+def gateway_flow(ip: int, mac: int, vni: int, origin: str) -> Flow:
+    """Answer who has an address of a router's."""
+    match = (IS_IPV6, IS_ICMPV6, Term(Field.REG0, vni), IS_SOLICITATION, Term(Field.ND_TARGET, ip))
+    answer = (SetField(Field.ETH_DST, mac), SetField(Field.REG4, Whose.ROUTER), Goto(Table.ND_REPLY))
+    return _flow(Table.ND, tables.NORMAL, match, answer, origin)
 
 
 def static_flows() -> Iterator[Flow]:
@@ -107,7 +87,12 @@ def static_flows() -> Iterator[Flow]:
         yield _flow(Table.SPOOF, tables.SPOOF_REFUSED, match, (), f"anti-spoofing: {why}")
     to_many = ordered(IS_IPV6, *prefix_terms(Field.IPV6_DST, *MULTICAST_PREFIX))
     yield _flow(Table.SPOOF, tables.SPOOF_REFUSED, to_many, (), "multicast is not carried")
-    for whose, flag in ((HOST, 0), (ROUTER, _ROUTER_FLAG)):
+    look_up = (SetField(Field.REG4, Whose.HOST), Move(Field.ND_TARGET, Field.XXREG2), Goto(Table.NEIGHBOUR))
+    asks = (IS_IPV6, IS_ICMPV6, IS_SOLICITATION)
+    yield _flow(Table.ND, tables.ND_QUESTION, asks, look_up, "a neighbour solicitation")
+    known = ordered(*asks, Term(Field.REG4, Whose.HOST))
+    yield _flow(Table.LOCAL, tables.LOCAL_QUESTION, known, (Goto(Table.ND_REPLY),), _ORIGIN)
+    for whose, flag in ((Whose.HOST, 0), (Whose.ROUTER, _ROUTER_FLAG)):
         for priority, source in ((tables.NORMAL, ()), (tables.ND_REPLY_UNDECIDED, (_UNDECIDED,))):
             match = ordered(IS_IPV6, IS_ICMPV6, Term(Field.REG4, whose), IS_SOLICITATION, *source)
             yield _flow(Table.ND_REPLY, priority, match, _turned(flag, to_all=bool(source)), _ORIGIN)
@@ -127,6 +112,7 @@ def _turned(flag: int, *, to_all: bool) -> tuple[Action, ...]:
     else:
         flag |= _SOLICITED
     return (
+        Move(Field.ETH_DST, Field.ND_SLL),
         Move(Field.ETH_SRC, Field.ETH_DST),
         Move(Field.ND_SLL, Field.ETH_SRC),
         back,

@@ -66,7 +66,7 @@ _LIMITS = {
 
 
 def way(table: Table, reason: Reason) -> tuple[Action, ...]:
-    """Give the actions of a flow in `table` that hand a copy of its packet to the agent."""
+    """Give the actions that hand a copy of a packet to the agent, for which it comes from `table`."""
     account = Field.REG2 if reason is Reason.ARRIVAL else Field.REG1
     return (
         SetField(Field.REG6, reason << _REASON_SHIFT | table),

@@ -1,4 +1,4 @@
-"""Flows for who is where: answers to questions for it, tunnels, next hops. One placement is one unit.
+"""Flows for who is where: the MAC address of an address, and tunnels to it. One placement is one unit.
 
 A host has them for every port that it may reach: so all are of a pattern, and what is kept of a placement is
 the entry itself, of which its flows are made whenever they are looked at.
@@ -10,20 +10,15 @@ from typing import NamedTuple
 import msgspec
 
 from alcor.data_plane.pipeline import tables
-from alcor.data_plane.pipeline.discovery import HOST, ND_ANSWER, Whose, answering_for
 from alcor.data_plane.pipeline.flow import Action, Field, Goto, Output, Pattern, PatternFlow, SetField
-from alcor.data_plane.pipeline.matching import IS_ARP, IS_ARP_REQUEST, IS_IPV4, IS_IPV6
+from alcor.data_plane.pipeline.matching import IS_IPV4, IS_IPV6
 from alcor.data_plane.pipeline.tables import Table
 from alcor.model.goal_state import Placement
 
 KIND = "placement of port"
 
 
-def _answer(mac: int) -> tuple[Action, ...]:
-    return SetField(Field.ARP_THA, mac), Goto(Table.ARP_REPLY)
-
-
-def _next_hop(mac: int) -> tuple[Action, ...]:
+def _at(mac: int) -> tuple[Action, ...]:
     return SetField(Field.ETH_DST, mac), Goto(Table.LOCAL)
 
 
@@ -31,9 +26,9 @@ def _tunnel(vni: int, vtep: int, tunnel_port: int) -> tuple[Action, ...]:
     return SetField(Field.TUN_ID, vni), SetField(Field.TUN_DST, vtep), Output(tunnel_port)
 
 
-ANSWER = Pattern(Table.ARP, tables.NORMAL, (IS_ARP, IS_ARP_REQUEST), (Field.ARP_TPA, Field.REG0), _answer)
-NEXT_HOP = Pattern(Table.NEXT_HOP, tables.NORMAL, (), (Field.REG0, Field.REG5), _next_hop)
-NEXT_HOP_IPV6 = Pattern(Table.NEXT_HOP, tables.NORMAL, (IS_IPV6,), (Field.REG0, Field.XXREG2), _next_hop)
+# Of routed packets and of questions alike: what is asked for is in the register of the next hop then.
+NEIGHBOUR = Pattern(Table.NEIGHBOUR, tables.NORMAL, (), (Field.REG0, Field.REG5), _at)
+NEIGHBOUR_IPV6 = Pattern(Table.NEIGHBOUR, tables.NORMAL, (IS_IPV6,), (Field.REG0, Field.XXREG2), _at)
 REMOTE = Pattern(Table.REMOTE, tables.NORMAL, (), (Field.ETH_DST, Field.REG0), _tunnel)
 
 
@@ -59,7 +54,6 @@ class View(NamedTuple):
     vni: int
     vtep: bytes  # the host's own
     tunnel_port: int
-    is_routed: bool
     viewers: tuple[int, ...] = ()  # VNIs of local ports that would else ask for an address's groups
 
 
@@ -79,39 +73,23 @@ class PlacementFlows(msgspec.Struct, frozen=True, gc=False):
         return iter(flows)
 
 
-def answer_at(ip: bytes, vni: int) -> tuple[Pattern, tuple[int, ...]]:
-    """Name the flow that answers who has an address; the MAC address is the first number of its actions."""
-    number = int.from_bytes(ip, "big")
-    return (ANSWER, (number, vni)) if len(ip) == 4 else (ND_ANSWER, answering_for(vni, number))
-
-
-def answer_flow(ip: bytes, mac: int, vni: int, whose: Whose, kind: str, name: str) -> PatternFlow:
-    """Make the flow that answers who has an address."""
-    pattern, where = answer_at(ip, vni)
-    return PatternFlow(pattern, where, (mac,) if len(ip) == 4 else (mac, whose), kind, name)
+def neighbour_at(ip: bytes, vni: int) -> tuple[Pattern, tuple[int, int]]:
+    """Name the flow that says which MAC address has an address: the first number of its actions."""
+    return NEIGHBOUR if len(ip) == 4 else NEIGHBOUR_IPV6, (vni, int.from_bytes(ip, "big"))
 
 
 def address_flows(ip: bytes, mac: int, view: View, kind: str, name: str) -> list[PatternFlow]:
     """Make the flows by which an address is found at a MAC address."""
-    number, found = int.from_bytes(ip, "big"), (mac,)
-    if len(ip) != 4:
-        return _ipv6_flows(number, mac, view, kind, name)
-    flows = [PatternFlow(ANSWER, (number, view.vni), found, kind, name)]
-    if view.is_routed:
-        flows.append(PatternFlow(NEXT_HOP, (view.vni, number), found, kind, name))
+    pattern, at = neighbour_at(ip, view.vni)
+    number = at[1]
+    flows = [PatternFlow(pattern, at, (mac,), kind, name)]
     for viewer in view.viewers:
-        flows.append(PatternFlow(KNOWN_TO, (number, viewer), (), kind, name))
-        flows.append(PatternFlow(KNOWN_FROM, (number, viewer), (), kind, name))
-    return flows
-
-
-def _ipv6_flows(number: int, mac: int, view: View, kind: str, name: str) -> list[PatternFlow]:
-    flows = [PatternFlow(ND_ANSWER, answering_for(view.vni, number), (mac, HOST), kind, name)]
-    if view.is_routed:
-        flows.append(PatternFlow(NEXT_HOP_IPV6, (view.vni, number), (mac,), kind, name))
-    for viewer in view.viewers:
-        flows.append(PatternFlow(KNOWN_TO_IPV6, (viewer, number), (), kind, name))
-        flows.append(PatternFlow(KNOWN_FROM_IPV6, (viewer, number), (), kind, name))
+        if pattern is NEIGHBOUR:
+            flows.append(PatternFlow(KNOWN_TO, (number, viewer), (), kind, name))
+            flows.append(PatternFlow(KNOWN_FROM, (number, viewer), (), kind, name))
+        else:
+            flows.append(PatternFlow(KNOWN_TO_IPV6, (viewer, number), (), kind, name))
+            flows.append(PatternFlow(KNOWN_FROM_IPV6, (viewer, number), (), kind, name))
     return flows
 
 

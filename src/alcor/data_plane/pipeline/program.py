@@ -184,7 +184,10 @@ class FlowProgram:
 
     def mac_of(self, vni: int, ip: bytes) -> int | None:
         """Give the MAC address that questions for an address are answered with; None when it is not held."""
-        pattern, where = placement.answer_at(ip, vni)
+        for leg in self._routers.legs(vni):
+            if ip in routing.own_addresses(leg):
+                return leg.mac
+        pattern, where = placement.neighbour_at(ip, vni)
         flow = self._units.find(pattern, *where)
         return flow.what[0] if flow is not None else None
 
@@ -315,10 +318,6 @@ class FlowProgram:
         if self._retold is not None:
             for vni in outcome.vnis:
                 self._retold.note((), self._networks_of_vni.get(vni, ()))
-        for vni in outcome.routed:
-            for network_id in self._networks_of_vni.get(vni, ()):
-                placements = self._networks[network_id].placements
-                self._dirty_placements.update((network_id, port_id) for port_id in placements)
         if outcome.domains:
             self._groups.domains_changed(outcome.domains)
             self._viewers_changed(outcome.domains)
@@ -379,7 +378,6 @@ class FlowProgram:
             network.vni,
             self._facts.vtep,
             self._tunnel_port,
-            is_routed=self._routers.is_routed(network.vni),
             viewers=tuple(self._viewers(network.vni)) if network.on_demand else (),
         )
         if self._views.get(network_id) != view:

@@ -17,7 +17,6 @@ class RouterOutcome(NamedTuple):
     """What a change of a router touches."""
 
     interfaces: tuple[InterfaceKey, ...]
-    routed: frozenset[int]  # VNIs that got their first or lost their last router
     domains: frozenset[int]  # VNIs that exchange packets with others than before
     routes: bool  # may the flows of its extra routes be others now?
     vnis: frozenset[int]  # where interfaces came, went or changed
@@ -54,7 +53,7 @@ class Routers:
         section.routes = change.routes
         interfaces = section.interfaces.values() if section.admin_state_up else ()
         vnis = self._stand(router_id, before, section, touched)
-        routed, domains = self._join(router_id, frozenset(interface.vni for interface in interfaces))
+        domains = self._join(router_id, frozenset(interface.vni for interface in interfaces))
         scopes = {interface.scope for interface in section.interfaces.values()}
         for scope in sorted(scopes):
             self._numbers.take(_part_name(router_id, scope))
@@ -62,7 +61,7 @@ class Routers:
             self._numbers.release(_part_name(router_id, scope))
         if not section.interfaces:
             del self._sections[router_id]
-        return RouterOutcome(tuple(sorted(touched)), routed, domains, routes, vnis)
+        return RouterOutcome(tuple(sorted(touched)), domains, routes, vnis)
 
     def number(self, router_id: str, scope: str) -> int:
         """Give the number that a packet in the router has in reg3, which came in from an address scope.
@@ -71,15 +70,14 @@ class Routers:
         """
         return self._numbers.number_of(_part_name(router_id, scope))
 
-    def is_routed(self, vni: int) -> bool:
-        """Has the network an interface of a router that is up?"""
-        return vni in self._routers_of
-
     def domain(self, vni: int) -> frozenset[int]:
         """Give the VNIs of the network itself and of those one router away."""
+        routers = self._routers_of.get(vni)
+        if routers is None:
+            return frozenset({vni})
         held = self._domains.get(vni)
         if held is None:
-            joined = (self._joined[router_id] for router_id in self._routers_of.get(vni, ()))
+            joined = (self._joined[router_id] for router_id in routers)
             held = self._domains[vni] = frozenset({vni}).union(*joined)
         return held
 
@@ -120,26 +118,24 @@ class Routers:
                     self._legs.setdefault(new.vni, {})[router_id, key] = new
         return frozenset(vnis)
 
-    def _join(self, router_id: str, vnis: frozenset[int]) -> tuple[frozenset[int], frozenset[int]]:
-        """Record which networks a router joins; give the VNIs newly (un)routed, and those with a new domain."""
-        held = self._joined.pop(router_id, frozenset())
+    def _join(self, router_id: str, vnis: frozenset[int]) -> frozenset[int]:
+        """Record which networks a router joins; give the VNIs that have another domain than before."""
+        held = self._joined.get(router_id, frozenset())
+        before = {vni: self.domain(vni) for vni in held | vnis}
+        self._joined.pop(router_id, None)
         if vnis:
             self._joined[router_id] = vnis
         if held == vnis:
-            return frozenset(), frozenset()
-        routed = set()
+            return frozenset()
         for vni in vnis - held:
-            if vni not in self._routers_of:
-                routed.add(vni)
             self._routers_of.setdefault(vni, set()).add(router_id)
         for vni in held - vnis:
             self._routers_of[vni].discard(router_id)
             if not self._routers_of[vni]:
                 del self._routers_of[vni]
-                routed.add(vni)
-        for vni in held | vnis:
+        for vni in before:
             self._domains.pop(vni, None)
-        return frozenset(routed), held | vnis
+        return frozenset(vni for vni, domain in before.items() if self.domain(vni) != domain)
 
 
 _NOTHING: dict[tuple[str, InterfaceKey], RouterInterface] = {}

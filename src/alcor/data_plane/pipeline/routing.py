@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from alcor.data_plane.pipeline import placement, tables
-from alcor.data_plane.pipeline.discovery import ROUTER
+from alcor.data_plane.pipeline import discovery, tables
 from alcor.data_plane.pipeline.flow import (
     Action,
     AnyFlow,
@@ -18,6 +17,8 @@ from alcor.data_plane.pipeline.flow import (
     Term,
 )
 from alcor.data_plane.pipeline.matching import (
+    IS_ARP,
+    IS_ARP_REQUEST,
     IpVersion,
     ordered,
     prefix_terms,
@@ -47,10 +48,7 @@ def interface_flows(interface: RouterInterface, router_id: str, number: int, rou
     route = ordered(version.is_ip, *prefix_terms(version.destination, network, prefix_len), in_router)
     onward = _onward(interface.vni, router_mac)
     return [
-        *(
-            placement.answer_flow(own, interface.mac, interface.vni, ROUTER, "interface", name)
-            for own in _own_addresses(interface)
-        ),
+        *(_answer(own, interface, origin) for own in own_addresses(interface)),
         Flow(
             FlowKey(Table.FORWARD, tables.NORMAL, enter),
             (SetField(Field.REG3, number), Goto(Table.ROUTE)),
@@ -62,7 +60,7 @@ def interface_flows(interface: RouterInterface, router_id: str, number: int, rou
                 _pong(version, ip_to_int(own), router_mac),
                 f"{origin} answers ping",
             )
-            for own in _own_addresses(interface)
+            for own in own_addresses(interface)
         ),
         Flow(
             FlowKey(Table.ROUTE, tables.ROUTE_TO_SELF, to_self),
@@ -116,7 +114,16 @@ def extra_route_flows(
     return flows
 
 
-def _own_addresses(interface: RouterInterface) -> tuple[bytes, ...]:
+def _answer(ip: bytes, interface: RouterInterface, origin: str) -> Flow:
+    number = int.from_bytes(ip, "big")
+    if len(ip) != 4:
+        return discovery.gateway_flow(number, interface.mac, interface.vni, origin)
+    question = (IS_ARP, IS_ARP_REQUEST, Term(Field.ARP_TPA, number), Term(Field.REG0, interface.vni))
+    answer = (SetField(Field.ETH_DST, interface.mac), Goto(Table.ARP_REPLY))
+    return Flow(FlowKey(Table.ARP, tables.NORMAL, question), answer, origin)
+
+
+def own_addresses(interface: RouterInterface) -> tuple[bytes, ...]:
     """Give the addresses by which an interface is spoken to: of IPv6 its link-local one as well."""
     ip = interface.ip
     return (ip,) if len(ip) == 4 else (ip, link_local_ip(interface.mac))
@@ -149,4 +156,4 @@ def _priority(prefix_len: int) -> int:
 
 
 def _onward(vni: int, router_mac: int) -> tuple[Action, ...]:
-    return (SetField(Field.REG0, vni), SetField(Field.ETH_SRC, router_mac), DecTtl(), Goto(Table.NEXT_HOP))
+    return (SetField(Field.REG0, vni), SetField(Field.ETH_SRC, router_mac), DecTtl(), Goto(Table.NEIGHBOUR))

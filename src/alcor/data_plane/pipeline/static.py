@@ -1,5 +1,7 @@
 """Flows that every host has, whatever it holds."""
 
+from collections.abc import Iterator
+
 from alcor.data_plane.pipeline import discovery, hand_over, tables
 from alcor.data_plane.pipeline.flow import (
     VLAN_PRESENT,
@@ -21,6 +23,7 @@ from alcor.data_plane.pipeline.matching import (
     ARP_REPLY,
     IP_VERSIONS,
     IS_ARP,
+    IS_ARP_REQUEST,
     IS_IPV6,
     LINK_LOCAL_PREFIX,
     ordered,
@@ -33,15 +36,15 @@ _EVERYTHING: Match = ()
 _UNMATCHED = {
     Table.CLASSIFY: "no workload is known at this port",
     Table.SPOOF: "anti-spoofing: not the port's own address, or neither ARP nor IP",
-    Table.ARP: "nobody in this network has the address asked for",
+    Table.ARP: "not an ARP question",
     Table.ARP_REPLY: "not ARP",
-    Table.ND: "nobody in this network has the address asked for",
+    Table.ND: "not a neighbour solicitation",
     Table.ND_REPLY: "not a neighbour solicitation",
     Table.ND_OPTION: "not a neighbour advertisement",
     Table.EGRESS_TRACK: "not IP",
     Table.EGRESS_REFUSED: "no egress rule of the security groups allows it",
     Table.ROUTE: "the router has no interface and no route towards the destination in the same address scope",
-    Table.NEXT_HOP: "nobody has the address of the next hop",
+    Table.NEIGHBOUR: "nobody in this network has the address",
     Table.REMOTE: "nobody in this network has the destination MAC address",
     Table.INGRESS_TRACK: "not IP",
     Table.INGRESS_REFUSED: "no ingress rule of the security groups allows it",
@@ -70,7 +73,7 @@ def static_flows(tunnel_port: int) -> list[Flow]:
             (),
             "no sub-port of the port has this VLAN",
         ),
-        _arp_reply(),
+        *_arp_questions(),
         *discovery.static_flows(),
         *_link_local(),
         _flow(Table.RETURN, tables.DEFAULT, _EVERYTHING, (OutputInPort(),), "back to the sender"),
@@ -91,13 +94,20 @@ def static_flows(tunnel_port: int) -> list[Flow]:
     ]
 
 
-def _arp_reply() -> Flow:
-    """Turn the request into its reply; ARP_THA holds the answer. Once for all, so that an address is short."""
-    return _flow(
+def _arp_questions() -> Iterator[Flow]:
+    """Look for what is asked for where a routed packet's next hop is looked for, too: one flow serves both.
+
+    The MAC address found, or a gateway's, is the question's destination then; so it becomes its reply.
+    """
+    look_up = (Move(Field.ARP_TPA, Field.REG5), Goto(Table.NEIGHBOUR))
+    yield _flow(Table.ARP, tables.ARP_QUESTION, (IS_ARP, IS_ARP_REQUEST), look_up, "an ARP question")
+    yield _flow(Table.LOCAL, tables.LOCAL_QUESTION, (IS_ARP,), (Goto(Table.ARP_REPLY),), "ARP answer")
+    yield _flow(
         Table.ARP_REPLY,
         tables.NORMAL,
         (IS_ARP,),
         (
+            Move(Field.ETH_DST, Field.ARP_THA),
             Move(Field.ETH_SRC, Field.ETH_DST),
             Move(Field.ARP_THA, Field.ETH_SRC),
             Move(Field.ARP_SHA, Field.ARP_THA),

@@ -4,9 +4,10 @@
     reg1  key of the sending local port, also its conntrack zone
     reg2  key of the receiving local port, also its conntrack zone
     reg3  number of the router that the packet goes through, and of the address scope that it came in from
-    reg4  scratch while an ARP request becomes its reply; whether a neighbour solicitation asks for a router;
+    reg4  scratch while an ARP request becomes its reply; whom a neighbour solicitation asks for;
           VNI of the unknown address that rules ask about
-    reg5  address that a routed packet goes to next: its destination, or the next hop of an extra route
+    reg5  address that is looked for: of a question what it asks for, of a routed packet its destination, or the
+          next hop of an extra route
     reg6  why a packet is handed to the agent and by which table, see `hand_over`
     reg7  key of the local port to whose account that goes
     xxreg2  (reg8 to reg11) the same of an IPv6 packet
@@ -24,18 +25,18 @@ class Table(IntEnum):
     CLASSIFY = 0
     SPOOF = 5
     ARP = 10
-    ARP_REPLY = 11
     ND = 12
-    ND_REPLY = 13
-    ND_OPTION = 14
     EGRESS_TRACK = 20
     EGRESS_RULES = 25
     EGRESS_ACCEPT = 26
     EGRESS_REFUSED = 27
     FORWARD = 40
     ROUTE = 45
-    NEXT_HOP = 47
+    NEIGHBOUR = 47
     LOCAL = 50
+    ARP_REPLY = 52
+    ND_REPLY = 54
+    ND_OPTION = 56
     REMOTE = 60
     INGRESS_TRACK = 70
     INGRESS_RULES = 72
@@ -67,6 +68,7 @@ INGRESS = Direction(Table.INGRESS_TRACK, Table.INGRESS_RULES, Table.INGRESS_ACCE
 DEFAULT = 0
 NORMAL = 100
 UNKNOWN = 50  # below every placement, above what drops
+UNKNOWN_ASKED = 60  # a question, which goes back to where questions begin
 
 CLASSIFY_TAGGED = 110  # frames with a VLAN tag: of a sub-port, or of nobody
 CLASSIFY_SUB_PORT = 120
@@ -81,6 +83,9 @@ SPOOF_DHCP = 90  # and router solicitations
 SPOOF_REFUSED = 85  # IPv6 that no workload may send, above addresses from which it may send else
 SPOOF_IP = 80
 
+ARP_QUESTION = 10  # below gateways' own answers
+ND_QUESTION = 10
+
 ND_REPLY_UNDECIDED = 110  # to a sender without address
 
 TRACK_STATELESS = 110  # above what leads to connection tracking
@@ -93,6 +98,8 @@ RULES_KNOWN = 30  # whose groups are known and not allowed: below what allows, a
 RULES_UNKNOWN = 20
 
 FORWARD_LINK_LOCAL = 50  # below routers' own MAC addresses
+
+LOCAL_QUESTION = 200  # above where packets go: what was asked for is known now
 
 ROUTE_PING = 400
 ROUTE_TO_SELF = 390
