@@ -4,7 +4,7 @@ things that go wrong.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from alcor.contracts.agent_channel import Channel, Probe, Rescue
 from alcor.contracts.data_plane import HostFacts
@@ -17,7 +17,14 @@ from alcor.host_agent.journal import NoJournal
 from alcor.host_agent.neighbor_help import Neighborhood
 from alcor.host_agent.rescue_duty import RescueDuty
 from alcor.model import errors
-from alcor.model.goal_state import HostState, NetworkChange, SectionKey, SectionUpdate
+from alcor.model.goal_state import (
+    HostState,
+    NetworkChange,
+    NetworkSection,
+    Section,
+    SectionKey,
+    SectionUpdate,
+)
 from alcor.model.ids import HostId, PortId
 from alcor.model.version import Version
 from alcor.runtime.clock import Clock
@@ -178,13 +185,20 @@ class ComputeHost:
             self._around.witness(self.id, key, version, update)
 
     def _note_turned(self, state: HostState, updates: Sequence[SectionUpdate] | None) -> None:
-        """Ports that come under another workload, or under none any longer, are unplugged like others."""
+        """Ports that come under another workload, or under none any longer, are unplugged like others.
+
+        So are those of which an agent that begins with nothing does not know whose workload they are under.
+        """
         given = state.full_updates() if updates is None else updates
         for change in (update.change for update in given):
             for port in change.set_ports if isinstance(change, NetworkChange) else ():
                 carrier = port.id if port.tag is None else port.tag.parent
                 if self.switch.ofport(port.id) is not None and carrier not in self.switch.workloads:
                     self.unplugged_at[port.id] = self._loop.now_s
+        if updates is None:
+            known = {port_id for section in state.sections.values() for port_id in _ports_of(section)}
+            forgotten = set(self.switch.plugged) - known - set(self.switch.workloads)
+            self.unplugged_at.update(dict.fromkeys(forgotten, self._loop.now_s))
 
     def _touched(self, port_id: PortId) -> None:
         master = self.fence.master
@@ -276,3 +290,7 @@ class ComputeHost:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._around.violation(f"host {self.id}: its agent ended by itself: {error!r}")
+
+
+def _ports_of(section: Section) -> Iterable[PortId]:
+    return section.ports if isinstance(section, NetworkSection) else ()
