@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -26,6 +27,7 @@ COMMANDS = {
 }
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
 EXIT_UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h: the region does not answer
 
 
@@ -50,16 +52,20 @@ def alcor() -> None:
 
 
 def main() -> None:
-    """Run the command and turn Alcor's errors into one line and an exit status."""
+    """Run the command that was typed."""
+    sys.exit(carry_out(alcor))
+
+
+def carry_out(command: click.Command, arguments: Sequence[str] | None = None) -> int:
+    """Run a command and turn Alcor's errors into one line; give its exit status. `arguments` None: as typed."""
     try:
-        alcor.main(standalone_mode=False)
-    except click.exceptions.Exit as ended:
-        sys.exit(ended.exit_code)
+        status = command.main(arguments, standalone_mode=False)
     except click.exceptions.Abort:
-        sys.exit(130)
+        return EXIT_INTERRUPTED
     except click.ClickException as error:
         error.show()
-        sys.exit(EXIT_USAGE if isinstance(error, click.UsageError) else EXIT_FAILED)
+        return EXIT_USAGE if isinstance(error, click.UsageError) else EXIT_FAILED
     except errors.AlcorError as error:
         click.echo(f"alcor: {error.message}", err=True)
-        sys.exit(EXIT_UNAVAILABLE if isinstance(error, errors.Unavailable) else EXIT_FAILED)
+        return EXIT_UNAVAILABLE if isinstance(error, errors.Unavailable) else EXIT_FAILED
+    return status or 0  # click gives the status of an `Exit` back instead of raising it
