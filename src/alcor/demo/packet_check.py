@@ -10,13 +10,16 @@ from alcor.demo.results import Packets
 from alcor.demo.scenario import Attempt, Endpoint
 
 
-async def attempt_all(hosts: DemoHosts, endpoints: Sequence[Endpoint], *, rounds: int = 1) -> Packets:
+async def attempt_all(
+    hosts: DemoHosts, endpoints: Sequence[Endpoint], *, beside: Sequence[Endpoint] = (), rounds: int = 1
+) -> Packets:
     """Try all of them with each other; what must reach and does not has so many rounds.
 
+    `beside`: what is plugged too, and may answer where the tenants' addresses are the same.
     More than one round is for moments in which agents start: on a busy machine they take the processor from
     the switches. What must be refused is never tried again.
     """
-    attempts = list(scenario.attempts(endpoints))
+    attempts = list(scenario.attempts(endpoints, beside))
     expected = [scenario.may_reach(attempt) for attempt in attempts]
     seen = await hosts.attempt(attempts)
     for _ in range(rounds - 1):

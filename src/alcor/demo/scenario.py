@@ -116,14 +116,16 @@ def placing(number: int, hosts: Sequence[str]) -> Placing:
     )
 
 
-def attempts(sample: Sequence[Endpoint]) -> Iterator[Attempt]:
+def attempts(sample: Sequence[Endpoint], beside: Sequence[Endpoint] = ()) -> Iterator[Attempt]:
     """Name everything to try: all ordered pairs, by ping, and by TCP to a port that depends on the target.
 
     Over IPv4, and some also over IPv6. A target of the other tenant is tried by its address only where no
-    workload of the source's own tenant has the same one: there, nobody may answer.
+    workload of the source's own tenant has the same one: there, nobody may answer. `beside`: workloads that are
+    plugged too, and not tried.
     """
+    plugged = [*sample, *beside]
     own_ips = {
-        tenant: {ip for each in sample if each.tenant == tenant for ip in (each.ip, each.ipv6)}
+        tenant: {ip for each in plugged if each.tenant == tenant for ip in (each.ip, each.ipv6)}
         for tenant in TENANTS
     }
     for from_number, source in enumerate(sample):

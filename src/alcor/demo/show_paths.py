@@ -63,7 +63,7 @@ async def show_queue(stage: Stage) -> PathShow:
         endpoints = [endpoint for endpoint, _ in measured]
         await stage.hosts.plug(stage.api, endpoints)
         path = await _path(stage, names[0], [times for _, times in measured])
-        packets = await packet_check.attempt_all(stage.hosts, endpoints, rounds=ROUNDS)
+        packets = await packet_check.attempt_all(stage.hosts, endpoints, beside=stage.sample, rounds=ROUNDS)
         for endpoint in endpoints:  # whose addresses nobody else is to have in what is tried later
             await stage.api.delete(f"/v2.0/ports/{endpoint.port_id}")
     finally:

@@ -65,13 +65,14 @@ async def show(stage: Stage) -> Rescue:
         new = await _new_ports(stage, victim, NEW_PORTS)
         plug = await hosts.plug(stage.api, new, since=killed)
         detected_ms, rescued_ms, rescuer = await watch
-        tried = await packet_check.attempt_all(hosts, [*new, *stage.sample[:OTHERS]], rounds=ROUNDS)
+        plugged, some = [*new, *stage.sample], stage.sample[:OTHERS]
+        tried = await packet_check.attempt_all(hosts, [*new, *some], beside=plugged, rounds=ROUNDS)
         survived = await talks()
         started = time.perf_counter()
         await hosts.start_agent(victim)
         await _until(stage.api, victim, lambda host: host["alive"] and host["rescue"] is None)
         took_over_ms = (time.perf_counter() - started) * 1000
-        again = await packet_check.attempt_all(hosts, [*new[:4], *stage.sample[:OTHERS]], rounds=ROUNDS)
+        again = await packet_check.attempt_all(hosts, [*new[:4], *some], beside=plugged, rounds=ROUNDS)
         survived = survived and await talks()
         counted = await asyncio.to_thread(stream.stop)
     finally:
