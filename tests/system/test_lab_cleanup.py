@@ -1,13 +1,12 @@
 """A lab leaves nothing behind, however it ends."""
 
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from lab_remains import remains_of
 from ovs_scene import leftovers, needs_ovs
 
 from alcor.lab import cleanup, packets
@@ -31,20 +30,6 @@ def start_child() -> tuple[subprocess.Popen[str], str]:
     child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     return child, child.stdout.readline().strip()
-
-
-def remains_of(lab_id: str) -> list[str]:
-    found = [entry.name for entry in Path("/run/netns").iterdir() if entry.name.startswith(lab_id)]
-    found += [str(entry) for entry in [cleanup.LABS / lab_id] if entry.exists()]
-    for process in Path("/proc").iterdir():
-        if process.name.isdecimal() and int(process.name) != os.getpid():
-            try:
-                command = (process / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if lab_id.encode() in command:
-                found.append(command.decode())
-    return found
 
 
 def test_an_exception_leaves_nothing() -> None:
