@@ -100,8 +100,8 @@ class Cloud:
         self.rescues.admit(hello)
         return self.rescues.connected(hello)
 
-    def leave(self, host: str, reason: str = "closed by the peer") -> None:
-        self.rescues.left(HostId(host), reason, heard_at_s=self.clock.now_s, is_silent=False)
+    def leave(self, host: str, reason: str = "closed by the peer", *, is_silent: bool = False) -> None:
+        self.rescues.left(HostId(host), reason, heard_at_s=self.clock.now_s, is_silent=is_silent)
 
     def pass_s(self, seconds: float) -> None:
         self.clock.now_s += seconds
@@ -285,7 +285,7 @@ def test_an_inherited_rescue_that_ends_is_followed_by_an_order_of_the_new_contro
         cloud.come(host)
     cloud.come("h0", rescuer=neighbour, token=order.token, warrant=order.warrant)
     cloud.leave("h0")
-    cloud.pass_s(0.1)
+    cloud.pass_s(0.5)
     second, newer = cloud.order()
     assert second != neighbour
     assert newer.token > order.token
@@ -328,12 +328,61 @@ def test_a_rescuer_that_dies_is_followed_by_another_with_a_newer_token() -> None
     first, order = cloud.order()
     cloud.come("h0", rescuer=first, token=order.token)
     cloud.leave("h0")
-    cloud.leave(first)
     cloud.pass_s(0.1)
+    cloud.leave(first)
+    cloud.pass_s(0.35)
     second, newer = cloud.order()
     assert second not in ("h0", first)
     assert newer.target == "h0"
     assert newer.token > order.token
+
+
+def test_a_rescuer_whose_stream_ended_may_come_back_within_the_grace() -> None:
+    cloud = Cloud(3)
+    cloud.leave("h0")
+    cloud.pass_s(1.0)
+    neighbour, order = cloud.order()
+    for _ in range(2):
+        cloud.come("h0", rescuer=neighbour, token=order.token)
+        cloud.leave("h0")
+        assert cloud.described("h0").rescue is None  # nobody speaks for it
+        cloud.pass_s(0.3)
+    assert cloud.come("h0", rescuer=neighbour, token=order.token) == order.token
+    assert cloud.described("h0").rescue is not None
+    cloud.pass_s(1.0)
+    assert [message for _, message in cloud.sent] == [order]
+    cloud.leave("h0", is_silent=True)  # judged dead: there is nothing to wait for
+    cloud.pass_s(0.1)
+    assert cloud.order()[0] != neighbour
+    assert (neighbour, RescueEnd(HostId("h0"), order.token, "closed by the peer")) in cloud.sent
+
+
+def test_an_order_to_a_neighbour_that_dies_before_it_takes_it_goes_to_another_at_once() -> None:
+    cloud = Cloud(4)
+    cloud.leave("h0")
+    cloud.pass_s(1.0)
+    first, order = cloud.order()
+    cloud.leave(first)
+    cloud.pass_s(0.05)
+    second, newer = cloud.order()
+    assert (cloud.orders, newer.target) == (2, "h0")
+    assert second != first
+    assert newer.token > order.token
+    with pytest.raises(errors.Conflict):
+        cloud.come("h0", rescuer=first, token=order.token)
+
+
+def test_a_rescue_that_was_taken_goes_on_while_the_neighbour_s_own_stream_is_away() -> None:
+    cloud = Cloud(4)
+    cloud.leave("h0")
+    cloud.pass_s(1.0)
+    first, order = cloud.order()
+    cloud.come("h0", rescuer=first, token=order.token)
+    cloud.leave(first)
+    cloud.pass_s(0.3)
+    cloud.come(first)
+    cloud.pass_s(10.0)
+    assert cloud.orders == 1
 
 
 def test_a_data_plane_that_does_not_answer_is_no_rescue_and_is_asked_again_ever_later() -> None:

@@ -72,7 +72,10 @@ NO_POWERS = Powers(b"", lambda target, neighbour, public_key: b"")  # simulated 
 
 
 class _Order(msgspec.Struct):
-    """One neighbour's task. `taken_at_us`: since when it writes; 0: not yet."""
+    """One neighbour's task. `taken_at_us`: since when it writes; 0: not yet.
+
+    `lost_at_s`: since when its stream is away, which may be back within the grace; None: it is not away.
+    """
 
     neighbour: HostId
     token: int
@@ -80,6 +83,8 @@ class _Order(msgspec.Struct):
     why: str
     certified_at_s: float
     taken_at_us: int = 0
+    lost_at_s: float | None = None
+    lost_by: str = ""
     granted: int = (
         0  # to write under instead of `token`, by which the neighbour knows a former controller's order
     )
@@ -126,6 +131,7 @@ class Rescues:
         self._public_keys: dict[HostId, bytes] = {}  # of those present that can help
         self._counter = 0
         self._cases: dict[HostId, _Case] = {}
+        self._ordered: dict[HostId, dict[HostId, None]] = {}  # by neighbour: whom it has orders for
         self._succeeded: dict[HostId, float] = {}
         self._opened = asyncio.Event()
         self._zones: dict[str, int] = {}  # hosts of each, counted now and then
@@ -182,6 +188,7 @@ class Rescues:
             if not case.order.taken_at_us:
                 case.order.taken_at_us = self._clock.now_us()
                 self._trail.taken(hello.host, hello.rescuer, hello.token, why=case.order.why)
+            case.order.lost_at_s = None
             self._succeeded[hello.rescuer] = self._clock.monotonic_s()
             return case.order.granted or hello.token
         if case is not None:
@@ -219,8 +226,7 @@ class Rescues:
         granted = self._next_token()
         # How long its certificate lasts is not known: renewed as soon as the neighbour's own agent is here.
         order = _Order(hello.rescuer, hello.token, now_s, why, certified_at_s=-math.inf, granted=granted)
-        self._cases[hello.host].order = order
-        self._helpers.ordered(order.neighbour)
+        self._assign(hello.host, self._cases[hello.host], order)
 
     def _take_up(self, hello: Hello) -> None:
         """Take up hosts that the neighbour wrote for until no controller was there."""
@@ -245,6 +251,7 @@ class Rescues:
         self._helpers.left(host_id)
         self._public_keys.pop(host_id, None)
         if not rescuer:
+            self._void_untaken(host_id, reason, now_s)
             grace_s = 0.0 if is_silent else self._settings.grace_s
             self._open(
                 host_id,
@@ -252,9 +259,24 @@ class Rescues:
             )
             return
         case = self._cases.get(host_id)
-        if case is not None and case.order is not None and case.order.neighbour == rescuer:
-            self._trail.rescuer_left(host_id, rescuer, case.order.token, reason)
-            self._over(case, now_s)
+        if case is None or case.order is None or case.order.neighbour != rescuer:
+            return
+        case.order.lost_at_s, case.order.lost_by = now_s, reason
+        if is_silent:
+            self._lose_rescuer(host_id, case, case.order, now_s)
+
+    def _void_untaken(self, neighbour: HostId, reason: str, now_s: float) -> None:
+        """It is gone before it took these orders: others are asked at once."""
+        for target in list(self._ordered.get(neighbour, ())):
+            case = self._cases[target]
+            if case.order is not None and not case.order.taken_at_us:
+                self._trail.rescuer_left(target, neighbour, case.order.token, reason)
+                self._over(target, case, now_s)
+
+    def _lose_rescuer(self, host_id: HostId, case: _Case, order: _Order, now_s: float) -> None:
+        self._trail.rescuer_left(host_id, order.neighbour, order.token, order.lost_by)
+        self._tell(order.neighbour, RescueEnd(host_id, order.token, order.lost_by))
+        self._over(host_id, case, now_s)
 
     def reported(self, neighbour: HostId, report: RescueReport) -> None:
         """A neighbour does not write for a host, or no longer."""
@@ -265,7 +287,7 @@ class Rescues:
             return
         now_s = self._clock.monotonic_s()
         self._trail.not_done(report.target, neighbour, report.token, report.outcome, report.reason)
-        self._over(case, now_s)
+        self._over(report.target, case, now_s)
         if report.outcome is RescueOutcome.ENDED:  # another writes there: asking again at once is of no use
             case.due_s = now_s + AGAIN_MIN_S
         if report.outcome is RescueOutcome.NO_ANSWER:
@@ -293,9 +315,7 @@ class Rescues:
             if judgement.verdict is not case.judgement.verdict:
                 self._note(host_id, judgement, now_s - (case.evidence.left_at_s or now_s))
             case.judgement = judgement
-            if case.order is not None and not case.order.taken_at_us and now_s - case.order.at_s > ORDER_S:
-                self._call_off(host_id, case, "the order was not carried out in time")
-                self._over(case, now_s)
+            self._end_overdue(host_id, case, now_s)
             wants_help = judgement.verdict in (Verdict.AGENT_DEAD, Verdict.HOST_GONE)
             if wants_help and case.order is None and now_s >= case.due_s and orders < ORDERS_MAX:
                 orders += self._give_order(node, case, now_s)
@@ -308,13 +328,23 @@ class Rescues:
         if case is None:
             return status
         reason, order = case.judgement.reason, case.order
-        if order is None or not order.taken_at_us:
+        if order is None or not order.taken_at_us or order.lost_at_s is not None:
             return msgspec.structs.replace(status, reason=reason)
         return msgspec.structs.replace(
             status,
             reason=f"{reason}; its data plane answers, and '{order.neighbour}' writes for it",
             rescue=RescueStatus(order.neighbour, order.taken_at_us, order.why),
         )
+
+    def _end_overdue(self, host_id: HostId, case: _Case, now_s: float) -> None:
+        order = case.order
+        if order is None:
+            return
+        if not order.taken_at_us and now_s - order.at_s > ORDER_S:
+            self._call_off(host_id, case, "the order was not carried out in time")
+            self._over(host_id, case, now_s)
+        elif order.lost_at_s is not None and now_s - order.lost_at_s >= self._settings.grace_s:
+            self._lose_rescuer(host_id, case, order, now_s)
 
     def _give_order(self, node: HostNode, case: _Case, now_s: float) -> bool:
         """Order a neighbour; False when none can help now."""
@@ -325,10 +355,8 @@ class Rescues:
         if choice.host is None:
             case.due_s = now_s + AGAIN_MIN_S
             return False
-        order = case.order = _Order(
-            choice.host, self._next_token(), now_s, case.judgement.reason, certified_at_s=now_s
-        )
-        self._helpers.ordered(order.neighbour)
+        order = _Order(choice.host, self._next_token(), now_s, case.judgement.reason, certified_at_s=now_s)
+        self._assign(node.id, case, order)
         self._trail.ordered(node.id, order.neighbour, order.token, why=order.why, chosen=choice.reason)
         warrant = warrants.make(
             self._powers.warrant_key, target=node.id, neighbour=order.neighbour, token=order.token
@@ -370,10 +398,21 @@ class Rescues:
             succeeded_at_s=self._succeeded.get(host_id),
         )
 
-    def _over(self, case: _Case, now_s: float) -> None:
+    def _assign(self, host_id: HostId, case: _Case, order: _Order) -> None:
+        case.order = order
+        self._helpers.ordered(order.neighbour)
+        self._ordered.setdefault(order.neighbour, {})[host_id] = None
+
+    def _release(self, host_id: HostId, neighbour: HostId) -> None:
+        self._helpers.over(neighbour)
+        del self._ordered[neighbour][host_id]
+        if not self._ordered[neighbour]:
+            del self._ordered[neighbour]
+
+    def _over(self, host_id: HostId, case: _Case, now_s: float) -> None:
         if case.order is not None:
             case.failed[case.order.neighbour] = now_s
-            self._helpers.over(case.order.neighbour)
+            self._release(host_id, case.order.neighbour)
             case.order = None
 
     def _close(self, host_id: HostId, case: _Case, reason: str) -> None:
@@ -381,7 +420,7 @@ class Rescues:
         self._losses.found(host_id)
         self._call_off(host_id, case, reason)
         if case.order is not None:
-            self._helpers.over(case.order.neighbour)
+            self._release(host_id, case.order.neighbour)
 
     def _call_off(self, host_id: HostId, case: _Case, reason: str) -> None:
         if case.order is not None:

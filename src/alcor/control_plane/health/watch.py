@@ -3,6 +3,9 @@
 came -> due when it would be late -> heard meanwhile? due again
                                      not: a neighbour asks its data plane (probes) -> due when it is quiet
                                           dead by `detector.judge` -> lost
+
+A neighbour that rescues speaks from its own machine: the data plane that it writes to says nothing about that
+one's load, and is not asked. Its rescues that are late are lost with its own agent, which is the same process.
 """
 
 import asyncio
@@ -27,6 +30,7 @@ class Heard(Protocol):
     """What is watched of a session."""
 
     host: HostId
+    rescuer: HostId  # a neighbour that speaks for the host; or nobody
     channel: Channel
     last_heard_s: float
     last_heard_at: int
@@ -95,6 +99,7 @@ class Watch:
         self._tell = tell
         self._settings = settings
         self._watched: dict[HostId, _Watched] = {}
+        self._rescued: dict[HostId, dict[HostId, None]] = {}  # by whom: the hosts that it speaks for
         self._wheel: dict[int, list[_Watched]] = {}  # by turn
         self._slot = self._slot_of(clock.monotonic_s())
         self._turns = BeatWatch(TURN_S, clock.monotonic_s())
@@ -124,6 +129,8 @@ class Watch:
         now_s = self._clock.monotonic_s()
         beat_s = QUEUE_BEAT_S if session.path == "queue" else BEAT_S
         watched = self._watched[session.host] = _Watched(session, beat_s, now_s)
+        if session.rescuer:
+            self._rescued.setdefault(session.rescuer, {})[session.host] = None
         self._heard(session, now_s)
         self._expect(watched, beat_s)
         self._pace(watched, now_s)
@@ -134,6 +141,10 @@ class Watch:
         watched = self._watched.pop(host, None)
         if watched is not None:
             watched.slot = -1  # never its turn
+            if rescuer := watched.session.rescuer:
+                del self._rescued[rescuer][host]
+                if not self._rescued[rescuer]:
+                    del self._rescued[rescuer]
 
     def heard(self, session: Heard, *, is_beat: bool) -> None:
         """Take note of a word. O(1)."""
@@ -203,15 +214,23 @@ class Watch:
             watched.answer_s = None  # about an earlier silence
         judgement = detector.judge(self._evidence(watched, now_s), _IRRELEVANT, now_s, self._settings)
         if judgement.verdict is Verdict.AGENT_DEAD and may_blame:
-            self._lost(session, judgement.reason)
+            self._lose(session, judgement.reason, now_s)
             return
-        if not watched.is_late():
+        if not watched.is_late() and not session.rescuer:
             watched.asked_at_s = now_s
             self._ask(session.host)
         heard_s = session.last_heard_s
         quiet_at_s = heard_s + detector.quiet_after_s(watched.beat_s, self._settings)
         silent_at_s = heard_s + detector.silent_after_s(watched.beat_s, self._settings)
         self._schedule(watched, quiet_at_s if quiet_at_s > now_s else silent_at_s, now_s)
+
+    def _lose(self, session: Heard, reason: str, now_s: float) -> None:
+        rescued = list(self._rescued.get(session.host, ())) if not session.rescuer else ()
+        self._lost(session, reason)
+        for host in rescued:
+            watched = self._watched.get(host)
+            if watched is not None and now_s - watched.heard_s() > watched.late_s:
+                self._lost(watched.session, f"who wrote for it is lost: {reason}")
 
     def _evidence(self, watched: _Watched, now_s: float) -> Evidence:
         """Leave the witness out where the silence may be our own, of an older pace, or of a stall just over."""
