@@ -1,7 +1,10 @@
 """The journal on a disk: restarts, torn tails, growth, and a disk that is full."""
 
+import asyncio
+import os
 import resource
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +14,14 @@ import pytest
 
 from alcor.contracts.agent_channel import Update
 from alcor.host_agent import inbox, journal
-from alcor.host_agent.journal import FileJournal
+from alcor.host_agent.applier import Applier, Received
+from alcor.host_agent.journal import FileJournal, NoJournal
+from alcor.host_agent.settings import USUAL
 from alcor.model import errors
 from alcor.model.goal_state import HostState, SectionUpdate
-from doubles.agent import delta, full, key
+from alcor.runtime.clock import SystemClock
+from alcor.runtime.event_log import SILENT
+from doubles.agent import FailingDataPlane, delta, full, key
 
 
 def frame(*sections: SectionUpdate) -> bytes:
@@ -66,7 +73,7 @@ def test_its_size_is_bounded_however_many_updates_come(tmp_path: Path) -> None:
         inbox.receive(state, update)
         writer.append([frame(update)])
         if writer.wants_compaction:
-            writer.compact(state)
+            writer.compact(state, lambda: True)
             compactions += 1
         size = (tmp_path / "journal").stat().st_size
         assert size <= max(journal.COMPACT_MIN_BYTES, 3 * len(journal.snapshot(state))) + 2 * len(frame(update))
@@ -83,7 +90,7 @@ def test_a_compaction_that_was_cut_short_leaves_the_journal_as_it_was(tmp_path: 
     writer.append([frame(full("a", 1, "p"))])
     (tmp_path / "journal.next").mkdir()  # it cannot be written
     with pytest.raises(errors.Unavailable):
-        writer.compact(state)
+        writer.compact(state, lambda: True)
     writer.append([frame(delta("a", 1, 2, "q"))])
     writer.close()
     assert loaded(tmp_path).full_updates() == [full("a", 2, "p", "q")]
@@ -113,7 +120,7 @@ def test_a_disk_that_takes_an_update_not_or_in_part_keeps_nothing_that_is_older(
     assert (tmp_path / "journal").stat().st_size == 0
     assert writer.wants_compaction
     inbox.receive(state, full("a", 2, "p", "q"))
-    writer.compact(state)
+    writer.compact(state, lambda: True)
     writer.append([frame(full("b", 1))])
     assert not writer.wants_compaction
     writer.close()
@@ -132,7 +139,7 @@ def test_a_disk_that_stays_full_is_asked_to_take_all_ever_more_rarely(tmp_path: 
             if writer.wants_compaction:
                 tries += 1
                 with pytest.raises(errors.Unavailable):
-                    writer.compact(state)
+                    writer.compact(state, lambda: True)
             assert not writer.wants_compaction
     assert tries == 7
     writer.append([frame(full("a", 101, "p"))])
@@ -148,3 +155,84 @@ def test_what_is_forgotten_is_not_there_after_a_restart(tmp_path: Path) -> None:
     writer.append([frame(full("b", 1))])
     writer.close()
     assert loaded(tmp_path).full_updates() == [full("b", 1)]
+
+
+class Gate:
+    """Holds a thread where a function is called, until it is opened."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, where: object, name: str) -> None:
+        self.met = threading.Event()
+        self.opened = threading.Event()
+        self._before = getattr(where, name)
+        patch.setattr(where, name, self._call)
+
+    def _call(self, *given: object) -> object:
+        if threading.current_thread() is not threading.main_thread():
+            self.met.set()
+            assert self.opened.wait(5)
+        return self._before(*given)
+
+
+@pytest.mark.parametrize(("where", "name"), [(journal, "snapshot"), (os, "fsync"), (os, "rename")])
+async def test_what_is_forgotten_while_the_journal_is_rewritten_stays_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: object, name: str
+) -> None:
+    """An agent that is fenced knows that another wrote what is newer: a restart must not bring its own back."""
+    kept = FileJournal(tmp_path)
+    applier = Applier(FailingDataPlane(), kept, SystemClock(), SILENT, USUAL)
+    applier.load()
+    monkeypatch.setattr(journal, "COMPACT_MIN_BYTES", 10)
+    gate = Gate(monkeypatch, where, name)
+    await applier.apply([received(full("a", 1, "p"))])
+    rewriting = asyncio.create_task(applier.compact())
+    assert await asyncio.to_thread(gate.met.wait, 5)
+    threading.Timer(0.1, gate.opened.set).start()  # what forgets may have to wait for it
+    applier.forget()
+    await rewriting
+    assert applier.held() == ()
+    await applier.apply([received(full("b", 2, "q"))])  # and it goes on in one piece
+    kept.close()
+    assert loaded(tmp_path).full_updates() == [full("b", 2, "q")]
+
+
+async def test_a_journal_that_is_closed_while_it_is_rewritten_is_another_agent_s_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = FileJournal(tmp_path)
+    state = first.load()
+    inbox.receive(state, full("a", 1, "p"))
+    first.append([frame(full("a", 1, "p"))])
+    gate = Gate(monkeypatch, journal, "snapshot")
+    rewriting = asyncio.create_task(asyncio.to_thread(first.compact, state, lambda: True))
+    assert await asyncio.to_thread(gate.met.wait, 5)
+    first.close()
+    second = FileJournal(tmp_path)
+    second.load()
+    second.append([frame(delta("a", 1, 2, "q"))])
+    gate.opened.set()
+    await rewriting
+    second.append([frame(delta("a", 2, 3, "r"))])
+    second.close()
+    assert loaded(tmp_path).full_updates() == [full("a", 3, "p", "q", "r")]
+
+
+async def test_an_agent_that_forgets_while_the_data_plane_is_at_work_does_not_take_itself_for_complete() -> (
+    None
+):
+    """Else it would remove all that the other one wrote as soon as it has the switch again (law 6)."""
+    plane = FailingDataPlane()
+    applier = Applier(plane, NoJournal(), SystemClock(), SILENT, USUAL)
+    applier.load()
+    plane.gate.clear()
+    update = Update(1, (full("a", 1, "p"),), complete=True)
+    applying = asyncio.create_task(applier.apply([Received(update, msgspec.msgpack.encode(update))]))
+    await asyncio.sleep(0.01)
+    applier.forget()
+    plane.gate.set()
+    await applying
+    await applier.synchronise()
+    assert plane.synchronised == [True, False]
+
+
+def received(*sections: SectionUpdate) -> Received:
+    return Received(Update(1, sections), frame(*sections))

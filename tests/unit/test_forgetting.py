@@ -1,7 +1,7 @@
 """What an agent forgets stays forgotten, whatever its journal is doing at that moment."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -26,8 +26,9 @@ class Growing(NoJournal):
     def append(self, frames: Sequence[bytes]) -> None:
         pass
 
-    def compact(self, state: HostState) -> None:
-        self.found = set(state.sections)
+    def compact(self, state: HostState, is_current: Callable[[], bool]) -> None:
+        if is_current():
+            self.found = set(state.sections)
 
     def forget(self) -> None:
         self.found = set()

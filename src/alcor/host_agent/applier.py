@@ -40,7 +40,6 @@ class Applier:
         self._timing = timing
         self._refused: dict[SectionKey, str] = {}
         self._tried_at_s = -math.inf
-        self._is_compacting = False
         self._knows_all = False  # a synchronisation with the controller was completed in this process
         self._digests = Digests()
         self._mark = HeldMark()
@@ -53,16 +52,17 @@ class Applier:
         self._log.info("journal_loaded", sections=len(self.state.sections))
 
     def forget(self) -> None:
-        """Forget everything: another wrote to the data plane meanwhile, and what we hold may be older."""
+        """Forget everything: another wrote to the data plane meanwhile, and what we hold may be older.
+
+        In the journal before anything else is done: a restart must not bring it back. May be called while
+        updates are put in force, or the journal is rewritten.
+        """
         self.state = HostState()
         self._digests.clear()
         self._mark.clear()
         self._refused = {}
         self._knows_all = False
-        if (
-            not self._is_compacting
-        ):  # else it is forgotten when that has ended, which writes what was held before
-            self._journal.forget()
+        self._journal.forget()
 
     @property
     def refused(self) -> int:
@@ -106,7 +106,7 @@ class Applier:
 
         Raises Unavailable when the data plane does not answer: then nothing is acknowledged.
         """
-        before = self._refused
+        before, state = self._refused, self.state
         decisions: list[list[Decision]] = []
         to_apply: list[SectionUpdate] = []
         to_keep: list[bytes] = []
@@ -128,7 +128,7 @@ class Applier:
         if not self._knows_all and any(one.update.complete for one in batch):
             refusals = await self._answer(self._data_plane.synchronise(self.state, remove=True))
             self._note_refusals(refusals, tried=None)
-            self._knows_all = True
+            self._knows_all = self.state is state  # else it was forgotten meanwhile
         else:
             await self._apply_sections(to_apply)
         answers = [
@@ -154,16 +154,12 @@ class Applier:
         """Rewrite the journal when it has grown. Away from the loop: it waits for the disk."""
         if not self._journal.wants_compaction:
             return
-        inbox.forget_tombstones(self.state)
         state = self.state
-        self._is_compacting = True
+        inbox.forget_tombstones(state)
         try:
-            await asyncio.to_thread(self._journal.compact, state)
+            await asyncio.to_thread(self._journal.compact, state, lambda: self.state is state)
         except errors.Unavailable as error:
             self._log.warning("journal_not_compacted", reason=error.message)
-        self._is_compacting = False
-        if self.state is not state:
-            self._journal.forget()
 
     def _mark_again(self, keys: Iterable[SectionKey]) -> None:
         for key in keys:

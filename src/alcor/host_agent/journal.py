@@ -12,8 +12,9 @@ import contextlib
 import fcntl
 import os
 import struct
+import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -47,12 +48,15 @@ class Journal(Protocol):
         """Has it grown so much that `compact` pays, or is something not kept?"""
         ...
 
-    def compact(self, state: HostState) -> None:
-        """Replace all by the state. Blocks on the disk. Raises Unavailable; then all is as before."""
+    def compact(self, state: HostState, is_current: Callable[[], bool]) -> None:
+        """Replace all by the state. Blocks on the disk. Raises Unavailable; then all is as before.
+
+        May run in a thread beside the others. `is_current`: asked at the last moment; if not, nothing is done.
+        """
         ...
 
     def forget(self) -> None:
-        """Keep nothing any longer. Not while `compact` runs."""
+        """Keep nothing any longer, from now on."""
         ...
 
     def close(self) -> None: ...
@@ -69,7 +73,7 @@ class NoJournal:
     def append(self, frames: Sequence[bytes]) -> None:
         pass
 
-    def compact(self, state: HostState) -> None:
+    def compact(self, state: HostState, is_current: Callable[[], bool]) -> None:
         pass
 
     def forget(self) -> None:
@@ -80,12 +84,16 @@ class NoJournal:
 
 
 class FileJournal:
-    """The journal in a directory of its own. Owner of the open file and of the directory's lock."""
+    """The journal in a directory of its own. Owner of the open file and of the directory's lock.
+
+    `_alone`: held by whoever changes the file or says which it is, since `compact` runs in a thread.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / "journal"
         self._next = directory / "journal.next"
         self._lock_path = directory / "lock"
+        self._alone = threading.Lock()
         self._lock = -1
         self._file = -1
         self._size = 0
@@ -108,12 +116,16 @@ class FileJournal:
 
     def append(self, frames: Sequence[bytes]) -> None:
         data = b"".join(map(record, frames))
+        with self._alone:
+            self._append(data)
+
+    def _append(self, data: bytes) -> None:
         try:
             written = os.write(self._file, data)
             if written != len(data):
                 raise OSError("the disk took a part only")
         except OSError as error:
-            self.forget()
+            self._forget()
             self._unkept += 1
             # Ever more rarely while the disk stays full: each attempt costs all that is held.
             self._is_incomplete = self._unkept & (self._unkept - 1) == 0
@@ -126,8 +138,24 @@ class FileJournal:
     def wants_compaction(self) -> bool:
         return self._is_incomplete or self._size > max(COMPACT_MIN_BYTES, COMPACT_GROWTH * self._snapshot_size)
 
-    def compact(self, state: HostState) -> None:
+    def compact(self, state: HostState, is_current: Callable[[], bool]) -> None:
         data = snapshot(state)
+        with self._alone:
+            if self._file >= 0 and is_current():
+                self._replace(data)
+
+    def forget(self) -> None:
+        with self._alone:
+            self._forget()
+
+    def close(self) -> None:
+        with self._alone:
+            for descriptor in (self._file, self._lock):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._file = self._lock = -1
+
+    def _replace(self, data: bytes) -> None:
         file = -1
         self._is_incomplete = False
         try:
@@ -146,17 +174,11 @@ class FileJournal:
         self._size = self._snapshot_size = len(data)
         self._unkept = 0
 
-    def forget(self) -> None:
+    def _forget(self) -> None:
         # A file that does not even let itself be shortened is on a broken disk: the next start cannot open it.
         with contextlib.suppress(OSError):
             os.ftruncate(self._file, 0)
             self._size = self._snapshot_size = 0
-
-    def close(self) -> None:
-        for descriptor in (self._file, self._lock):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._file = self._lock = -1
 
     def _take_lock(self) -> None:
         """Make sure that no other agent works for this host: two would undo each other's work."""

@@ -6,7 +6,7 @@ compact  -> written back whole, then renamed: after a power failure either file 
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from alcor.host_agent import journal
 from alcor.model import errors
@@ -52,7 +52,9 @@ class Disk:
     def wants_compaction(self) -> bool:
         return self._is_incomplete or len(self._data) > max(_COMPACT_BYTES, 3 * self._snapshot_size)
 
-    def compact(self, state: HostState) -> None:
+    def compact(self, state: HostState, is_current: Callable[[], bool]) -> None:
+        if not is_current():
+            return
         self._former = self._data, self._durable
         self._data = journal.snapshot(state)
         self._durable = self._snapshot_size = len(self._data)
