@@ -58,8 +58,8 @@ async def test_a_dead_agent_s_host_takes_new_workloads_and_its_agent_takes_over_
     assert await scene.reaches("sub", "far")
     assert await talks()
     kept = (await scene.api.get("/v2.0/audit", kind="host"))["audit"]
-    steps = [entry["action"] for entry in kept if entry["targets"] == ["h1"] and "rescue" in entry["action"]]
-    assert steps == ["order_rescue", "take_rescue", "end_rescue"]
+    steps = [entry["action"] for entry in kept if entry["targets"] == ["h1"] and entry["action"] != "create"]
+    assert steps == ["judge_host", "order_rescue", "take_rescue", "end_rescue", "return_agent"]
 
 
 async def test_a_hung_agent_is_rescued_at_once_and_returns_without_a_lost_packet(scene: RescueScene) -> None:

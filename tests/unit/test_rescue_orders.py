@@ -13,8 +13,8 @@ from alcor.contracts.convergence import HostStatus
 from alcor.control_plane.health import rescue_choice
 from alcor.control_plane.health.helpers import Helpers
 from alcor.control_plane.health.losses import Losses
-from alcor.control_plane.health.rescue import ORDERS_MAX, RENEW_S, Powers, Rescues
-from alcor.control_plane.health.rescue_trail import RescueTrail
+from alcor.control_plane.health.rescue import LOOKS_MAX, ORDERS_MAX, RENEW_S, Powers, Rescues
+from alcor.control_plane.health.rescue_trail import REST_S, RescueTrail
 from alcor.control_plane.nodes import HostNode
 from alcor.control_plane.region import OnDemandBounds, Region
 from alcor.model import errors
@@ -201,11 +201,43 @@ def test_each_step_of_a_rescue_is_in_the_audit_trail_once() -> None:
     neighbour, order = cloud.order()
     cloud.come("h0", rescuer=neighbour, token=order.token)
     cloud.come("h0")
+    steps = ("judge_host", "order_rescue", "take_rescue", "end_rescue", "return_agent")
     assert [(entry.operation, entry.targets, entry.status) for entry in cloud.kept] == [
-        (operation, ("h0",), 0) for operation in ("order_rescue", "take_rescue", "end_rescue")
+        (operation, ("h0",), 0) for operation in steps
     ]
-    assert len({entry.id for entry in cloud.kept}) == 3
-    assert all(f"'{neighbour}'" in entry.reason for entry in cloud.kept)
+    assert len({entry.id for entry in cloud.kept}) == len(steps)
+    assert "its agent is dead: closed by the peer" in cloud.kept[0].reason
+    assert all(f"'{neighbour}'" in entry.reason for entry in cloud.kept[1:4])
+
+
+def test_an_agent_that_is_back_within_the_grace_is_not_in_the_audit_trail() -> None:
+    cloud = Cloud(3)
+    cloud.leave("h0")
+    cloud.pass_s(0.2)
+    cloud.come("h0")
+    cloud.pass_s(1.0)
+    assert cloud.kept == []
+
+
+def test_of_a_lost_region_the_audit_trail_names_some_hosts_and_counts_the_rest() -> None:
+    cloud = Cloud(3_000, helps=False)
+    for number in range(3_000):
+        cloud.leave(f"h{number}")
+    for _ in range(20):
+        cloud.pass_s(0.5)
+    judged = [entry for entry in cloud.kept if entry.operation == "judge_host"]
+    assert len(judged) < 500
+    cloud.pass_s(REST_S)
+    assert len(cloud.kept) <= len(judged) + LOOKS_MAX
+    rest = [entry for entry in cloud.kept if not entry.targets]
+    assert [entry.operation for entry in rest] == ["judge_host"]
+    assert "more" in rest[0].reason
+    logged = sum('"host_judged"' in line for line in cloud.events.getvalue().splitlines())
+    named = sum(bool(entry.targets) for entry in cloud.kept)
+    cloud.clock.now_s += 0.1
+    cloud.rescues.end_trail()
+    assert named + sum(entry.count for entry in cloud.kept if not entry.targets) == logged
+    assert len({entry.id for entry in cloud.kept}) == len(cloud.kept)
 
 
 def test_an_order_certifies_the_neighbour_s_key_to_that_host_and_is_renewed_while_the_rescue_lasts() -> None:

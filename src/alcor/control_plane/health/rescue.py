@@ -144,7 +144,12 @@ class Rescues:
             while self._cases:
                 await asyncio.sleep(TICK_S)
                 self.look(self._clock.monotonic_s())
+            self.end_trail()
             self._opened.clear()
+
+    def end_trail(self) -> None:
+        """Tell what the audit trail has not heard yet: no host is without its agent any more."""
+        self._trail.tell_rest()
 
     async def open_missed(self) -> None:
         """Take up hosts that agents introduced to former controllers, and none to this one in time."""
@@ -300,6 +305,7 @@ class Rescues:
     def look(self, now_s: float) -> None:
         """Judge the cases whose turn it is, and order a neighbour where that is due. O(LOOKS_MAX)."""
         self._count_hosts(now_s)
+        self._trail.tell_rest(now_s)
         orders = 0
         in_turn = list(islice(self._cases, LOOKS_MAX))
         for host_id in in_turn:
@@ -453,4 +459,4 @@ class Rescues:
         return agent_channel.token_of(self._epoch, self._counter)
 
     def _note(self, host_id: HostId, judgement: Judgement, after_s: float) -> None:
-        self._trail.judged(host_id, judgement.verdict.value, judgement.reason, after_ms=round(after_s * 1000))
+        self._trail.judged(host_id, judgement.verdict, judgement.reason, after_ms=round(after_s * 1000))
