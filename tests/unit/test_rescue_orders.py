@@ -345,6 +345,17 @@ def test_a_host_that_was_helped_until_no_controller_was_there_waits_a_second_not
     assert cloud.order()[1].target == "h0"
 
 
+def test_a_lease_that_ends_after_the_neighbour_s_own_agent_is_back_is_taken_up_as_soon() -> None:
+    cloud, neighbour, order = restarted()
+    cloud.come(neighbour)
+    report = RescueReport(HostId("h0"), order.token, RescueOutcome.ENDED, "the lease was not renewed")
+    cloud.rescues.reported(HostId(neighbour), report)
+    cloud.pass_s(0.5)
+    assert cloud.orders == 0
+    cloud.pass_s(0.7)
+    assert cloud.order()[1].target == "h0"
+
+
 def test_a_helped_host_whose_agent_is_back_is_left_alone() -> None:
     cloud, neighbour, _ = restarted()
     cloud.come(neighbour, helped=("h0",))

@@ -13,7 +13,7 @@ whoever writes under an older one, so an order that is late or lost does no harm
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import NamedTuple
 
@@ -200,7 +200,7 @@ class Rescues:
             self._close(hello.host, case, "its own agent is back")
             if case.judgement.verdict is not Verdict.SUSPECTED:
                 self._trail.returned(hello.host)
-        self._take_up(hello)
+        self._take_up(hello.host, hello.helped)
         return self._next_token()
 
     def _is_inherited(self, hello: Hello) -> bool:
@@ -233,14 +233,14 @@ class Rescues:
         order = _Order(hello.rescuer, hello.token, now_s, why, certified_at_s=-math.inf, granted=granted)
         self._assign(hello.host, self._cases[hello.host], order)
 
-    def _take_up(self, hello: Hello) -> None:
+    def _take_up(self, neighbour: HostId, helped: Iterable[HostId]) -> None:
         """Take up hosts that the neighbour wrote for until no controller was there."""
         now_s = self._clock.monotonic_s()
-        for target in hello.helped:
+        for target in helped:
             node = self._region.hosts.get(target)
             if node is None or node.record is None or target in self._present or target in self._cases:
                 continue
-            why = f"'{hello.host}' wrote for it until no controller was there"
+            why = f"'{neighbour}' wrote for it until no controller was there"
             self._open(
                 target,
                 Evidence(heard_at_s=now_s, left_at_s=now_s, left_reason=why, grace_s=HELPED_GRACE_S),
@@ -286,6 +286,8 @@ class Rescues:
     def reported(self, neighbour: HostId, report: RescueReport) -> None:
         """A neighbour does not write for a host, or no longer."""
         case = self._cases.get(report.target)
+        if case is None and report.outcome is RescueOutcome.ENDED:
+            self._take_up(neighbour, (report.target,))  # its lease ended after its Hello to this controller
         if case is None or case.order is None:
             return
         if (case.order.neighbour, case.order.token) != (neighbour, report.token):
