@@ -53,7 +53,7 @@ class Cloud:
         self.terms: list[Term] = []  # that are alive, the newest last
         self.terms_begun = 0
         self.apis_crashed = 0
-        self._newest = 0  # number of the newest term that ever served
+        self._newest = 0  # epoch of the newest term that ever served
         self.unreachable: set[HostId] = set()  # machines off the network
         self.partitions: set[tuple[HostId, str]] = set()  # machines and places of controllers that do not meet
         self._log = log
@@ -76,7 +76,7 @@ class Cloud:
     @property
     def newest_is_alive(self) -> bool:
         """Is the controller alive that took over last? One that it took over from serves nobody any more."""
-        return bool(self.terms) and self.terms[-1].number == self._newest
+        return bool(self.terms) and self.terms[-1].controller.epoch == self._newest
 
     def new_vtep(self) -> bytes:
         """Give a tunnel endpoint that no host had yet."""
@@ -101,8 +101,10 @@ class Cloud:
         for former in [former for former in self.terms if former.place == term.place]:
             await self.stop_controller(former, crash=False)  # one address, one process
         self.terms.append(term)
-        self.terms.sort(key=lambda each: each.number)
-        self._newest = max(self._newest, term.number)
+        self.terms.sort(
+            key=lambda each: each.controller.epoch
+        )  # of two that began at once, not the one begun last
+        self._newest = max(self._newest, term.controller.epoch)
 
     async def stop_controller(self, term: Term, *, crash: bool) -> None:
         """End a term: in order, or as a kill does."""
