@@ -233,7 +233,7 @@ class Controller:
                 dirty.append(stream)
             elif self._queue_path is not None:
                 self._ledger.kept_by(change.revision, host_id, choice.path)
-                self._queue_path.keep(host_id, change.revision, given, publish=choice.path == "queue")
+                self._queue_path.away.keep(host_id, change.revision, given)
         for host_id, section in self.look_ups.came(change.puts.ports):
             stream = self._streams.get(host_id)
             if stream is not None:
@@ -287,7 +287,7 @@ class Controller:
         self._streams[hello.host] = stream
         self._paths.choose(hello.host)
         if self._queue_path is not None:
-            self._queue_path.came(hello.host)
+            self._queue_path.away.came(hello.host)
         self._settle_what_neither_holds(hello)
         channel.send(_encoder.encode(Welcome(PROTOCOL, self.epoch, token)))
         self._probes.came(hello)
@@ -392,8 +392,12 @@ class Controller:
             self._probes.left(stream.host)
             self._agreement.left(stream.host)
             self._admission.left(stream.host)
-            if self._queue_path is not None and stream.has_queue:
-                self._queue_path.left(self._sessions.away(stream))
+            if (
+                self._queue_path is not None
+                and stream.has_queue
+                and self._convergence.is_introduced(stream.host)
+            ):
+                self._queue_path.away.left(self._sessions.away(stream))
             self._ledger.disconnected(stream.host)
             self._paths.choose(stream.host)
             is_silent, reason = bool(reason), reason or stream.channel.close_reason or ""
@@ -445,6 +449,11 @@ class Controller:
         """How many digests of shared sections were made: not more for more hosts (law 4)."""
         return self._full.digests_made
 
+    @property
+    def entries_made(self) -> int:
+        """How many entries of whole sections were made: not more for a change in a larger network (law 4)."""
+        return self._full.entries_made
+
     def section_digest(self, host_id: HostId, key: SectionKey) -> bytes | None:
         """Give the digest of a section as the host must hold it; None when it must not."""
         return self._full.digest(host_id, key)
@@ -470,7 +479,6 @@ class Controller:
     def _new_sessions(self) -> Sessions:
         return Sessions(
             epoch=self.epoch,
-            region=self.region,
             interest=self._compiler.interest,
             full=self._full,
             ledger=self._ledger,
@@ -497,4 +505,4 @@ class Controller:
         return self._queue_path.state if self._queue_path is not None else None
 
     def _is_away(self, host: HostId) -> bool:
-        return self._queue_path is not None and self._queue_path.is_away(host)
+        return self._queue_path is not None and self._queue_path.away.has(host)

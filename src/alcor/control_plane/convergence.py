@@ -160,8 +160,12 @@ class RegionConvergence:
 
     def is_alive(self, host_id: HostId) -> bool:
         """Has the host an agent that is connected? False for an unknown host. O(1)."""
+        return host_id in self._streams and self.is_introduced(host_id)
+
+    def is_introduced(self, host_id: HostId) -> bool:
+        """Is the host's record known? O(1)."""
         node = self._region.hosts.get(host_id)
-        return host_id in self._streams and node is not None and node.record is not None
+        return node is not None and node.record is not None
 
     def live_hosts(self) -> list[HostId]:
         """Name the introduced hosts that have an agent that is connected, in order. O(hosts)."""

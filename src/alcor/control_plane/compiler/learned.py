@@ -4,7 +4,7 @@ A subscription exists exactly as long as the port is placed on another host, in 
 that the host wants. So a move is pushed to those who asked, and whatever ends it is pushed once and forgotten.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId, NetworkId, PortId
@@ -21,7 +21,7 @@ class Learned:
         self._of_port: dict[PortId, dict[HostId, None]] = {}
         self._steps: dict[HostId, dict[SectionKey, int]] = {}
 
-    def of(self, host_id: HostId, network_id: NetworkId) -> Iterable[PortId]:
+    def of(self, host_id: HostId, network_id: NetworkId) -> Collection[PortId]:
         """Name the ports that a host learned in a network, oldest first."""
         return self._of_host.get(host_id, _NOTHING).get(network_id, ())
 

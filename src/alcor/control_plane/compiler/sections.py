@@ -260,5 +260,19 @@ def entries_in(change: SectionChange) -> int:
             return len(change.set_addresses)
 
 
+def entries_changed(change: SectionChange) -> int:
+    """Count the entries that a change sets and those that it takes away."""
+    match change:
+        case NetworkChange():
+            ports = len(change.set_ports) + len(change.gone_ports)
+            return entries_in(change) + ports + len(change.gone_placements) + len(change.gone_subnets)
+        case RouterChange():
+            return entries_in(change) + len(change.gone_interfaces)
+        case GroupChange():
+            return entries_in(change) + len(change.gone_rules)
+        case AddressesChange():
+            return entries_in(change) + len(change.gone_addresses)
+
+
 def _field(value: object) -> msgspec.Raw:
     return _EMPTY if value == () else msgspec.Raw(_encoder.encode(value))

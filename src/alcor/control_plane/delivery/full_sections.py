@@ -1,7 +1,7 @@
 """Sections in full, for hosts that connect or ask for them; what they share is kept until it changes."""
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import TypeAlias, assert_never
 
 import msgspec
 
@@ -11,16 +11,15 @@ from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.compiler.sections import HostSection, SharedPart
 from alcor.control_plane.region import Region
 from alcor.model import goal_state
-from alcor.model.goal_state import NetworkChange, NetworkKey, SectionKey
+from alcor.model.goal_state import AddressesKey, GroupKey, NetworkChange, NetworkKey, RouterKey, SectionKey
 from alcor.model.ids import HostId
 from alcor.model.version import Version
 
 KEPT_ENTRIES_MAX = 500_000  # of sections, about 100 MiB; what was made first is dropped for the next
 DIGESTS_MAX = 1_000_000
 
-Step: TypeAlias = tuple[
-    HostSection, Version | None, Version
-]  # what it brings, leads from (None: anything), leads to
+# What it brings; what it leads from, None: anything; what it leads to.
+Step: TypeAlias = tuple[HostSection, Version | None, Version]
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -35,6 +34,7 @@ class FullSections:
         self._kept_entries = 0
         self._digests: dict[SectionKey, bytes] = {}  # 8 bytes each: of all sections that hosts asked about
         self.digests_made = 0  # of what hosts share, for the tests of law 4
+        self.entries_made = 0  # of what hosts share of whole sections, for the same
 
     def forget(self, keys: Iterable[SectionKey]) -> None:
         """Drop what is kept of sections that changed."""
@@ -63,6 +63,24 @@ class FullSections:
         if key not in self._interest.wanted.get(host_id, ()):
             return None
         return sections.in_full(self._region, host_id, key, self._shared(key), self._interest.learned)
+
+    def entries(self, host_id: HostId, key: SectionKey) -> int:
+        """Count the entries of a section that the host wants, without making it. O(1)."""
+        match goal_state.parse_key(key):
+            case NetworkKey(id=network_id):
+                node = self._region.networks[network_id]
+                host = node.hosts.get(host_id)
+                own = len(host.networks[node.id]) if host is not None else 0
+                learned = len(self._interest.learned.of(host_id, node.id))
+                return len(node.subnets) + own + (own + learned if node.on_demand else len(node.bound))
+            case RouterKey(id=router_id):
+                return len(self._region.routers[router_id].interfaces)
+            case GroupKey(id=group_id):
+                return len(self._region.groups[group_id].rules)
+            case AddressesKey(id=addresses_id):
+                return len(self._region.address_groups[addresses_id].addresses)
+            case _ as never:
+                assert_never(never)
 
     def digest(self, host_id: HostId, key: SectionKey) -> bytes | None:
         """Give the digest of a section as the host must hold it: equal to `goal_state.digest` of its value.
@@ -104,6 +122,7 @@ class FullSections:
         if kept is None:
             kept = SharedPart(sections.shared_in_full(self._region, key))
             self._kept_entries += _entries(kept)
+            self.entries_made += _entries(kept)
             while self._kept and self._kept_entries > KEPT_ENTRIES_MAX:
                 self._drop(next(iter(self._kept)))
             self._kept[key] = kept

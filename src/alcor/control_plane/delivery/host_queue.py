@@ -4,8 +4,9 @@
                                               ^------ not answered in time, or "send all" ------'
 
 At most one value of a section is under way: the next one leads from what was acknowledged, so it waits for
-that (and takes all changes until then along). Groups and routers go before networks, and leave after them: a
-port must not be in force without its rules.
+that (and takes all changes until then along). Sent again it is the same value under the same number, so that an
+answer counts however late it comes, and ever more rarely, so that a slow queue does not get slower by it.
+Groups and routers go before networks, and leave after them: a port must not be in force without its rules.
 """
 
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from alcor.contracts import queue
 from alcor.contracts.agent_channel import Channel, Hello
 from alcor.contracts.convergence import PathName
 from alcor.control_plane.compiler.sections import HostSection
+from alcor.control_plane.delivery.full_sections import Step
 from alcor.control_plane.delivery.ledger import Ledger
 from alcor.control_plane.delivery.queue_lines import Line, Writer
 from alcor.model import goal_state
@@ -23,7 +25,9 @@ from alcor.model.ids import HostId, PortId
 from alcor.model.version import Version
 
 WINDOW_MAX = 64  # sections under way
-RESEND_TURNS = 2  # beats without an answer until a section is sent again
+RESEND_TURNS = 2  # beats without an answer, at least, until a section is sent again; then twice as many
+RESEND_TURNS_MAX = 16  # what was lost is not missing for longer
+RETRIED_PARTS = 16  # what was too large is tried again when it has shrunk by one of these parts
 
 
 class Sections(Protocol):
@@ -59,7 +63,9 @@ class HostQueue:
         self.plugged: set[PortId] = set(hello.plugged)
         self.last_heard_s = 0.0
         self.last_heard_at = 0
-        self.too_large: dict[SectionKey, None] = {}  # for the queue: they wait for a stream
+        self.too_large: dict[
+            SectionKey, int
+        ] = {}  # for the queue, with so many entries: they wait for a stream
         self._sections = sections
         self._ledger = ledger
         self._account = ledger.connected(hello.host, self.path)
@@ -71,6 +77,10 @@ class HostQueue:
         self._under_way: dict[SectionKey, Line] = {}
         self._completion = 0  # number of the update that says so; 0 before it was sent
         self._completion_turns = 0
+        self._completion_resend_at = RESEND_TURNS
+        self._patience = (
+            RESEND_TURNS  # beats until what is not answered is sent again, by how long answers take
+        )
         self.may_send = True  # False: its turn to be synchronised has not come
 
     @property
@@ -105,8 +115,16 @@ class HostQueue:
         line = self.lines.get(section.key)
         if line is None:
             line = self.lines[section.key] = Line()
-        line.add(version, section)
-        self._due[section.key] = None
+        self._writer.add(line, version, section)
+        if not self._is_still_too_large(section.key):
+            self._due[section.key] = None
+
+    def _is_still_too_large(self, key: SectionKey) -> bool:
+        """Would it be made in vain? Otherwise each change to such a section would cost all of it."""
+        entries = self.too_large.get(key)
+        if entries is None or not self._writer.is_wanted(key):
+            return False
+        return self._writer.entries(key) > entries - entries // RETRIED_PARTS
 
     def send_all(self, keys: Iterable[SectionKey]) -> None:
         """Have sections sent in full with the next flush."""
@@ -137,13 +155,15 @@ class HostQueue:
 
     def beat(self, frame: bytes) -> None:
         """Let a turn pass: send again what is not answered. Beats go to all agents at once, not from here."""
+        self._take_answers()
         for key, line in list(self._under_way.items()):
             line.turns += 1
-            if line.turns >= RESEND_TURNS:
-                self._publish(key)
+            if line.turns >= line.resend_at:
+                self._publish_again(key, line)
         if self._completion and self._completion in self._account.outstanding:
             self._completion_turns += 1
-            if self._completion_turns >= RESEND_TURNS:
+            if self._completion_turns >= self._completion_resend_at:
+                self._completion_resend_at = _later(self._completion_turns)
                 self._tell_completion()
         self.flush()
 
@@ -153,7 +173,9 @@ class HostQueue:
             if line.number in outstanding:
                 continue
             del self._under_way[key]
+            self._patience = min(max(RESEND_TURNS, 2 * line.turns), RESEND_TURNS_MAX)
             line.acknowledge()
+            self._due.pop(key, None)
             if line.changes:
                 self._due[key] = None
             elif key not in self._account.sent:
@@ -167,54 +189,43 @@ class HostQueue:
     def _publish(self, key: SectionKey) -> None:
         line = self.lines[key]
         self._due.pop(key, None)
-        self._forget_number(line)
-        self._number += 1
-        frame, sent = self._writer.frame(key, line, self._number)
+        line.turns, line.resend_at = 0, self._patience
+        self._send(key, line, self._writer.step(key, line))
+
+    def _publish_again(self, key: SectionKey, line: Line) -> None:
+        """Send what is not answered once more: but for the whole of a section, which leads from anything."""
+        line.resend_at = _later(line.turns)
+        self._send(key, line, line.sent or self._writer.step(key, line))
+
+    def _send(self, key: SectionKey, line: Line, step: Step) -> None:
+        section, base, version = step
+        is_same = line.is_under_way and version == line.version
+        number = line.number if is_same else self._number + 1
+        frame, sent = self._writer.frame(step, number)
         if not self._sections.publish(key, frame):
-            self.too_large[key] = None
+            self.too_large[key] = self._writer.entries(key)
             self._under_way.pop(key, None)
+            self._forget_number(line)
             line.send_all()
             return
         self.too_large.pop(key, None)
-        line.number, line.version, line.turns = self._number, sent.version, 0
+        if not is_same:
+            self._forget_number(line)
+            self._number = number
+        line.number, line.version = number, version
+        line.sent = None if base is None and section.shared is not None else step
         self._under_way[key] = line
-        self._ledger.sent(self.host, self._number, (sent,))
+        self._ledger.sent(self.host, number, (sent,))
 
     def _forget_number(self, line: Line) -> None:
         if line.number:
             self._account.outstanding.pop(line.number, None)
 
     def _tell_completion(self) -> None:
-        self._completion_turns = 0
         self._ledger.sent(self.host, self._completion, ())
         self.channel.send(self._writer.completion(self._completion))
 
 
-class AwayHost:
-    """What the queue keeps for a host that nobody hears: each section's newest value, since it was last heard.
-
-    Owner of its lines. What was under way when it was lost is not known to be held: such sections go whole.
-    Updates have the number of the session that ended, so that the agent knows them to be newer than that.
-    """
-
-    def __init__(self, host: HostId, lines: dict[SectionKey, Line], writer: Writer, *, session: int) -> None:
-        self.host = host
-        self._lines = lines
-        self._writer = writer
-        self._session = session
-
-    def offer(self, revision: int, sections: Iterable[HostSection]) -> None:
-        """Take a change's sections. None may be left out: what is kept next leads over all of them."""
-        for section in sections:
-            line = self._lines.get(section.key)
-            if line is None:
-                line = self._lines[section.key] = Line()
-            line.add(Version(self._writer.epoch, revision), section)
-
-    def frames(self, sections: Iterable[HostSection]) -> list[tuple[SectionKey, bytes]]:
-        """Give what is to be kept of these sections now."""
-        made = []
-        for section in sections:
-            line = self._lines[section.key]
-            made.append((section.key, self._writer.frame(section.key, line, self._session)[0]))
-        return made
+def _later(turns: int) -> int:
+    """Say when to send again what was sent at this turn."""
+    return turns + min(turns, RESEND_TURNS_MAX)

@@ -2,41 +2,45 @@
 
 The queue keeps the last value of each section only, so each value must be enough alone: it leads from what
 the host acknowledged to the newest version (cumulative), or is the whole section where that is not known or
-smaller.
+smaller. The whole is made only then: a change costs its own entries, however large its section is.
 """
 
 from collections.abc import Sequence
 
 from alcor.contracts.agent_channel import Held
 from alcor.control_plane.compiler import interest as interests
+from alcor.control_plane.compiler import sections
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.compiler.sections import HostSection, SharedPart
 from alcor.control_plane.delivery import cumulative, update_frames
-from alcor.control_plane.delivery.full_sections import FullSections
+from alcor.control_plane.delivery.full_sections import FullSections, Step
 from alcor.control_plane.delivery.ledger import Sent
 from alcor.control_plane.delivery.update_frames import SectionFrame
-from alcor.control_plane.region import Region
 from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId
 from alcor.model.version import Version
 
-CHANGES_MAX = 256  # of one section; beyond it the whole section is sent
-COMPARED_BYTES = 16 * 1024  # from here on a change is compared with the whole section
+CHANGES_MAX = 256  # of one section; of more, one is made of them
+COMPARED_ENTRIES = 64  # from here on a change is compared with the whole section
 
 
 class Line:
     """One section on its way. `base` None: what the host holds is not known, or is nothing."""
 
-    __slots__ = ("base", "changes", "held", "is_new", "number", "turns", "version")
+    __slots__ = ("base", "changes", "held", "is_new", "number", "resend_at", "sent", "turns", "version")
 
     def __init__(self, *, base: Version | None = None, held: Held | None = None, is_new: bool = False) -> None:
         self.base = base
-        self.changes: list[tuple[Version, HostSection | None]] = []  # None: too many to keep
+        self.changes: list[tuple[Version, HostSection | None]] = []  # None: the whole is no more than they are
         self.held = held  # as Hello named it
         self.is_new = is_new  # nothing was acknowledged since Hello
         self.version: Version | None = None  # published last
         self.number = 0  # of that update; 0 when it is answered
-        self.turns = 0  # beats since then
+        self.sent: Step | None = (
+            None  # what it was, to be sent again as it is; None: the whole, which is made anew
+        )
+        self.turns = 0  # beats since it was sent first
+        self.resend_at = 0  # turns
 
     @property
     def is_under_way(self) -> bool:
@@ -53,21 +57,35 @@ class Line:
             return  # what is sent next is whole, and holds it
         if section.is_full:
             self.changes = [(version, section)]
-        elif len(self.changes) >= CHANGES_MAX:
-            self.changes = [(version, None)]
         else:
             self.changes.append((version, section))
 
+    def compact(self, entries: int) -> None:
+        """Keep one change for all; none when it has as many entries as the whole section. O(entries)."""
+        version = self.changes[-1][0]
+        section = None if self.wants_all else self.in_one()
+        if section is not None and _entries(section) >= entries:
+            section = None
+        self.changes = [(version, section)]
+
+    def in_one(self) -> HostSection:
+        """Give one delta for all changes. A single one is shared with other hosts, its bytes too."""
+        steps = [section for _, section in self.changes if section is not None]
+        if len(steps) == 1:
+            return steps[0]
+        values = [change for section in steps if (change := section.change()) is not None]
+        return HostSection(steps[0].key, SharedPart(cumulative.merged(values)), is_full=False)
+
     def send_all(self) -> None:
         """Have the whole section sent next: the host holds something else than was thought."""
-        self.base, self.is_new, self.number = None, False, 0
+        self.base, self.is_new, self.number, self.sent = None, False, 0, None
         self.changes.clear()
 
     def acknowledge(self) -> None:
         """Take what was published last for held."""
         assert self.version is not None, "only what was published is answered"
         newest = self.version
-        self.base, self.is_new, self.held, self.number = newest, False, None, 0
+        self.base, self.is_new, self.held, self.number, self.sent = newest, False, None, 0, None
         self.changes = [entry for entry in self.changes if entry[0] > newest]
 
 
@@ -79,7 +97,6 @@ class Writer:
         host: HostId,
         *,
         epoch: int,
-        region: Region,
         interest: Interest,
         full: FullSections,
         reads_packed: bool,
@@ -87,7 +104,6 @@ class Writer:
         """`reads_packed`: as the host's agent said last."""
         self._host = host
         self.epoch = epoch
-        self._region = region
         self._interest = interest
         self._full = full
         self._reads_packed = reads_packed
@@ -100,10 +116,37 @@ class Writer:
         """Must the host hold the section?"""
         return key in self._interest.wanted.get(self._host, ())
 
-    def frame(self, key: SectionKey, line: Line, number: int) -> tuple[bytes, Sent]:
-        """Give the update that brings the section to its newest version, and what to note of it."""
-        section, base, version = self._section(key, line)
-        sent = Sent(key, version, base is None, section.shared is None)
+    def entries(self, key: SectionKey) -> int:
+        """Count what the section has as a whole. O(1)."""
+        return self._full.entries(self._host, key)
+
+    def wanted_version(self, key: SectionKey) -> Version:
+        """Give the version that the host must hold."""
+        return self._interest.wanted_version(self._host, key, epoch=self.epoch)
+
+    def add(self, line: Line, version: Version, section: HostSection) -> None:
+        """Take a change of the line's section. O(1), but for one in `CHANGES_MAX`."""
+        line.add(version, section)
+        if len(line.changes) > CHANGES_MAX:
+            line.compact(self.entries(section.key))
+
+    def step(self, key: SectionKey, line: Line) -> Step:
+        """Give what brings the section to its newest version."""
+        if line.is_new:
+            return self._full.synchronising(self._host, key, line.held, epoch=self.epoch)
+        if line.wants_all or not self.is_wanted(key):
+            return self._full.step_to(self._host, key, epoch=self.epoch)
+        if not line.changes:
+            return self._full.confirmation(key), line.base, self.wanted_version(key)
+        section = line.in_one()
+        if (count := _entries(section)) >= COMPARED_ENTRIES and count >= self.entries(key):
+            return self._full.step_to(self._host, key, epoch=self.epoch)
+        return section, line.base, self.wanted_version(key)
+
+    def frame(self, step: Step, number: int) -> tuple[bytes, Sent]:
+        """Give the update of a step, and what to note of it."""
+        section, base, version = step
+        sent = Sent(section.key, version, base is None, section.shared is None)
         frame = update_frames.section_frame(section, base, version)
         return self._update(number, (frame,), is_complete=False), sent
 
@@ -116,33 +159,9 @@ class Writer:
             number, frames, is_complete=is_complete, epoch=self.epoch, reads_packed=self._reads_packed
         )
 
-    def _section(self, key: SectionKey, line: Line) -> tuple[HostSection, Version | None, Version]:
-        full = self._full.section(self._host, key)
-        if full is None:
-            return HostSection(key, None, is_full=True), None, Version(self.epoch, self._region.revision)
-        version = self.wanted_version(key)
-        if line.is_new and line.held is not None and self._full.digest(self._host, key) == line.held.digest:
-            return self._full.confirmation(key), line.held.version, version
-        if line.wants_all:
-            return full, None, version
-        if not line.changes:
-            return self._full.confirmation(key), line.base, version
-        section = _in_one(key, [section for _, section in line.changes if section is not None])
-        return (full, None, version) if self._is_smaller(full, section) else (section, line.base, version)
 
-    def _is_smaller(self, full: HostSection, section: HostSection) -> bool:
-        encoded = section.encode()
-        assert encoded is not None, "removals are full"
-        return len(encoded) >= COMPARED_BYTES and len(full.encode() or b"") <= len(encoded)
-
-    def wanted_version(self, key: SectionKey) -> Version:
-        """Give the version that the host must hold."""
-        return self._interest.wanted_version(self._host, key, epoch=self.epoch)
-
-
-def _in_one(key: SectionKey, changes: list[HostSection]) -> HostSection:
-    """Give one delta for several. A single one is shared with other hosts, and its bytes are made already."""
-    if len(changes) == 1:
-        return changes[0]
-    values = [change for section in changes if (change := section.change()) is not None]
-    return HostSection(key, SharedPart(cumulative.merged(values)), is_full=False)
+def _entries(section: HostSection) -> int:
+    """Count what a delta sets and what it takes away."""
+    own: Sequence[object] = (*section.set_ports, *section.gone_ports)
+    placed = len(section.set_placements) + len(section.gone_placements)
+    return len(own) + placed + (sections.entries_changed(section.shared.change) if section.shared else 0)

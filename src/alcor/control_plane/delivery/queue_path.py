@@ -1,18 +1,17 @@
-"""The queue path: sessions with agents that are heard over the queue, and what it keeps for those away.
+"""The queue path: sessions with agents that are heard over the queue; for those away see `away_hosts`.
 
 answers --Hello--> QueueChannel --> the controller serves it as it serves a stream
         --others-> the channel of their session; of an unknown session: Farewell, so that the agent begins anew
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from alcor.contracts.agent_channel import Channel, Farewell
 from alcor.contracts.frame_buffer import FrameBuffer
-from alcor.contracts.queue import AWAY, GoalQueue, QueueState
-from alcor.control_plane.compiler.sections import HostSection
-from alcor.control_plane.delivery.host_queue import AwayHost
+from alcor.contracts.queue import GoalQueue, QueueState
+from alcor.control_plane.delivery.away_hosts import AwayHosts
 from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId
 from alcor.runtime.event_log import EventLog
@@ -79,7 +78,7 @@ class QueuePath:
         self._serve = serve
         self._supervisor = Supervisor(log)
         self._channels: dict[HostId, QueueChannel] = {}
-        self._away: dict[HostId, AwayHost] = {}
+        self.away = AwayHosts(queue)
         self._listens = False
         self._epoch = 0
 
@@ -92,6 +91,7 @@ class QueuePath:
         self._epoch = epoch
         self._listens = True
         self._queue.listen(self._on_answer, self._on_lost)
+        self._supervisor.start("kept for hosts away", self.away.run())
 
     async def stop(self) -> None:
         """End all sessions, and hear of no more."""
@@ -101,31 +101,6 @@ class QueuePath:
     def beat(self, frame: bytes) -> None:
         """Let all agents hear that the controller is alive, and how often to beat: one message."""
         self._queue.tell_all(frame)
-
-    def left(self, away: AwayHost) -> None:
-        """Keep for a host from now on what is offered to it."""
-        self._away[away.host] = away
-
-    def came(self, host: HostId) -> None:
-        """Stop keeping: the host is heard, by whatever path."""
-        self._away.pop(host, None)
-
-    def is_away(self, host: HostId) -> bool:
-        """Does the queue keep what is offered to the host?"""
-        return host in self._away
-
-    def keep(self, host: HostId, revision: int, sections: Iterable[HostSection], *, publish: bool) -> None:
-        """Keep a change's sections for a host that nobody hears.
-
-        What is not published, or too large for the queue, is part of what is kept of the section next.
-        """
-        away = self._away.get(host)
-        if away is None:
-            return
-        away.offer(revision, given := list(sections))
-        for key, frame in away.frames(given) if publish else ():
-            if len(frame) <= self._queue.frame_max:
-                self._queue.publish(host, key, frame, session=AWAY)
 
     def _on_answer(self, host: HostId, session: int, frame: bytes) -> None:
         channel = self._channels.get(host)

@@ -2,14 +2,14 @@
 
 from alcor.contracts.agent_channel import Channel, Hello
 from alcor.control_plane.compiler.interest import Interest
+from alcor.control_plane.delivery.away_hosts import AwayHost
 from alcor.control_plane.delivery.fast_path import HostStream
 from alcor.control_plane.delivery.full_sections import FullSections
-from alcor.control_plane.delivery.host_queue import AwayHost, HostQueue
+from alcor.control_plane.delivery.host_queue import HostQueue
 from alcor.control_plane.delivery.ledger import Ledger
 from alcor.control_plane.delivery.paths import HostSession
 from alcor.control_plane.delivery.queue_lines import Line, Writer
 from alcor.control_plane.delivery.queue_path import QueueChannel
-from alcor.control_plane.region import Region
 from alcor.model import errors
 from alcor.model.version import Version
 
@@ -17,11 +17,8 @@ from alcor.model.version import Version
 class Sessions:
     """Knows what sessions need. Owner of nothing."""
 
-    def __init__(
-        self, *, epoch: int, region: Region, interest: Interest, full: FullSections, ledger: Ledger
-    ) -> None:
+    def __init__(self, *, epoch: int, interest: Interest, full: FullSections, ledger: Ledger) -> None:
         self._epoch = epoch
-        self._region = region
         self._interest = interest
         self._full = full
         self._ledger = ledger
@@ -55,7 +52,6 @@ class Sessions:
         return Writer(
             of.host,
             epoch=self._epoch,
-            region=self._region,
             interest=self._interest,
             full=self._full,
             reads_packed=of.reads_packed,
