@@ -23,7 +23,7 @@ from alcor.model.ids import HostId, NetworkId, PortId, ProjectId, RequestId, Sub
 from alcor.model.records import FixedIp, Network, Port, RecordSet, Subnet
 from alcor.model.version import Version
 from alcor.runtime.clock import SystemClock
-from alcor.runtime.event_log import SILENT, EventLog
+from alcor.runtime.event_log import EventLog
 
 NETWORK = SectionKey("network:net-1")
 PROJECT = ProjectId("p")
@@ -35,6 +35,7 @@ class Scene:
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.events = io.StringIO()
+        self.said = io.StringIO()  # by the agent
         self.controller = Controller(self.store, SystemClock(), EventLog(stream=self.events))
         self.connections = 0
         self.tasks: list[asyncio.Task[None]] = []
@@ -46,7 +47,7 @@ class Scene:
             NoJournal(),
             self._connect,
             SystemClock(),
-            SILENT,
+            EventLog(stream=self.said),
             urls=("memory",),
             timing=AgentTiming(beat_s=0.1, audit_s=0.3),
         )
@@ -168,3 +169,12 @@ async def test_where_nothing_differs_nothing_is_asked_however_much_changes(scene
     assert len(scene.section.ports) == 49
     assert scene.agent._applier.held_mark == scene.controller._ledger.account(HostId("h1")).mark.value
     assert scene.named("held_otherwise") == scene.named("held_mended") == 0
+
+
+async def test_packets_that_found_the_list_of_questions_full_are_said_once(scene: Scene) -> None:
+    scene.agent._neighbours.turned_away += 3
+    await scene.until(lambda: "packets_dropped" in scene.said.getvalue())
+    await asyncio.sleep(0.7)  # two further turns
+    lines = [line for line in scene.said.getvalue().splitlines() if "packets_dropped" in line]
+    assert len(lines) == 1
+    assert '"questions_full":3' in lines[0]

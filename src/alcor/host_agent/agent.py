@@ -22,7 +22,6 @@ from alcor.contracts.agent_channel import (
     Channel,
     Compare,
     Hello,
-    Holds,
     Probe,
     Probed,
     Rescue,
@@ -38,6 +37,7 @@ from alcor.contracts.data_plane import DataPlane, HostFacts
 from alcor.contracts.queue import AgentQueue
 from alcor.host_agent import inbox, reporter, session, settings
 from alcor.host_agent.applier import Applier, Received
+from alcor.host_agent.held_turns import HeldTurns
 from alcor.host_agent.journal import Journal
 from alcor.host_agent.neighbours import Neighbours
 from alcor.host_agent.queue_link import QueueLink
@@ -109,10 +109,8 @@ class Agent:
         self._disturbances = 0  # how often it was lost or asked to be synchronised
         self._retry_timer: asyncio.TimerHandle | None = None
         self._retry_due = False
-        self._is_asked = False  # what it holds
+        self._held_turns = HeldTurns(self._applier)
         self._growth = Growth(log, "packets_dropped")
-        self._audit_due = False
-        self._audited = ""  # the section whose digest was told last
 
     async def run(self) -> None:
         """Work until cancelled; then let go of everything and leave forwarding as it is.
@@ -341,7 +339,7 @@ class Agent:
             case Unknown():
                 self._take_unknown(message)
             case Compare():
-                self._is_asked = True
+                self._held_turns.asked()
                 self._wake.set()
 
     def _report(self, report: RescueReport | Probed) -> None:
@@ -385,21 +383,16 @@ class Agent:
         self._tell_held()
 
     def _tell_held(self) -> None:
-        """Name all that is held if asked, or one section by turns: from the loop, between two changes."""
-        is_asked, is_due = self._is_asked, self._audit_due
-        self._is_asked = self._audit_due = False
-        if self._session is None or not self._session.introduced or not self._in_force.is_set():
-            return
-        if is_asked:
-            self._session.send(Holds(self._applier.held(), is_all=True))
-        elif is_due and (one := self._applier.held_next(self._audited)) is not None:
-            self._audited = one.key
-            self._session.send(Holds((one,), is_all=False))
+        current = self._session
+        may_tell = current is not None and current.introduced and self._in_force.is_set()
+        holds = self._held_turns.take(may_tell=may_tell)
+        if holds is not None and current is not None:
+            current.send(holds)
 
     async def _audit_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._timing.audit_s)
-            self._audit_due = True
+            self._held_turns.due()
             self._wake.set()
             self._growth.look(questions_full=self._neighbours.turned_away)
 
