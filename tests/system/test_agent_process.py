@@ -44,7 +44,7 @@ class Controller:
 
     async def start(self) -> None:
         self.epoch += 1
-        self._server = await stream.serve([self.url], self._on_channel)
+        self._server = await stream.serve([self.url], self._on_channel, SILENT)
         self.url = self._server.urls[0]
 
     async def stop(self) -> None:

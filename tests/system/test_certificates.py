@@ -25,7 +25,7 @@ from alcor.model import errors
 from alcor.model.ids import HostId
 from alcor.runtime import tls
 from alcor.runtime.clock import SystemClock
-from alcor.runtime.event_log import EventLog, Level
+from alcor.runtime.event_log import SILENT, EventLog, Level
 
 RAW = (serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 decoder = msgspec.msgpack.Decoder(FromController)
@@ -40,7 +40,7 @@ async def controller_at(authority: Authority) -> AsyncIterator[str]:
         await controller.serve_channel(channel, certified=stream.peer_name(channel))
 
     context = tls.controller_context(authority.issue_controller())
-    server = await stream.serve(["tcps://127.0.0.1:0"], serve, ssl=context)
+    server = await stream.serve(["tcps://127.0.0.1:0"], serve, SILENT, ssl=context)
     try:
         yield server.urls[0]
     finally:
@@ -110,7 +110,7 @@ async def test_an_agent_believes_only_the_controller(tmp_path: Path) -> None:
     async def serve(channel: Channel) -> None:
         await channel.receive()
 
-    server = await stream.serve(["tcps://127.0.0.1:0"], serve, ssl=pretender)
+    server = await stream.serve(["tcps://127.0.0.1:0"], serve, SILENT, ssl=pretender)
     try:
         with pytest.raises(errors.Unavailable):
             await stream.connect(server.urls[0], ssl=tls.agent_context(tmp_path / "h1"))

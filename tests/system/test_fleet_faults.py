@@ -25,7 +25,7 @@ async def test_streams_break_and_agents_die_and_yet_all_comes_in_force(tmp_path:
     store = MemoryStore()
     controller = Controller(store, SystemClock(), SILENT)
     await controller.start()
-    server = await stream.serve([f"unix://{tmp_path}/agents.sock"], controller.serve_channel)
+    server = await stream.serve([f"unix://{tmp_path}/agents.sock"], controller.serve_channel, SILENT)
     await commit(store, networks=(network(),), subnets=(subnet(),))
     hosts = EmulatedHosts(HOSTS, server.urls[0], SILENT, timing=QUICK, state_dir=tmp_path, faults=FAULTS)
     hosts.start()

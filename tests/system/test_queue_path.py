@@ -54,7 +54,7 @@ class Scene:
         self.queue.start()
         self.controller = Controller(self.store, SystemClock(), SILENT, queue=self.queue)
         await self.controller.start()
-        self.server = await stream.serve(["tcp://127.0.0.1:0"], self.controller.serve_channel)
+        self.server = await stream.serve(["tcp://127.0.0.1:0"], self.controller.serve_channel, SILENT)
         self.stream_url = self.server.urls[0]
         await commit(self.store, networks=(network(),), subnets=(subnet(),), security_groups=(group("web"),))
 
@@ -154,7 +154,7 @@ async def test_cut_streams_fall_back_to_the_queue_and_return(tmp_path: Path) -> 
         await scene.cut_streams()
         await eventually(lambda: "answers over the queue" in scene.reason(NAMES[0]))
         assert await scene.controller.convergence.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
-        scene.server = await stream.serve([scene.stream_url], scene.controller.serve_channel)
+        scene.server = await stream.serve([scene.stream_url], scene.controller.serve_channel, SILENT)
         await eventually(lambda: all(scene.path(host) == "fast" for host in NAMES))
         assert await scene.controller.convergence.wait_revision(await scene.add_ports(8), timeout_s=WAIT_S)
         await scene.all_hold_the_full_compilation(hosts)

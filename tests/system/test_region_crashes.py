@@ -17,6 +17,7 @@ from region_scene import (
 from alcor.client.api import ApiClient
 from alcor.lab.children import Child, alcor_command
 from alcor.lab.region_process import RegionProcess, hosts_alive
+from commands import ALCOR, run
 
 BATCH = 500
 
@@ -73,6 +74,7 @@ async def test_ports_of_a_killed_fleet_are_not_in_force_until_it_is_back(tmp_pat
                     return sum(host["alive"] for host in hosts) == 2
 
                 await eventually(noticed, "the region sees that the fleet is gone")
+                run(ALCOR, "status", "--url", process.url, status=1)
                 body = {
                     "ports": [
                         {"network_id": network_id, "binding:host_id": f"host-{number % 4}"}

@@ -10,6 +10,7 @@ import msgspec
 from alcor.adapters import stream
 from alcor.adapters.stream import ANSWER_BEATS_S
 from alcor.contracts.agent_channel import BEAT_HEAD, Beat, Channel, Farewell
+from alcor.runtime.event_log import SILENT
 
 BEAT, NEWS = (msgspec.msgpack.encode(Beat(bytes([7] * 7 + [last]))) for last in (1, 2))
 OTHER = msgspec.msgpack.encode(Farewell("x"))
@@ -24,7 +25,7 @@ async def ends(directory: Path) -> AsyncIterator[tuple[Channel, Channel]]:
         served.put_nowait(channel)
         await asyncio.Event().wait()
 
-    server = await stream.serve([f"unix://{directory}/socket"], keep)
+    server = await stream.serve([f"unix://{directory}/socket"], keep, SILENT)
     client = await stream.connect(server.urls[0])
     try:
         yield client, await served.get()

@@ -12,6 +12,7 @@ import pytest
 from alcor.adapters import stream
 from alcor.contracts.agent_channel import FRAME_MAX, Channel
 from alcor.model import errors
+from alcor.runtime.event_log import SILENT
 
 
 async def echo(channel: Channel) -> None:
@@ -23,7 +24,7 @@ async def echo(channel: Channel) -> None:
 async def server_of(
     on_channel: stream.OnChannel = echo, url: str = "tcp://127.0.0.1:0", backlog_max: int = stream.BACKLOG_MAX
 ) -> AsyncIterator[stream.Server]:
-    server = await stream.serve([url], on_channel, backlog_max=backlog_max)
+    server = await stream.serve([url], on_channel, SILENT, backlog_max=backlog_max)
     try:
         yield server
     finally:

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import msgspec
 
@@ -31,6 +33,7 @@ from alcor.model.records import FixedIp, Network, Port, RecordSet, SecurityGroup
 
 _encoder = msgspec.msgpack.Encoder()
 PROJECT = ProjectId("project")
+Start = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
 class MemoryChannel:
@@ -98,12 +101,12 @@ class AgentDouble:
         self.controller_end: MemoryChannel | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
-    def connect(self, controller: Controller) -> None:
-        """Open a stream and say Hello."""
+    def connect(self, controller: Controller, *, start: Start = asyncio.create_task) -> None:
+        """Open a stream and say Hello. `start`: runs what serves it."""
         self.channel, self.controller_end = channel_pair()
         self.complete = asyncio.Event()
         self.updates = []
-        self._tasks.append(asyncio.create_task(controller.serve_channel(self.controller_end)))
+        self._tasks.append(start(controller.serve_channel(self.controller_end)))
         self._tasks.append(asyncio.create_task(self._follow(self.channel)))
         self.say(self.hello())
 

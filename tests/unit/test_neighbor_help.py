@@ -1,7 +1,8 @@
 """What a host does with orders to rescue neighbours. Real agents on channels in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import io
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 import pytest_asyncio
@@ -15,7 +16,7 @@ from alcor.contracts.agent_channel import (
     RescueRenewal,
     RescueReport,
 )
-from alcor.contracts.data_plane import HostFacts
+from alcor.contracts.data_plane import HostFacts, Refusal
 from alcor.contracts.memory_channel import pair
 from alcor.host_agent.agent import Agent
 from alcor.host_agent.journal import NoJournal
@@ -23,12 +24,20 @@ from alcor.host_agent.neighbor_help import AT_ONCE_MAX, Neighborhood
 from alcor.host_agent.rescue_duty import RescueDuty
 from alcor.host_agent.settings import AgentTiming
 from alcor.model import errors
+from alcor.model.goal_state import HostState
 from alcor.model.ids import HostId
 from alcor.runtime.clock import SystemClock
-from alcor.runtime.event_log import SILENT
+from alcor.runtime.event_log import SILENT, EventLog
 from doubles.agent import Conversation, FailingDataPlane, eventually, full
 
 LEASE_S = 0.3
+
+
+class BreakingDataPlane(FailingDataPlane):
+    """Has a mistake of ours in it."""
+
+    async def synchronise(self, state: HostState, *, remove: bool) -> Sequence[Refusal]:
+        raise KeyError("a mistake")
 
 
 class Helper:
@@ -43,8 +52,14 @@ class Helper:
         self.sends_away = False  # as a controller does that knows of no order
         self.tasks: list[asyncio.Task[None]] = []
         self.certificates: list[tuple[HostId, bytes]] = []
+        self.log = io.StringIO()
+        self.breaks = False  # in the middle of a rescue
         self.help = Neighborhood(
-            HostId("helper"), self._make, self._probe, SILENT, take_certificate=self._take_certificate
+            HostId("helper"),
+            self._make,
+            self._probe,
+            EventLog(stream=self.log),
+            take_certificate=self._take_certificate,
         )
 
     def order(self, target: str, token: int, certificate: bytes = b"good") -> None:
@@ -62,7 +77,7 @@ class Helper:
         )
 
     def _make(self, order: Rescue, duty: RescueDuty) -> Agent:
-        plane = FailingDataPlane()
+        plane = BreakingDataPlane() if self.breaks else FailingDataPlane()
         self.planes.append(plane)
         self.duties.append(duty)
         facts = HostFacts(order.target, order.vtep, 0x020000000001)
@@ -206,3 +221,13 @@ async def test_a_newer_order_replaces_an_older_one_and_the_same_one_changes_noth
     assert second.hello is not None
     assert second.hello.token == 9
     assert [report.token for report in helper.reports] == [7]
+
+
+async def test_a_rescue_that_breaks_is_over_and_what_broke_is_in_the_log(helper: Helper) -> None:
+    helper.breaks = True
+    helper.order("target", 7)
+    await eventually(lambda: helper.reports)
+    assert "see this host's event log" in helper.reports[0].reason
+    assert '"task":"agent for target"' in helper.log.getvalue()
+    assert "a mistake" in helper.log.getvalue()
+    assert helper.planes[0].is_closed

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from alcor.contracts.agent_channel import BEAT_HEAD, BEAT_S, FRAME_MAX, Channel
 from alcor.model import errors
 from alcor.runtime import tls
-from alcor.runtime.event_log import SILENT, EventLog
+from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
 
 CONNECT_TIMEOUT_S = 5.0
@@ -245,7 +245,7 @@ class Server:
     def __init__(self, on_channel: OnChannel, log: EventLog) -> None:
         self.urls: list[str] = []
         self._on_channel = on_channel
-        self._supervisor = Supervisor(log)
+        self._supervisor = Supervisor(log, failure=None)  # a task for each peer
         self._servers: list[asyncio.Server] = []
         self._channels: set[FrameChannel] = set()
 
@@ -298,12 +298,14 @@ class Server:
 async def serve(
     listen: Sequence[str],
     on_channel: OnChannel,
+    log: EventLog,
     *,
     ssl: SSLContext | None = None,
     backlog_max: int = BACKLOG_MAX,
-    log: EventLog = SILENT,
 ) -> Server:
     """Listen on all urls; `on_channel` runs as a task per channel, which ends when it returns.
+
+    If it fails, the log is told, and that channel is closed; the others go on.
 
     Urls: `tcp://HOST:PORT` (port 0: a free one, see `Server.urls`), `tcps://HOST:PORT` (with `ssl` only),
     `unix:///PATH` (an old socket file is replaced). Raises Unavailable when an address cannot be had, Invalid

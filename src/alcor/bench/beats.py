@@ -33,7 +33,7 @@ from alcor.control_plane.controller import Controller
 from alcor.control_plane.health import pace
 from alcor.model.ids import HostId
 from alcor.runtime.clock import SystemClock
-from alcor.runtime.event_log import EventLog, Level
+from alcor.runtime.event_log import SILENT, EventLog, Level
 
 SETTLE_S = 9.0  # at least: what came with the Hellos is done
 SETTLE_MAX_S = 60.0
@@ -87,7 +87,7 @@ def run(hosts: int, seconds: int, say: Say) -> Beats:
 async def _serve_controller(path: str) -> None:
     controller = Controller(MemoryStore(), SystemClock(), EventLog(level=Level.ERROR))
     await controller.start()
-    await stream.serve([f"unix://{path}"], controller.serve_channel)
+    await stream.serve([f"unix://{path}"], controller.serve_channel, SILENT)
     await asyncio.Event().wait()
 
 

@@ -130,8 +130,8 @@ async def _serve(networks: int, ports: int, url: str, echo_url: str) -> None:
     await controller.start()
     gc.collect()
     gc.freeze()
-    echoes = await stream.serve((echo_url,), echo)
-    server = await stream.serve((url,), controller.serve_channel)
+    echoes = await stream.serve((echo_url,), echo, SILENT)
+    server = await stream.serve((url,), controller.serve_channel, SILENT)
     try:
         await asyncio.Event().wait()
     finally:

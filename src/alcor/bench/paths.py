@@ -31,6 +31,7 @@ from alcor.lab.children import Child
 from alcor.lab.percentiles import Milliseconds, milliseconds
 from alcor.lab.region_process import RegionProcess, hosts_alive
 from alcor.model import errors
+from alcor.runtime.event_log import SILENT
 
 PathUnderTest = Literal["fast", "queue"]
 HOSTS_PER_NETWORK = 10
@@ -118,7 +119,7 @@ async def _floor(agents: int) -> Floor:
     with tempfile.TemporaryDirectory(prefix="alcor-bench-") as directory:
         url = f"unix://{directory}/raw.sock"
         ring = raw_peers.RawRing()
-        server = await stream.serve([url], ring.serve)
+        server = await stream.serve([url], ring.serve, SILENT)
         command = [sys.executable, "-m", "alcor.bench.raw_peers", url, str(agents)]
         child = Child("the bare peers", command, Path(directory) / "peers.log")
         await child.start()

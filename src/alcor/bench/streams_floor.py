@@ -11,6 +11,7 @@ from alcor.adapters import stream
 from alcor.bench import raw_peers
 from alcor.contracts.agent_channel import Channel
 from alcor.model import errors
+from alcor.runtime.event_log import SILENT
 
 FRAME_BYTES = 64 * 1024
 START_TIMEOUT_S = 60.0
@@ -27,7 +28,7 @@ async def measure(directory: Path, *, streams: int, bytes_each: int) -> tuple[fl
         await closed.wait()
 
     url = f"unix://{directory / 'floor.sock'}"
-    server = await stream.serve([url], keep)
+    server = await stream.serve([url], keep, SILENT)
     peers = multiprocessing.get_context("spawn").Process(target=_peers, args=(url, streams), daemon=True)
     peers.start()
     try:

@@ -7,11 +7,13 @@ from typing import Protocol
 
 import click
 
+from alcor.runtime.supervision import Failure
+
 
 class Deployable(Protocol):
     """What is started and stopped as one."""
 
-    failed: asyncio.Event
+    failed: Failure
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
@@ -24,17 +26,20 @@ async def until_told(deployable: Deployable, say: Callable[[], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told_to_stop.set)
     await deployable.start()
+    has_failed = False
     try:
         say()
         await _first(told_to_stop, deployable.failed)
-        if deployable.failed.is_set():
-            raise click.ClickException("a part of it failed; see the event log above")
+        has_failed = deployable.failed.is_set()
     finally:
         click.echo("Stopping.", err=True)
-        await deployable.stop()
+        # What else fails while the rest of a broken process is stopped follows from it, and explains nothing.
+        await asyncio.gather(deployable.stop(), return_exceptions=has_failed)
+    if has_failed:
+        raise click.ClickException(f"{deployable.failed.reason}. Alcor ends: let it be started anew.")
 
 
-async def _first(*events: asyncio.Event) -> None:
+async def _first(*events: asyncio.Event | Failure) -> None:
     waits = [asyncio.create_task(event.wait()) for event in events]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:

@@ -23,6 +23,7 @@ from alcor.contracts.api_channel import (
 )
 from alcor.contracts.convergence import Convergence, Tracer
 from alcor.model import errors
+from alcor.runtime import supervision
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Supervisor
 
@@ -57,6 +58,7 @@ class ApiStreams:
         name = ""
         try:
             name = await _hello(channel)
+            supervision.name_task(f"API process {name}")
             channel.send(_encoder.encode(ApiWelcome(PROTOCOL, self._epoch)))
             self._log.info("api_welcomed", name=name)
             await self._follow(channel)
@@ -69,7 +71,7 @@ class ApiStreams:
 
     async def _follow(self, channel: Channel) -> None:
         waits: dict[int, asyncio.Task[None]] = {}
-        tasks = Supervisor(self._log)
+        tasks = Supervisor(self._log, failure=None)
         try:
             while (frame := await channel.receive()) is not None:
                 match received.message(_decoder, frame):

@@ -69,9 +69,10 @@ from alcor.control_plane.region import OnDemandBounds, Region
 from alcor.model import errors
 from alcor.model.goal_state import HostState, SectionKey
 from alcor.model.ids import HostId, NetworkId, PortId
+from alcor.runtime import supervision
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
-from alcor.runtime.supervision import Supervisor
+from alcor.runtime.supervision import Failure, Supervisor
 
 KNOWN_TIMEOUT_S = 10.0  # from a commit of what an agent says until it is seen here
 BEAT_PARTS = 10  # in each beat's time, a part of the agents hears it
@@ -95,15 +96,19 @@ class Controller:
         powers: Powers = NO_POWERS,
         audit: Callable[[Entry], None] | None = None,
         watcher: PortWatcher | None = None,
+        failure: Failure | None = None,
     ) -> None:
-        """`powers`: of all controllers of a region, and of nobody else."""
+        """`powers`: of all controllers of a region, and of nobody else.
+
+        `failure`: of the process; None: one of its own.
+        """
         self._store = store
         self._clock = clock
         self._log = log
         self._powers = powers
         self._audit = audit or (lambda entry: None)
-        self._supervisor = Supervisor(log)
-        self.failed = self._supervisor.failed
+        self.failed = failure or Failure()
+        self._supervisor = Supervisor(log, failure=self.failed)
         self.region = Region(on_demand)
         self._watcher = watcher or Nobody()
         self._compiler = IncrementalCompiler(self.region)
@@ -253,6 +258,7 @@ class Controller:
             first = received.message(_decoder, await received.first(channel))
             hello = introductions.hello_of(first, epoch=self.epoch)
             speaker = hello.rescuer or hello.host
+            supervision.name_task(f"agent of {hello.host}")
             if certified is not None and certified != speaker:
                 raise errors.Invalid(f"the certificate names '{certified}', Hello names '{speaker}'")
             if channel.close_reason is not None:

@@ -59,7 +59,7 @@ class Neighborhood:
         self._probe = probe
         self._take_certificate = take_certificate
         self._log = log
-        self._supervisor = Supervisor(log)
+        self._supervisor = Supervisor(log, failure=None)  # a task for each neighbour
         self._rescues: dict[HostId, _Rescue] = {}
         self._probes = 0  # under way
         self._helped: dict[HostId, None] = {}  # until the lease ended; at most so many as were helped at once
@@ -151,7 +151,7 @@ class Neighborhood:
             return RescueOutcome.NO_ANSWER, reason
         self._log.info("rescue_begins", target=order.target, token=order.token, lease_s=order.lease_s)
         agent = self._make_agent(order, RescueDuty(self._host, order.token, order.warrant, rescue.stop))
-        work = asyncio.create_task(agent.run(), name=f"agent for {order.target}")
+        work = self._supervisor.start(f"agent for {order.target}", agent.run())  # which logs its failure
         try:
             return RescueOutcome.ENDED, await self._until_over(rescue, agent, work)
         finally:

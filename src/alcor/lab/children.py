@@ -74,6 +74,12 @@ class Child:
             self._process.kill()
         await self._process.wait()
 
+    async def ended(self, within_s: float) -> int:
+        """Wait until it ends by itself; give its exit status. Raises TimeoutError."""
+        assert self._process is not None, "not started"
+        async with asyncio.timeout(within_s):
+            return await self._process.wait()
+
     def require_alive(self) -> None:
         """Raise Unavailable with the end of its log when it has ended."""
         if not self.alive:

@@ -44,7 +44,7 @@ from alcor.model import errors
 from alcor.model.ids import HostId, PortId
 from alcor.model.records import Host, Port
 from alcor.runtime.event_log import EventLog
-from alcor.runtime.supervision import Supervisor
+from alcor.runtime.supervision import Failure, Supervisor
 
 ANSWER_S = 5.0  # longer than silence lasts until it is noticed
 HELLO_S = 5.0
@@ -71,13 +71,15 @@ class ControllerLink:
         log: EventLog,
         *,
         name: str,
+        failure: Failure | None = None,
     ) -> None:
         """`urls`: where the controller may be, tried in turn. `name`: of this process, for its log."""
         self._urls = urls
         self._connect = connect
         self._log = log
         self._name = name
-        self._supervisor = Supervisor(log)
+        self._failure = failure
+        self._supervisor = Supervisor(log, failure=failure)
         self._channel: Channel | None = None
         self._connected = asyncio.Event()
         self._heard_s = 0.0
@@ -228,7 +230,7 @@ class ControllerLink:
 
     async def _serve(self, channel: Channel, url: str) -> str:
         """Use a stream until it ends; say why it did."""
-        beats = Supervisor(self._log)
+        beats = Supervisor(self._log, failure=self._failure)
         try:
             await self._introduce(channel)
             self._log.info("controller_reached", url=url, epoch=self._epoch)

@@ -1,7 +1,6 @@
 """Agents as processes: one for a host, or many emulated hosts in one process. Wiring only."""
 
 import asyncio
-import contextlib
 import gc
 import hashlib
 import signal
@@ -32,7 +31,7 @@ from alcor.processes.fleet_faults import NO_FAULTS, Faults, FaultyStreams
 from alcor.runtime import tls
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
-from alcor.runtime.supervision import Supervisor
+from alcor.runtime.supervision import Failure, Supervisor
 from alcor.runtime.tls import RescuerContext
 
 EXIT_CLEAN = 0
@@ -81,11 +80,12 @@ async def run(settings: AgentSettings, log: EventLog) -> int:
     except errors.Invalid as error:
         log.error("settings_refused", reason=error.message)
         return EXIT_SETTINGS
-    queue = _queue(place, settings.host, log)
+    failure = Failure()
+    queue = _queue(place, settings.host, log, failure)
     agent = Agent(
         facts,
         settings.zone,
-        _data_plane(settings, facts, log),
+        _data_plane(settings, facts, log, failure),
         FileJournal(settings.state_dir) if settings.state_dir else NoJournal(),
         _connect(context),
         SystemClock(),
@@ -97,7 +97,7 @@ async def run(settings: AgentSettings, log: EventLog) -> int:
     )
     log.info("agent_starts", host=settings.host, data_plane=settings.data_plane)
     try:
-        return await _until_told(agent.run(), settings.host, log)
+        return await _until_told(agent.run(), settings.host, log, failure)
     finally:
         if queue is not None:
             await queue.close()
@@ -108,10 +108,10 @@ def queue_access(url: str, certificates: Path | None, credentials: Path | None) 
     return access.choose(url, certificates=certificates, credentials=credentials) if url else None
 
 
-def _queue(place: Access | None, name: str, log: EventLog) -> NatsAgentQueue | None:
+def _queue(place: Access | None, name: str, log: EventLog, failure: Failure) -> NatsAgentQueue | None:
     if place is None:
         return None
-    queue = NatsAgentQueue(place, log, name=name)
+    queue = NatsAgentQueue(place, log, name=name, failure=failure)
     queue.start()
     return queue
 
@@ -140,7 +140,8 @@ class EmulatedHosts:
 
         self.fabric: Fabric = Fabric()
         self.data_planes: dict[HostId, SimulatedDataPlane] = {}
-        self._supervisor = Supervisor(log)
+        self.failed = Failure()
+        self._supervisor = Supervisor(log, failure=self.failed)
         self._log = log
         self._urls = (controller_url,) if controller_url else ()
         self._zone = zone
@@ -153,8 +154,7 @@ class EmulatedHosts:
         self._running: dict[HostId, asyncio.Task[None]] = {}
         self._without_stream: set[HostId] = set()
         self.crashes = 0
-        self.failed = self._supervisor.failed
-        self.queue = _queue(queue, FLEET_NAME, log)
+        self.queue = _queue(queue, FLEET_NAME, log, self.failed)
         for number in range(first, first + count):
             facts = facts_of(emulated_name(number), synthetic_vtep(number))
             self._facts[facts.host] = facts
@@ -241,7 +241,7 @@ async def run_many(
     )
     hosts.start()
     try:
-        return await _until_told(hosts.failed.wait(), f"{count} emulated hosts", log)
+        return await _until_told(hosts.failed.wait(), f"{count} emulated hosts", log, hosts.failed)
     finally:
         await hosts.stop()
 
@@ -277,7 +277,7 @@ def tune_collector() -> None:
     gc.set_threshold(GC_THRESHOLD, 50, 50)
 
 
-def _data_plane(settings: AgentSettings, facts: HostFacts, log: EventLog) -> DataPlane:
+def _data_plane(settings: AgentSettings, facts: HostFacts, log: EventLog, failure: Failure) -> DataPlane:
     if settings.data_plane == "simulated":
         from alcor.data_plane.simulated.driver import SimulatedDataPlane
         from alcor.data_plane.simulated.fabric import Fabric
@@ -290,7 +290,7 @@ def _data_plane(settings: AgentSettings, facts: HostFacts, log: EventLog) -> Dat
     if settings.certificates:
         files = (str(settings.certificates / name) for name in ("switch.key", "switch.pem", tls.RESCUERS))
         exposure = Exposure(ip_to_text(facts.vtep), *files)
-    return OvsDataPlane(facts, settings.ovs_run_dir, log, exposure=exposure)
+    return OvsDataPlane(facts, settings.ovs_run_dir, log, exposure=exposure, failure=failure)
 
 
 def _connect(context: SSLContext | None) -> Connect:
@@ -325,10 +325,12 @@ def _neighborhood(settings: AgentSettings, context: SSLContext, log: EventLog) -
     def make(order: Rescue, duty: RescueDuty) -> Agent:
         facts = facts_of(order.target, order.vtep)
         place = endpoint.remote(order.target, order.vtep, certified[order.target].context)
+        bid = Bid(order.token, duty.rescuer, int(order.lease_s * 1000))
+        failure = Failure(duty.over)  # what fails at a neighbour's switch ends the rescue, not our own agent
         return Agent(
             facts,
             order.zone,
-            OvsDataPlane(facts, place, log, bid=Bid(order.token, duty.rescuer, int(order.lease_s * 1000))),
+            OvsDataPlane(facts, place, log, bid=bid, failure=failure),
             NoJournal(),
             _connect(context),
             SystemClock(),
@@ -354,24 +356,24 @@ def _neighborhood(settings: AgentSettings, context: SSLContext, log: EventLog) -
     )
 
 
-async def _until_told(work: Coroutine[Any, Any, object], name: str, log: EventLog) -> int:
-    """Run the work until it ends by itself, which is a failure, or a signal ends it."""
+async def _until_told(work: Coroutine[Any, Any, object], name: str, log: EventLog, failure: Failure) -> int:
+    """Run the work until it or any other part of the process fails, or a signal ends it."""
     tune_collector()
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    supervisor = Supervisor(log)
-    task = supervisor.start(name, work)
-    waiting = asyncio.create_task(told.wait())
+    supervisor = Supervisor(log, failure=failure)
+    supervisor.start(name, work)
+    waiting = [asyncio.create_task(each.wait()) for each in (told, failure)]
     try:
-        await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
-        if told.is_set():
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if not failure.is_set():
             log.info("agent_ends", name=name)
             return EXIT_CLEAN
-        with contextlib.suppress(errors.Unavailable):
-            task.result()
+        log.error("agent_ends", name=name, reason=failure.reason)
         return EXIT_FAILED
     finally:
-        waiting.cancel()
+        for each in waiting:
+            each.cancel()
         await supervisor.close()

@@ -15,6 +15,7 @@ from alcor.processes.api_server import EMBEDDED_STORE, ApiServer, ApiSettings, s
 from alcor.runtime import tls
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
+from alcor.runtime.supervision import Failure
 
 
 class ApiProcessSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,8 +37,8 @@ class ApiProcess:
         self._settings = settings
         self._log = log
         self._stack = contextlib.AsyncExitStack()
-        self._server = ApiServer(settings.api, self._stack, SystemClock(), log)
-        self.failed = self._server.failed
+        self.failed = Failure()
+        self._server = ApiServer(settings.api, self._stack, SystemClock(), log, self.failed)
 
     @property
     def url(self) -> str:
@@ -71,4 +72,6 @@ class ApiProcess:
             return await stream.connect(url, ssl=context if url.startswith("tcps:") else None)
 
         name = f"{socket.gethostname()}:{os.getpid()}"
-        return ControllerLink(self._settings.controller_urls, connect, self._log, name=name)
+        return ControllerLink(
+            self._settings.controller_urls, connect, self._log, name=name, failure=self.failed
+        )

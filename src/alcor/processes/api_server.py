@@ -27,7 +27,7 @@ from alcor.processes import listening
 from alcor.processes.identity import Identities, IdentitySettings, Kind
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
-from alcor.runtime.supervision import Supervisor
+from alcor.runtime.supervision import Failure, Supervisor
 
 GC_THRESHOLD = 200_000  # allocations between collections: the default costs a third of a batch
 
@@ -50,14 +50,19 @@ class ApiServer:
     """Starts its parts by `bind`, `open_store`, `serve`, in this order; whoever owns `stack` ends them."""
 
     def __init__(
-        self, settings: ApiSettings, stack: contextlib.AsyncExitStack, clock: Clock, log: EventLog
+        self,
+        settings: ApiSettings,
+        stack: contextlib.AsyncExitStack,
+        clock: Clock,
+        log: EventLog,
+        failure: Failure,
     ) -> None:
         self._settings = settings
         self._stack = stack
         self._clock = clock
         self._log = log
-        self._supervisor = Supervisor(log)
-        self.failed = self._supervisor.failed
+        self._failure = failure
+        self._supervisor = Supervisor(log, failure=failure)
         self.url = ""
         self._bound: tuple[Identities, socket.socket] | None = None
         self._trail: AuditTrail | None = None
@@ -79,12 +84,15 @@ class ApiServer:
 
     async def open_store(self, dsn: str) -> PostgresStore:
         """Connect to the store, and keep it tidy. Raises Unavailable."""
-        store = await PostgresStore.open(dsn, self._clock, self._log, limits=self._settings.quotas)
+        settings, failure = self._settings, self._failure
+        store = await PostgresStore.open(dsn, self._clock, self._log, limits=settings.quotas, failure=failure)
         self._stack.push_async_callback(store.close)
-        sweeper = Supervisor(self._log)
+        sweeper = Supervisor(self._log, failure=failure)
         sweeper.start("request_keys", key_sweeper.sweep_for_ever(store, self._log))
         self._stack.push_async_callback(sweeper.close)
-        self._trail = AuditTrail(store.audit(), self._clock, self._log, days=self._settings.audit_days)
+        self._trail = AuditTrail(
+            store.audit(), self._clock, self._log, days=settings.audit_days, failure=failure
+        )
         self._trail.start()
         self._stack.push_async_callback(self._trail.close)
         return store
@@ -109,7 +117,7 @@ class ApiServer:
         allocator = LeasedAllocator(store.leases(), self._clock)
         store.listen(allocator.on_commit)
         self._stack.push_async_callback(allocator.close)
-        feed = EventFeed(store, self._log)
+        feed = EventFeed(store, self._log, failure=self._failure)
         application = create_application(
             store,
             allocator,

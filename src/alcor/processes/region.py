@@ -30,7 +30,7 @@ from alcor.processes.tracing import RegionTracer
 from alcor.runtime import huge_pages, tls
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
-from alcor.runtime.supervision import Supervisor
+from alcor.runtime.supervision import Failure, Supervisor
 
 WATCH_S = 0.2  # between looks at the embedded servers
 EMBEDDED = "embedded"
@@ -65,8 +65,8 @@ class Region:
         self._log = log
         self._clock = SystemClock()
         self._stack = contextlib.AsyncExitStack()
-        self._server = ApiServer(settings.api, self._stack, self._clock, log)
-        self.failed = self._server.failed
+        self.failed = Failure()
+        self._server = ApiServer(settings.api, self._stack, self._clock, log, self.failed)
         self.agent_urls: tuple[str, ...] = ()
         self.api_process_urls: tuple[str, ...] = ()
 
@@ -93,7 +93,7 @@ class Region:
         authority = Authority.open(settings.api.data_dir / "authority")
         teller = None
         if events is not None:
-            teller = await Teller.open(events, store.told(), store, self._clock, self._log)
+            teller = await Teller.open(events, store.told(), store, self._clock, self._log, failure=self.failed)
         controller = Controller(
             store,
             self._clock,
@@ -103,6 +103,7 @@ class Region:
             powers=Powers(authority.derive_key("rescue warrants"), partial(self._certify, authority)),
             audit=self._server.audit,
             watcher=teller,
+            failure=self.failed,
         )
         await controller.start()
         self._keep_doing("huge_pages", huge_pages.keep())
@@ -170,7 +171,7 @@ class Region:
             if wanted:
                 if serve is certified:
                     context = tls.controller_context(authority.issue_controller())
-                server = await stream.serve(wanted, serve, ssl=context)
+                server = await stream.serve(wanted, serve, self._log, ssl=context)
                 self._stack.push_async_callback(server.close)
                 found += tuple(server.urls)
         return found
@@ -202,13 +203,13 @@ class Region:
             place = server.controller_access()
         else:
             place = access.of_cluster(settings.queue, settings.queue_credentials)
-        queue = NatsGoalQueue(place, self._log)
+        queue = NatsGoalQueue(place, self._log, failure=self.failed)
         self._stack.push_async_callback(queue.close)
         queue.start()
         return queue
 
     def _keep_doing(self, name: str, work: Coroutine[object, object, None]) -> None:
-        supervisor = Supervisor(self._log)
+        supervisor = Supervisor(self._log, failure=self.failed)
         supervisor.start(name, work)
         self._stack.push_async_callback(supervisor.close)
 

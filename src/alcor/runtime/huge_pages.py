@@ -7,6 +7,7 @@ MADV_COLLAPSE) or does not find the room, all stays as it is.
 """
 
 import asyncio
+import contextlib
 import ctypes
 import errno
 import re
@@ -62,11 +63,12 @@ async def keep() -> None:
     """Look now and then, and ask for what has come since, in a thread. Forever, or until it is of no use."""
     looked_at = 0
     while True:
-        resident = _resident()
-        if resident - looked_at >= GROWN:
-            if not await asyncio.to_thread(collapse):
-                return
-            looked_at = resident
+        with contextlib.suppress(OSError):  # no file may be opened just now: nothing that anything ends for
+            resident = _resident()
+            if resident - looked_at >= GROWN:
+                if not await asyncio.to_thread(collapse):
+                    return
+                looked_at = resident
         await asyncio.sleep(LOOK_S)
 
 

@@ -2,29 +2,59 @@
 
 import asyncio
 import traceback
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from alcor.runtime.event_log import EventLog
 
 
+class Failure:
+    """Whether a part failed that the rest is of no use without, and which. Owner: who ends the rest then.
+
+    One for a whole process, given to all of its parts: restart is safe and a half-dead process is not.
+    """
+
+    def __init__(self, tell: Callable[[str], None] | None = None) -> None:
+        """`tell`: called with the reason, once."""
+        self.reason = ""
+        self._tell = tell
+        self._event = asyncio.Event()
+
+    def set(self, reason: str) -> None:
+        """Something failed. What failed first is the reason; the rest may follow from it."""
+        if self._event.is_set():
+            return
+        self.reason = reason
+        self._event.set()
+        if self._tell is not None:
+            self._tell(reason)
+
+    def is_set(self) -> bool:
+        """Has anything failed?"""
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        """Wait until something fails."""
+        await self._event.wait()
+
+
 class Supervisor:
     """Owns background tasks: names them, logs their failure with its stack, cancels them on close.
 
-    A task that fails is not restarted here: `failed` is set, and whoever runs the process ends it, because
-    restart is safe and a half-dead process is not.
+    A task that fails is not restarted here: `failure` is set, and whoever owns that ends the process. None
+    stands for tasks of one peer or one question each, whose failure is nobody else's.
     """
 
-    def __init__(self, log: EventLog) -> None:
+    def __init__(self, log: EventLog, *, failure: Failure | None) -> None:
         self._log = log
+        self._failure = failure
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.failed = asyncio.Event()
 
     def start(self, name: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run the work as a task of this owner."""
-        task = asyncio.create_task(self._run(name, work), name=name)
+        task = asyncio.create_task(self._run(work), name=name)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
 
     async def close(self) -> None:
@@ -34,14 +64,41 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, name: str, work: Coroutine[Any, Any, Any]) -> Any:
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # it is in the log: asyncio need not print it as well
+
+    async def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         try:
             return await work
         except asyncio.CancelledError:
             raise
         except BaseException as error:
             self._log.error(
-                "task_failed", task=name, error=str(error), stack="".join(traceback.format_exception(error))
+                "task_failed",
+                task=_current().get_name(),
+                error=str(error),
+                stack="".join(traceback.format_exception(error)),
             )
-            self.failed.set()
+            if self._failure is not None:
+                self._failure.set(f"'{_current().get_name()}' failed: {_words(error)}")
             raise
+
+
+def name_task(name: str) -> None:
+    """Name the task that runs, once it knows whom it is for: its failure is told under this name."""
+    _current().set_name(name)
+
+
+def _current() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None, "a task runs"
+    return task
+
+
+def _words(error: BaseException) -> str:
+    """Say an error in one line; a group by what is in it."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(map(_words, error.exceptions))
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -75,7 +75,7 @@ class FencedDataPlane:
         self._chance = chance
         self._is_reachable = is_reachable
         self._on_fenced = on_fenced
-        self._supervisor = Supervisor(log)
+        self._supervisor = Supervisor(log, failure=None)
         self._granted = asyncio.Event()
         self._session: _Session | None = None
         self._events: DataPlaneEvents

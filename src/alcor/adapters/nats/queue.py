@@ -10,7 +10,7 @@ written again whenever a section is published for the first time.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -29,7 +29,7 @@ from alcor.model import errors
 from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId
 from alcor.runtime.event_log import EventLog
-from alcor.runtime.supervision import Supervisor
+from alcor.runtime.supervision import Failure, Supervisor
 
 KEPT_MAX_BYTES = 1024 * 1024 * 1024
 KEPT_MIN_BYTES = 1024 * 1024
@@ -65,14 +65,21 @@ class NatsConnection:
     """Owner of one connection that comes back by itself, and of what waits to be sent on it."""
 
     def __init__(
-        self, access: Access, log: EventLog, *, name: str, inbox: str, partition: str = PARTITION
+        self,
+        access: Access,
+        log: EventLog,
+        *,
+        name: str,
+        inbox: str,
+        partition: str = PARTITION,
+        failure: Failure | None = None,
     ) -> None:
         self.partition = partition
         self._access = access
         self._inbox_prefix = inbox
         self._log = log
         self._name = name
-        self._supervisor = Supervisor(log)
+        self._supervisor = Supervisor(log, failure=failure)
         self.client: Client = Client()
         self.is_up = False
         self.reason = "the queue has not been reached yet"
@@ -191,9 +198,17 @@ class NatsGoalQueue(NatsConnection):
     """Implements `contracts.queue.GoalQueue`."""
 
     def __init__(
-        self, access: Access, log: EventLog, *, partition: str = PARTITION, kept_max_bytes: int = KEPT_MAX_BYTES
+        self,
+        access: Access,
+        log: EventLog,
+        *,
+        partition: str = PARTITION,
+        kept_max_bytes: int = KEPT_MAX_BYTES,
+        failure: Failure | None = None,
     ) -> None:
-        super().__init__(access, log, name="controller", inbox=CONTROLLER_INBOX, partition=partition)
+        super().__init__(
+            access, log, name="controller", inbox=CONTROLLER_INBOX, partition=partition, failure=failure
+        )
         self._kept_max_bytes = kept_max_bytes
         self._on_answer: OnAnswer | None = None
         self._on_lost: OnLost | None = None
@@ -346,9 +361,17 @@ class NatsAgentQueue(NatsConnection):
     `name`: the host, or of emulated ones what they share.
     """
 
-    def __init__(self, access: Access, log: EventLog, *, name: str, partition: str = PARTITION) -> None:
+    def __init__(
+        self,
+        access: Access,
+        log: EventLog,
+        *,
+        name: str,
+        partition: str = PARTITION,
+        failure: Failure | None = None,
+    ) -> None:
         inbox = subjects.inbox(partition, HostId(name))
-        super().__init__(access, log, name=name, inbox=inbox, partition=partition)
+        super().__init__(access, log, name=name, inbox=inbox, partition=partition, failure=failure)
         self._places: dict[HostId, NatsPlace] = {}
         self._hears_beats = False
 
@@ -356,12 +379,21 @@ class NatsAgentQueue(NatsConnection):
         place = NatsPlace(self, host, on_frame, on_lost)
         self._places[host] = place
         if self.is_up:
-            self._supervisor.start(f"queue place {host}", place.listen())
+            self._supervisor.start(f"queue place {host}", self._unless_lost(place.listen()))
         return place
 
-    def forget(self, host: HostId) -> None:
-        """Let go of a place."""
+    def forget(self, host: HostId, subscription: Any) -> None:
+        """Let go of a place, and of its subscription if it has one."""
         self._places.pop(host, None)
+        if subscription is not None and self.client.is_connected:
+            self._supervisor.start(f"queue leaves {host}", self._unless_lost(subscription.unsubscribe()))
+
+    async def _unless_lost(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do what a connection that ends meanwhile makes needless: the next one begins with `connected`."""
+        try:
+            await work
+        except NatsError as error:
+            self._log.debug("queue_error", name=self._name, reason=str(error))
 
     async def connected(self) -> None:
         if not self._hears_beats:
@@ -417,9 +449,7 @@ class NatsPlace:
         self._queue.send(subjects.answer(self._queue.partition, self._host, session), frame)
 
     def close(self) -> None:
-        self._queue.forget(self._host)
-        if self._subscription is not None and self._queue.client.is_connected:
-            self._queue._supervisor.start(f"queue leaves {self._host}", self._subscription.unsubscribe())
+        self._queue.forget(self._host, self._subscription)
 
     async def _last(self, subject: str) -> bytes | None:
         """Ask for what is kept of a subject; None when there is nothing."""

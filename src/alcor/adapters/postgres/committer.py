@@ -22,7 +22,7 @@ from alcor.contracts.store import Change, KeyTaken, OverQuota, Stale, Write
 from alcor.model import errors
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
-from alcor.runtime.supervision import Supervisor
+from alcor.runtime.supervision import Failure, Supervisor
 
 BULK_FROM = 200  # records in a write that goes to the bulk lane
 TOGETHER_MAX = 64  # writes in one transaction
@@ -51,9 +51,17 @@ class Pending:
 class Committer:
     """Owner of the lanes and their connections."""
 
-    def __init__(self, dsn: str, clock: Clock, log: EventLog, limits: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        clock: Clock,
+        log: EventLog,
+        limits: Mapping[str, int],
+        *,
+        failure: Failure | None = None,
+    ) -> None:
         self._limits = limits
-        self._supervisor = Supervisor(log)
+        self._supervisor = Supervisor(log, failure=failure)
         self._listeners: list[Callable[[Change], None]] = []
         self._lanes = {
             name: Lane(dsn, clock, self._listeners, self._supervisor, name) for name in ("small", "bulk")

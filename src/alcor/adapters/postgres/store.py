@@ -16,6 +16,7 @@ from alcor.contracts.store import Change, Done, Query, R, Snapshot, Write
 from alcor.model import errors, quota
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
+from alcor.runtime.supervision import Failure
 
 READERS_MAX = 8  # connections for reads; more only queue inside the server
 SNAPSHOT_CHUNK = 1000
@@ -35,7 +36,13 @@ class PostgresStore:
 
     @classmethod
     async def open(
-        cls, dsn: str, clock: Clock, log: EventLog, *, limits: Mapping[str, int] = quota.DEFAULT_LIMITS
+        cls,
+        dsn: str,
+        clock: Clock,
+        log: EventLog,
+        *,
+        limits: Mapping[str, int] = quota.DEFAULT_LIMITS,
+        failure: Failure | None = None,
     ) -> "PostgresStore":
         """Connect, and bring the schema up to date. Raises Unavailable when the server does not answer.
 
@@ -48,7 +55,7 @@ class PostgresStore:
         finally:
             await session.close()
         pool = await sessions.open_pool(dsn, size=READERS_MAX)
-        return cls(dsn, clock, pool, Committer(dsn, clock, log, limits), limits)
+        return cls(dsn, clock, pool, Committer(dsn, clock, log, limits, failure=failure), limits)
 
     async def close(self) -> None:
         """Close all connections. Writes that still wait are answered Unavailable."""

@@ -76,7 +76,7 @@ class QueuePath:
     def __init__(self, queue: GoalQueue, serve: Callable[[Channel], Awaitable[None]], log: EventLog) -> None:
         self._queue = queue
         self._serve = serve
-        self._supervisor = Supervisor(log)
+        self._supervisor = Supervisor(log, failure=None)  # a task for each host
         self._channels: dict[HostId, QueueChannel] = {}
         self.away = AwayHosts(queue)
         self._listens = False

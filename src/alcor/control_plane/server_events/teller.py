@@ -19,7 +19,7 @@ from alcor.model.ids import HostId, PortId
 from alcor.model.records import Port
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
-from alcor.runtime.supervision import Supervisor
+from alcor.runtime.supervision import Failure, Supervisor
 
 BATCH_MAX = 200  # events in a request
 PAUSE_MIN_S = 0.25  # after a request that failed; doubled each time
@@ -40,6 +40,8 @@ class Teller:
         clock: Clock,
         log: EventLog,
         told: Told | None,
+        *,
+        failure: Failure | None = None,
     ) -> None:
         self._events = events
         self._marks = marks
@@ -51,15 +53,22 @@ class Teller:
         self._kept_at_s = clock.monotonic_s()
         self._ports: ServerPorts | None = None
         self._wake = asyncio.Event()
-        self._supervisor = Supervisor(log)
+        self._supervisor = Supervisor(log, failure=failure)
         self._batch_max = BATCH_MAX
 
     @classmethod
     async def open(
-        cls, events: ServerEvents, marks: ToldMarks, store: Store, clock: Clock, log: EventLog
+        cls,
+        events: ServerEvents,
+        marks: ToldMarks,
+        store: Store,
+        clock: Clock,
+        log: EventLog,
+        *,
+        failure: Failure | None = None,
     ) -> "Teller":
         """Read how far the compute service was told. Raises Unavailable."""
-        return cls(events, marks, store, clock, log, await marks.load())
+        return cls(events, marks, store, clock, log, await marks.load(), failure=failure)
 
     def start(self) -> None:
         """Begin to say things; the controller has started."""

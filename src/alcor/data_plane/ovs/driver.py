@@ -38,7 +38,7 @@ from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.growth import Growth
 from alcor.runtime.limits import TokenBuckets
-from alcor.runtime.supervision import Supervisor
+from alcor.runtime.supervision import Failure, Supervisor
 
 BRIDGE = "br-int"
 DRIFT_EVERY_S = 10.0
@@ -69,6 +69,7 @@ class OvsDataPlane:
         *,
         bid: Bid | None = None,
         exposure: Exposure | None = None,
+        failure: Failure | None = None,
     ) -> None:
         self._facts = facts
         self._endpoints = endpoint.local(place, bridge) if isinstance(place, Path) else place
@@ -78,7 +79,7 @@ class OvsDataPlane:
         self._log = log
         self._bridge = bridge
         self._clock = SystemClock()
-        self._supervisor = Supervisor(log)
+        self._supervisor = Supervisor(log, failure=failure)
         self._turns = Turns()
         self._growth = Growth(log, "packets_dropped")
         self._answers = Answers(answer=self._answer, send=self._send, clock=self._clock)

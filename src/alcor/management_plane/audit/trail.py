@@ -12,7 +12,7 @@ from alcor.contracts.audit import Asked, AuditLog, Entry
 from alcor.model import errors
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
-from alcor.runtime.supervision import Supervisor
+from alcor.runtime.supervision import Failure, Supervisor
 
 FLUSH_S = 0.5
 FOLD_MAX = 200  # changes in one transaction
@@ -26,14 +26,16 @@ _DAY_US = 24 * 3600 * 1_000_000
 class AuditTrail:
     """Owner of the refusals that wait to be written."""
 
-    def __init__(self, kept: AuditLog, clock: Clock, log: EventLog, *, days: int) -> None:
+    def __init__(
+        self, kept: AuditLog, clock: Clock, log: EventLog, *, days: int, failure: Failure | None = None
+    ) -> None:
         self._kept = kept
         self._clock = clock
         self._log = log
         self._days = days
         self._waiting: dict[tuple[object, ...], Entry] = {}
         self._lost = 0
-        self._supervisor = Supervisor(log)
+        self._supervisor = Supervisor(log, failure=failure)
 
     def start(self) -> None:
         """Begin to write."""

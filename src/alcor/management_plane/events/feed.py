@@ -23,7 +23,7 @@ from alcor.management_plane.events.shares import Shares
 from alcor.model import errors
 from alcor.model.records import EVERYBODY, RbacPolicy
 from alcor.runtime.event_log import EventLog
-from alcor.runtime.supervision import Supervisor
+from alcor.runtime.supervision import Failure, Supervisor
 
 POLL_S = 0.5  # how long a change of another process may stay unseen
 RECORDS_MAX = 50_000  # in the recent changes
@@ -57,10 +57,10 @@ class Step(msgspec.Struct, frozen=True):
 class EventFeed:
     """Owner of the recent changes, of the task that reads them, and of how many follow."""
 
-    def __init__(self, store: Store, log: EventLog) -> None:
+    def __init__(self, store: Store, log: EventLog, *, failure: Failure | None = None) -> None:
         self._store = store
         self._log = log
-        self._supervisor = Supervisor(log)
+        self._supervisor = Supervisor(log, failure=failure)
         self._streams: Counter[str] = Counter()
         self._recent: deque[tuple[Change, int]] = deque()  # without gaps, each with its number of records
         self._records = 0

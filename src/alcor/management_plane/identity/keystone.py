@@ -76,7 +76,7 @@ class KeystoneTokens:
         self._known: OrderedDict[bytes, _Known] = OrderedDict()  # by when Keystone was asked
         self._under_way: dict[bytes, asyncio.Task[Outcome]] = {}
         self._retry_at_s: float | None = None  # Keystone did not answer: not asked before
-        self._tasks = Supervisor(log)
+        self._tasks = Supervisor(log, failure=None)
 
     ways = ((Scheme("token", "X-Auth-Token", "A token of the cloud's Keystone, for a project."),),)
 
