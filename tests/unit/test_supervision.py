@@ -1,6 +1,7 @@
 """What becomes of a task that fails: it is told, and whoever runs the process hears of it."""
 
 import asyncio
+import contextlib
 import io
 
 import msgspec
@@ -11,6 +12,7 @@ from alcor.contracts.agent_channel import Hello
 from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.controller import Controller
 from alcor.control_plane.port_watch import Nobody
+from alcor.runtime import supervision
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Failure, Supervisor
@@ -47,6 +49,26 @@ async def test_a_task_that_is_cancelled_has_not_failed() -> None:
     await asyncio.sleep(0)
     await tasks.close()
     assert not failure.is_set()
+
+
+async def test_a_task_that_swallows_a_cancellation_is_cancelled_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(supervision, "CANCEL_AGAIN_S", 0.01)
+    swallowed = []
+
+    async def swallow() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        swallowed.append(1)
+        await asyncio.sleep(60)
+
+    tasks = Supervisor(EventLog(stream=io.StringIO()), failure=None)
+    task = tasks.start("intake", swallow())
+    await asyncio.sleep(0)
+    await asyncio.wait_for(tasks.close(), 5)
+    assert swallowed
+    assert task.cancelled()
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ class Region:
         database = EmbeddedPostgres(self._settings.api.data_dir / EMBEDDED_STORE)
         self._stack.push_async_callback(database.stop)
         dsn = await database.start()
-        self._keep_doing("database_watch", _keep_running("database", database, self._log))
+        self._keep_doing("database_watch", keep_running("database", database, self._log))
         return dsn
 
     async def _start_queue(self) -> NatsGoalQueue | None:
@@ -199,7 +199,7 @@ class Region:
             server = EmbeddedNats(settings.api.data_dir / "nats", settings.api.data_dir / "authority")
             self._stack.push_async_callback(server.stop)
             await server.start()
-            self._keep_doing("queue_watch", _keep_running("queue", server, self._log))
+            self._keep_doing("queue_watch", keep_running("queue", server, self._log))
             place = server.controller_access()
         else:
             place = access.of_cluster(settings.queue, settings.queue_credentials)
@@ -214,7 +214,7 @@ class Region:
         self._stack.push_async_callback(supervisor.close)
 
 
-async def _keep_running(name: str, server: EmbeddedPostgres | EmbeddedNats, log: EventLog) -> None:
+async def keep_running(name: str, server: EmbeddedPostgres | EmbeddedNats, log: EventLog) -> None:
     """Start an embedded server again whenever it died.
 
     What the database acknowledged is in its log; what the queue lost, the ledger sends again.
@@ -228,3 +228,4 @@ async def _keep_running(name: str, server: EmbeddedPostgres | EmbeddedNats, log:
                 log.info(f"{name}_restarted", pid=server.pid)
             except errors.Unavailable as error:
                 log.error(f"{name}_does_not_start", reason=error.message)
+                await asyncio.sleep(error.retry_after_s)

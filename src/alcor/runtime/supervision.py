@@ -7,6 +7,10 @@ from typing import Any
 
 from alcor.runtime.event_log import EventLog
 
+# Libraries swallow a cancellation that comes together with what they waited for: `wait_for` of Python 3.11, and
+# the pool of asyncpg, which has its own copy of that. Without another one, whoever stops waits for ever.
+CANCEL_AGAIN_S = 2.0
+
 
 class Failure:
     """Whether a part failed that the rest is of no use without, and which. Owner: who ends the rest then.
@@ -59,10 +63,10 @@ class Supervisor:
 
     async def close(self) -> None:
         """Cancel all tasks and wait for their end."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks := [task for task in self._tasks if not task.done()]:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=CANCEL_AGAIN_S)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

