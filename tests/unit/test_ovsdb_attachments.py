@@ -1,8 +1,10 @@
 """What is plugged in, from the database's updates."""
 
 import json
+from collections.abc import Callable
 
 import pytest
+from counted_work import assert_same_work
 
 from alcor.data_plane.ovs.attachments import Attachment, AttachmentView, KeyPlace, record_keys
 from alcor.data_plane.ovs.ovsdb import Json, JsonStream, TableUpdates
@@ -125,3 +127,25 @@ def test_objects_are_found_however_the_stream_is_cut() -> None:
 def test_what_is_no_object_is_refused() -> None:
     with pytest.raises(ValueError, match="brace"):
         JsonStream().feed("[]")
+
+
+def test_plugging_costs_the_same_whatever_the_bridge_has() -> None:
+    def prepare(count: int) -> Callable[[], object]:
+        view = AttachmentView("br-int")
+        ports: list[Json] = [reference(f"port{each}") for each in range(count)]
+        view.update({"Bridge": {"bridge": {"initial": {"name": "br-int", "ports": ["set", ports]}}}})
+        for each in range(count):
+            view.update(plugged(each))
+        return lambda: view.update(
+            {"Bridge": {"bridge": {"modify": {"ports": reference("port-1")}}}, **plugged(-1)}
+        )
+
+    assert_same_work(prepare)
+
+
+def plugged(number: int) -> TableUpdates:
+    values: Json = {"name": f"w{number}", "ofport": 5, "external_ids": external(iface_id=f"p{number}")}
+    return {
+        "Port": {f"port{number}": {"insert": {"interfaces": reference(f"i{number}")}}},
+        "Interface": {f"i{number}": {"insert": values}},
+    }

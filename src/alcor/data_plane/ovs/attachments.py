@@ -101,13 +101,14 @@ class AttachmentView:
             self._bridge_row = row
         if row != self._bridge_row:
             return set()
-        before = set(self._ports)
+        changed: set[str] = set()
         if change.kind == "delete":
             self._bridge_row = None
-            self._ports.clear()
+            changed, self._ports = self._ports, set()
         elif "ports" in change.values:
-            self._ports ^= _references(change.values["ports"])
-        return {row for port in before ^ self._ports for row in self._interfaces_in.get(port, ())}
+            changed = _references(change.values["ports"])
+            self._ports ^= changed
+        return {row for port in changed for row in self._interfaces_in.get(port, ())}
 
     def _update_port(self, row: str, change: "RowChange") -> set[str]:
         held = self._interfaces_in.setdefault(row, set())

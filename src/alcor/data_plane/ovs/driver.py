@@ -8,6 +8,7 @@ ovs-vswitchd --packets--> answers --packet out--> ovs-vswitchd
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 from alcor.contracts.data_plane import DataPlaneEvents, HostFacts, Refusal
@@ -230,7 +231,7 @@ class OvsDataPlane:
         session, program = self._working()
         if not self._removes:
             return False  # the state may not be complete: what it does not name still forwards
-        zones = [*program.resting_port_keys, *sorted(self._stale)][:ZONES_AT_ONCE]
+        zones = [*islice(chain(program.resting_port_keys, self._stale), ZONES_AT_ONCE)]
         if zones:
             await session.switch.flush_zones(zones)
             program.wake_port_keys(zones)

@@ -23,10 +23,10 @@ def joined(changes: Sequence[FlowChange]) -> FlowChange:
     return joined
 
 
-def with_refused(change: FlowChange, refused: Sequence[FlowKey], program: FlowProgram) -> FlowChange:
-    """Try flows again that the switch refused: the program takes them for installed."""
+def with_refused(change: FlowChange, refused: Sequence[AnyFlow], program: FlowProgram) -> FlowChange:
+    """Try flows again that the switch refused: the program takes them for installed. O(change, refused)."""
     if not refused:
         return change
-    wanted, named = program.flows, {flow.key for flow in change.install}
-    again = [wanted[key] for key in refused if key in wanted and key not in named]
-    return change._replace(install=[*change.install, *again])
+    named = {flow.key for flow in change.install}
+    wanted = (program.wanted_instead(flow) for flow in refused if flow.key not in named)
+    return change._replace(install=[*change.install, *(flow for flow in wanted if flow is not None)])

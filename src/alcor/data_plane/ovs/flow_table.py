@@ -55,7 +55,7 @@ class FlowTable:
         self._connection = connection
         self._encoder = FlowEncoder()
         self._sum: int | None = None  # of the cookies of our flows on the switch; None: compare them one by one
-        self._refused: dict[FlowKey, int] = {}  # cookie that was refused: not tried again until it changes
+        self._refused: dict[FlowKey, AnyFlow] = {}  # not tried again until they change
 
     async def change(self, change: FlowChange) -> list[RefusedByBridge]:
         """Make a change in one atomic bundle, less what is refused. Raises Unavailable."""
@@ -66,9 +66,9 @@ class FlowTable:
                 self._refused.pop(flow.key, None)
         return await self._commit(removals, change.install, [])
 
-    def refused(self) -> list[FlowKey]:
-        """Name the flows that the switch refused as they were last."""
-        return list(self._refused)
+    def refused(self) -> list[AnyFlow]:
+        """Give the flows that the switch refused as they were last."""
+        return list(self._refused.values())
 
     async def equalise(self, wanted: Iterable[AnyFlow], *, remove: bool) -> Repair:
         """Compare with what the switch holds, install what is missing or different, remove strangers last.
@@ -109,7 +109,7 @@ class FlowTable:
             cookie, _ = self._encoder.add(flow)
             if cookie in on_switch:
                 strangers.pop(cookie, None)
-            elif not self._refused or self._refused.get(flow.key) != cookie:
+            elif not self._refused or not self._was_refused(flow, cookie):
                 missing.append(flow)
         gone = sorted(strangers) if remove else []
         self._sum = found - sum(gone)
@@ -117,6 +117,10 @@ class FlowTable:
         keys = frozenset(strangers[cookie].port_key for cookie in gone) - {0}
         legs = frozenset(leg for cookie in gone if (leg := strangers[cookie].leg) is not None)
         return Repair(len(missing) - len(refused), len(gone), refused, keys, legs)
+
+    def _was_refused(self, flow: AnyFlow, cookie: int) -> bool:
+        refused = self._refused.get(flow.key)
+        return refused is not None and self._encoder.add(refused)[0] == cookie
 
     async def _commit(
         self, before: list[bytes], flows: Sequence[AnyFlow], after: list[bytes]
@@ -136,7 +140,7 @@ class FlowTable:
                 return refused + [RefusedByBridge(flow, answer[0].reason) for flow in flows]
             for place in places:
                 refused.append(RefusedByBridge(flows[place], reasons[place]))
-                self._refused[flows[place].key] = self._encoder.add(flows[place])[0]
+                self._refused[flows[place].key] = flows[place]
             flows = [flow for place, flow in enumerate(flows) if place not in reasons]
         return refused + [RefusedByBridge(flow, "too many flows were refused") for flow in flows]
 

@@ -1,7 +1,7 @@
 """Security groups of a host: which clauses a change of rules, members, ports or routers touches."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -10,6 +10,7 @@ from alcor.data_plane.pipeline import security
 from alcor.data_plane.pipeline.address_sets import AddressSets
 from alcor.data_plane.pipeline.flow import AnyFlow
 from alcor.data_plane.pipeline.numbers import StableNumbers
+from alcor.data_plane.pipeline.routers import Joined
 from alcor.data_plane.pipeline.sections import merge
 from alcor.data_plane.pipeline.security import ConjunctionName, MemberView, NumberedName
 from alcor.data_plane.pipeline.units import Unit
@@ -60,13 +61,19 @@ class _Group:
         self.ports: set[str] = set()
         self.networks: Counter[int] = Counter()  # VNIs of these ports
         self.users: set[ConjunctionName] = set()  # conjunctions whose remote group this is
-        self.members: set[MemberKey] = set()
+        self.members: dict[int, set[MemberKey]] = {}  # by VNI; none that is empty
 
     @property
     def is_unused(self) -> bool:
         """Is there nothing to know of it? That it is stateless is told before its ports are, rules or none."""
         section = self.section
         return section.stateful and not (self.ports or self.users or section.rules or self.members)
+
+    def drop_member(self, key: MemberKey, vni: int) -> None:
+        members = self.members[vni]
+        members.discard(key)
+        if not members:
+            del self.members[vni]
 
 
 class SecurityGroups:
@@ -75,6 +82,7 @@ class SecurityGroups:
     def __init__(self, domain: Callable[[int], frozenset[int]]) -> None:
         self._domain = domain
         self._groups: dict[str, _Group] = {}
+        self._groups_in: dict[int, set[str]] = {}  # VNI -> groups with ports in it
         self._ports: dict[str, ActivePort] = {}
         self._members: dict[MemberKey, Member] = {}
         self._numbers: StableNumbers[ConjunctionName] = StableNumbers(_CONJUNCTION_ID_MAX)
@@ -100,13 +108,17 @@ class SecurityGroups:
             group.networks[vni] -= 1
             if group.networks[vni] == 0:
                 del group.networks[vni]
-                self._remotes_changed(group)
+                self._groups_in[vni].discard(group_id)
+                if not self._groups_in[vni]:
+                    del self._groups_in[vni]
+                self._remotes_changed(group, self._domain(vni))
         for group_id, vni in after - before:
             group = self._group(group_id)
             group.ports.add(port_id)
             group.networks[vni] += 1
             if group.networks[vni] == 1:
-                self._remotes_changed(group)
+                self._groups_in.setdefault(vni, set()).add(group_id)
+                self._remotes_changed(group, self._domain(vni))
         for group_id, _ in before - after:
             self._forget_if_unused(group_id)
 
@@ -121,11 +133,14 @@ class SecurityGroups:
         self._count_members(member, 1)
         before = held.placement.groups if held is not None else ()
         after = member.placement.groups if member is not None else ()
-        for group_id in after:
-            self._group(group_id).members.add(key)
+        if held is not None:
+            for group_id in before:
+                self._groups[group_id].drop_member(key, held.vni)
+        if member is not None:
+            for group_id in after:
+                self._group(group_id).members.setdefault(member.vni, set()).add(key)
         for group_id in before:
             if group_id not in after:
-                self._groups[group_id].members.discard(key)
                 self._forget_if_unused(group_id)
         if before or after:
             self._dirty_members.add(key)
@@ -134,6 +149,8 @@ class SecurityGroups:
         """Apply a change of the group's section."""
         group = self._group(group_id)
         section = group.section
+        told = {rule.id for rule in change.set_rules}.union(section.rules if is_full else change.gone_rules)
+        before = _needed(group_id, section, told)
         rules = set(
             merge(
                 section.rules,
@@ -147,19 +164,18 @@ class SecurityGroups:
             self._dirty_ports.update(group.ports)
         self._dirty_rules.update((group_id, rule_id) for rule_id in rules)
         if rules:
-            self._rules_changed(group_id, group)
+            self._rules_changed(group_id, group, before, _needed(group_id, section, told))
         self._forget_if_unused(group_id)
 
     def change_addresses(self, set_id: str, change: AddressesChange, *, is_full: bool) -> None:
         """Apply a change of an address group's section."""
         self._address_sets.change(set_id, change, is_full=is_full)
 
-    def domains_changed(self, vnis: Iterable[int]) -> None:
+    def domains_changed(self, joined: Joined) -> None:
         """Take note that networks exchange packets with others than before."""
-        changed = set(vnis)
-        for group in self._groups.values():
-            if not changed.isdisjoint(group.networks):
-                self._remotes_changed(group)
+        for vni in joined.vnis:
+            for group_id in self._groups_in.get(vni, ()):
+                self._remotes_changed(self._groups[group_id], joined.others(vni))
 
     def render(self) -> dict[Unit, Iterable[AnyFlow]]:
         """Give the flows of everything touched since the last call."""
@@ -195,15 +211,23 @@ class SecurityGroups:
         if group is not None and group.is_unused:
             del self._groups[group_id]
 
-    def _rules_changed(self, group_id: str, group: _Group) -> None:
-        """Find out which conjunctions the rules of a group need now. O(rules of the group)."""
-        names = Counter(
-            security.conjunction_of(group_id, rule)
-            for rule in group.section.rules.values()
-            if security.is_enforceable(rule)
-        )
-        came, gone = names.keys() - group.names.keys(), group.names.keys() - names.keys()
-        group.names = names
+    def _rules_changed(
+        self,
+        group_id: str,
+        group: _Group,
+        before: Counter[ConjunctionName],
+        after: Counter[ConjunctionName],
+    ) -> None:
+        """Take note of conjunctions that some rules of a group needed, and of those that they need now."""
+        came, gone = set(), set()
+        for name in before.keys() | after.keys():
+            rules_before = group.names[name]
+            group.names[name] += after[name] - before[name]
+            if not rules_before:
+                came.add(name)
+            elif not group.names[name]:
+                del group.names[name]
+                gone.add(name)
         for name in gone:
             self._numbers.release(name)
             if name.addresses:
@@ -211,7 +235,7 @@ class SecurityGroups:
             if name.remote:
                 remote = self._groups[name.remote]
                 remote.users.discard(name)
-                self._dirty_members.update(remote.members)
+                self._dirty_members.update(*remote.members.values())
                 if name.remote != group_id:
                     self._forget_if_unused(name.remote)
         for name in came:
@@ -221,15 +245,18 @@ class SecurityGroups:
             if name.remote:
                 remote = self._group(name.remote)
                 remote.users.add(name)
-                self._dirty_members.update(remote.members)
+                self._dirty_members.update(*remote.members.values())
         if came or gone:
             self._dirty_names.update(came, gone)
             self._dirty_ports.update(group.ports)
 
-    def _remotes_changed(self, group: _Group) -> None:
+    def _remotes_changed(self, group: _Group, vnis: Set[int]) -> None:
+        """Render members in these networks again, of groups that the rules of this one name."""
         for name in group.names:
             if name.remote:
-                self._dirty_members.update(self._groups[name.remote].members)
+                members = self._groups[name.remote].members
+                for vni in members.keys() & vnis:
+                    self._dirty_members.update(members[vni])
 
     def _number(self, name: ConjunctionName) -> int | None:
         group = self._groups.get(name.group)
@@ -290,3 +317,13 @@ class SecurityGroups:
 
     def _numbered(self, names: Iterable[ConjunctionName]) -> list[NumberedName]:
         return [NumberedName(name, self._numbers.number_of(name)) for name in names]
+
+
+def _needed(group_id: str, section: GroupSection, rule_ids: Iterable[RuleId]) -> Counter[ConjunctionName]:
+    """Count the conjunctions that some rules need, those of them that the group has. O(rules named)."""
+    rules = (section.rules.get(rule_id) for rule_id in rule_ids)
+    return Counter(
+        security.conjunction_of(group_id, rule)
+        for rule in rules
+        if rule is not None and security.is_enforceable(rule)
+    )

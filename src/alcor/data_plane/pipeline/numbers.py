@@ -1,7 +1,7 @@
 """Small numbers for long names, the same after every restart."""
 
 import hashlib
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 N = TypeVar("N", bound=Hashable)
@@ -58,13 +58,13 @@ class StableNumbers(Generic[N]):
             self._resting[number] = self._name_of.pop(number)
 
     @property
-    def resting(self) -> Sequence[int]:
-        """Numbers put to rest, in the order in which they were."""
-        return list(self._resting)
+    def resting(self) -> Collection[int]:
+        """Numbers put to rest, in the order in which they were; a view, which follows what is done."""
+        return self._resting.keys()
 
     def wake(self, numbers: Iterable[int]) -> None:
         """Let resting numbers be given again."""
-        for number in numbers:
+        for number in tuple(numbers):  # which may be `resting` itself
             self._resting.pop(number, None)
 
     def number_of(self, name: N) -> int:

@@ -1,7 +1,6 @@
 """A host's flows, kept in step with its goal state: O(what an update says), whatever the host holds."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, assert_never
 
 from alcor.contracts.data_plane import HostFacts
@@ -15,6 +14,7 @@ from alcor.data_plane.pipeline.sections import merge
 from alcor.data_plane.pipeline.static import static_flows
 from alcor.data_plane.pipeline.units import FlowUnits, Unit
 from alcor.data_plane.pipeline.unknown import unknown_flows
+from alcor.data_plane.pipeline.viewers import Viewers
 from alcor.data_plane.sub_ports import SubPorts
 from alcor.model import goal_state
 from alcor.model.goal_state import (
@@ -74,11 +74,10 @@ class FlowProgram:
         self._networks: dict[NetworkId, NetworkSection] = {}
         self._networks_of_vni: dict[int, set[NetworkId]] = {}
         self._home: dict[PortId, NetworkId] = {}  # network of each local port
-        self._vni_of_local: dict[PortId, int] = {}  # VNI of each local port that is up
-        self._local_vnis: Counter[int] = Counter()
         self._ofports: dict[PortId, int] = {}  # of workloads, by the port that they are plugged as
         self._sub_ports = SubPorts()
         self._routers = Routers()
+        self._viewers = Viewers(self._routers.domain)
         self._groups = SecurityGroups(self._routers.domain)
         self._held: set[SectionKey] = set()
         self._views: dict[NetworkId, placement.View] = {}  # as last rendered with: shared by all placements
@@ -93,6 +92,10 @@ class FlowProgram:
     def wanted(self) -> Iterator[AnyFlow]:
         """Give everything wanted now, static flows included, in no order. O(flows), which are made anew."""
         return iter(self._units)
+
+    def wanted_instead(self, flow: AnyFlow) -> AnyFlow | None:
+        """Give the flow that is wanted now under the key of this one; None: there is none."""
+        return self._units.instead(flow)
 
     @property
     def flows(self) -> Mapping[FlowKey, Flow]:
@@ -142,10 +145,11 @@ class FlowProgram:
         return self._keys.numbers
 
     @property
-    def resting_port_keys(self) -> Sequence[int]:
-        """Keys of ports that are gone, the longest gone first. No other port gets them until `wake_port_keys`.
+    def resting_port_keys(self) -> Collection[int]:
+        """Keys of ports that are gone, the longest gone first; a view, which follows what is done.
 
-        Their conntrack zones still know the connections of those ports, which must not speak for another.
+        No other port gets them until `wake_port_keys`: their conntrack zones still know the
+        connections of those ports, which must not speak for another.
         """
         return self._keys.resting
 
@@ -318,14 +322,14 @@ class FlowProgram:
         if self._retold is not None:
             for vni in outcome.vnis:
                 self._retold.note((), self._networks_of_vni.get(vni, ()))
-        if outcome.domains:
-            self._groups.domains_changed(outcome.domains)
-            self._viewers_changed(outcome.domains)
+        if outcome.joined.vnis:
+            self._groups.domains_changed(outcome.joined)
+            self._viewers_changed(self._viewers.concerned(outcome.joined))
 
     def _render(self) -> FlowChange:
         rendered: dict[Unit, Iterable[AnyFlow]] = {}
         actives = {port_id: self._active(port_id) for port_id in sorted(self._dirty_ports)}
-        self._count_local(actives)
+        self._viewers_changed(self._viewers.count(actives))
         self._render_pairs(rendered, self._render_placements(rendered))
         for port_id, active in actives.items():
             self._groups.set_port(port_id, active)
@@ -378,7 +382,7 @@ class FlowProgram:
             network.vni,
             self._facts.vtep,
             self._tunnel_port,
-            viewers=tuple(self._viewers(network.vni)) if network.on_demand else (),
+            viewers=tuple(self._viewers.of(network.vni)) if network.on_demand else (),
         )
         if self._views.get(network_id) != view:
             self._views[network_id] = view
@@ -422,25 +426,7 @@ class FlowProgram:
         network = section.network if section is not None else None
         if subnet is None or network is None or not (network.on_demand and network.admin_state_up):
             return []
-        return unknown_flows(subnet, network.vni, self._viewers(network.vni))
-
-    def _viewers(self, vni: int) -> Sequence[int]:
-        """Name the VNIs of local ports that exchange packets with a network, sorted."""
-        return sorted(viewer for viewer in self._routers.domain(vni) if viewer in self._local_vnis)
-
-    def _count_local(self, actives: Mapping[PortId, ActivePort | None]) -> None:
-        """Note which networks local ports are in: a network's first and last change who sees others."""
-        before = self._local_vnis.copy()
-        for port_id, active in actives.items():
-            vni = self._vni_of_local.pop(port_id, None)
-            if vni is not None:
-                self._local_vnis[vni] -= 1
-            if active is not None:
-                self._vni_of_local[port_id] = active.vni
-                self._local_vnis[active.vni] += 1
-        self._local_vnis = +self._local_vnis
-        for vni in before.keys() ^ self._local_vnis.keys():
-            self._viewers_changed(self._routers.domain(vni))
+        return unknown_flows(subnet, network.vni, self._viewers.of(network.vni))
 
     def _viewers_changed(self, vnis: Iterable[int]) -> None:
         """Render again what asks for groups in these networks. O(what was learned of them)."""

@@ -13,11 +13,22 @@ InterfaceKey: TypeAlias = tuple[PortId, tuple[bytes, int]]
 _NUMBER_MAX = 0xFFFFFFFF
 
 
+class Joined(NamedTuple):
+    """Which networks exchange packets with others than before, because a router joins others."""
+
+    vnis: frozenset[int]
+    moved: frozenset[int]  # those of them that the router came to join, or joins no longer
+
+    def others(self, vni: int) -> frozenset[int]:
+        """Give the VNIs that one of `vnis` exchanges packets with since now, or may not any longer. O(1)."""
+        return self.vnis if vni in self.moved else self.moved
+
+
 class RouterOutcome(NamedTuple):
     """What a change of a router touches."""
 
     interfaces: tuple[InterfaceKey, ...]
-    domains: frozenset[int]  # VNIs that exchange packets with others than before
+    joined: Joined
     routes: bool  # may the flows of its extra routes be others now?
     vnis: frozenset[int]  # where interfaces came, went or changed
 
@@ -53,7 +64,7 @@ class Routers:
         section.routes = change.routes
         interfaces = section.interfaces.values() if section.admin_state_up else ()
         vnis = self._stand(router_id, before, section, touched)
-        domains = self._join(router_id, frozenset(interface.vni for interface in interfaces))
+        joined = self._join(router_id, frozenset(interface.vni for interface in interfaces))
         scopes = {interface.scope for interface in section.interfaces.values()}
         for scope in sorted(scopes):
             self._numbers.take(_part_name(router_id, scope))
@@ -61,7 +72,7 @@ class Routers:
             self._numbers.release(_part_name(router_id, scope))
         if not section.interfaces:
             del self._sections[router_id]
-        return RouterOutcome(tuple(sorted(touched)), domains, routes, vnis)
+        return RouterOutcome(tuple(sorted(touched)), joined, routes, vnis)
 
     def number(self, router_id: str, scope: str) -> int:
         """Give the number that a packet in the router has in reg3, which came in from an address scope.
@@ -118,15 +129,15 @@ class Routers:
                     self._legs.setdefault(new.vni, {})[router_id, key] = new
         return frozenset(vnis)
 
-    def _join(self, router_id: str, vnis: frozenset[int]) -> frozenset[int]:
-        """Record which networks a router joins; give the VNIs that have another domain than before."""
+    def _join(self, router_id: str, vnis: frozenset[int]) -> Joined:
+        """Record which networks a router joins; say what has changed."""
         held = self._joined.get(router_id, frozenset())
         before = {vni: self.domain(vni) for vni in held | vnis}
         self._joined.pop(router_id, None)
         if vnis:
             self._joined[router_id] = vnis
         if held == vnis:
-            return frozenset()
+            return Joined(frozenset(), frozenset())
         for vni in vnis - held:
             self._routers_of.setdefault(vni, set()).add(router_id)
         for vni in held - vnis:
@@ -135,7 +146,8 @@ class Routers:
                 del self._routers_of[vni]
         for vni in before:
             self._domains.pop(vni, None)
-        return frozenset(vni for vni, domain in before.items() if self.domain(vni) != domain)
+        changed = frozenset(vni for vni, domain in before.items() if self.domain(vni) != domain)
+        return Joined(changed, changed & (held ^ vnis))
 
 
 _NOTHING: dict[tuple[str, InterfaceKey], RouterInterface] = {}

@@ -41,6 +41,12 @@ class FlowUnits:
             self._add_claims(claims, identity)
         yield from map(_in_force, claims.values())
 
+    def instead(self, flow: AnyFlow) -> AnyFlow | None:
+        """Give the flow that is wanted under the key of this one. O(flows of the units that claim it)."""
+        claims: _Claims = {}
+        self._add_claims(claims, flow.identity)
+        return _in_force(claims[flow.key]) if flow.key in claims else None
+
     def find(self, pattern: Pattern, *where: int) -> PatternFlow | None:
         """Give the flow of a pattern that matches on these numbers. O(flows of its unit)."""
         claims: _Claims = {}
@@ -109,8 +115,9 @@ class FlowUnits:
             self._add_claims(now, identity)
             self._note_contest(identity)
         for key, by_unit in now.items():
-            for unit in by_unit.keys() - rendered.keys():
-                was.setdefault(key, {})[unit] = by_unit[unit]
+            for unit, flow in by_unit.items():
+                if unit not in rendered:
+                    was.setdefault(key, {})[unit] = flow
         for key in was | now:
             settled.follow(
                 _in_force(was[key]) if key in was else None, _in_force(now[key]) if key in now else None
