@@ -193,7 +193,6 @@ async def test_ports_are_not_in_force_while_neither_path_is_there(tmp_path: Path
         _kill(scene.nats)
         one = port(0, NAMES[0], groups=("web",))
         await eventually(lambda: not scene.controller.convergence.port_states([one])[0].in_force)
-        await scene.add_ports(4)
         await eventually(lambda: "the ledger keeps it" in scene.reason(NAMES[0]))
         assert scene.path(NAMES[0]) == "none"
 

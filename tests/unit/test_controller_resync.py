@@ -169,7 +169,7 @@ async def test_a_warm_restart_works_out_the_digest_of_each_shared_section_once(s
     await until(lambda: restarted.resync().done == HOSTS)
     shared = len({key for each in agents for key in each.state.sections})
     assert shared == 2  # the network and the group, on all hosts
-    assert restarted.sections_digested == shared
+    assert restarted.whole_sections.digests_made == shared
     for each in agents:
         updates = [section for update in each.updates for section in update.sections]
         assert all(section.base is not None for section in updates), "nothing was sent in full"

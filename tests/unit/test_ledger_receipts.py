@@ -4,12 +4,14 @@ import tracemalloc
 
 from alcor.contracts.agent_channel import Acknowledgement, Outcome, SectionResult
 from alcor.contracts.convergence import Omitted
+from alcor.control_plane.delivery import path_choice
 from alcor.control_plane.delivery.ledger import Ledger, Progress, Sent
 from alcor.model.goal_state import network_key, router_key
 from alcor.model.ids import HostId
 from alcor.model.version import Version
 
 A, B = HostId("a"), HostId("b")
+FAST = path_choice.of_session(is_stream=True)
 NET, ROUTER = network_key("n"), router_key("r")
 
 
@@ -39,7 +41,7 @@ def delivered(
 def opened(*hosts: HostId) -> Ledger:
     ledger = Ledger(epoch=1)
     for host in hosts:
-        ledger.connected(host)
+        ledger.connected(host, FAST)
     return ledger
 
 
@@ -51,7 +53,7 @@ def states(ledger: Ledger, revision: int) -> dict[str, str]:
 
 def test_a_revision_is_complete_when_every_host_has_every_section() -> None:
     ledger = opened(A, B)
-    ledger.concern(5, 1_000, {A: [NET, ROUTER], B: [NET]})
+    ledger.concern(5, 1_000, {A: [NET, ROUTER], B: [NET]}, {})
     delivered(ledger, A, 1, (NET, 5), (ROUTER, 5))
     delivered(ledger, B, 1, (NET, 5))
     assert answered(ledger, A, 1, (NET, 5), now_us=2_000).completed == []
@@ -66,8 +68,8 @@ def test_a_revision_is_complete_when_every_host_has_every_section() -> None:
 
 def test_a_later_version_supersedes_the_ones_before() -> None:
     ledger = opened(A)
-    ledger.concern(5, 0, {A: [NET]})
-    ledger.concern(6, 0, {A: [NET]})
+    ledger.concern(5, 0, {A: [NET]}, {})
+    ledger.concern(6, 0, {A: [NET]}, {})
     delivered(ledger, A, 1, (NET, 6), is_full=True)
     assert answered(ledger, A, 1, (NET, 6)).completed == [5, 6]
     assert states(ledger, 5) == {"a": "superseded"}
@@ -76,8 +78,8 @@ def test_a_later_version_supersedes_the_ones_before() -> None:
 
 def test_an_older_answer_does_not_complete_a_newer_revision() -> None:
     ledger = opened(A)
-    ledger.concern(5, 0, {A: [NET]})
-    ledger.concern(6, 0, {A: [NET]})
+    ledger.concern(5, 0, {A: [NET]}, {})
+    ledger.concern(6, 0, {A: [NET]}, {})
     delivered(ledger, A, 1, (NET, 5))
     delivered(ledger, A, 2, (NET, 6))
     assert answered(ledger, A, 1, (NET, 5)).completed == [5]
@@ -96,7 +98,7 @@ def test_a_late_answer_does_not_take_back_a_newer_one() -> None:
 
 def test_answers_of_another_epoch_or_for_what_was_never_sent_are_not_believed() -> None:
     ledger = opened(A)
-    ledger.concern(5, 0, {A: [NET]})
+    ledger.concern(5, 0, {A: [NET]}, {})
     delivered(ledger, A, 1, (NET, 5))
     answered(ledger, A, 1, (NET, 5), epoch=2)
     answered(ledger, A, 1, (NET, 9))
@@ -106,7 +108,7 @@ def test_answers_of_another_epoch_or_for_what_was_never_sent_are_not_believed() 
 
 def test_an_unspecified_outcome_is_no_success() -> None:
     ledger = opened(A)
-    ledger.concern(5, 0, {A: [NET]})
+    ledger.concern(5, 0, {A: [NET]}, {})
     delivered(ledger, A, 1, (NET, 5))
     assert answered(ledger, A, 1, (NET, 5), outcome=Outcome.UNSPECIFIED).completed == []
     assert states(ledger, 5) == {"a": "refused"}
@@ -114,7 +116,7 @@ def test_an_unspecified_outcome_is_no_success() -> None:
 
 def test_a_refusal_has_its_reason_until_the_section_is_in_force() -> None:
     ledger = opened(A)
-    ledger.concern(5, 0, {A: [NET]})
+    ledger.concern(5, 0, {A: [NET]}, {})
     delivered(ledger, A, 1, (NET, 5))
     answered(ledger, A, 1, (NET, 5), outcome=Outcome.REFUSED)
     receipt = ledger.receipt(5)
@@ -146,11 +148,11 @@ def test_a_host_that_is_gone_is_unreachable_and_has_nothing_in_force() -> None:
     ledger = opened(A)
     delivered(ledger, A, 1, (NET, 4))
     answered(ledger, A, 1, (NET, 4))
-    ledger.concern(5, 0, {A: [NET]})
+    ledger.concern(5, 0, {A: [NET]}, {})
     ledger.disconnected(A)
     assert states(ledger, 5) == {"a": "unreachable"}
     assert ledger.account(A).acknowledged == {}
-    ledger.connected(A)
+    ledger.connected(A, FAST)
     assert states(ledger, 5) == {"a": "pending"}
 
 
@@ -165,7 +167,7 @@ def test_a_removal_leaves_no_trace_once_it_is_acknowledged() -> None:
 def test_receipts_beyond_the_bound_are_forgotten_and_nobody_waits_for_them() -> None:
     ledger = Ledger(epoch=1, receipts_max=3)
     for revision in range(1, 8):
-        ledger.concern(revision, 0, {A: [NET]})
+        ledger.concern(revision, 0, {A: [NET]}, {})
     assert ledger.receipt(4) is None
     assert ledger.is_complete(4) is None
     assert list(ledger.account(A).waiting[NET]) == [5, 6, 7]
@@ -173,7 +175,7 @@ def test_receipts_beyond_the_bound_are_forgotten_and_nobody_waits_for_them() -> 
 
 def test_a_revision_that_concerns_nobody_is_complete_at_once() -> None:
     ledger = opened(A)
-    ledger.concern(5, 0, {})
+    ledger.concern(5, 0, {}, {})
     assert ledger.is_complete(5) is True
 
 
@@ -190,7 +192,7 @@ def test_a_section_removed_and_sent_again_in_one_update_stays_known_as_sent() ->
 
 def told(ledger: Ledger, revision: int, hosts: list[HostId], *, now_us: int = 0) -> None:
     """Concern hosts, and have all of them acknowledge."""
-    ledger.concern(revision, 0, {host: [NET] for host in hosts})
+    ledger.concern(revision, 0, {host: [NET] for host in hosts}, {})
     for number, host in enumerate(hosts):
         delivered(ledger, host, revision, (NET, revision))
         answered(ledger, host, revision, (NET, revision), now_us=now_us + 1_000 * number)
@@ -202,7 +204,7 @@ MANY = [HostId(f"host-{number:03}") for number in range(100)]
 def test_the_parts_of_all_receipts_have_a_bound() -> None:
     ledger = Ledger(epoch=1, parts_max=5_000)
     for host in MANY:
-        ledger.connected(host)
+        ledger.connected(host, FAST)
     for revision in range(1, 301):
         told(ledger, revision, MANY)
         assert ledger.parts <= 5_000
@@ -212,7 +214,7 @@ def test_the_parts_of_all_receipts_have_a_bound() -> None:
 def test_a_receipt_that_was_cut_says_so_and_lists_who_took_longest() -> None:
     ledger = Ledger(epoch=1, parts_max=150)
     for host in MANY:
-        ledger.connected(host)
+        ledger.connected(host, FAST)
     told(ledger, 1, MANY)
     told(ledger, 2, MANY)
     whole, cut = ledger.receipt(2), ledger.receipt(1)
@@ -228,9 +230,9 @@ def test_hosts_that_do_not_answer_stay_listed() -> None:
     """One dead host in a network must not make every receipt of it be forgotten."""
     ledger = Ledger(epoch=1, parts_max=1_000)
     for host in MANY:
-        ledger.connected(host)
+        ledger.connected(host, FAST)
     for revision in range(1, 51):
-        ledger.concern(revision, 0, {host: [NET] for host in MANY})
+        ledger.concern(revision, 0, {host: [NET] for host in MANY}, {})
         for host in MANY[1:]:
             delivered(ledger, host, revision, (NET, revision))
             answered(ledger, host, revision, (NET, revision))
@@ -246,17 +248,17 @@ def test_hosts_that_do_not_answer_stay_listed() -> None:
 
 def test_what_somebody_waits_for_is_neither_cut_nor_forgotten() -> None:
     ledger = Ledger(epoch=1, parts_max=250)
-    ledger.concern(1, 0, {host: [NET] for host in MANY})
+    ledger.concern(1, 0, {host: [NET] for host in MANY}, {})
     ledger.await_completion(1, begins=True)
     for revision in range(2, 12):
-        ledger.concern(revision, 0, {host: [NET] for host in MANY})
+        ledger.concern(revision, 0, {host: [NET] for host in MANY}, {})
         assert ledger.parts <= 250
     receipt = ledger.receipt(1)
     assert receipt is not None
     assert len(receipt.hosts) == 100
     assert ledger.account(MANY[0]).waiting[NET] == [1, 11]
     ledger.await_completion(1, begins=False)
-    ledger.concern(12, 0, {host: [NET] for host in MANY})
+    ledger.concern(12, 0, {host: [NET] for host in MANY}, {})
     assert ledger.is_complete(1) is None
 
 
@@ -264,7 +266,7 @@ def test_a_part_takes_a_bounded_room() -> None:
     """A million of them stay below 200 MB, whatever the number of receipts."""
     ledger = Ledger(epoch=1, parts_max=20_000)
     for host in MANY:
-        ledger.connected(host)
+        ledger.connected(host, FAST)
     told(ledger, 1, MANY)
     tracemalloc.start()
     try:

@@ -76,7 +76,10 @@ class SlowQueue:
         compiled = self._compiler.fold(change)
         self._full.forget(compiled.changed_keys)
         self.ledger.concern(
-            change.revision, 0, {host: [each.key for each in given] for host, given in compiled.hosts.items()}
+            change.revision,
+            0,
+            {host: [each.key for each in given] for host, given in compiled.hosts.items()},
+            {},
         )
         return compiled.hosts.get(HOST, [])
 

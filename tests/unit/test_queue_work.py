@@ -64,10 +64,10 @@ class Scene:
 
     async def counted(self, work: Callable[[], object]) -> Work:
         """Count what is published, and made, while something is done."""
-        begun, made = len(self.queue.published), self.controller.entries_made
+        begun, made = len(self.queue.published), self.controller.whole_sections.entries_made
         await work()  # type: ignore[misc]
         frames = [frame for _, _, _, frame in self.queue.published[begun:]]
-        return Work(len(frames), sum(map(len, frames)), self.controller.entries_made - made)
+        return Work(len(frames), sum(map(len, frames)), self.controller.whole_sections.entries_made - made)
 
 
 @asynccontextmanager
@@ -166,11 +166,13 @@ async def test_what_changes_meanwhile_is_written_once_and_is_all_that_a_returnin
             counts.append(await scene.counted(work))
             scene.agent.catch_up()
             assert len(scene.double.held()[NET].set_placements) == ports + len(NEW)
-            begun = scene.controller.entries_made
+            begun = scene.controller.whole_sections.entries_made
             scene.agent.come(session=2)
             await asyncio.wait_for(scene.agent.complete.wait(), 5)
             assert scene.agent.updates[-2].sections[0].change.set_placements == (), "it is confirmed, not sent"
-            assert scene.controller.entries_made - begun >= ports, "its digest is made, once for all"
+            assert scene.controller.whole_sections.entries_made - begun >= ports, (
+                "its digest is made, once for all"
+            )
     assert counts[0] == counts[1]
     assert counts[0].messages == 1, "the last value is what counts"
 
@@ -239,10 +241,10 @@ async def test_what_is_too_large_for_the_queue_is_not_made_again_for_each_change
         scene.queue.frame_max = frame_max
         scene.agent.come()
         await eventually(lambda: "too large" in scene.queue_words)
-        made = scene.controller.entries_made
+        made = scene.controller.whole_sections.entries_made
         for new in NEW:
             await scene.taken_in(new)
-        assert scene.controller.entries_made == made
+        assert scene.controller.whole_sections.entries_made == made
 
 
 async def test_a_port_costs_a_host_on_a_stream_the_same_in_any_network() -> None:
@@ -255,13 +257,13 @@ async def test_a_port_costs_a_host_on_a_stream_the_same_in_any_network() -> None
             assert agent.controller_end is not None
             frames = agent.controller_end.frames_sent
             for new in NEW:
-                begun, made = len(frames), scene.controller.entries_made
+                begun, made = len(frames), scene.controller.whole_sections.entries_made
                 revision = await scene.taken_in(new)
                 await eventually(
                     lambda agent=agent, revision=revision: agent.state.versions[NET].revision == revision
                 )
                 sent = [len(frame) for frame in frames[begun:] if isinstance(packed_ids.read(frame), Update)]
-                counts.append((ports, sent, scene.controller.entries_made - made))
+                counts.append((ports, sent, scene.controller.whole_sections.entries_made - made))
             await agent.disconnect()
     few, many = ([count[1:] for count in counts if count[0] == ports] for ports in ON_A_STREAM)
     assert few == many

@@ -38,6 +38,7 @@ class HostReceipt(msgspec.Struct, frozen=True):
     took_ms: float | None  # from commit to acknowledgement
     reason: str = ""
     path: PathName = ""  # by which it was, or is to be, delivered
+    path_reason: str = ""  # a sentence: why by that one
 
 
 class Omitted(msgspec.Struct, frozen=True):

@@ -39,7 +39,7 @@ from alcor.contracts.agent_channel import (
 )
 from alcor.contracts.audit import Entry
 from alcor.contracts.convergence import NetworkProgress, ResyncProgress
-from alcor.contracts.queue import GoalQueue, QueueState
+from alcor.contracts.queue import GoalQueue
 from alcor.contracts.store import Change, Store
 from alcor.control_plane import convergence, introductions
 from alcor.control_plane.announcements import Announcements
@@ -119,7 +119,7 @@ class Controller:
         self._streams: dict[HostId, HostSession] = {}
         self._queue_path = QueuePath(queue, self.serve_channel, log) if queue is not None else None
         self._flusher = Flusher(lambda stream: self._streams.get(stream.host) is stream)
-        self._paths = Paths(self._streams, self._queue_state, self._is_away)
+        self._paths = Paths(self._streams, self._queue_path)
         self._admission = Admission(self.region, self._compiler.interest, clock, resync)
         self._resync_view = ResyncView(self.region, self._compiler.interest, self._streams, self._admission)
         self._channels: dict[Channel, None] = {}  # in the order of coming: all that are served, welcomed or not
@@ -216,28 +216,33 @@ class Controller:
             )
             self._watcher.changed(change)
             for host in change.deletes.hosts:
-                if (forgotten := self._streams.get(host.id)) is not None:  # it came while it was forgotten
-                    forgotten.channel.close("the host's record was removed")
+                self._removed(host.id)
+
+    def _removed(self, host: HostId) -> None:
+        self._paths.removed(host)
+        if self._queue_path is not None:
+            self._queue_path.away.came(host)
+        if (forgotten := self._streams.get(host)) is not None:  # it came while it was forgotten
+            forgotten.channel.close("the host's record was removed")
 
     def _hand_out(self, compiled: Compiled) -> list[HostSession]:
         """Open the receipt, queue the sections and tell those who wait; nothing is awaited in between."""
         change = compiled.change
         self._full.forget(compiled.changed_keys)
+        asked = Asked(path_choice.is_urgent(change), len(compiled.hosts))
         self._ledger.concern(
             change.revision,
             change.committed_at,
             {host_id: tuple([section.key for section in given]) for host_id, given in compiled.hosts.items()},
+            {host_id: self._paths.choose(host_id, asked) for host_id in compiled.hosts},
         )
         dirty = []
-        asked = Asked(path_choice.is_urgent(change), len(compiled.hosts))
         for host_id, given in compiled.hosts.items():
             stream = self._streams.get(host_id)
-            choice = self._paths.choose(host_id, asked)
             if stream is not None:
                 stream.offer(change.revision, given)
                 dirty.append(stream)
             elif self._queue_path is not None:
-                self._ledger.kept_by(change.revision, host_id, choice.path)
                 self._queue_path.away.keep(host_id, change.revision, given)
         for host_id, section in self.look_ups.came(change.puts.ports):
             stream = self._streams.get(host_id)
@@ -291,7 +296,7 @@ class Controller:
         self.look_ups.restore(hello)
         stream = self._sessions.new(hello, channel)
         self._streams[hello.host] = stream
-        self._paths.choose(hello.host)
+        self._paths.came(hello.host)
         if self._queue_path is not None:
             self._queue_path.away.came(hello.host)
         self._settle_what_neither_holds(hello)
@@ -405,7 +410,6 @@ class Controller:
             ):
                 self._queue_path.away.left(self._sessions.away(stream))
             self._ledger.disconnected(stream.host)
-            self._paths.choose(stream.host)
             is_silent, reason = bool(reason), reason or stream.channel.close_reason or ""
             self._log.info("agent_left", host_id=stream.host, reason=reason)
             if not is_replaced:
@@ -451,14 +455,9 @@ class Controller:
         return self._resync_view.networks()
 
     @property
-    def sections_digested(self) -> int:
-        """How many digests of shared sections were made: not more for more hosts (law 4)."""
-        return self._full.digests_made
-
-    @property
-    def entries_made(self) -> int:
-        """How many entries of whole sections were made: not more for a change in a larger network (law 4)."""
-        return self._full.entries_made
+    def whole_sections(self) -> FullSections:
+        """Sections in full, which count what was made: not more for more hosts or a larger network (law 4)."""
+        return self._full
 
     def section_digest(self, host_id: HostId, key: SectionKey) -> bytes | None:
         """Give the digest of a section as the host must hold it; None when it must not."""
@@ -504,11 +503,3 @@ class Controller:
         stream = self._streams.get(host_id)
         if stream is not None:
             stream.channel.send(_encoder.encode(message))
-
-    # The queue
-
-    def _queue_state(self) -> QueueState | None:
-        return self._queue_path.state if self._queue_path is not None else None
-
-    def _is_away(self, host: HostId) -> bool:
-        return self._queue_path is not None and self._queue_path.away.has(host)

@@ -16,7 +16,7 @@ from alcor.contracts.convergence import PathName
 from alcor.control_plane.compiler import interest as interests
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.compiler.sections import HostSection
-from alcor.control_plane.delivery import update_frames
+from alcor.control_plane.delivery import path_choice, update_frames
 from alcor.control_plane.delivery.full_sections import FullSections
 from alcor.control_plane.delivery.ledger import Ledger, Sent
 from alcor.control_plane.delivery.update_frames import SectionFrame
@@ -25,7 +25,7 @@ from alcor.model.ids import HostId, PortId
 from alcor.model.version import Version
 
 WINDOW_MAX = 8  # updates under way; what comes meanwhile is merged, so a slow host gets few large ones
-CONGESTED_BYTES = 1024 * 1024  # bytes not yet taken by the network, from which on bulk looks for another way
+CONGESTED_BYTES = 1024 * 1024  # bytes not yet taken by the network, from which on a stream counts as congested
 BACKLOG_MAX = 8 * 1024 * 1024  # bytes not yet taken by the network
 UPDATE_BYTES = 4 * 1024 * 1024  # an update is closed when it is larger; one section may exceed it
 BUSY_BYTES = 256 * 1024  # an update so large may keep an agent from speaking for a while
@@ -62,7 +62,9 @@ class HostStream:
         self._interest = interest
         self._full = full
         self._ledger = ledger
-        self._account = ledger.connected(hello.host, self.path)
+        self._account = ledger.connected(
+            hello.host, path_choice.of_session(is_stream=True, rescuer=hello.rescuer)
+        )
         self._number = 0
         self._large = 0  # number of the last large update
         self._held: dict[SectionKey, Held] = {held.key: held for held in hello.held}
@@ -91,8 +93,9 @@ class HostStream:
 
     @property
     def is_congested(self) -> bool:
-        """Is more unsent than the network takes soon?"""
-        return self.channel.backlog_bytes >= CONGESTED_BYTES
+        """Is more unsent than the network takes soon, or more sent than the host answers soon?"""
+        is_full = len(self._account.outstanding) >= WINDOW_MAX
+        return is_full or self.channel.backlog_bytes >= CONGESTED_BYTES
 
     def beat(self, frame: bytes) -> None:
         """Let the agent hear that the controller is alive."""

@@ -16,6 +16,7 @@ from alcor.contracts import queue
 from alcor.contracts.agent_channel import Channel, Hello
 from alcor.contracts.convergence import PathName
 from alcor.control_plane.compiler.sections import HostSection
+from alcor.control_plane.delivery import path_choice
 from alcor.control_plane.delivery.full_sections import Step
 from alcor.control_plane.delivery.ledger import Ledger
 from alcor.control_plane.delivery.queue_lines import Line, Writer
@@ -68,7 +69,7 @@ class HostQueue:
         ] = {}  # for the queue, with so many entries: they wait for a stream
         self._sections = sections
         self._ledger = ledger
-        self._account = ledger.connected(hello.host, self.path)
+        self._account = ledger.connected(hello.host, path_choice.of_session(is_stream=False))
         self._writer = writer
         self._number = queue.NUMBERS_FROM
         held = {each.key: each for each in hello.held}

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from alcor.contracts.agent_channel import Acknowledgement, Outcome, SectionResult
-from alcor.contracts.convergence import HostReceipt, PathName, Receipt
+from alcor.contracts.convergence import HostProgress, HostReceipt, Receipt
+from alcor.control_plane.delivery import path_choice
+from alcor.control_plane.delivery.path_choice import Choice
 from alcor.control_plane.delivery.receipts import PARTS_MAX, RECEIPTS_MAX, Receipts, ReceiptState
 from alcor.model.goal_state import SectionKey
 from alcor.model.held_mark import HeldMark
@@ -41,9 +43,9 @@ class HostLedger:
     __slots__ = (
         "acknowledged",
         "alive",
+        "choice",
         "mark",
         "outstanding",
-        "path",
         "refused",
         "sent",
         "sent_in_full",
@@ -52,7 +54,7 @@ class HostLedger:
 
     def __init__(self) -> None:
         self.alive = False
-        self.path: PathName = "none"
+        self.choice = path_choice.UNDECIDED  # of the path that its session is over
         self.sent: dict[SectionKey, Version] = {}
         self.sent_in_full: dict[SectionKey, int] = {}  # number of the update that last carried it in full
         self.acknowledged: dict[SectionKey, int] = {}  # revision in force
@@ -61,10 +63,10 @@ class HostLedger:
         self.mark = HeldMark()  # of what the agent said that it holds
         self.waiting: dict[SectionKey, list[int]] = {}  # revisions not acknowledged, ascending; mostly one
 
-    def reset(self, *, alive: bool, path: PathName = "none") -> None:
+    def reset(self, *, alive: bool, choice: Choice = path_choice.UNDECIDED) -> None:
         """Forget what only a stream can know."""
         self.alive = alive
-        self.path = path
+        self.choice = choice
         for held in (self.sent, self.sent_in_full, self.acknowledged, self.refused, self.outstanding):
             held.clear()
         self.mark.clear()
@@ -85,10 +87,10 @@ class Ledger:
             account = self._hosts[host_id] = HostLedger()
         return account
 
-    def connected(self, host_id: HostId, path: PathName = "fast") -> HostLedger:
+    def connected(self, host_id: HostId, choice: Choice) -> HostLedger:
         """Begin a stream, or a session by another path: nothing is known to be in force."""
         account = self.account(host_id)
-        account.reset(alive=True, path=path)
+        account.reset(alive=True, choice=choice)
         return account
 
     def disconnected(self, host_id: HostId) -> None:
@@ -99,9 +101,16 @@ class Ledger:
             del self._hosts[host_id]
 
     def concern(
-        self, revision: int, committed_at_us: int, hosts: Mapping[HostId, Sequence[SectionKey]]
+        self,
+        revision: int,
+        committed_at_us: int,
+        hosts: Mapping[HostId, Sequence[SectionKey]],
+        choices: Mapping[HostId, Choice],
     ) -> None:
-        """Open the receipt of a revision: which sections it touches on which host. O(those sections)."""
+        """Open the receipt of a revision: which sections it touches on which host. O(those sections).
+
+        `choices`: by which path each host is told of it.
+        """
         for host_id, keys in hosts.items():
             waiting = self.account(host_id).waiting
             for key in keys:
@@ -110,12 +119,8 @@ class Ledger:
                     waiting[key] = [revision]
                 else:
                     line.append(revision)
-        for forgotten in self._receipts.open(revision, committed_at_us, hosts):
+        for forgotten in self._receipts.open(revision, committed_at_us, hosts, choices):
             self._forget(forgotten)
-
-    def kept_by(self, revision: int, host_id: HostId, path: PathName) -> None:
-        """Note which path keeps a revision for a host that is not heard."""
-        self._state(revision).parts[host_id].path = path
 
     def sent(self, host_id: HostId, number: int, sections: Iterable[Sent]) -> None:
         """Note an update under way."""
@@ -173,7 +178,7 @@ class Ledger:
             part.is_superseded |= waited < revision
             if part.remaining == 0:
                 part.done_at_us = now_us
-                part.path = account.path
+                part.choice = _taken(part.choice, account)
                 receipt.open_parts -= 1
                 if receipt.open_parts == 0:
                     self._receipts.complete(receipt)
@@ -212,18 +217,18 @@ class Ledger:
         assert state is not None, "what is waited for on a host has a receipt"
         return state
 
-    def _host_receipt(self, state: ReceiptState, host_id: HostId) -> HostReceipt:
-        part = state.parts[host_id]
+    def _host_receipt(self, receipt: ReceiptState, host_id: HostId) -> HostReceipt:
+        part = receipt.parts[host_id]
         if part.done_at_us is not None:
-            return state.done(host_id, part)
+            return receipt.done(host_id, part)
         account = self._hosts.get(host_id)
         if account is None or not account.alive:
-            return HostReceipt(
-                host_id, "unreachable", None, "the host's agent is not connected", part.path or "none"
-            )
-        if part.refusal:
-            return HostReceipt(host_id, "refused", None, part.refusal, account.path)
-        return HostReceipt(host_id, "pending", None, path=account.path)
+            choice = path_choice.while_unheard(part.choice)
+            reason = "the host's agent is not connected"
+            return HostReceipt(host_id, "unreachable", None, reason, choice.path, choice.reason)
+        choice = _taken(part.choice, account)
+        state: HostProgress = "refused" if part.refusal else "pending"
+        return HostReceipt(host_id, state, None, part.refusal, choice.path, choice.reason)
 
     def _in_force(
         self,
@@ -267,3 +272,9 @@ class Ledger:
                         del account.waiting[key]
             if not account.alive and not account.waiting:
                 del self._hosts[host_id]
+
+
+def _taken(decided: Choice, account: HostLedger) -> Choice:
+    """Give the choice that counts: the session's, when another was decided for the change, or none."""
+    is_same = decided.path == account.choice.path and decided != path_choice.KEPT
+    return decided if is_same else account.choice

@@ -33,11 +33,14 @@ def is_urgent(change: Change) -> bool:
     return any(port.fast_path for port in change.puts.ports)
 
 
+NOTHING_ASKED = Asked(is_fast=False, hosts=1)
+
+
 class StreamState(msgspec.Struct, frozen=True, gc=False):
     """The host's stream."""
 
     is_up: bool
-    is_congested: bool = False  # more is unsent than the network takes soon
+    is_congested: bool = False  # what comes now waits: more is under way than it takes or answers soon
     by_rescuer: str = ""  # a neighbour's stream, in the host's name
 
 
@@ -56,6 +59,23 @@ class Choice(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
+KEPT = Choice("queue", "It is away: the queue keeps the newest until it is back.")
+NEVER_SEEN = Choice("none", "Its agent has not been heard since the controller started.")
+LOST = Choice("none", "Its connection ended before it answered: it is sent again when it is back.")
+UNDECIDED = Choice("none", "")
+
+
+def of_session(*, is_stream: bool, rescuer: str = "") -> Choice:
+    """Give the choice for a session as such, whatever is delivered over it."""
+    stream, place = StreamState(is_stream, by_rescuer=rescuer), Place(None, is_heard=not is_stream)
+    return choose(NOTHING_ASKED, stream, place)
+
+
+def while_unheard(decided: Choice) -> Choice:
+    """Give what became of a choice now that nobody hears the host: a session's ended with it. O(1)."""
+    return decided if decided == KEPT or decided.path == "none" else LOST
+
+
 def choose(asked: Asked, stream: StreamState, place: Place) -> Choice:
     """Choose for one host. O(1)."""
     if stream.by_rescuer:
@@ -72,7 +92,7 @@ def choose(asked: Asked, stream: StreamState, place: Place) -> Choice:
         return Choice("none", f"Its stream is down, and so is the queue ({queue.reason}): the ledger keeps it.")
     if queue.is_full:
         return Choice("none", f"Its stream is down, and {queue.reason}: the ledger keeps it.")
-    return Choice("queue", "It is away: the queue keeps the newest until it is back.")
+    return KEPT
 
 
 def _why_fast(asked: Asked, stream: StreamState) -> str:

@@ -1,49 +1,60 @@
-"""Which path was chosen for each host, with the reason: what `path_choice` decides on, and said last."""
+"""By which path each host is told, and why: what `path_choice` decides on, for changes and when asked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TypeAlias
 
-from alcor.contracts.queue import QueueState
 from alcor.control_plane.delivery import path_choice
 from alcor.control_plane.delivery.fast_path import HostStream
 from alcor.control_plane.delivery.host_queue import HostQueue
-from alcor.control_plane.delivery.path_choice import Asked, Choice, Place, StreamState
+from alcor.control_plane.delivery.path_choice import (
+    NEVER_SEEN,
+    NOTHING_ASKED,
+    Asked,
+    Choice,
+    Place,
+    StreamState,
+)
+from alcor.control_plane.delivery.queue_path import QueuePath
 from alcor.model.ids import HostId
 
 HostSession: TypeAlias = HostStream | HostQueue
 
-_NOTHING_ASKED = Asked(is_fast=False, hosts=1)
 _IRRELEVANT = Place(None)  # while there is a stream; a change may concern ten thousand hosts
 _DOWN, _UP = StreamState(is_up=False), StreamState(is_up=True)
-_NEVER_SEEN = Choice("none", "Its agent has not been heard since the controller started.")
+_ALIKE_MAX = 1024  # choices that are kept to be shared; there are few sentences at a time
 
 
 class Paths:
-    """Owner of the last choice for each host. Reads the sessions and the queue's state."""
+    """Owner of what was asked for last of each host that was heard. Reads sessions and queue."""
 
-    def __init__(
-        self,
-        sessions: Mapping[HostId, HostSession],
-        queue_state: Callable[[], QueueState | None],
-        is_away: Callable[[HostId], bool],
-    ) -> None:
+    def __init__(self, sessions: Mapping[HostId, HostSession], queue: QueuePath | None) -> None:
         self._sessions = sessions
-        self._queue_state = queue_state
-        self._is_away = is_away
-        self._choices: dict[HostId, Choice] = {}
-        self._usual = (_NOTHING_ASKED, path_choice.choose(_NOTHING_ASKED, _UP, _IRRELEVANT))
+        self._queue = queue
+        self._asked: dict[HostId, Asked] = {}
+        self._alike: dict[Choice, Choice] = {}
+        self._usual = (NOTHING_ASKED, path_choice.choose(NOTHING_ASKED, _UP, _IRRELEVANT))
 
-    def choose(self, host: HostId, asked: Asked = _NOTHING_ASKED) -> Choice:
-        """Choose for what is asked, and keep the choice with its reason. O(1)."""
+    def came(self, host: HostId) -> None:
+        """Hear that a host is heard."""
+        self._asked[host] = NOTHING_ASKED
+
+    def removed(self, host: HostId) -> None:
+        """Forget a host."""
+        self._asked.pop(host, None)
+
+    def choose(self, host: HostId, asked: Asked) -> Choice:
+        """Choose for what is asked. Equal choices are one, because receipts keep them. O(1)."""
+        if host in self._asked:
+            self._asked[host] = asked
         session = self._sessions.get(host)
         stream = _stream(session)
         if stream is _UP:
-            choice = self._choose_usual(asked)
-        else:
-            place = _IRRELEVANT if stream.is_up else self._place(host, session)
-            choice = path_choice.choose(asked, stream, place)
-        self._choices[host] = choice
-        return choice
+            return self._choose_usual(asked)
+        place = _IRRELEVANT if stream.is_up else self._place(host, session)
+        choice = path_choice.choose(asked, stream, place)
+        if len(self._alike) >= _ALIKE_MAX:
+            self._alike.clear()
+        return self._alike.setdefault(choice, choice)
 
     def _choose_usual(self, asked: Asked) -> Choice:
         """Choose for a stream that keeps up: once for all the hosts of a change."""
@@ -52,8 +63,9 @@ class Paths:
         return self._usual[1]
 
     def choice(self, host: HostId) -> Choice:
-        """Give the last choice."""
-        return self._choices.get(host, _NEVER_SEEN)
+        """Choose as things are now, for what was asked for last."""
+        asked = self._asked.get(host)
+        return NEVER_SEEN if asked is None else self.choose(host, asked)
 
     def words(self, host: HostId) -> dict[str, str]:
         """Say how each path to the host is."""
@@ -75,11 +87,12 @@ class Paths:
         }
 
     def _place(self, host: HostId, session: HostSession | None) -> Place:
-        queue = self._queue_state()
+        if self._queue is None:
+            return _IRRELEVANT
         if session is None:
-            return Place(queue, is_offered=self._is_away(host))
+            return Place(self._queue.state, is_offered=self._queue.away.has(host))
         is_heard = isinstance(session, HostQueue)
-        return Place(queue, is_offered=is_heard or session.has_queue, is_heard=is_heard)
+        return Place(self._queue.state, is_offered=is_heard or session.has_queue, is_heard=is_heard)
 
 
 def _stream(session: HostSession | None) -> StreamState:

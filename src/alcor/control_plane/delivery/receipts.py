@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from alcor.contracts.convergence import HostReceipt, Omitted, PathName
+from alcor.contracts.convergence import HostProgress, HostReceipt, Omitted, PathName
+from alcor.control_plane.delivery import path_choice
+from alcor.control_plane.delivery.path_choice import Choice
 from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId
 
@@ -28,7 +30,7 @@ class Part(msgspec.Struct, gc=False):
     is_superseded: bool = False
     done_at_us: int | None = None
     refusal: str = ""
-    path: PathName = ""
+    choice: Choice = path_choice.UNDECIDED  # of its path; shared by all alike
 
 
 class ReceiptState(msgspec.Struct):
@@ -45,7 +47,8 @@ class ReceiptState(msgspec.Struct):
         """Tell of a part that is done."""
         assert part.done_at_us is not None, "it is not done"
         took_ms = max(0, part.done_at_us - self.committed_at_us) / 1000
-        return HostReceipt(host_id, "superseded" if part.is_superseded else "in_force", took_ms, path=part.path)
+        state: HostProgress = "superseded" if part.is_superseded else "in_force"
+        return HostReceipt(host_id, state, took_ms, path=part.choice.path, path_reason=part.choice.reason)
 
     def omitted(self) -> Omitted | None:
         """Tell what is not listed; None when everything is."""
@@ -76,12 +79,20 @@ class Receipts:
         return self._receipts.get(revision)
 
     def open(
-        self, revision: int, committed_at_us: int, hosts: Mapping[HostId, Sequence[SectionKey]]
+        self,
+        revision: int,
+        committed_at_us: int,
+        hosts: Mapping[HostId, Sequence[SectionKey]],
+        choices: Mapping[HostId, Choice],
     ) -> list[ReceiptState]:
         """Open a receipt. Gives those that are forgotten for it."""
         alike: dict[tuple[SectionKey, ...], tuple[SectionKey, ...]] = {}  # most hosts are told the same
         parts = {
-            host_id: Part(alike.setdefault(tuple(keys), tuple(keys)), len(keys))
+            host_id: Part(
+                alike.setdefault(tuple(keys), tuple(keys)),
+                len(keys),
+                choice=choices.get(host_id, path_choice.UNDECIDED),
+            )
             for host_id, keys in hosts.items()
         }
         self._receipts[revision] = ReceiptState(revision, committed_at_us, parts, len(parts))
@@ -121,7 +132,7 @@ class Receipts:
         counted = state.counted if state.counted is not None else Counter()
         for host_id in done[LISTED_MAX:]:
             part = state.parts.pop(host_id)
-            counted[part.is_superseded, part.path] += 1
+            counted[part.is_superseded, part.choice.path] += 1
             self.parts -= 1
         if counted:
             state.counted = counted
