@@ -3,8 +3,10 @@
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -299,9 +301,10 @@ async def _frames_kept(scene: Scene, host: HostId) -> list[bytes]:
 
 
 def _kill(nats: EmbeddedNats) -> None:
-    assert nats._server is not None
-    nats._server.kill()
-    nats._server.wait()
+    assert nats.pid is not None
+    os.kill(nats.pid, signal.SIGKILL)
+    while nats.is_running:
+        time.sleep(0.001)
 
 
 async def test_a_receipt_names_the_queue_for_hosts_that_are_away(tmp_path: Path) -> None:
