@@ -49,13 +49,13 @@ class RescueScene:
             rule = {"security_group_id": self._group, "direction": "ingress", "ethertype": ethertype}
             await self.api.post("/v2.0/security-group-rules", {"security_group_rule": rule})
 
-    async def port(self, name: str, host: str) -> dict[str, Any]:
-        """Create a port on a host; does not wait."""
+    async def port(self, name: str, host: str, *, group: str = "") -> dict[str, Any]:
+        """Create a port on a host, in the open group or another; does not wait."""
         body = {
             "name": name,
             "network_id": self.network_id,
             "binding:host_id": host,
-            "security_groups": [self._group],
+            "security_groups": [group or self._group],
         }
         port: dict[str, Any] = (await self.api.post("/v2.0/ports", {"port": body}))["port"]
         self._note_addresses(name, port)
@@ -78,9 +78,11 @@ class RescueScene:
         wanted = [(self.workloads[name], self.ips_v6[name]) for name in names]
         await asyncio.to_thread(self.lab.configure_by_dhcpv6, wanted)
 
-    async def plug(self, name: str, host: str, *, made: dict[str, Any] | None = None) -> dict[str, Any]:
+    async def plug(
+        self, name: str, host: str, *, made: dict[str, Any] | None = None, group: str = ""
+    ) -> dict[str, Any]:
         """Create a port, or take one, with its workload, ACTIVE, addressed by DHCP and serving TCP 80."""
-        port = await self.port(name, host) if made is None else await self.bind(name, host, made)
+        port = await (self.port(name, host, group=group) if made is None else self.bind(name, host, made))
         plan = WorkloadPlan(port["id"], mac_from_text(port["mac_address"]), self.hosts[host])
         plugged = await asyncio.to_thread(self.lab.add_workloads, [plan])
         self.workloads[name] = plugged[0]
@@ -105,14 +107,29 @@ class RescueScene:
         await asyncio.to_thread(self.lab.configure_by_dhcp, [made])
         await asyncio.to_thread(packets.serve, [made], 80)
 
+    async def in_force(self, method: str, path: str, body: object = None) -> Any:
+        """Make a request, wait until what it commits is in force everywhere, and give the answer."""
+        answer, headers = await self.api.call(method, path, body=body)
+        change = f"/v2.0/changes/{headers['x-alcor-revision']}"
+        receipt = (await self.api.get(change, wait="in_force", timeout=20))["change"]
+        assert receipt["in_force"], receipt
+        return answer
+
     async def reaches(self, one: str, other: str, *, over_ipv6: bool = False) -> bool:
         """Does one workload reach another by ping and by TCP?"""
+        return all(await self._probe(one, other, over_ipv6=over_ipv6))
+
+    async def is_cut_off(self, one: str, other: str) -> bool:
+        """Does one workload reach another by neither?"""
+        return not any(await self._probe(one, other, over_ipv6=False))
+
+    async def _probe(self, one: str, other: str, *, over_ipv6: bool) -> list[bool]:
         source, to_ip = self.workloads[one], (self.ips_v6 if over_ipv6 else self.ips)[other]
         probes = [
             Probe(source, to_ip, "icmp", answerer=self.workloads[other]),
             Probe(source, to_ip, "tcp", 80, answerer=self.workloads[other]),
         ]
-        return all(await asyncio.to_thread(packets.probe_matrix, probes))
+        return await asyncio.to_thread(packets.probe_matrix, probes)
 
     async def hold(self, one: str, other: str) -> Callable[[], Awaitable[bool]]:
         """Open a TCP connection; the result asks whether it still carries a word there and back."""

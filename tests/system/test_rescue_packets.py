@@ -14,7 +14,7 @@ from ovs_scene import needs_ovs
 from rescue_scene import RescueScene, has_its_agent, is_rescued, rescue_scene
 
 from alcor.contracts.agent_channel import SILENCE_S
-from alcor.lab import namespaces
+from alcor.lab import namespaces, workload
 from alcor.lab.host import DATABASE, SWITCH
 from alcor.lab.ping_stream import PingStream
 
@@ -99,6 +99,46 @@ async def test_workloads_come_up_while_an_agent_hangs_and_stay_when_it_goes_on(s
     assert await scene.reaches("after-hanging", "while-hung")
     assert await scene.reaches("far", "while-hung")
     assert await talks()
+
+
+async def test_rules_and_neighbours_are_followed_while_a_host_is_rescued(scene: RescueScene) -> None:
+    made = await scene.in_force("POST", "/v2.0/security-groups", {"security_group": {"name": "guarded"}})
+    group = made["security_group"]["id"]
+    rule = {"security_group_rule": {"security_group_id": group, "direction": "ingress", "ethertype": "IPv4"}}
+    rules = "/v2.0/security-group-rules"
+    allowed = (await scene.in_force("POST", rules, rule))["security_group_rule"]["id"]
+    await scene.plug("guarded", "h1", group=group)
+    mover, gone = await scene.plug("mover", "h2"), await scene.plug("gone", "h4")
+    assert await scene.reaches("guarded", "mover")
+    assert await scene.reaches("guarded", "gone")
+    talks = await scene.hold("far", "guarded")
+    await scene.agent("h1").kill()
+    await scene.until("h1", is_rescued)
+    await scene.in_force("DELETE", f"{rules}/{allowed}")
+    assert await scene.is_cut_off("far", "guarded")
+    assert not await talks(), "what the rule had allowed has ended with it"
+    assert await scene.reaches("guarded", "far"), "what it sends was never in question"
+    await scene.in_force("POST", rules, rule)
+    assert await scene.reaches("far", "guarded")
+    await asyncio.to_thread(workload.unplug, [scene.workloads["mover"]])
+    await scene.plug("mover", "h3", made=mover)
+    assert await scene.reaches("guarded", "mover")
+    assert await scene.reaches("mover", "guarded")
+    assert await _sends_to(scene, "h1", gone["mac_address"])
+    await scene.in_force("DELETE", f"/v2.0/ports/{gone['id']}")
+    assert await scene.is_cut_off("guarded", "gone")
+    assert not await _sends_to(scene, "h1", gone["mac_address"]), "nor does its host send there any more"
+    assert is_rescued(await scene.host("h1"))
+    await scene.agent("h1").start()
+    await scene.until("h1", has_its_agent)
+    assert await scene.reaches("far", "guarded")
+    assert await scene.reaches("guarded", "mover")
+    assert await scene.is_cut_off("guarded", "gone")
+
+
+async def _sends_to(scene: RescueScene, host: str, mac: str) -> bool:
+    """Does a host's switch know where a MAC address is?"""
+    return mac in await asyncio.to_thread(scene.hosts[host].ofctl, "dump-flows")
 
 
 async def test_a_rescue_goes_on_when_the_controller_starts_anew(scene: RescueScene) -> None:
