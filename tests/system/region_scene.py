@@ -11,7 +11,7 @@ from alcor.client.api import ApiClient
 from alcor.host_agent.settings import AgentTiming
 from alcor.lab.region_process import RegionProcess, hosts_alive
 from alcor.model import errors
-from alcor.processes.agent import EmulatedHosts
+from alcor.processes.fleet import EmulatedHosts
 from alcor.runtime.event_log import SILENT
 
 QUICK = AgentTiming(reconnect_min_s=0.05, reconnect_max_s=0.5)
@@ -34,7 +34,7 @@ async def region(directory: Path) -> AsyncIterator[RegionProcess]:
 @asynccontextmanager
 async def emulated(process: RegionProcess, count: int, *, first: int = 0) -> AsyncIterator[EmulatedHosts]:
     """Run agents in this process."""
-    hosts = EmulatedHosts(count, process.agent_url, SILENT, first=first, timing=QUICK)
+    hosts = EmulatedHosts(count, (process.agent_url,), SILENT, first=first, timing=QUICK)
     hosts.start()
     try:
         async with ApiClient(process.url) as api:

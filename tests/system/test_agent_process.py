@@ -11,11 +11,13 @@ import pytest
 
 from alcor.adapters import stream
 from alcor.contracts.agent_channel import Channel, Hello, Outcome
+from alcor.contracts.data_plane import router_mac
 from alcor.host_agent import inbox
 from alcor.host_agent.settings import AgentTiming
 from alcor.model.goal_state import HostState, NetworkChange, SectionUpdate, digest
 from alcor.model.version import Version
-from alcor.processes.agent import EXIT_CLEAN, EXIT_FAILED, EXIT_SETTINGS, EmulatedHosts, router_mac
+from alcor.processes.agent import EXIT_CLEAN, EXIT_FAILED, EXIT_SETTINGS
+from alcor.processes.fleet import EmulatedHosts
 from alcor.runtime.event_log import SILENT
 from doubles.agent import Conversation, delta, eventually, full, key
 
@@ -154,7 +156,7 @@ async def test_settings_that_cannot_be_right_are_told_by_the_exit_status(tmp_pat
 
 async def test_many_emulated_hosts_connect_and_acknowledge_from_one_process() -> None:
     async with controller_at() as controller:
-        hosts = EmulatedHosts(100, controller.url, SILENT, timing=AgentTiming(reconnect_min_s=0.01))
+        hosts = EmulatedHosts(100, (controller.url,), SILENT, timing=AgentTiming(reconnect_min_s=0.01))
         hosts.start()
         try:
             await controller.met(100)

@@ -8,7 +8,7 @@ from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.controller import Controller
 from alcor.host_agent.settings import AgentTiming
 from alcor.model.ids import HostId
-from alcor.processes.agent import EmulatedHosts
+from alcor.processes.fleet import EmulatedHosts
 from alcor.processes.fleet_faults import Faults
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
@@ -27,7 +27,7 @@ async def test_streams_break_and_agents_die_and_yet_all_comes_in_force(tmp_path:
     await controller.start()
     server = await stream.serve([f"unix://{tmp_path}/agents.sock"], controller.serve_channel, SILENT)
     await commit(store, networks=(network(),), subnets=(subnet(),))
-    hosts = EmulatedHosts(HOSTS, server.urls[0], SILENT, timing=QUICK, state_dir=tmp_path, faults=FAULTS)
+    hosts = EmulatedHosts(HOSTS, (server.urls[0],), SILENT, timing=QUICK, state_dir=tmp_path, faults=FAULTS)
     hosts.start()
     try:
         revisions = []

@@ -25,7 +25,7 @@ from alcor.host_agent.settings import AgentTiming
 from alcor.model import errors
 from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId
-from alcor.processes.agent import EmulatedHosts
+from alcor.processes.fleet import EmulatedHosts
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
 from doubles.agent import eventually
@@ -68,8 +68,8 @@ class Scene:
 
     @asynccontextmanager
     async def hosts(self, *, with_stream: bool) -> AsyncIterator[EmulatedHosts]:
-        url = self.stream_url if with_stream else ""
-        hosts = EmulatedHosts(HOSTS, url, SILENT, timing=QUICK, queue=self.fleet_access())
+        urls = (self.stream_url,) if with_stream else ()
+        hosts = EmulatedHosts(HOSTS, urls, SILENT, timing=QUICK, queue=self.fleet_access())
         hosts.start()
         try:
             await eventually(lambda: all(self.path(host) in ("fast", "queue") for host in NAMES))

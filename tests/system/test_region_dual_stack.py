@@ -14,7 +14,7 @@ from alcor.model import goal_state
 from alcor.model.addressing import Cidr, derived_ip, ip_from_text, ip_to_text, mac_from_text
 from alcor.model.goal_state import NetworkSection, SectionKey
 from alcor.model.ids import HostId, PortId
-from alcor.processes.agent import EmulatedHosts
+from alcor.processes.fleet import EmulatedHosts
 from alcor.runtime.event_log import SILENT
 
 HOSTS = 4
@@ -30,7 +30,9 @@ class Scene:
         directory.chmod(0o755)  # the embedded database runs as another user
         self.journals = directory / "hosts"
         self.region = RegionProcess(directory / "region", on_demand_above=on_demand_above)
-        self.hosts = EmulatedHosts(HOSTS, self.region.agent_url, SILENT, timing=QUICK, state_dir=self.journals)
+        self.hosts = EmulatedHosts(
+            HOSTS, (self.region.agent_url,), SILENT, timing=QUICK, state_dir=self.journals
+        )
 
     async def alive(self) -> None:
         async with ApiClient(self.region.url) as api:

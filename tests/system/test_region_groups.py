@@ -11,7 +11,7 @@ from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated.exchange import Exchange, TcpConnection
 from alcor.model.addressing import ip_from_text, ip_to_int
 from alcor.model.ids import HostId, PortId
-from alcor.processes.agent import EmulatedHosts
+from alcor.processes.fleet import EmulatedHosts
 
 WEB = 80
 

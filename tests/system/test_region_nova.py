@@ -17,7 +17,7 @@ from alcor.contracts.server_events import ServerEvent
 from alcor.lab.region_process import RegionProcess, hosts_alive
 from alcor.model import errors
 from alcor.model.ids import HostId, PortId
-from alcor.processes.agent import EmulatedHosts
+from alcor.processes.fleet import EmulatedHosts
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
 from doubles.identity import identity_service
@@ -97,7 +97,7 @@ class Scene:
 @asynccontextmanager
 async def opened(directory: Path, nova: NovaDouble) -> AsyncIterator[Scene]:
     process = RegionProcess(directory, queue="none", options=("--nova-url", nova.url))
-    hosts = EmulatedHosts(2, process.agent_url, SILENT, timing=QUICK)
+    hosts = EmulatedHosts(2, (process.agent_url,), SILENT, timing=QUICK)
     await process.start()
     try:
         hosts.start()

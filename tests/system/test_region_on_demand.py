@@ -16,7 +16,7 @@ from alcor.lab.region_process import RegionProcess, hosts_alive
 from alcor.model.addressing import ip_from_text, ip_to_int
 from alcor.model.goal_state import NetworkSection
 from alcor.model.ids import HostId, PortId
-from alcor.processes.agent import EmulatedHosts
+from alcor.processes.fleet import EmulatedHosts
 from alcor.runtime.event_log import SILENT
 
 HOSTS = 4
@@ -28,7 +28,7 @@ class Scene:
     def __init__(self, directory: Path) -> None:
         directory.chmod(0o755)  # the embedded database runs as another user
         self.region = RegionProcess(directory, on_demand_above=3)
-        self.hosts = EmulatedHosts(HOSTS, self.region.agent_url, SILENT, timing=QUICK)
+        self.hosts = EmulatedHosts(HOSTS, (self.region.agent_url,), SILENT, timing=QUICK)
         self.network: AskingNetwork
 
     async def start(self) -> None:

@@ -15,7 +15,7 @@ from alcor.lab.region_process import RegionProcess
 from alcor.model import errors
 from alcor.model.addressing import ip_from_text, ip_to_int
 from alcor.model.ids import HostId, PortId
-from alcor.processes.agent import EmulatedHosts
+from alcor.processes.fleet import EmulatedHosts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 CLIENTS = 32

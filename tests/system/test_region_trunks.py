@@ -9,7 +9,7 @@ from alcor.client.api import ApiClient
 from alcor.data_plane.simulated import exchange
 from alcor.model.addressing import ip_from_text, ip_to_int
 from alcor.model.ids import HostId, PortId
-from alcor.processes.agent import EmulatedHosts
+from alcor.processes.fleet import EmulatedHosts
 
 
 async def until(api: ApiClient, trunk: dict[str, Any], status: str) -> None:

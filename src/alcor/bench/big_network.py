@@ -30,7 +30,7 @@ from alcor.client.api import ApiClient
 from alcor.lab.region_process import RegionProcess, hosts_alive
 from alcor.model import errors
 from alcor.model.ids import HostId, PortId
-from alcor.processes.agent import EmulatedHosts, emulated_name
+from alcor.processes.fleet import EmulatedHosts, emulated_name
 from alcor.runtime.event_log import SILENT
 
 PORTS_PER_CALL = 10_000
@@ -197,7 +197,7 @@ class _Bench:
 
     async def _ping(self) -> float:
         """Let two more hosts join, and a workload on one ping one on the other; give the milliseconds."""
-        hosts = EmulatedHosts(2, self._region.agent_url, SILENT, first=self._plan.hosts)
+        hosts = EmulatedHosts(2, (self._region.agent_url,), SILENT, first=self._plan.hosts)
         hosts.start()
         try:
             async with ApiClient(self._region.url) as api:

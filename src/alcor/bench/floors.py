@@ -11,6 +11,7 @@ import asyncpg
 
 from alcor.adapters.postgres.embedded import EmbeddedPostgres
 from alcor.bench.hosts import OvsLab
+from alcor.contracts.data_plane import facts_of
 from alcor.data_plane.ovs import setup
 from alcor.data_plane.ovs.encoding import FlowEncoder
 from alcor.data_plane.ovs.endpoint import Endpoint
@@ -21,7 +22,6 @@ from alcor.host_agent import journal
 from alcor.lab import namespaces
 from alcor.lab.host import EmulatedHost
 from alcor.model import errors
-from alcor.processes import agent
 
 # What one port create writes, and how its rows are found: the log's row by revision, the others by port.
 _ROWS_OF = {
@@ -113,7 +113,7 @@ class _ScratchHost:
         self._host = host
         self._journal_file = journal_file
         self._socket = f"{host.run_dir}/{SCRATCH_BRIDGE}.mgmt"
-        self._program = FlowProgram(agent.facts_of(host.name, host.vtep), setup.TUNNEL_OFPORT)
+        self._program = FlowProgram(facts_of(host.name, host.vtep), setup.TUNNEL_OFPORT)
         self._encoder = FlowEncoder()
         self._connection: OpenFlowConnection | None = None
         self.gained: list[AnyFlow] = []

@@ -25,11 +25,11 @@ from alcor.bench.raw_agent import RawAgent
 from alcor.bench.report import Environment, Panel, Say, environment
 from alcor.bench.used import Meter, Usage, in_words
 from alcor.client.api import ApiClient
+from alcor.contracts.data_plane import facts_of
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.lab.percentiles import Milliseconds, milliseconds
 from alcor.lab.region_process import RegionProcess, hosts_alive
 from alcor.model import errors
-from alcor.processes.agent import facts_of
 
 OBSERVER, OBSERVER_VTEP = "observer", bytes([10, 254, 0, 1])
 IN_FORCE_TIMEOUT_S = 60

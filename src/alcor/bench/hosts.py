@@ -1,15 +1,15 @@
 """Hosts for benches: a fleet of emulated ones in one process, or a lab with Open vSwitch and real agents."""
 
 import asyncio
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from alcor.lab.agents import LabAgents
-from alcor.lab.children import Child, alcor_command
+from alcor.lab.fleet_processes import FleetProcesses
 from alcor.lab.laboratory import Laboratory
 from alcor.lab.region_process import RegionProcess
+from alcor.runtime.event_log import EventLog, Level
 
 
 class BenchHosts(Protocol):
@@ -31,25 +31,23 @@ class EmulatedFleet:
         """`paths`: options that say how the controller is reached; None: by its streams."""
         self.names = [f"host-{number}" for number in range(count)]
         self._paths = paths
-        self._children: list[Child] = []
+        self._processes: FleetProcesses | None = None
 
     async def start(self, region: RegionProcess) -> None:
-        share = -(-len(self.names) // (os.cpu_count() or 1))
         paths = ("--controller", region.agent_url) if self._paths is None else self._paths
-        for first in range(0, len(self.names), share):
-            hosts = min(share, len(self.names) - first)
-            command = alcor_command("fleet", "--hosts", str(hosts), "--first", str(first))
-            log = region.directory / f"fleet-{first}.log"
-            child = Child("the fleet", [*command, *paths], log)
-            self._children.append(child)
-            await child.start()
+        self._processes = FleetProcesses(
+            len(self.names), paths, EventLog(level=Level.WARNING), log_directory=region.directory
+        )
+        await self._processes.start()
 
     @property
     def pids(self) -> list[int]:
-        return [child.pid for child in self._children]
+        assert self._processes is not None, "start first"
+        return self._processes.pids
 
     async def stop(self) -> None:
-        await asyncio.gather(*(child.stop() for child in self._children))
+        if self._processes is not None:
+            await self._processes.stop()
 
 
 class OvsLab:

@@ -36,7 +36,7 @@ from alcor.lab.percentiles import Milliseconds, milliseconds
 from alcor.lab.region_process import RegionProcess, hosts_alive
 from alcor.model import errors
 from alcor.model.ids import HostId
-from alcor.processes.agent import EmulatedHosts, emulated_name
+from alcor.processes.fleet import EmulatedHosts, emulated_name
 from alcor.runtime.event_log import SILENT
 
 AGENTS = {"quick": 3, "full": 10}
@@ -255,7 +255,7 @@ def _serve(pipe: Pipe, agents: int, url: str) -> None:
 
 
 async def _serve_for_ever(pipe: Pipe, agents: int, url: str) -> None:
-    hosts = EmulatedHosts(agents, url, SILENT)
+    hosts = EmulatedHosts(agents, (url,), SILENT)
     hosts.start()
     while True:
         what, number = await asyncio.to_thread(pipe.recv)

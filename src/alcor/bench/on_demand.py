@@ -30,7 +30,7 @@ from alcor.lab.region_process import RegionProcess, hosts_alive
 from alcor.lab.workload import WorkloadPlan
 from alcor.model import errors
 from alcor.model.ids import HostId, PortId
-from alcor.processes.agent import EmulatedHosts, emulated_name
+from alcor.processes.fleet import EmulatedHosts, emulated_name
 from alcor.runtime.event_log import SILENT
 
 ON_DEMAND_ABOVE = 3  # so that a handful of ports is enough
@@ -135,7 +135,7 @@ async def _with_region(measure: Callable[..., object], plan: Plan) -> FirstPacke
 
 
 async def _emulated(region: RegionProcess, plan: Plan) -> FirstPackets:
-    hosts = EmulatedHosts(EMULATED_HOSTS, region.agent_url, SILENT)
+    hosts = EmulatedHosts(EMULATED_HOSTS, (region.agent_url,), SILENT)
     hosts.start()
     try:
         async with ApiClient(region.url) as api:

@@ -31,7 +31,7 @@ from alcor.client.api import ApiClient
 from alcor.lab.percentiles import Milliseconds, milliseconds
 from alcor.lab.region_process import RegionProcess, hosts_alive
 from alcor.model.ids import HostId, PortId
-from alcor.processes.agent import EmulatedHosts, emulated_name
+from alcor.processes.fleet import EmulatedHosts, emulated_name
 from alcor.runtime.event_log import SILENT
 
 SIZES = {"quick": (10, 1_000, 10_000), "standard": (10, 1_000, 10_000, 100_000)}
@@ -166,7 +166,7 @@ class _Vpc:
         self.in_force_ms: list[float] = []
         self.reachable_ms: list[float] = []
         self._region = RegionProcess(directory, queue="none")
-        self._hosts = EmulatedHosts(HOSTS, self._region.agent_url, SILENT)
+        self._hosts = EmulatedHosts(HOSTS, (self._region.agent_url,), SILENT)
         self._network: AskingNetwork | None = None
         self._sources: list[MadePort] = []
         self._worked_s = 0.0

@@ -1,21 +1,32 @@
-"""`alcor fleet`: many emulated hosts, real agents with simulated data planes, in one process."""
+"""`alcor fleet`: many emulated hosts, real agents with simulated data planes."""
 
+import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import click
 import uvloop
 
-from alcor.cli import options
+from alcor.cli import options, running
+from alcor.lab.fleet_processes import FleetProcesses
 from alcor.model import errors
-from alcor.processes import agent
+from alcor.processes import agent, fleet
 from alcor.processes.fleet_faults import Faults
 from alcor.runtime.event_log import EventLog, Level
+
+HOSTS_MIN = 250  # that a process of their own is worth
 
 
 @click.command("fleet")
 @click.option("--hosts", "count", type=click.IntRange(1, 20_000), default=100, show_default=True)
 @click.option("--first", type=click.IntRange(0), default=0, show_default=True, help="Number of the first host.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    show_default=f"one for each core, and for {HOSTS_MIN} hosts at least",
+    help="Among how many processes the hosts are divided.",
+)
 @click.option("--zone", default="", help="Availability zone of the hosts.")
 @options.controllers
 @options.queue
@@ -34,9 +45,12 @@ from alcor.runtime.event_log import EventLog, Level
 @click.option(
     "--crash", type=click.FloatRange(0, 1), default=0.0, help="Chance of each agent, each second, to be killed."
 )
+@click.pass_context
 def command(
+    context: click.Context,
     count: int,
     first: int,
+    processes: int | None,
     zone: str,
     controller_urls: tuple[str, ...],
     queue: str,
@@ -51,11 +65,28 @@ def command(
     if queue_only and not queue:
         raise click.UsageError("--queue-only wants --queue")
     log = EventLog(level=Level.WARNING)
-    url = "" if queue_only else controller_urls[0]
-    faults = Faults(loss=loss, slow_ms=slow, crash=crash)
+    faults = Faults(loss=loss, slow_ms=slow, crash=crash, seed=1 + first)
     try:
         place = agent.queue_access(queue, certificates, queue_credentials)
     except errors.Invalid as error:
         raise click.UsageError(error.message) from error
-    work = agent.run_many(count, url, log, first=first, zone=zone, queue=place, faults=faults)
+    processes = processes or min(os.cpu_count() or 1, -(-count // HOSTS_MIN))
+    if processes > 1:
+        again = _said(context, without=("count", "first", "processes"))
+        divided = FleetProcesses(count, again, log, first=first, processes=processes)
+        uvloop.run(running.until_told(divided, lambda: None))
+        return
+    urls = () if queue_only else controller_urls
+    work = fleet.run_many(count, urls, log, first=first, zone=zone, queue=place, faults=faults)
     sys.exit(uvloop.run(work))
+
+
+def _said(context: click.Context, *, without: Collection[str]) -> list[str]:
+    """Give a command's options as they were understood, to say them to another process."""
+    words: list[str] = []
+    for option in context.command.params:
+        value = None if option.name is None or option.name in without else context.params[option.name]
+        for each in value if isinstance(value, tuple) else (value,):
+            if each is not None and each is not False:
+                words += [option.opts[0]] if each is True else [option.opts[0], str(each)]
+    return words

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import click
 
+from alcor.runtime import open_files
 from alcor.runtime.supervision import Failure
 
 
@@ -25,6 +26,7 @@ async def until_told(deployable: Deployable, say: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told_to_stop.set)
+    open_files.raise_limit()
     await deployable.start()
     has_failed = False
     try:

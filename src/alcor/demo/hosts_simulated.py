@@ -17,7 +17,7 @@ from alcor.lab.percentiles import percentile
 from alcor.model import errors
 from alcor.model.addressing import ip_from_text
 from alcor.model.ids import HostId, PortId
-from alcor.processes.agent import EmulatedHosts, emulated_name
+from alcor.processes.fleet import EmulatedHosts, emulated_name
 from alcor.runtime.event_log import EventLog, Level
 
 ATTEMPTS_BETWEEN_TURNS = 20  # the agents of these hosts share our loop: they must go on beating
@@ -36,7 +36,7 @@ class SimulatedHosts:
         directory = authority.parent / "fleet"
         identity.issue_fleet(authority, directory)
         queue = access.choose(queue_url, certificates=directory, credentials=None)
-        self._hosts = EmulatedHosts(len(self.names), agent_url, EventLog(level=Level.WARNING), queue=queue)
+        self._hosts = EmulatedHosts(len(self.names), (agent_url,), EventLog(level=Level.WARNING), queue=queue)
         self._hosts.start()
 
     async def start_agent_again(self, host: str, *, with_stream: bool) -> None:

@@ -22,10 +22,18 @@ def alcor_command(*arguments: str) -> list[str]:
 
 
 class Child:
-    """One child process and its log file. Killed by the kernel should we die without stopping it."""
+    """One child process and its log file. Killed by the kernel should we die without stopping it.
+
+    `log` None: what it says is shown where we say what we have to.
+    """
 
     def __init__(
-        self, name: str, command: Sequence[str], log: Path, *, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path | None,
+        *,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self._command = list(command)
@@ -44,8 +52,11 @@ class Child:
 
     async def start(self) -> None:
         """Start it; output goes to the log file (appended)."""
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("ab") as output:
+        with contextlib.ExitStack() as stack:
+            output = None
+            if self._log is not None:
+                self._log.parent.mkdir(parents=True, exist_ok=True)
+                output = stack.enter_context(self._log.open("ab"))
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -74,8 +85,8 @@ class Child:
             self._process.kill()
         await self._process.wait()
 
-    async def ended(self, within_s: float) -> int:
-        """Wait until it ends by itself; give its exit status. Raises TimeoutError."""
+    async def ended(self, within_s: float | None = None) -> int:
+        """Wait until it ends, so long at most; give its exit status. Raises TimeoutError."""
         assert self._process is not None, "not started"
         async with asyncio.timeout(within_s):
             return await self._process.wait()
@@ -83,7 +94,10 @@ class Child:
     def require_alive(self) -> None:
         """Raise Unavailable with the end of its log when it has ended."""
         if not self.alive:
-            lines = self._log.read_text(errors="replace").splitlines()[-8:] if self._log.exists() else []
+            words = (
+                self._log.read_text(errors="replace") if self._log is not None and self._log.exists() else ""
+            )
+            lines = words.splitlines()[-8:]
             raise errors.Unavailable(f"{self.name} ended by itself:\n" + "\n".join(lines), retry_after_s=1)
 
 

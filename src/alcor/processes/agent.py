@@ -1,10 +1,9 @@
-"""Agents as processes: one for a host, or many emulated hosts in one process. Wiring only."""
+"""The agent of a host as a process. Wiring only."""
 
 import asyncio
 import gc
-import hashlib
 import signal
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from pathlib import Path
 from ssl import SSLContext
 from typing import Any, Literal
@@ -13,12 +12,12 @@ import msgspec
 import uvloop
 
 from alcor.adapters import stream
-from alcor.adapters.certificates import FLEET_NAME, public_key
+from alcor.adapters.certificates import public_key
 from alcor.adapters.nats import access
 from alcor.adapters.nats.access import Access
 from alcor.adapters.nats.queue import NatsAgentQueue
 from alcor.contracts.agent_channel import Channel, Probe, Rescue
-from alcor.contracts.data_plane import DataPlane, HostFacts
+from alcor.contracts.data_plane import DataPlane, HostFacts, facts_of
 from alcor.host_agent.agent import Agent, Connect
 from alcor.host_agent.journal import FileJournal, NoJournal
 from alcor.host_agent.neighbor_help import Neighborhood
@@ -27,8 +26,7 @@ from alcor.host_agent.settings import USUAL, AgentTiming
 from alcor.model import errors
 from alcor.model.addressing import ip_to_text
 from alcor.model.ids import HostId
-from alcor.processes.fleet_faults import NO_FAULTS, Faults, FaultyStreams
-from alcor.runtime import tls
+from alcor.runtime import open_files, tls
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Failure, Supervisor
@@ -63,6 +61,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 def main(settings: AgentSettings, log: EventLog) -> int:
     """Run one agent on a loop of its own until SIGTERM or SIGINT; give the exit status."""
+    open_files.raise_limit()
     return uvloop.run(run(settings, log))
 
 
@@ -81,7 +80,7 @@ async def run(settings: AgentSettings, log: EventLog) -> int:
         log.error("settings_refused", reason=error.message)
         return EXIT_SETTINGS
     failure = Failure()
-    queue = _queue(place, settings.host, log, failure)
+    queue = open_queue(place, settings.host, log, failure)
     agent = Agent(
         facts,
         settings.zone,
@@ -97,7 +96,7 @@ async def run(settings: AgentSettings, log: EventLog) -> int:
     )
     log.info("agent_starts", host=settings.host, data_plane=settings.data_plane)
     try:
-        return await _until_told(agent.run(), settings.host, log, failure)
+        return await until_told(agent.run(), settings.host, log, failure)
     finally:
         if queue is not None:
             await queue.close()
@@ -108,166 +107,13 @@ def queue_access(url: str, certificates: Path | None, credentials: Path | None) 
     return access.choose(url, certificates=certificates, credentials=credentials) if url else None
 
 
-def _queue(place: Access | None, name: str, log: EventLog, failure: Failure) -> NatsAgentQueue | None:
+def open_queue(place: Access | None, name: str, log: EventLog, failure: Failure) -> NatsAgentQueue | None:
+    """Connect to the queue, now or when it is there; None when there is none."""
     if place is None:
         return None
     queue = NatsAgentQueue(place, log, name=name, failure=failure)
     queue.start()
     return queue
-
-
-class EmulatedHosts:
-    """Agents with simulated data planes in this process: hosts `host-0` ... with tunnel addresses in 10/8.
-
-    Owner of its agents, from `start` to `stop`. `fabric` joins the data planes, so that packets pass.
-    """
-
-    def __init__(
-        self,
-        count: int,
-        controller_url: str,
-        log: EventLog,
-        *,
-        first: int = 0,
-        zone: str = "",
-        state_dir: Path | None = None,
-        timing: AgentTiming = USUAL,
-        queue: Access | None = None,
-        faults: Faults = NO_FAULTS,
-    ) -> None:
-        from alcor.data_plane.simulated.driver import SimulatedDataPlane
-        from alcor.data_plane.simulated.fabric import Fabric
-
-        self.fabric: Fabric = Fabric()
-        self.data_planes: dict[HostId, SimulatedDataPlane] = {}
-        self.failed = Failure()
-        self._supervisor = Supervisor(log, failure=self.failed)
-        self._log = log
-        self._urls = (controller_url,) if controller_url else ()
-        self._zone = zone
-        self._state_dir = state_dir
-        self._timing = timing
-        self._faults = faults
-        self._streams = FaultyStreams(faults)
-        self._facts: dict[HostId, HostFacts] = {}
-        self._agents: dict[HostId, Agent] = {}
-        self._running: dict[HostId, asyncio.Task[None]] = {}
-        self._without_stream: set[HostId] = set()
-        self.crashes = 0
-        self.queue = _queue(queue, FLEET_NAME, log, self.failed)
-        for number in range(first, first + count):
-            facts = facts_of(emulated_name(number), synthetic_vtep(number))
-            self._facts[facts.host] = facts
-            self.data_planes[facts.host] = SimulatedDataPlane(facts, self.fabric)
-            self._agents[facts.host] = self._new_agent(facts)
-
-    def start(self) -> None:
-        """Start all; they connect by themselves."""
-        for host, agent in self._agents.items():
-            self._running[host] = self._supervisor.start(f"agent {host}", agent.run())
-        if self._faults.crash:
-            self._supervisor.start("crashes", self._crash_for_ever())
-
-    def _new_agent(self, facts: HostFacts) -> Agent:
-        return Agent(
-            facts,
-            self._zone,
-            self.data_planes[facts.host],
-            FileJournal(self._state_dir / facts.host) if self._state_dir else NoJournal(),
-            stream.connect if self._faults == NO_FAULTS else self._streams.connect,
-            SystemClock(),
-            self._log,
-            urls=() if facts.host in self._without_stream else self._urls,
-            timing=self._timing,
-            agent_queue=self.queue,
-        )
-
-    async def _crash_for_ever(self) -> None:
-        """End agents and start them anew at once, as what supervises processes does."""
-        while True:
-            await asyncio.sleep(1.0)
-            await self.crash([host for host in self._agents if self._streams.kills()])
-
-    async def crash(self, hosts: Sequence[HostId]) -> None:
-        """End the agents of these hosts, and start them anew."""
-        self.crashes += len(hosts)
-        await self._start_again(hosts)
-
-    async def start_again(self, host: HostId, *, with_stream: bool) -> None:
-        """End an agent and start it anew, with both its paths or with the queue alone."""
-        if with_stream:
-            self._without_stream.discard(host)
-        else:
-            self._without_stream.add(host)
-        await self._start_again([host])
-
-    async def _start_again(self, hosts: Sequence[HostId]) -> None:
-        for host in hosts:
-            self._running[host].cancel()
-        await asyncio.gather(*(self._running[host] for host in hosts), return_exceptions=True)
-        for host in hosts:
-            self._agents[host] = self._new_agent(self._facts[host])
-            self._running[host] = self._supervisor.start(f"agent {host}", self._agents[host].run())
-        await asyncio.sleep(0)  # they have begun
-
-    async def stop(self) -> None:
-        """Stop all."""
-        await self._supervisor.close()
-        if self.queue is not None:
-            await self.queue.close()
-
-
-async def run_many(
-    count: int,
-    controller_url: str,
-    log: EventLog,
-    *,
-    first: int = 0,
-    zone: str = "",
-    state_dir: Path | None = None,
-    queue: Access | None = None,
-    faults: Faults = NO_FAULTS,
-) -> int:
-    """Run emulated hosts until SIGTERM or SIGINT, and give the exit status."""
-    hosts = EmulatedHosts(
-        count,
-        controller_url,
-        log,
-        first=first,
-        zone=zone,
-        state_dir=state_dir,
-        queue=queue,
-        faults=faults,
-    )
-    hosts.start()
-    try:
-        return await _until_told(hosts.failed.wait(), f"{count} emulated hosts", log, hosts.failed)
-    finally:
-        await hosts.stop()
-
-
-def facts_of(host: str, vtep: bytes) -> HostFacts:
-    """Give what a data plane must know of its host."""
-    return HostFacts(host=HostId(host), vtep=vtep, router_mac=router_mac(host))
-
-
-def router_mac(host: str) -> int:
-    """Give the address from which a host routes: locally administered, unicast, the same at every start.
-
-    46 bits of a hash: in a region of half a million hosts two share one with a chance of 0.2 %.
-    """
-    number = int.from_bytes(hashlib.blake2b(f"router {host}".encode(), digest_size=6).digest(), "big")
-    return number & ~(0x01 << 40) | (0x02 << 40)
-
-
-def emulated_name(number: int) -> str:
-    """Give the name of an emulated host."""
-    return f"host-{number}"
-
-
-def synthetic_vtep(number: int) -> bytes:
-    """Give the tunnel address of an emulated host: 10.0.0.1 and up."""
-    return (0x0A000001 + number).to_bytes(4, "big")
 
 
 def tune_collector() -> None:
@@ -356,7 +202,7 @@ def _neighborhood(settings: AgentSettings, context: SSLContext, log: EventLog) -
     )
 
 
-async def _until_told(work: Coroutine[Any, Any, object], name: str, log: EventLog, failure: Failure) -> int:
+async def until_told(work: Coroutine[Any, Any, object], name: str, log: EventLog, failure: Failure) -> int:
     """Run the work until it or any other part of the process fails, or a signal ends it."""
     tune_collector()
     loop = asyncio.get_running_loop()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from alcor.adapters import stream
+from alcor.adapters import http_server, stream
 from alcor.adapters.certificates import Authority
 from alcor.adapters.nats import access
 from alcor.adapters.nats.embedded import EmbeddedNats
@@ -27,7 +27,7 @@ from alcor.processes import listening, nova
 from alcor.processes.api_server import EMBEDDED_STORE, ApiServer, ApiSettings, starting
 from alcor.processes.nova import NovaSettings
 from alcor.processes.tracing import RegionTracer
-from alcor.runtime import huge_pages, tls
+from alcor.runtime import huge_pages, open_files, tls
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Failure, Supervisor
@@ -106,6 +106,8 @@ class Region:
             failure=self.failed,
         )
         await controller.start()
+        clients = http_server.for_this_process(http_server.Bounds()).connections_max
+        open_files.warn_if_few(self._log, peers=len(controller.region.hosts), clients=clients)
         self._keep_doing("huge_pages", huge_pages.keep())
         if teller is not None:
             teller.start()

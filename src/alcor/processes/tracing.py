@@ -1,7 +1,7 @@
 """Joins the controller, which knows what hosts hold, with the simulated pipeline, which follows packets."""
 
 from alcor.contracts.convergence import TraceResult
-from alcor.contracts.data_plane import HostFacts
+from alcor.contracts.data_plane import HostFacts, facts_of
 from alcor.control_plane.compiler import entries
 from alcor.control_plane.controller import Controller
 from alcor.data_plane.simulated import trace
@@ -9,7 +9,6 @@ from alcor.model import errors
 from alcor.model.addressing import Cidr
 from alcor.model.goal_state import HostState, NetworkChange, NetworkSection, RouterSection
 from alcor.model.ids import HostId, PortId
-from alcor.processes.agent import facts_of
 
 
 class RegionTracer:
