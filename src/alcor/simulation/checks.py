@@ -59,7 +59,7 @@ def _untruths_of(
     # What was said before both stood still is read, and counts as heard, when the controller goes on.
     if min(host.unattended_s, awake_s) > NOTICED_S:
         yield f"{said}, to which nobody has written since {host.unattended_s:.1f} s"
-    elif now_s - host.emptied_at < NOTICED_S:
+    elif min(now_s - host.emptied_at, awake_s) < NOTICED_S:
         pass  # the controller may still believe what the host held before
     elif held is None:
         yield f"{said}, which does not hold it"
@@ -78,7 +78,7 @@ def _untruths_of(
                 yield f"{said}, which does not hold its group {group_id}"
     if state.status == "ACTIVE" and host.switch.ofport(port.id) is None:
         unplugged_at = host.unplugged_at.get(port.id)
-        if unplugged_at is None or now_s - unplugged_at > NOTICED_S:
+        if unplugged_at is None or min(now_s - unplugged_at, awake_s) > NOTICED_S:
             yield f"{said}, but its workload is not plugged (since {unplugged_at}, now {now_s:.1f})"
 
 
