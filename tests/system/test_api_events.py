@@ -66,8 +66,9 @@ async def routers(store: Store, project: str, *, count: int = 1) -> list[str]:
 
 @asynccontextmanager
 async def served(
-    store: Store | None = None, *, bounds: Bounds = QUICK, identities: Any = None
+    store: Store | None = None, *, bounds: Bounds = QUICK, identities: Any = None, sent_max: int | None = None
 ) -> AsyncIterator[Served]:
+    """`sent_max`: so many bytes the kernel takes for a client that does not read; None: what it likes."""
     memory = MemoryStore()
     chosen = store or memory
     feed = EventFeed(chosen, SILENT)
@@ -82,6 +83,8 @@ async def served(
         stream_bounds=bounds,
     )
     listener = socket.create_server(("127.0.0.1", 0))
+    if sent_max is not None:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sent_max)  # streams inherit it
     config = uvicorn.Config(application, log_level="critical", lifespan="off", timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve(sockets=[listener]))
@@ -245,9 +248,9 @@ async def test_a_client_that_goes_frees_its_place_at_once() -> None:
 
 async def test_a_slow_reader_is_sent_a_last_event_and_resumes() -> None:
     bounds = Bounds(heartbeat_s=0.1, patience_s=0.2, give_up_s=WAIT_S)
-    async with served(bounds=bounds) as s:
+    async with served(bounds=bounds, sent_max=4096) as s:
         reader, writer = await _raw(s.url)
-        made = [id_ for _ in range(20) for id_ in await s.router(count=2000)]
+        made = [id_ for _ in range(20) for id_ in await s.router(count=200)]
         await asyncio.sleep(2.0)  # it does not read: the buffers between are full
         async with asyncio.timeout(WAIT_S):
             text = (await reader.read()).decode()
@@ -259,17 +262,17 @@ async def test_a_slow_reader_is_sent_a_last_event_and_resumes() -> None:
         told = [line for line in text.splitlines() if line.startswith("data: ")]
         assert 0 < len(told) < len(made), "there was more than fits into the buffers"
         ids = [int(line[4:]) for line in text.splitlines() if line.startswith("id: ")]
-        async with s.client() as api:
+        async with served(s.store) as patient, patient.client() as api:
             rest = [event async for event in api.events(since=ids[-1], follow=False) if event.name]
-        assert [event.data["id"] for event in rest] == made[2000 * ids[-1] :]
+        assert [event.data["id"] for event in rest] == made[200 * ids[-1] :]
 
 
 async def test_a_client_that_never_reads_is_cut_off() -> None:
     bounds = Bounds(heartbeat_s=0.1, patience_s=0.1, give_up_s=0.3)
-    async with served(bounds=bounds) as s:
+    async with served(bounds=bounds, sent_max=4096) as s:
         _, writer = await _raw(s.url)
         for _ in range(20):
-            await s.router(count=2000)
+            await s.router(count=200)
         await streams_end(s.feed)
         writer.transport.abort()
 
