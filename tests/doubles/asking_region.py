@@ -109,6 +109,13 @@ class AskingRegion:
         """Make another network, whose ports use the same security group."""
         await commit(self.store, networks=(network(number),), subnets=_subnets(number))
 
+    async def advertise(self, *numbers: int) -> None:
+        """Let the routers of networks be advertised, and addresses be given by DHCPv6."""
+        modes = {"ra_mode": "dhcpv6-stateful", "address_mode": "dhcpv6-stateful"}
+        subnets = tuple(msgspec.structs.replace(_prefix(number), **modes) for number in numbers)
+        revision = await commit(self.store, updates=RecordSet(subnets=subnets))
+        assert await self.controller.convergence.wait_revision(revision, timeout_s=5)
+
     async def join(self, *numbers: int, routes: tuple[ExtraRoute, ...] = ()) -> None:
         """Join networks by a router that has the gateway addresses of all subnets."""
         id_ = RouterId("router-1")

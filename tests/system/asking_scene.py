@@ -51,6 +51,9 @@ class Scene(AskingRegion):
     def ip(self, name: str) -> str:
         return ip_to_text(self.ports[name].fixed_ips[0].ip)
 
+    def ipv6(self, name: str) -> str:
+        return ip_to_text(self.ports[name].fixed_ips[1].ip)
+
     async def inside(self, name: str, *command: str) -> str:
         line = namespaces.inside(self.plugged[name].namespace, list(command))
         return await asyncio.to_thread(namespaces.run, line)  # drivers and controller need this loop meanwhile
