@@ -8,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from alcor.adapters.postgres.embedded import EmbeddedPostgres
@@ -200,3 +201,17 @@ async def test_processes_that_open_an_empty_store_at_once_all_succeed(postgres_d
     assert sorted(revisions) == list(range(2, 62))
     for store in stores:
         await store.close()
+
+
+async def test_a_write_waits_for_a_primary_that_writes(postgres_dsn: str) -> None:
+    store = await open_store(postgres_dsn)
+    connection = await asyncpg.connect(postgres_dsn)
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    commit = asyncio.create_task(store.commit(write(inserts=RecordSet(networks=(NETWORK,)))))
+    await asyncio.sleep(0.3)
+    assert not commit.done(), "what is demoted answers that it only reads, and that is no refusal"
+    await connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    assert await asyncio.wait_for(commit, 10) == 1
+    await connection.close()
+    await store.close()

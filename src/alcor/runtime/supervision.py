@@ -1,8 +1,9 @@
 """Tasks with an owner and a name; the only place where any exception may be caught."""
 
 import asyncio
+import contextlib
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from alcor.runtime.event_log import EventLog
@@ -79,20 +80,28 @@ class Supervisor:
         except asyncio.CancelledError:
             raise
         except BaseException as error:
-            self._log.error(
-                "task_failed",
-                task=_current().get_name(),
-                error=str(error),
-                stack="".join(traceback.format_exception(error)),
-            )
+            _tell(self._log, _current().get_name(), error)
             if self._failure is not None:
                 self._failure.set(f"'{_current().get_name()}' failed: {_words(error)}")
             raise
 
 
+@contextlib.contextmanager
+def contained(log: EventLog, name: str) -> Iterator[None]:
+    """Do what may fail for one workload or message without ending the task: it is logged, and left undone."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - here, as in `_run`, whatever it is
+        _tell(log, name, error)
+
+
 def name_task(name: str) -> None:
     """Name the task that runs, once it knows whom it is for: its failure is told under this name."""
     _current().set_name(name)
+
+
+def _tell(log: EventLog, name: str, error: BaseException) -> None:
+    log.error("task_failed", task=name, error=str(error), stack="".join(traceback.format_exception(error)))
 
 
 def _current() -> asyncio.Task[Any]:

@@ -28,6 +28,7 @@ LOST = (
     asyncpg.InterfaceError,  # also: the connection was closed in the middle
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,  # shutting down, starting up
+    asyncpg.ReadOnlySQLTransactionError,  # another server is the primary now
     asyncpg.InsufficientResourcesError,
     asyncpg.InternalClientError,
 )

@@ -35,6 +35,7 @@ from alcor.model import goal_state
 from alcor.model.errors import AlcorError, Unavailable
 from alcor.model.goal_state import HostState, NetworkChange, SectionUpdate
 from alcor.model.ids import PortId
+from alcor.runtime import supervision
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.growth import Growth
@@ -434,7 +435,9 @@ class OvsDataPlane:
     def _answer(self, vni: int, key: int, frame: bytes) -> Sequence[bytes]:
         if self._program is None:
             return ()
-        return answering.answer(self._program, self._facts, vni=vni, key=key, frame=frame)
+        with supervision.contained(self._log, "ovs answers"):  # a frame that a workload made up ends no agent
+            return answering.answer(self._program, self._facts, vni=vni, key=key, frame=frame)
+        return ()
 
     def _told(self, port_id: PortId) -> Sequence[Advertisement]:
         return () if self._program is None else answering.told(self._program, self._facts, port_id)
