@@ -5,6 +5,7 @@ import ctypes
 import datetime
 import io
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -301,12 +302,18 @@ async def test_an_order_s_certificate_opens_no_new_connection_once_it_has_expire
     await own.until_ready()
     life = datetime.timedelta(seconds=4)
     monkeypatch.setattr(certificates, "RESCUER_LIFE", life)
-    remote = pair.remote_with(pair.ordered_to(pair.host.name))
+    context = pair.ordered_to(pair.host.name)
+    remote = pair.remote_with(context)
+    session = _speak(remote.database, context, None)
     database = await OvsdbConnection.open(remote.database, on_update=print, on_lost=lambda _: None)
     try:
         assert all(await lets_in(remote))
         await asyncio.sleep(life.total_seconds() + 1)
         assert not any(await lets_in(remote))
+        with pytest.raises(
+            ConnectionError
+        ):  # nor does a session of before it expired, which TLS could go on with
+            _speak(remote.database, context, session)
         assert await database.transact([fence.guard("br-int", 0, pair.host.name)])  # it has its connection
     finally:
         database.close()
@@ -359,6 +366,23 @@ async def lets_in(place: SwitchEndpoints) -> tuple[bool, bool]:
         except Unavailable:
             found.append(False)
     return found[0], found[1]
+
+
+def _speak(
+    place: endpoint.Endpoint, context: ssl.SSLContext, session: ssl.SSLSession | None
+) -> ssl.SSLSession | None:
+    """Have a word with a database, going on with a TLS session if one is given. Raises ConnectionError."""
+    try:
+        with (
+            socket.create_connection((place.address, place.port), timeout=5) as plain,
+            context.wrap_socket(plain, server_hostname=place.name, session=session) as secured,
+        ):
+            secured.sendall(b'{"method": "list_dbs", "params": [], "id": 0}')
+            if not secured.recv(4096):
+                raise ConnectionError("it does not answer")
+            return secured.session
+    except ssl.SSLError as error:
+        raise ConnectionError("it does not let us in") from error
 
 
 async def _ask_database(place: SwitchEndpoints) -> None:

@@ -35,7 +35,7 @@ from alcor.contracts.agent_channel import BEAT_S, PROTOCOL, Beat, Hello
 from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.controller import Controller
 from alcor.control_plane.health import pace
-from alcor.model import held_mark
+from alcor.model import errors, held_mark
 from alcor.model.ids import HostId
 from alcor.runtime import tls
 from alcor.runtime.clock import SystemClock
@@ -145,7 +145,12 @@ async def _beat(directory: Path, pid: int, hosts: int, seconds: int) -> tuple[fl
         await _settled(pid)
         before, began = sent[0], time.monotonic()
         shares = [await _share(pid) for _ in range(seconds)]
-        return statistics.median(shares), (sent[0] - before) / (time.monotonic() - began)
+        rate = (sent[0] - before) / (time.monotonic() - began)
+        if lost := sum(transport.is_closing() for transport in sockets):
+            raise errors.Unavailable(
+                f"{lost} of {hosts} streams ended: this machine is too busy to beat in time", retry_after_s=60
+            )
+        return statistics.median(shares), rate
     finally:
         sending.cancel()
 
@@ -156,8 +161,9 @@ async def _send(sockets: list[asyncio.Transport], beat_s: float, sent: list[int]
     step, started = 0, time.monotonic()
     while True:
         for transport in sockets[step % STEPS :: STEPS]:
-            transport.write(frame)
-            sent[0] += 1
+            if not transport.is_closing():
+                transport.write(frame)
+                sent[0] += 1
         step += 1
         await asyncio.sleep(max(0.0, started + step * beat_s / STEPS - time.monotonic()))
 
