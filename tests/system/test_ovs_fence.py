@@ -77,8 +77,7 @@ class Writer:
     async def claimed(self, token: int) -> None:
         """Wait until it writes under a token."""
         while True:
-            session = self.driver._session
-            if session is not None and session.token == token:
+            if self.driver.token == token:
                 await self.driver.synchronise(self.state, remove=False)
                 return
             await asyncio.sleep(0.01)

@@ -247,11 +247,11 @@ async def test_a_router_on_the_way_answers_an_expired_packet(scene: Ipv6Scene) -
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_who_solicits_is_answered(scene: Ipv6Scene) -> None:
-    answered = scene.at("b").driver._answers.answered
+    answered = scene.at("b").driver._hand_over._answers.answered
     await scene.inside("b", "ip", "link", "set", "eth0", "down")  # takes addresses and routes along
     await scene.inside("b", "ip", "link", "set", "eth0", "up")
     await scene.until("b", DEFAULT_ROUTE, has_route("red"), timeout_s=ADDRESS_S)
-    assert scene.at("b").driver._answers.answered > answered
+    assert scene.at("b").driver._hand_over._answers.answered > answered
     await asyncio.to_thread(scene.lab.await_slaac, [(scene.workloads["b"], scene.ips["b"])])
 
 

@@ -68,12 +68,12 @@ async def until_held(scene: Scene, wanted: dict[int, tuple[int, int]]) -> None:
 async def answered_of_a_flood(scene: Scene) -> int:
     """Flood with DHCP; count what reached the host's agent."""
     driver, workload = scene.hosts[0].driver, scene.workloads["a"]
-    before = driver._answers.answered + driver._answers.dropped
+    before = driver._hand_over._answers.answered + driver._hand_over._answers.dropped
     flood = raw_packets.flood_command("dhcp", FLOOD_S, f"{scene.macs['a']:x}", "10.1.0.11")
     sent = await asyncio.to_thread(namespaces.run, namespaces.inside(workload.namespace, flood))
     assert int(sent.split()[-1]) > 10_000
     await asyncio.sleep(0.2)
-    return driver._answers.answered + driver._answers.dropped - before
+    return driver._hand_over._answers.answered + driver._hand_over._answers.dropped - before
 
 
 LIMIT = METERS[meter_of(Reason.ANSWER, 1)]

@@ -144,5 +144,5 @@ async def test_a_scan_is_limited_and_delays_no_other_tenant(scene: Scene) -> Non
     took_s = time.monotonic() - started
     allowed = 400 + 200 * (took_s + 1)
     assert scene.controller.look_ups.absent - asked < allowed < scanned
-    assert scene.drivers[one]._asking.addresses < 70, "64 of the scanner, and what others wait for"
+    assert scene.drivers[one]._hand_over._asking.addresses < 70, "64 of the scanner, and what others wait for"
     scene.check()

@@ -1,4 +1,4 @@
-"""One writer's way to a host's switch: the steps of `ovs.session` with the decisions of `ovs.fence`.
+"""One writer's way to a host's switch: held by `ovs.tenure`, in sessions of the same steps as `ovs.session`.
 
     connect -> read the record, judge -> record the claim -> become master -> ready -> writes, each held against
     the switch; demoted, cut or refused: lost, and from the beginning
@@ -8,14 +8,15 @@ Between any two steps others may come. What is written goes to the simulated swi
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from alcor.contracts.data_plane import DataPlaneEvents, HostFacts, Refusal
 from alcor.data_plane.ovs import fence
 from alcor.data_plane.ovs.fence import Bid, Fenced, Recorded
 from alcor.data_plane.ovs.openflow import Stale
-from alcor.data_plane.ovs.ovsdb import WaitFailed
+from alcor.data_plane.ovs.ovsdb import Operation, WaitFailed
+from alcor.data_plane.ovs.tenure import Tenure
 from alcor.data_plane.simulated.driver import SimulatedDataPlane
 from alcor.data_plane.simulated.fabric import Fabric
 from alcor.data_plane.simulated.host import SimulatedHost
@@ -28,8 +29,6 @@ from alcor.runtime.supervision import Supervisor
 from alcor.simulation import virtual_time
 from alcor.simulation.fenced_switch import BRIDGE, FencedSwitch
 
-BACKOFF_S = 0.2
-CLAIM_TRIES = 5
 _SLOW_S = 0.02
 _UNANSWERED = 0.003  # chance that the data plane does what it is told, and the answer is lost
 
@@ -71,22 +70,25 @@ class FencedDataPlane:
         self.part = part
         self._target = target
         self._facts = facts
-        self._bid = bid
         self._chance = chance
         self._is_reachable = is_reachable
         self._on_fenced = on_fenced
         self._supervisor = Supervisor(log, failure=None)
-        self._granted = asyncio.Event()
-        self._session: _Session | None = None
+        self._tenure: Tenure[_Session] = Tenure(
+            bid,
+            facts.host,
+            open_session=self._open_session,
+            tenant=self,
+            supervisor=self._supervisor,
+            log=log,
+        )
         self._events: DataPlaneEvents
 
     # contract
 
     async def start(self, events: DataPlaneEvents) -> None:
         self._events = events
-        self._supervisor.start("switch session", self._keep_session())
-        if self._bid.lease_ms:
-            self._supervisor.start("lease", self._renew_lease())
+        self._tenure.start()
 
     async def synchronise(self, state: HostState, *, remove: bool) -> Sequence[Refusal]:
         driver = await self._write()
@@ -106,24 +108,19 @@ class FencedDataPlane:
         return [*more, *refusals]
 
     def grant(self, token: int) -> None:
-        if token > self._bid.token:
-            self._bid = self._bid._replace(token=token)
-            self._granted.set()
-            if self._session is not None:
-                self._supervisor.start("claim", self._claim(self._session))
+        self._tenure.grant(token)
 
     @property
     def token(self) -> int:
-        return self._session.bid.token if self._session is not None else 0
+        return self._tenure.token
 
     def plugged_ports(self) -> Sequence[PortId]:
-        return self._session.driver.plugged_ports() if self._session is not None else ()
+        session = self._tenure.session
+        return session.driver.plugged_ports() if session is not None else ()
 
     async def close(self) -> None:
         await self._supervisor.close()
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        self._tenure.close()
 
     # what the switch tells
 
@@ -132,146 +129,56 @@ class FencedDataPlane:
         self.part.tell(self._announce, port_id)
 
     def _announce(self, port_id: PortId) -> None:
-        if self._session is not None:
-            self._session.driver.announce((port_id,))
+        if self._tenure.session is not None:
+            self._tenure.session.driver.announce((port_id,))
 
-    def _lose(self, session: "_Session", reason: str) -> None:
-        session.close()
-        if self._session is session:
-            self._session = None
-            self._events.lost(reason)
+    # tenure
 
-    # the session
+    def taken(self, session: "_Session") -> None:
+        """Write through this session from now on."""
 
-    async def _keep_session(self) -> None:
-        lapsed: Recorded | None = None
-        is_fenced = False  # and our agent was told
-        while True:
-            self._granted.clear()
-            session = _Session(self)
-            session.lapsed = lapsed
-            try:
-                await self._open(session)
-            except Fenced as error:
-                session.close()
-                if not is_fenced:
-                    self._tell_fenced(error.writer)
-                is_fenced = True
-                is_granted = await self._granted_within(fence.lapses_after_s(error.recorded))
-                lapsed = None if is_granted else error.recorded
-                continue
-            except (Unavailable, Stale, WaitFailed):
-                session.close()
-                await asyncio.sleep(BACKOFF_S)
-                continue
-            is_told, is_fenced, lapsed = is_fenced, False, None
-            if not session.over.is_set():
-                self._session = session
-                if session.taken_from and not is_told and self._bid.writer == self._facts.host:
-                    self._tell_fenced(session.taken_from)
-                self._events.ready()
-                if session.bid.token < self._bid.token:  # granted while the session was opened
-                    await self._claim(session)
-            await session.over.wait()
+    def ready(self) -> None:
+        self._events.ready()
 
-    async def _granted_within(self, seconds: float | None) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._granted.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    async def _renew_lease(self) -> None:
-        while True:
-            await asyncio.sleep(self._bid.lease_ms / 1000 / fence.RENEWALS)
-            session = self._session
-            if session is None:
-                continue
-            try:
-                await self._reach(session)
-                session.renewal += 1
-                mine = fence.guard(BRIDGE, session.bid.token, session.bid.writer)
-                self._target.fence.transact([mine, fence.renew(BRIDGE, session.renewal)])
-            except (errors.AlcorError, WaitFailed) as error:
-                self._lose(session, str(error))
-
-    def _tell_fenced(self, writer: str) -> None:
+    def fenced(self, writer: str) -> None:
         self._on_fenced()
         self._events.fenced(writer)
 
-    async def _open(self, session: "_Session") -> None:
-        await self._reach()
-        self._target.fence.connect(session)
-        await self._record(session, self._bid, is_first=True)
-        await self._reach(session)
-        self._target.fence.transact([fence.guard(BRIDGE, session.bid.token, session.bid.writer)])
-        await self._become_master(session, session.bid)
-        target = self._target
-        session.driver = SimulatedDataPlane(self._facts, target.fabric)
-        session.driver.host = target.switch
-        await session.driver.start(_OfSession(self, session))
+    def lost(self, reason: str) -> None:
+        self._events.lost(reason)
 
-    async def _claim(self, session: "_Session") -> None:
+    async def _open_session(
+        self, bid: Bid, *, lapsed: Recorded | None, lost: Callable[[str], None]
+    ) -> "_Session":
+        session = _Session(self, bid, lapsed, lost)
+        is_open = False
         try:
-            await self._become_master(session, self._bid)
-        except (errors.AlcorError, Stale, WaitFailed) as error:
-            self._lose(session, str(error))
-
-    async def _become_master(self, session: "_Session", bid: Bid) -> None:
-        await self._record(session, bid, is_first=False)
-        await self._reach(session)
-        try:
-            self._target.fence.become_master(session, session.bid.token)
-        except Stale as error:
-            raise Fenced(Recorded(session.bid.token + 1, "a newer master")) from error
-
-    async def _record(self, session: "_Session", bid: Bid, *, is_first: bool) -> None:
-        for _ in range(CLAIM_TRIES):
-            await self._reach(session)
-            before = self._target.fence.external_ids()
-            recorded = fence.read(before)
-            made = bid._replace(token=fence.judge(recorded, bid, lapsed=session.lapsed))
-            if recorded.writer not in ("", bid.writer):
-                if not is_first:
-                    raise Fenced(recorded)
-                session.taken_from = recorded.writer
-            if recorded[:3] != made:
-                await self._reach(session)
-                try:
-                    self._target.fence.transact(fence.claim(BRIDGE, before, made))
-                except WaitFailed:
-                    continue
-            else:
-                session.renewal = recorded.renewal
-            session.bid = made
-            return
-        raise errors.Unavailable("the bridge's record is being changed by others", retry_after_s=0.2)
+            await session.open()
+            is_open = True
+        finally:
+            if not is_open:
+                session.close()
+        return session
 
     # writing
 
     async def _write(self) -> SimulatedDataPlane:
         """Have the switch take a write, now. Raises Unavailable; what follows must not wait for anything."""
-        session = self._session
+        await self._tenure.claim()
+        session = self._tenure.session
         if session is None:
             raise errors.Unavailable("the switch does not answer", retry_after_s=0.2)
-        if session.bid.token < self._bid.token:
-            await self._claim(session)
-        try:
-            await self._reach(session)
-        except Unavailable as error:
-            self._lose(session, error.message)
-            raise
+        await session.reach()
         if not self._target.fence.write(session, session.bid):
-            self._lose(session, "it is not the master")
+            session.lose("it is not the master")
             raise errors.Unavailable("the switch takes writes of its master only", retry_after_s=0.2)
         return session.driver
 
-    async def _reach(self, session: "_Session | None" = None) -> None:
+    async def _reach(self) -> None:
         if self._target.faulty:
             await asyncio.sleep(self._chance.random() ** 4 * _SLOW_S)
         is_there = self._is_reachable() and self._facts.vtep == self._target.facts.vtep
-        if not is_there or self._target.fence.is_down or (session is not None and session.over.is_set()):
+        if not is_there or self._target.fence.is_down:
             raise errors.Unavailable("the data plane does not answer", retry_after_s=1)
 
     def _refusals(self, keys: Sequence[SectionKey]) -> list[Refusal]:
@@ -279,26 +186,94 @@ class FencedDataPlane:
 
 
 class _Session:
-    """One connection to the switch. Implements `Connection`."""
+    """One connection to the switch. Implements `Connection`, `tenure.Claimed` and `fence.Database`."""
 
-    def __init__(self, data_plane: FencedDataPlane) -> None:
-        self.bid = Bid(0, "")
+    def __init__(
+        self, data_plane: FencedDataPlane, bid: Bid, lapsed: Recorded | None, lost: Callable[[str], None]
+    ) -> None:
+        self.bid = bid
         self.taken_from = ""
-        self.lapsed: Recorded | None = None
-        self.renewal = 0
-        self.over = asyncio.Event()
         self.driver: SimulatedDataPlane
         self.data_plane = data_plane
+        self._lapsed = lapsed
+        self._lost = lost
+        self._renewal = 0
+        self._is_over = False
+
+    @property
+    def token(self) -> int:
+        return self.bid.token
+
+    async def open(self) -> None:
+        """Connect, record the claim, become the master. Raises Fenced, Unavailable."""
+        target = self.data_plane._target
+        await self.data_plane._reach()
+        target.fence.connect(self)
+        await self._record(self.bid, is_first=True)
+        await self._guarded([])  # what is amended of the bridge
+        await self.claim(self.bid)
+        self.driver = SimulatedDataPlane(self.data_plane._facts, target.fabric)
+        self.driver.host = target.switch
+        await self.driver.start(_OfSession(self.data_plane, self))
+
+    async def claim(self, bid: Bid) -> None:
+        await self._record(bid, is_first=False)
+        await self.reach()
+        try:
+            self.data_plane._target.fence.become_master(self, self.bid.token)
+        except Stale as error:
+            raise fence.overtaken(self.bid.token) from error
+
+    async def renew(self) -> None:
+        self._renewal += 1
+        await self._guarded([fence.renew(BRIDGE, self._renewal)])
+
+    async def external_ids(self) -> Mapping[str, str]:
+        await self.reach()
+        return self.data_plane._target.fence.external_ids()
+
+    async def transact(self, operations: Sequence[Operation]) -> None:
+        await self.reach()
+        self.data_plane._target.fence.transact(operations)
+
+    async def reach(self) -> None:
+        """Wait for the switch. Raises Unavailable, and is lost, when it does not answer."""
+        try:
+            await self.data_plane._reach()
+        except Unavailable as error:
+            self.lose(error.message)
+            raise
+        if self._is_over:
+            raise errors.Unavailable("the connection has ended", retry_after_s=1)
 
     def ended(self, reason: str) -> None:
-        self.data_plane.part.tell(self.data_plane._lose, self, reason)
+        self.data_plane.part.tell(self.lose, reason)
+
+    def lose(self, reason: str) -> None:
+        """End unasked."""
+        if not self._is_over:
+            self.close()
+            self._lost(reason)
 
     def close(self) -> None:
         target = self.data_plane._target
         if target.fence.master is self:
             target.switch.asks_by(None, lambda passage, in_port: None)
         target.fence.disconnect(self)
-        self.over.set()
+        self._is_over = True
+
+    async def _record(self, bid: Bid, *, is_first: bool) -> None:
+        claim = await fence.record(self, BRIDGE, bid, lapsed=self._lapsed, is_first=is_first)
+        self.bid, self._renewal = claim.bid, claim.renewal
+        self.taken_from = claim.taken_from or self.taken_from
+
+    async def _guarded(self, operations: Sequence[Operation]) -> None:
+        try:
+            await self.transact([fence.guard(BRIDGE, self.bid.token, self.bid.writer), *operations])
+        except WaitFailed as error:
+            recorded = fence.read(await self.external_ids())
+            self.lose(f"'{recorded.writer}' took the switch over")
+            raise Fenced(recorded) from error
 
 
 class _OfSession:
@@ -309,22 +284,22 @@ class _OfSession:
         self._session = session
 
     def plugged(self, port_id: PortId) -> None:
-        if self._data_plane._session is self._session:
+        if self._data_plane._tenure.session is self._session:
             self._data_plane._events.plugged(port_id)
 
     def unplugged(self, port_id: PortId) -> None:
-        if self._data_plane._session is self._session:
+        if self._data_plane._tenure.session is self._session:
             self._data_plane._events.unplugged(port_id)
 
     def unknown(self, vni: Vni, ip: bytes) -> bool:
         part = self._data_plane.part
-        if self._data_plane._session is not self._session or part.hung_at is not None:
+        if self._data_plane._tenure.session is not self._session or part.hung_at is not None:
             return False
         return part.run(self._data_plane._events.unknown, vni, ip)
 
     def announced(self, port_id: PortId, ip: bytes) -> None:
         part = self._data_plane.part
-        if self._data_plane._session is self._session and part.hung_at is None:
+        if self._data_plane._tenure.session is self._session and part.hung_at is None:
             part.run(self._data_plane._events.announced, port_id, ip)
 
     def lost(self, reason: str) -> None:

@@ -4,17 +4,18 @@
     generation of the master role    checked by the switch on every flow (OpenFlow 1.4, 6.3.6)
 
 The database survives a restart of the switch, which forgets generations; a claim is made there first. So who
-connects reads the record before it writes, and who read it too early is refused by the generation. Pure.
+connects reads the record before it writes, and who read it too early is refused by the generation. Pure, but
+for the steps of `record`, which are the same to any database.
 
 A neighbour's record has a lease, and a number that it raises while it is at work. Clocks of hosts are not
 compared: who finds the same record after more than the lease, by its own clock, may try the next token. The
 claim itself checks that the record is still the same, so that time only permits trying; the token decides.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple, cast
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol, cast
 
-from alcor.data_plane.ovs.ovsdb import Json, Operation
+from alcor.data_plane.ovs.ovsdb import Json, Operation, WaitFailed
 from alcor.model.errors import Unavailable
 
 TOKEN = "alcor-fence"
@@ -23,6 +24,7 @@ LEASE = "alcor-fence-lease"  # milliseconds; without it the record stands until 
 RENEWAL = "alcor-fence-renewal"
 _ALL = (TOKEN, WRITER, LEASE, RENEWAL)
 RENEWALS = 4  # per lease
+CLAIM_TRIES = 5  # others may write to the bridge's external ids, too
 PATIENCE = 1.5  # leases, until one that was not renewed counts as lapsed
 
 
@@ -51,6 +53,57 @@ class Bid(NamedTuple):
     token: int
     writer: str
     lease_ms: int = 0
+
+
+class Claim(NamedTuple):
+    """What came of recording a writer: under which token, and where the renewals of its lease go on from."""
+
+    bid: Bid
+    renewal: int
+    taken_from: str  # who was recorded before, if that was another
+
+
+class Database(Protocol):
+    """Where a bridge's record is."""
+
+    async def external_ids(self) -> Mapping[str, str]:
+        """Read the bridge's external ids. Raises Unavailable."""
+        ...
+
+    async def transact(self, operations: Sequence[Operation]) -> object:
+        """Do all of it or nothing. Raises WaitFailed, Unavailable."""
+        ...
+
+
+async def record(
+    database: Database, bridge: str, bid: Bid, *, lapsed: Recorded | None, is_first: bool
+) -> Claim:
+    """Record the bidder as the bridge's writer. Raises Fenced, Unavailable.
+
+    `is_first` False: the bidder is recorded already. Another who wrote since, whatever its token, fences it:
+    what it holds may be older than what that one wrote. `lapsed`: as for `judge`.
+    """
+    for _ in range(CLAIM_TRIES):
+        before = await database.external_ids()
+        recorded = read(before)
+        made = bid._replace(token=judge(recorded, bid, lapsed=lapsed))
+        is_others = recorded.writer not in ("", bid.writer)
+        if is_others and not is_first:
+            raise Fenced(recorded)
+        renewal = recorded.renewal  # ours of before: it goes on, so that it never looks unchanged
+        if recorded[:3] != made:
+            try:
+                await database.transact(claim(bridge, before, made))
+            except WaitFailed:
+                continue
+            renewal = 0
+        return Claim(made, renewal, recorded.writer if is_others else "")
+    raise Unavailable("the bridge's record is being changed by others", retry_after_s=0.2)
+
+
+def overtaken(token: int) -> Fenced:
+    """Say that the switch has seen a newer master than that of this token, whose name it does not know."""
+    return Fenced(Recorded(token + 1, "a newer master"))
 
 
 def read(external_ids: Mapping[str, str]) -> Recorded:

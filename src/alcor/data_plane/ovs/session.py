@@ -17,7 +17,6 @@ from alcor.model.ids import PortId
 
 READY_S = 10.0
 POLL_S = 0.01
-CLAIM_TRIES = 5  # others may write to the bridge's external ids, too
 
 
 class Session:
@@ -86,12 +85,22 @@ class Session:
         try:
             await self.switch.become_master(self._bid.token)
         except Stale as error:
-            raise Fenced(Recorded(self._bid.token + 1, "a newer master")) from error
+            raise fence.overtaken(self._bid.token) from error
 
     async def renew(self) -> None:
         """Renew the lease of our record. Raises Fenced, Unavailable, Broken."""
         self._renewal += 1
         await self._guarded([fence.renew(self._bridge, self._renewal)])
+
+    async def external_ids(self) -> Mapping[str, str]:
+        """Read the bridge's external ids, for `fence.record`."""
+        assert self._database is not None, "open first"
+        return await setup.external_ids(self._database, self._bridge) or {}
+
+    async def transact(self, operations: Sequence[Operation]) -> object:
+        """Do all of it or nothing, for `fence.record`."""
+        assert self._database is not None, "open first"
+        return await self._database.transact(operations)
 
     def close(self) -> None:
         """Let go of both connections; `on_lost` is not called."""
@@ -104,7 +113,7 @@ class Session:
         self._database = await OvsdbConnection.open(
             endpoints.database, on_update=self._update, on_lost=self._lose
         )
-        if await self._external_ids() is None:
+        if await setup.external_ids(self._database, self._bridge) is None:
             if endpoints.is_remote:
                 raise Unavailable(f"there is no {self._bridge} on that host", retry_after_s=1.0)
             await setup.create(self._database, self._bridge)
@@ -117,42 +126,19 @@ class Session:
         self.table = FlowTable(self._switch)
 
     async def _record(self, bid: Bid, *, is_first: bool) -> None:
-        assert self._database is not None
-        for _ in range(CLAIM_TRIES):
-            before = await self._external_ids() or {}
-            recorded = fence.read(before)
-            made = bid._replace(token=fence.judge(recorded, bid, lapsed=self._lapsed))
-            if recorded.writer not in ("", bid.writer):
-                if not is_first:
-                    raise Fenced(recorded)
-                self.taken_from = recorded.writer
-            if recorded[:3] != made:
-                try:
-                    await self._database.transact(fence.claim(self._bridge, before, made))
-                except WaitFailed:
-                    continue
-            else:
-                self._renewal = recorded.renewal  # ours of before: it goes on, so that it never looks unchanged
-            self._bid = made
-            return
-        raise Unavailable("the bridge's record is being changed by others", retry_after_s=0.2)
+        claim = await fence.record(self, self._bridge, bid, lapsed=self._lapsed, is_first=is_first)
+        self._bid, self._renewal = claim.bid, claim.renewal
+        self.taken_from = claim.taken_from or self.taken_from
 
     async def _guarded(self, operations: Sequence[Operation]) -> None:
         if not operations:
             return
-        assert self._database is not None
         try:
-            await self._database.transact(
-                [fence.guard(self._bridge, self._bid.token, self._bid.writer), *operations]
-            )
+            await self.transact([fence.guard(self._bridge, self._bid.token, self._bid.writer), *operations])
         except WaitFailed as error:
-            recorded = fence.read(await self._external_ids() or {})
+            recorded = fence.read(await self.external_ids())
             self._lose(f"'{recorded.writer}' took the switch over")
             raise Fenced(recorded) from error
-
-    async def _external_ids(self) -> dict[str, str] | None:
-        assert self._database is not None
-        return await setup.external_ids(self._database, self._bridge)
 
     async def _connect(self, endpoint: Endpoint) -> OpenFlowConnection:
         while True:  # until the deadline of `open`: the switch makes the socket with the bridge
