@@ -1,6 +1,9 @@
 """Subscriptions at a real queue that fail the first time are made the next: neither end stays deaf."""
 
 import asyncio
+import io
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,7 +17,8 @@ from alcor.adapters.nats.embedded import EmbeddedNats
 from alcor.adapters.nats.queue import NatsAgentQueue, NatsConnection, NatsGoalQueue
 from alcor.model.goal_state import network_key
 from alcor.model.ids import HostId
-from alcor.runtime.event_log import SILENT
+from alcor.runtime.event_log import SILENT, EventLog
+from alcor.runtime.supervision import Failure
 from doubles.agent import eventually
 
 HOST = HostId("host-0")
@@ -80,6 +84,59 @@ async def test_agents_hear_beats_all_the_same(nats: EmbeddedNats, tmp_path: Path
                 await asyncio.sleep(0.05)
     finally:
         await agents.close()
+        await queue.close()
+
+
+async def test_a_message_that_cannot_be_taken_is_in_the_log_and_the_next_is_heard(
+    nats: EmbeddedNats, tmp_path: Path
+) -> None:
+    said = io.StringIO()
+    queue = NatsGoalQueue(nats.controller_access(), EventLog(stream=said))
+    agents = _agents(nats, tmp_path)
+    heard: list[bytes] = []
+
+    def take(_host: HostId, _session: int, frame: bytes) -> None:
+        if frame == b"bad":
+            raise KeyError("a mistake of ours")
+        heard.append(frame)
+
+    queue.listen(take, lambda: None)
+    place = agents.subscribe(HOST, lambda session, frame: None, lambda: None)
+    queue.start()
+    agents.start()
+    try:
+        await eventually(lambda: queue.is_up and place.is_up)
+        place.answer(b"bad", session=1)
+        place.answer(b"here", session=1)
+        await eventually(lambda: heard == [b"here"])
+        assert "a mistake of ours" in said.getvalue()
+        assert "host-0" in said.getvalue()
+    finally:
+        await agents.close()
+        await queue.close()
+
+
+async def test_what_fails_when_a_connection_comes_back_ends_the_process(
+    nats: EmbeddedNats, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failure = Failure()
+    queue = NatsGoalQueue(nats.controller_access(), SILENT, failure=failure)
+    queue.start()
+    try:
+        await eventually(lambda: queue.is_up)
+
+        async def fails() -> None:
+            raise KeyError("a mistake of ours")
+
+        monkeypatch.setattr(queue, "connected", fails)
+        assert nats.pid is not None
+        os.kill(nats.pid, signal.SIGKILL)
+        await eventually(lambda: not nats.is_running)
+        await nats.ensure_running()
+        async with asyncio.timeout(10):
+            await failure.wait()
+        assert "a mistake of ours" in failure.reason
+    finally:
         await queue.close()
 
 

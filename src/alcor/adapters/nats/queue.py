@@ -10,12 +10,13 @@ written again whenever a section is published for the first time.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.errors import SlowConsumerError
 from nats.js.api import DiscardPolicy, StreamConfig
@@ -28,6 +29,7 @@ from alcor.contracts.queue import OnAnswer, OnFrame, OnLost, QueueState
 from alcor.model import errors
 from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId
+from alcor.runtime import supervision
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Failure, Supervisor
 
@@ -111,6 +113,15 @@ class NatsConnection:
     def frame_max(self) -> int:
         return self.client.max_payload if self.client.is_connected else 1024 * 1024
 
+    async def hear(self, subject: str, on_message: Callable[[Msg], None]) -> Subscription:
+        """Subscribe. What fails for one message is in the event log; the library would keep it to itself."""
+
+        async def contain(message: Msg) -> None:
+            with supervision.contained(self._log, f"queue message {message.subject}"):
+                on_message(message)
+
+        return await self.client.subscribe(subject, cb=contain)
+
     async def connected(self) -> None:
         """Prepare a connection that was just made, or made again. For those who build on it."""
 
@@ -144,7 +155,7 @@ class NatsConnection:
                     allow_reconnect=True,
                     error_cb=self._on_error,
                     disconnected_cb=self._on_disconnected,
-                    reconnected_cb=self._on_connected,
+                    reconnected_cb=self._on_reconnected,
                     skip_subject_validation=True,
                     inbox_prefix=self._inbox_prefix,
                     **self._access.options(),
@@ -159,6 +170,9 @@ class NatsConnection:
     def believes(self) -> bool:
         """Is the server one that encrypts, when that is wanted? The library would go on without."""
         return not self._access.wants_tls or bool(self.client._server_info.get("tls_required"))
+
+    async def _on_reconnected(self) -> None:
+        self._supervisor.start(f"queue {self._name} again", self._on_connected())
 
     async def _on_connected(self) -> None:
         try:
@@ -255,10 +269,10 @@ class NatsGoalQueue(NatsConnection):
     async def connected(self) -> None:
         if not self._inbox:
             inbox = self.client.new_inbox()
-            await self.client.subscribe(f"{inbox}.*", cb=self._on_confirmation)
+            await self.hear(f"{inbox}.*", self._on_confirmation)
             self._inbox = inbox
         if not self._hears_answers:
-            await self.client.subscribe(subjects.answers(self.partition), cb=self._on_message)
+            await self.hear(subjects.answers(self.partition), self._on_message)
             self._hears_answers = True
         self._unconfirmed = 0
         self._full_until_s = 0.0
@@ -319,7 +333,7 @@ class NatsGoalQueue(NatsConnection):
         except BadRequestError:
             await jetstream.update_stream(wanted)
 
-    async def _on_confirmation(self, message: Msg) -> None:
+    def _on_confirmation(self, message: Msg) -> None:
         self._unconfirmed = max(0, self._unconfirmed - 1)
         self._confirmed_s = time.monotonic()
         if message.headers and message.headers.get("Status") == "503":
@@ -347,7 +361,7 @@ class NatsGoalQueue(NatsConnection):
             self._log.warning("queue_full", reason=reason)
         self._full_until_s, self._full_reason = now_s + for_s, reason
 
-    async def _on_message(self, message: Msg) -> None:
+    def _on_message(self, message: Msg) -> None:
         speaker = subjects.speaker(message.subject)
         if message.headers or not self.believes:
             return  # headers are the stream's own words: no agent said so
@@ -397,7 +411,7 @@ class NatsAgentQueue(NatsConnection):
 
     async def connected(self) -> None:
         if not self._hears_beats:
-            await self.client.subscribe(subjects.beat(self.partition), cb=self._on_beat)
+            await self.hear(subjects.beat(self.partition), self._on_beat)
             self._hears_beats = True
         for place in list(self._places.values()):
             await place.listen()
@@ -406,7 +420,7 @@ class NatsAgentQueue(NatsConnection):
         for place in list(self._places.values()):
             place.on_lost()
 
-    async def _on_beat(self, message: Msg) -> None:
+    def _on_beat(self, message: Msg) -> None:
         for place in list(self._places.values()) if self.believes else ():
             place.on_frame(TO_ALL, message.data)
 
@@ -429,7 +443,7 @@ class NatsPlace:
         """Subscribe, once; the library does it again on each reconnection."""
         if self._subscription is None:
             subject = subjects.to_host(self._queue.partition, self._host)
-            self._subscription = await self._queue.client.subscribe(subject, cb=self._on_message)
+            self._subscription = await self._queue.hear(subject, self._on_message)
 
     async def last_values(self) -> Sequence[bytes]:
         partition, host = self._queue.partition, self._host
@@ -462,7 +476,7 @@ class NatsPlace:
             raise errors.Unavailable(f"the queue keeps nothing: {status}", retry_after_s=1)
         return answer.data if status is None else None
 
-    async def _on_message(self, message: Msg) -> None:
+    def _on_message(self, message: Msg) -> None:
         session = message.reply.rpartition(".")[2]
         if session.isdigit() and self._queue.believes:
             self.on_frame(int(session), message.data)
