@@ -1,25 +1,11 @@
-"""Tests on virtual time: what waits for hours is over at once, and always in the same order."""
+"""Tests on virtual time: what waits for hours is over at once, and always in the same order.
 
-import functools
-from collections.abc import Callable, Coroutine
-from typing import Any
+A module of unit tests takes it for all of them and their fixtures by `pytestmark = pytest.mark.virtual_time`,
+and gives `clock()` to what wants a clock. There are no sockets.
+"""
 
 from alcor.simulation import virtual_time
-from alcor.simulation.virtual_time import VirtualClock, VirtualLoop
-
-
-def on_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test on a loop of its own, whose time passes only while all wait. It has no sockets."""
-
-    @functools.wraps(test)
-    def run(*arguments: Any, **named: Any) -> None:
-        loop = VirtualLoop()
-        try:
-            loop.run_until_complete(test(*arguments, **named))
-        finally:
-            loop.close()
-
-    return run
+from alcor.simulation.virtual_time import VirtualClock
 
 
 def clock() -> VirtualClock:

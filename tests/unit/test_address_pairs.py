@@ -24,8 +24,10 @@ from alcor.data_plane.simulated.host import SimulatedHost
 from alcor.model.addressing import Cidr, ip_to_int, link_local_ip
 from alcor.model.ids import PortId
 from alcor.model.records import AddressPair, FixedIp, Port, RecordSet, SecurityGroupRule
-from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
+from doubles import virtual
+
+pytestmark = pytest.mark.virtual_time
 
 FIRST, SECOND, CLIENT, BACKUP = 1, 2, 3, 4  # numbers of ports; SECOND and CLIENT share a host
 PREFIXES = {IPV4: Cidr.from_text("10.16.0.0/16"), IPV6: Cidr.from_text("2001:db8::/64")}
@@ -57,7 +59,7 @@ class World:
         self.virtual = pairs.virtual_mac(self.shared_ip)
         self.store = MemoryStore()
         log = EventLog(level=Level.ERROR)
-        self.controller = Controller(self.store, SystemClock(), log, on_demand=bounds)
+        self.controller = Controller(self.store, virtual.clock(), log, on_demand=bounds)
         self.agents = {
             name: AgentDouble(name, bytes([172, 16, 0, n])) for n, name in enumerate(("h1", "h2", "h3"))
         }

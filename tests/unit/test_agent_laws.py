@@ -18,9 +18,11 @@ from alcor.model import errors
 from alcor.model.goal_state import HostState, digest
 from alcor.model.ids import HostId, PortId
 from alcor.model.version import Version
-from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
+from doubles import virtual
 from doubles.agent import Conversation, FailingDataPlane, change, delta, eventually, full, key, removal
+
+pytestmark = pytest.mark.virtual_time
 
 FACTS = HostFacts(HostId("host-1"), b"\x7f\x00\x00\x01", 0x020000000001)
 FAST = AgentTiming(
@@ -94,7 +96,7 @@ async def running(bench: Bench, journal: Journal | None = None) -> AsyncIterator
         bench.data_plane,
         journal or MemoryJournal(),
         bench.connect,
-        SystemClock(),
+        virtual.clock(),
         SILENT,
         urls=["memory:"],
         timing=FAST,

@@ -12,8 +12,10 @@ from alcor.control_plane.controller import Controller
 from alcor.model.goal_state import group_key, network_key
 from alcor.model.records import RecordSet
 from alcor.model.version import Version
-from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
+from doubles import virtual
+
+pytestmark = pytest.mark.virtual_time
 
 QUIET = EventLog(level=Level(40))
 NET = network_key("net-1")
@@ -28,7 +30,7 @@ async def store() -> MemoryStore:
 
 @pytest.fixture
 async def controller(store: MemoryStore) -> AsyncIterator[Controller]:
-    made = Controller(store, SystemClock(), QUIET)
+    made = Controller(store, virtual.clock(), QUIET)
     await made.start()
     yield made
     await made.stop()
@@ -152,7 +154,7 @@ async def test_after_a_restart_only_what_differs_is_sent_in_full(store, controll
     assert await is_in_force(controller, revision, 1, 2)
     await agent.disconnect()
     revision = await commit(store, ports=(port(3, "b"),))
-    again = Controller(store, SystemClock(), QUIET)
+    again = Controller(store, virtual.clock(), QUIET)
     await again.start()
     assert again.epoch == controller.epoch + 1
     agent.connect(again)

@@ -33,6 +33,8 @@ from alcor.runtime.clock import new_ids
 from alcor.runtime.event_log import SILENT
 from doubles.convergence import ConvergenceDouble
 
+pytestmark = pytest.mark.virtual_time
+
 decode = msgspec.msgpack.Decoder(FromApi).decode
 
 

@@ -3,9 +3,10 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 
 import msgspec
+import pytest
+import pytest_asyncio
 
 from alcor.contracts.agent_channel import Channel
 from alcor.contracts.data_plane import HostFacts
@@ -24,7 +25,8 @@ from alcor.model.records import FixedIp, Network, Port, RecordSet, Subnet
 from alcor.model.version import Version
 from alcor.runtime.event_log import EventLog
 from doubles import virtual
-from doubles.virtual import on_virtual_time
+
+pytestmark = pytest.mark.virtual_time
 
 NETWORK = SectionKey("network:net-1")
 PROJECT = ProjectId("p")
@@ -121,73 +123,61 @@ class Scene:
         return ours
 
 
-@asynccontextmanager
+@pytest_asyncio.fixture
 async def scene() -> AsyncIterator[Scene]:
     made = Scene()
     await made.begin()
-    try:
-        yield made
-    finally:
-        await made.end()
+    yield made
+    await made.end()
 
 
-@on_virtual_time
-async def test_a_section_that_was_lost_and_one_too_many_are_mended_without_a_new_stream() -> None:
-    async with scene() as it:
-        applier = it.agent._applier
-        del it.state.sections[NETWORK], it.state.versions[NETWORK]
-        stray = SectionKey("router:stray")
-        it.state.sections[stray], it.state.versions[stray] = RouterSection(), Version(1, 1)
-        applier._mark.drop(NETWORK)
-        applier._mark.hold(stray, Version(1, 1))
-        await it.until(lambda: NETWORK in it.state.sections and stray not in it.state.sections)
-        assert list(it.section.ports) == ["p1"]
-        assert it.connections == 1
-        await it.port(2)  # and deltas go on from there
-        await it.until(lambda: sorted(it.section.ports) == ["p1", "p2"])
+async def test_a_section_that_was_lost_and_one_too_many_are_mended_without_a_new_stream(scene: Scene) -> None:
+    applier = scene.agent._applier
+    del scene.state.sections[NETWORK], scene.state.versions[NETWORK]
+    stray = SectionKey("router:stray")
+    scene.state.sections[stray], scene.state.versions[stray] = RouterSection(), Version(1, 1)
+    applier._mark.drop(NETWORK)
+    applier._mark.hold(stray, Version(1, 1))
+    await scene.until(lambda: NETWORK in scene.state.sections and stray not in scene.state.sections)
+    assert list(scene.section.ports) == ["p1"]
+    assert scene.connections == 1
+    await scene.port(2)  # and deltas go on from there
+    await scene.until(lambda: sorted(scene.section.ports) == ["p1", "p2"])
 
 
-@on_virtual_time
-async def test_content_damaged_at_the_wanted_version_is_found_by_turns_and_sent_whole() -> None:
-    async with scene() as it:
-        version = it.state.versions[NETWORK]
-        it.section.placements.clear()
-        it.agent._applier._digests.changed([NETWORK])
-        await it.until(lambda: list(it.section.placements) == ["p1"])
-        assert it.state.versions[NETWORK] == version
-        assert it.connections == 1
+async def test_content_damaged_at_the_wanted_version_is_found_by_turns_and_sent_whole(scene: Scene) -> None:
+    version = scene.state.versions[NETWORK]
+    scene.section.placements.clear()
+    scene.agent._applier._digests.changed([NETWORK])
+    await scene.until(lambda: list(scene.section.placements) == ["p1"])
+    assert scene.state.versions[NETWORK] == version
+    assert scene.connections == 1
 
 
-@on_virtual_time
-async def test_content_damaged_at_the_wanted_version_is_mended_by_a_new_hello() -> None:
-    async with scene() as it:
-        it.agent._timing = AgentTiming(audit_s=1000.0)
-        await asyncio.sleep(0.4)
-        it.section.placements.clear()
-        it.agent._applier._digests.changed([NETWORK])
-        assert it.agent._session is not None
-        it.agent._session.close("once more")
-        await it.until(lambda: list(it.section.placements) == ["p1"])
+async def test_content_damaged_at_the_wanted_version_is_mended_by_a_new_hello(scene: Scene) -> None:
+    scene.agent._timing = AgentTiming(audit_s=1000.0)
+    await asyncio.sleep(0.4)
+    scene.section.placements.clear()
+    scene.agent._applier._digests.changed([NETWORK])
+    assert scene.agent._session is not None
+    scene.agent._session.close("once more")
+    await scene.until(lambda: list(scene.section.placements) == ["p1"])
 
 
-@on_virtual_time
-async def test_where_nothing_differs_nothing_is_asked_however_much_changes() -> None:
-    async with scene() as it:
-        for number in range(2, 50):
-            await it.port(number)
-            await asyncio.sleep(0.02)
-        await asyncio.sleep(5.0)
-        assert len(it.section.ports) == 49
-        assert it.agent._applier.held_mark == it.controller._ledger.account(HostId("h1")).mark.value
-        assert it.named("held_otherwise") == it.named("held_mended") == 0
+async def test_where_nothing_differs_nothing_is_asked_however_much_changes(scene: Scene) -> None:
+    for number in range(2, 50):
+        await scene.port(number)
+        await asyncio.sleep(0.02)
+    await asyncio.sleep(5.0)
+    assert len(scene.section.ports) == 49
+    assert scene.agent._applier.held_mark == scene.controller._ledger.account(HostId("h1")).mark.value
+    assert scene.named("held_otherwise") == scene.named("held_mended") == 0
 
 
-@on_virtual_time
-async def test_packets_that_found_the_list_of_questions_full_are_said_once() -> None:
-    async with scene() as it:
-        it.agent._neighbours.turned_away += 3
-        await it.until(lambda: "packets_dropped" in it.said.getvalue())
-        await asyncio.sleep(0.7)  # two further turns
-        lines = [line for line in it.said.getvalue().splitlines() if "packets_dropped" in line]
-        assert len(lines) == 1
-        assert '"questions_full":3' in lines[0]
+async def test_packets_that_found_the_list_of_questions_full_are_said_once(scene: Scene) -> None:
+    scene.agent._neighbours.turned_away += 3
+    await scene.until(lambda: "packets_dropped" in scene.said.getvalue())
+    await asyncio.sleep(0.7)  # two further turns
+    lines = [line for line in scene.said.getvalue().splitlines() if "packets_dropped" in line]
+    assert len(lines) == 1
+    assert '"questions_full":3' in lines[0]

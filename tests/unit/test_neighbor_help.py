@@ -5,6 +5,7 @@ import io
 from collections.abc import AsyncIterator, Sequence
 
 import msgspec
+import pytest
 import pytest_asyncio
 
 from alcor.contracts.agent_channel import (
@@ -26,9 +27,11 @@ from alcor.host_agent.settings import AgentTiming
 from alcor.model import errors
 from alcor.model.goal_state import HostState
 from alcor.model.ids import HostId
-from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT, EventLog
+from doubles import virtual
 from doubles.agent import Conversation, FailingDataPlane, eventually, full
+
+pytestmark = pytest.mark.virtual_time
 
 LEASE_S = 0.3
 
@@ -87,7 +90,7 @@ class Helper:
             plane,
             NoJournal(),
             self._connect,
-            SystemClock(),
+            virtual.clock(),
             SILENT,
             urls=("memory",),
             timing=AgentTiming(beat_s=0.02, silence_s=0.1, reconnect_min_s=0.01, reconnect_max_s=0.02),

@@ -16,8 +16,10 @@ from alcor.control_plane.server_events.teller import Teller
 from alcor.model import errors
 from alcor.model.goal_state import network_key
 from alcor.model.records import Port, RecordSet
-from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
+from doubles import virtual
+
+pytestmark = pytest.mark.virtual_time
 
 QUIET = EventLog(level=Level.ERROR)
 SERVER = "9b1f3c52-0000-4000-8000-00000000000{}"
@@ -60,7 +62,7 @@ class Scene:
         self.agent = AgentDouble("a", bytes([172, 16, 0, 1]))
 
     async def start(self) -> None:
-        clock = SystemClock()
+        clock = virtual.clock()
         self.teller = await Teller.open(self.receiver, self.marks, self.store, clock, QUIET)
         self.controller = Controller(self.store, clock, QUIET, watcher=self.teller)
         await self.controller.start()
