@@ -80,7 +80,11 @@ class HandedOver:
         }
 
     def put(self, packet: PacketIn) -> None:
-        """Take a packet in. Never blocks."""
+        """Take a packet in. Never blocks, never raises: what a workload made up must not cost the session."""
+        with supervision.contained(self._log, "ovs packets"):
+            self._put(packet)
+
+    def _put(self, packet: PacketIn) -> None:
         way = ASKING.get(packet.table)
         ip = None if way is None else asked_address(way, packet.fields, packet.data)
         if way is None or ip is None:
