@@ -168,6 +168,8 @@ class ComputeHost:
         """Hold what is put in force against what was before (law 2), and against what it may hold."""
         self._note_turned(state, updates)
         self.state = state
+        if not state.versions:  # it was sent things while another wrote, and never held them
+            self._around.forget_old(self.id)
         if updates is None:
             for key, version in sorted(state.versions.items()):
                 self._note(key, version, None)
