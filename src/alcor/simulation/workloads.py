@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from alcor.contracts.store import Query
 from alcor.data_plane.pipeline import matching
 from alcor.data_plane.pipeline.matching import IP_VERSIONS
-from alcor.data_plane.pipeline.program import PortScope
+from alcor.data_plane.pipeline.networks import PortScope
 from alcor.data_plane.simulated import packet as packets
 from alcor.data_plane.simulated.packet import Packet
 from alcor.model.addressing import ip_to_int

@@ -1,21 +1,20 @@
 """A host's flows, kept in step with its goal state: O(what an update says), whatever the host holds."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, assert_never
+from typing import assert_never
 
 from alcor.contracts.data_plane import HostFacts
 from alcor.data_plane.pipeline import local_port, pairs, placement, routing
 from alcor.data_plane.pipeline.flow import Action, AnyFlow, Flow, FlowChange, FlowKey, Output
 from alcor.data_plane.pipeline.groups import ActivePort, Member, SecurityGroups
+from alcor.data_plane.pipeline.networks import Networks, PortScope
 from alcor.data_plane.pipeline.numbers import StableNumbers
 from alcor.data_plane.pipeline.retold import Retold
 from alcor.data_plane.pipeline.routers import InterfaceKey, Routers
-from alcor.data_plane.pipeline.sections import merge
 from alcor.data_plane.pipeline.static import static_flows
 from alcor.data_plane.pipeline.units import FlowUnits, Unit
 from alcor.data_plane.pipeline.unknown import unknown_flows
 from alcor.data_plane.pipeline.viewers import Viewers
-from alcor.data_plane.sub_ports import SubPorts
 from alcor.model import goal_state
 from alcor.model.goal_state import (
     AddressesChange,
@@ -25,9 +24,7 @@ from alcor.model.goal_state import (
     HostState,
     LocalPort,
     NetworkChange,
-    NetworkEntry,
     NetworkKey,
-    NetworkSection,
     ParsedKey,
     Placement,
     RouterChange,
@@ -36,7 +33,6 @@ from alcor.model.goal_state import (
     SectionChange,
     SectionKey,
     SectionUpdate,
-    SubnetEntry,
 )
 from alcor.model.ids import NetworkId, PortId, SubnetId
 
@@ -48,15 +44,6 @@ _NOTHING: dict[type[ParsedKey], SectionChange] = {
     GroupKey: GroupChange(),
     AddressesKey: AddressesChange(),
 }
-
-
-class PortScope(NamedTuple):
-    """A local port with what its host must say about it. `subnets` in the order of the port's fixed IPs."""
-
-    port: LocalPort
-    network: NetworkEntry
-    subnets: tuple[SubnetEntry, ...]
-    beside: tuple[SubnetEntry, ...]  # all of the network's, in the order of their ids
 
 
 class FlowProgram:
@@ -71,11 +58,8 @@ class FlowProgram:
         self._tunnel_port = tunnel_port
         self._units = FlowUnits()
         self._keys: StableNumbers[PortId] = StableNumbers(_PORT_KEY_MAX)
-        self._networks: dict[NetworkId, NetworkSection] = {}
-        self._networks_of_vni: dict[int, set[NetworkId]] = {}
-        self._home: dict[PortId, NetworkId] = {}  # network of each local port
+        self._networks = Networks()
         self._ofports: dict[PortId, int] = {}  # of workloads, by the port that they are plugged as
-        self._sub_ports = SubPorts()
         self._routers = Routers()
         self._viewers = Viewers(self._routers.domain)
         self._groups = SecurityGroups(self._routers.domain)
@@ -167,23 +151,15 @@ class FlowProgram:
 
     def local_port(self, port_id: PortId) -> LocalPort | None:
         """Give a port of this host."""
-        section = self._section_of(port_id)
-        return None if section is None else section.ports.get(port_id)
+        return self._networks.local_port(port_id)
 
     def port_scope(self, port_id: PortId) -> PortScope | None:
         """Give a port of this host with its network and subnets."""
-        section = self._section_of(port_id)
-        if section is None or section.network is None:
-            return None
-        port = section.ports[port_id]
-        found = (section.subnets.get(fixed.subnet_id) for fixed in port.fixed_ips)
-        own = tuple(subnet for subnet in found if subnet is not None)
-        beside = tuple(subnet for _, subnet in sorted(section.subnets.items()))
-        return PortScope(port, section.network, own, beside)
+        return self._networks.port_scope(port_id)
 
     def ports_of(self, network_id: NetworkId) -> Iterable[PortId]:
         """Name the ports that the host has in a network."""
-        section = self._networks.get(network_id)
+        section = self._networks.section(network_id)
         return () if section is None else section.ports.keys()
 
     def mac_of(self, vni: int, ip: bytes) -> int | None:
@@ -201,7 +177,8 @@ class FlowProgram:
         port = self.local_port(port_id) if port_id is not None else None
         if port is None or not pairs.may_announce(port.pairs, mac, ip):
             return None
-        placed = self._networks[self._home[port.id]].placements.get(port.id)
+        home = self._networks.home_section(port.id)
+        placed = home.placements.get(port.id) if home is not None else None
         return None if placed is None or ip in placed.announced else port.id
 
     def legs(self, vni: int) -> Iterable[RouterInterface]:
@@ -214,11 +191,11 @@ class FlowProgram:
 
     def is_attached(self, port_id: PortId) -> bool:
         """Is the workload there that the port is reached through: its own, or of a sub-port its parent's?"""
-        return self._sub_ports.carrier(port_id) in self._ofports
+        return self._networks.sub_ports.carrier(port_id) in self._ofports
 
     def reached_through(self, port_ids: Iterable[PortId]) -> set[PortId]:
         """Name the ports, and their sub-ports."""
-        return self._sub_ports.reached_through(port_ids)
+        return self._networks.sub_ports.reached_through(port_ids)
 
     def tagging(self, key: int) -> tuple[Action, ...]:
         """Give what is done to a frame before it goes to the workload of the port with this key."""
@@ -228,12 +205,8 @@ class FlowProgram:
 
     def way_to(self, port_id: PortId) -> tuple[Action, ...]:
         """Give what brings a frame to the workload of a local port; nothing when it is not attached."""
-        port, ofport = self.local_port(port_id), self._ofports.get(self._sub_ports.carrier(port_id))
+        port, ofport = self.local_port(port_id), self._ofports.get(self._networks.sub_ports.carrier(port_id))
         return () if port is None or ofport is None else (*local_port.tagging_of(port), Output(ofport))
-
-    def _section_of(self, port_id: PortId) -> NetworkSection | None:
-        home = self._home.get(port_id)
-        return None if home is None else self._networks.get(home)
 
     def _follow(self, state: HostState, update: SectionUpdate) -> None:
         if update.change is None or update.base is None:
@@ -263,56 +236,12 @@ class FlowProgram:
                 assert_never(change)
 
     def _change_network(self, network_id: NetworkId, change: NetworkChange, *, is_full: bool) -> None:
-        section = self._networks.setdefault(network_id, NetworkSection())
-        subnets = merge(
-            section.subnets,
-            ((entry.id, entry) for entry in change.set_subnets),
-            change.gone_subnets,
-            is_full=is_full,
-        )
-        ports = merge(
-            section.ports, ((entry.id, entry) for entry in change.set_ports), change.gone_ports, is_full=is_full
-        )
-        placements = merge(
-            section.placements,
-            ((entry.port_id, entry) for entry in change.set_placements),
-            change.gone_placements,
-            is_full=is_full,
-        )
-        for port_id in ports:
-            if port_id in section.ports:
-                self._home[port_id] = network_id
-            elif self._home.get(port_id) == network_id:
-                del self._home[port_id]
-            if self._home.get(port_id, network_id) == network_id:
-                self._dirty_ports.update(self._sub_ports.put(port_id, section.ports.get(port_id)))
-        self._dirty_ports.update(ports)
-        self._dirty_placements.update((network_id, port_id) for port_id in placements)
-        self._dirty_subnets.update((network_id, subnet_id) for subnet_id in subnets)
-        entry = change.network if change.network is not None or is_full else section.network
-        self._change_entry(network_id, section, entry)
-        if section.network is None and not (section.ports or section.placements or section.subnets):
-            del self._networks[network_id]
-
-    def _change_entry(self, network_id: NetworkId, section: NetworkSection, entry: NetworkEntry | None) -> None:
-        held, section.network = section.network, entry
-        before = None if held is None else (held.vni, held.admin_state_up)
-        after = None if entry is None else (entry.vni, entry.admin_state_up)
-        if held != entry and self._retold is not None:
+        outcome = self._networks.change(network_id, change, is_full=is_full)
+        self._dirty_ports.update(outcome.ports)
+        self._dirty_placements.update((network_id, port_id) for port_id in outcome.placements)
+        self._dirty_subnets.update((network_id, subnet_id) for subnet_id in outcome.subnets)
+        if outcome.entry and self._retold is not None:
             self._retold.note((), (network_id,))
-        if before != after or (held is not None and entry is not None and held.on_demand != entry.on_demand):
-            self._dirty_subnets.update((network_id, subnet_id) for subnet_id in section.subnets)
-            self._dirty_placements.update((network_id, port_id) for port_id in section.placements)
-        if before == after:
-            return
-        if held is not None:
-            self._networks_of_vni[held.vni].discard(network_id)
-            if not self._networks_of_vni[held.vni]:
-                del self._networks_of_vni[held.vni]
-        if entry is not None:
-            self._networks_of_vni.setdefault(entry.vni, set()).add(network_id)
-        self._dirty_ports.update(section.ports)
-        self._dirty_placements.update((network_id, port_id) for port_id in section.placements)
 
     def _change_router(self, router_id: str, change: RouterChange, *, is_full: bool) -> None:
         outcome = self._routers.change(router_id, change, is_full=is_full)
@@ -321,7 +250,7 @@ class FlowProgram:
             self._dirty_routes.add(router_id)
         if self._retold is not None:
             for vni in outcome.vnis:
-                self._retold.note((), self._networks_of_vni.get(vni, ()))
+                self._retold.note((), self._networks.at(vni))
         if outcome.joined.vnis:
             self._groups.domains_changed(outcome.joined)
             self._viewers_changed(self._viewers.concerned(outcome.joined))
@@ -359,7 +288,7 @@ class FlowProgram:
         with_pairs = set()
         for placed in self._dirty_placements:
             network_id, port_id = placed
-            view, entry = views[network_id], self._placement(network_id, port_id)
+            view, entry = views[network_id], self._networks.placement(network_id, port_id)
             self._groups.set_member(("member", network_id, port_id), self._member(network_id, entry))
             flows = () if entry is None or view is None else placement.PlacementFlows(entry, view)
             rendered["placement", network_id, port_id] = flows
@@ -367,14 +296,9 @@ class FlowProgram:
                 with_pairs.add(placed)
         return with_pairs
 
-    def _placement(self, network_id: NetworkId, port_id: PortId) -> Placement | None:
-        section = self._networks.get(network_id)
-        return None if section is None else section.placements.get(port_id)
-
     def _view(self, network_id: NetworkId) -> placement.View | None:
         """Give what flows of the network's placements depend on, one object while it is equal; None: down."""
-        section = self._networks.get(network_id)
-        network = section.network if section is not None else None
+        network = self._networks.entry(network_id)
         if network is None or not network.admin_state_up:
             self._views.pop(network_id, None)
             return None
@@ -392,10 +316,12 @@ class FlowProgram:
         self, rendered: dict[Unit, Iterable[AnyFlow]], changed: set[tuple[NetworkId, PortId]]
     ) -> None:
         """Render address pairs of placements that changed, and of ports that did. O(changes)."""
-        of_ports = {(self._home.get(port_id), port_id) for port_id in self._dirty_ports} if self._paired else ()
+        of_ports = (
+            {(self._networks.home(port_id), port_id) for port_id in self._dirty_ports} if self._paired else ()
+        )
         for placed in changed | self._paired.intersection(of_ports):
             network_id, port_id = placed
-            entry = self._placement(network_id, port_id)
+            entry = self._networks.placement(network_id, port_id)
             if entry is not None and entry.pairs:
                 self._paired.add(placed)
             else:
@@ -404,24 +330,24 @@ class FlowProgram:
                 rendered["shared", network_id, rank, port_id] = self._pair_flows(network_id, port_id, rank)
 
     def _pair_flows(self, network_id: NetworkId, port_id: PortId, rank: int) -> list[AnyFlow]:
-        entry, view = self._placement(network_id, port_id), self._view(network_id)
+        entry, view = self._networks.placement(network_id, port_id), self._view(network_id)
         if entry is None or view is None:
             return []
-        network = self._networks[network_id].network
+        network = self._networks.entry(network_id)
         if rank == pairs.ASSUMED and network is not None and network.on_demand:
             return []
-        active = self._active(port_id) if self._home.get(port_id) == network_id else None
+        active = self._active(port_id) if self._networks.home(port_id) == network_id else None
         holder = pairs.Holder(entry, view, active.key if active is not None else None)
         return (pairs.announced_flows if rank == pairs.ANNOUNCED else pairs.assumed_flows)(holder)
 
     def _member(self, network_id: NetworkId, entry: Placement | None) -> Member | None:
         if entry is None or not entry.groups:
             return None
-        network = self._networks[network_id].network
+        network = self._networks.entry(network_id)
         return Member(entry, network.vni) if network is not None else None
 
     def _unknown_flows(self, network_id: NetworkId, subnet_id: SubnetId) -> list[Flow]:
-        section = self._networks.get(network_id)
+        section = self._networks.section(network_id)
         subnet = section.subnets.get(subnet_id) if section is not None else None
         network = section.network if section is not None else None
         if subnet is None or network is None or not (network.on_demand and network.admin_state_up):
@@ -431,15 +357,15 @@ class FlowProgram:
     def _viewers_changed(self, vnis: Iterable[int]) -> None:
         """Render again what asks for groups in these networks. O(what was learned of them)."""
         for vni in vnis:
-            for network_id in self._networks_of_vni.get(vni, ()):
-                section = self._networks[network_id]
-                if section.network is not None and section.network.on_demand:
+            for network_id in self._networks.at(vni):
+                section = self._networks.section(network_id)
+                if section is not None and section.network is not None and section.network.on_demand:
                     self._dirty_subnets.update((network_id, subnet_id) for subnet_id in section.subnets)
                     self._dirty_placements.update((network_id, port_id) for port_id in section.placements)
 
     def _active(self, port_id: PortId) -> ActivePort | None:
         """Give the port as it is rendered, and its key; the key of a port that is gone rests."""
-        section = self._section_of(port_id)
+        section = self._networks.home_section(port_id)
         if section is None:
             self._keys.rest(port_id)
             return None
@@ -452,19 +378,19 @@ class FlowProgram:
 
     def _replug(self, port_id: PortId) -> FlowChange:
         rendered: dict[Unit, Iterable[AnyFlow]] = {}
-        reached = self._sub_ports.reached_through((port_id,))
+        reached = self._networks.sub_ports.reached_through((port_id,))
         if self._retold is not None:
             self._retold.note(reached, ())
         for each in reached:
-            active = self._active(each) if each in self._home else None
+            active = self._active(each) if self._networks.home(each) is not None else None
             rendered["plug", each] = self._plug_flows(each, active)
         return self._units.replace(rendered)
 
     def _plug_flows(self, port_id: PortId, active: ActivePort | None) -> list[Flow]:
-        ofport = self._ofports.get(self._sub_ports.carrier(port_id))
+        ofport = self._ofports.get(self._networks.sub_ports.carrier(port_id))
         if active is None or ofport is None:
             return []
-        is_parent = self._sub_ports.has_any(port_id)
+        is_parent = self._networks.sub_ports.has_any(port_id)
         return local_port.plug_flows(active.port, active.vni, active.key, ofport, is_parent=is_parent)
 
     def _interface_flows(self, router_id: str, key: InterfaceKey) -> list[AnyFlow]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from alcor.data_plane.pipeline.flow import Field
-from alcor.data_plane.pipeline.program import PortScope
+from alcor.data_plane.pipeline.networks import PortScope
 from alcor.data_plane.pipeline.unknown import ASKING
 from alcor.data_plane.simulated.host import TUNNEL_PORT, SimulatedHost
 from alcor.data_plane.simulated.packet import Packet
