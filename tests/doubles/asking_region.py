@@ -138,9 +138,9 @@ class AskingRegion:
 
     def release(self, host: str, name: str) -> None:
         """Let a host say that it needs a neighbour no longer."""
-        session = self.agents[host]._session
-        assert session is not None
-        session.send(Release((Learned(self.ports[name].network_id, (self.ports[name].id,)),)))
+        connections = self.agents[host]._connections
+        assert connections.is_introduced
+        connections.tell(Release((Learned(self.ports[name].network_id, (self.ports[name].id,)),)))
 
     async def create(self, *, net: int = 1, groups: tuple[str, ...] = ("web",), **where: str) -> None:
         """Create ports: name -> host; wait until every host concerned has them."""

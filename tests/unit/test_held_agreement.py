@@ -159,8 +159,8 @@ async def test_content_damaged_at_the_wanted_version_is_mended_by_a_new_hello(sc
     await asyncio.sleep(0.4)
     scene.section.placements.clear()
     scene.agent._applier._digests.changed([NETWORK])
-    assert scene.agent._session is not None
-    scene.agent._session.close("once more")
+    assert scene.agent._connections.is_introduced
+    scene.agent._connections.close("once more")
     await scene.until(lambda: list(scene.section.placements) == ["p1"])
 
 

@@ -53,6 +53,7 @@ class Neighborhood:
         take_certificate: TakeCertificate = lambda target, certificate: None,
         public_key: bytes = b"",
     ) -> None:
+        self.helps = True
         self.public_key = public_key
         self._host = host
         self._make_agent = make_agent

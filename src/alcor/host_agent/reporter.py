@@ -1,12 +1,25 @@
 """What an agent tells its controller: acknowledgements, plugs, and what it holds. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from alcor.contracts.agent_channel import Acknowledgement, Held, Learned, Outcome, Plugs, SectionResult
+import alcor
+from alcor.contracts.agent_channel import (
+    PROTOCOL,
+    Acknowledgement,
+    Held,
+    Hello,
+    Learned,
+    Outcome,
+    Plugs,
+    SectionResult,
+)
+from alcor.contracts.data_plane import HostFacts
 from alcor.host_agent.digests import Digests
 from alcor.host_agent.inbox import Decision
+from alcor.host_agent.rescue_duty import NeighborHelp, RescueDuty
 from alcor.model.goal_state import HostState, NetworkSection, SectionKey, SectionUpdate
-from alcor.model.ids import PortId
+from alcor.model.ids import HostId, PortId
 
 PASSED_ON_S = 10.0  # within which a controller that lives has passed on what it was told, or kept that it must
 
@@ -63,6 +76,60 @@ def learned(state: HostState) -> tuple[Learned, ...]:
             if ports:
                 found.append(Learned(section.network.id, ports))
     return tuple(found)
+
+
+class Hold(NamedTuple):
+    """What a Hello says is in force."""
+
+    sections: tuple[Held, ...]
+    plugged: tuple[PortId, ...]
+    anew: tuple[PortId, ...]  # plugged since the controller was heard last, or shortly before
+
+
+NOTHING = Hold((), (), ())
+
+
+def hello(
+    facts: HostFacts,
+    zone: str,
+    *,
+    data_plane: str,
+    started_at: int,
+    hold: Hold,
+    learned: tuple[Learned, ...],
+    help_of: NeighborHelp,
+    rescue: RescueDuty | None,
+    epoch: int,
+    session: int,
+    has_queue: bool,
+) -> Hello:
+    """Say who we are, what is held, and whom we help: the first message of a session.
+
+    `epoch`: the newest that is known. `session`: its number at the queue.
+    """
+    return Hello(
+        protocol=PROTOCOL,
+        host=facts.host,
+        vtep=facts.vtep,
+        zone=zone,
+        data_plane=data_plane,
+        agent_version=alcor.__version__,
+        started_at=started_at,
+        held=hold.sections,
+        plugged=hold.plugged,
+        learned=learned,
+        rescuer=rescue.rescuer if rescue is not None else HostId(""),
+        token=rescue.token if rescue is not None else 0,
+        helps=help_of.helps,
+        helped=help_of.helped(),
+        session=session,
+        queue=has_queue,
+        epoch=epoch,
+        warrant=rescue.warrant if rescue is not None else b"",
+        anew=hold.anew,
+        public_key=help_of.public_key,
+        reads_packed=True,
+    )
 
 
 class PlugReport:

@@ -5,7 +5,15 @@ from typing import Protocol
 
 import msgspec
 
-from alcor.contracts.agent_channel import Probe, Probed, Rescue, RescueEnd, RescueRenewal, RescueReport
+from alcor.contracts.agent_channel import (
+    Probe,
+    Probed,
+    Rescue,
+    RescueEnd,
+    RescueOutcome,
+    RescueRenewal,
+    RescueReport,
+)
 from alcor.model.ids import HostId
 
 Report = Callable[[RescueReport], None]
@@ -27,9 +35,10 @@ class RescueDuty(msgspec.Struct, frozen=True):
 class NeighborHelp(Protocol):
     """Carries out orders to rescue neighbours. Nothing here blocks but `close`.
 
-    `public_key`: for which orders bring certificates.
+    `helps` False: it refuses all orders. `public_key`: for which orders bring certificates.
     """
 
+    helps: bool
     public_key: bytes
 
     def order(self, order: Rescue, report: Report) -> None:
@@ -55,3 +64,31 @@ class NeighborHelp(Protocol):
     async def close(self) -> None:
         """Stop all."""
         ...
+
+
+class NoHelp:
+    """Implements `NeighborHelp` for an agent that no switch of a neighbour would let in."""
+
+    helps = False
+    public_key = b""
+
+    def order(self, order: Rescue, report: Report) -> None:
+        report(RescueReport(order.target, order.token, RescueOutcome.REFUSED, _WHY_NOT))
+
+    def renew(self, message: RescueRenewal) -> None:
+        """Nothing is under way."""
+
+    def end(self, message: RescueEnd) -> None:
+        """Nothing is under way."""
+
+    def probe(self, message: Probe, answer: Answer) -> None:
+        answer(Probed(message.target, message.number, 0, _WHY_NOT))
+
+    def helped(self) -> tuple[HostId, ...]:
+        return ()
+
+    async def close(self) -> None:
+        """Nothing is under way."""
+
+
+_WHY_NOT = "it has no certificate"

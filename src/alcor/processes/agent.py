@@ -18,7 +18,8 @@ from alcor.adapters.nats.access import Access
 from alcor.adapters.nats.queue import NatsAgentQueue
 from alcor.contracts.agent_channel import Channel, Probe, Rescue
 from alcor.contracts.data_plane import DataPlane, HostFacts, facts_of
-from alcor.host_agent.agent import Agent, Connect
+from alcor.host_agent.agent import Agent
+from alcor.host_agent.connections import Connect
 from alcor.host_agent.journal import FileJournal, NoJournal
 from alcor.host_agent.neighbor_help import Neighborhood
 from alcor.host_agent.rescue_duty import NeighborHelp, RescueDuty

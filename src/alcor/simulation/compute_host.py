@@ -12,7 +12,8 @@ from alcor.contracts.queue import AgentQueue
 from alcor.data_plane.ovs.fence import Bid
 from alcor.data_plane.simulated.fabric import Fabric
 from alcor.data_plane.simulated.host import SimulatedHost
-from alcor.host_agent.agent import Agent, Connect
+from alcor.host_agent.agent import Agent
+from alcor.host_agent.connections import Connect
 from alcor.host_agent.journal import NoJournal
 from alcor.host_agent.neighbor_help import Neighborhood
 from alcor.host_agent.rescue_duty import RescueDuty
