@@ -4,15 +4,18 @@ import asyncio
 import io
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
+from typing import Self
 
 import msgspec
 import pytest
 
 from alcor.contracts.data_plane import HostFacts
 from alcor.data_plane.ovs.driver import OvsDataPlane
+from alcor.lab import namespaces, packets
 from alcor.lab.host import EmulatedHost
 from alcor.lab.laboratory import Laboratory
 from alcor.lab.workload import Workload, WorkloadPlan
@@ -48,6 +51,7 @@ needs_ovs = pytest.mark.skipif(
 )
 
 OPEN = "open"  # a group that allows everything in and out
+LEGS = {"red": ("10.1.0.0/24", "10.1.0.1"), "green": ("10.2.0.0/24", "10.2.0.1")}  # network: range, gateway
 
 
 class Events:
@@ -138,11 +142,39 @@ class Scene:
         self.ips: dict[str, bytes] = {}
         self._placed: dict[str, tuple[str, Placement]] = {}
 
+    @classmethod
+    @asynccontextmanager
+    async def in_lab(cls, *, hosts: int) -> AsyncIterator[Self]:
+        """Make a lab, and a scene with nothing in it that has started there; end both."""
+        with Laboratory(hosts=hosts) as lab:
+            scene = cls(lab)
+            try:
+                await scene.start()
+                yield scene
+            finally:
+                await scene.close()
+
     async def start(self) -> None:
         await asyncio.gather(*(host.start() for host in self.hosts))
 
     async def close(self) -> None:
         await asyncio.gather(*(host.driver.close() for host in self.hosts))
+
+    async def one_network(self) -> None:
+        """Deliver network red, and the group that allows everything."""
+        await self._told_leg("red", vni=100)
+        await self.group(OPEN, *everything())
+
+    async def two_networks(self) -> None:
+        """Deliver networks red and green, router r between them, and the group that allows everything."""
+        for number, name in enumerate(LEGS):
+            await self._told_leg(name, vni=100 + number)
+        await self.router("r", LEGS)
+        await self.group(OPEN, *everything())
+
+    async def _told_leg(self, name: str, *, vni: int) -> None:
+        cidr, gateway = LEGS[name]
+        await self.network(name, vni=vni, cidr=cidr, gateway=gateway)
 
     async def network(
         self, name: str, *, vni: int, cidr: str, gateway: str | None = None, on_demand: bool = False
@@ -278,6 +310,16 @@ class Scene:
         self.workloads[name] = made
         if dhcp:
             await asyncio.to_thread(self.lab.configure_by_dhcp, [made])
+
+    async def inside(self, name: str, *command: str) -> str:
+        """Run a command in a workload; a failure is an error that says what it printed."""
+        line = namespaces.inside(self.workloads[name].namespace, list(command))
+        return await asyncio.to_thread(namespaces.run, line)  # the drivers need this loop meanwhile
+
+    async def serve(self, *ports: int) -> None:
+        """Let every workload accept connections at these ports."""
+        for port in ports:
+            await asyncio.to_thread(packets.serve, list(self.workloads.values()), port)
 
 
 def pair_of(mac: int, text: str) -> AddressPair:

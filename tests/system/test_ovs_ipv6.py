@@ -9,8 +9,7 @@ import pytest_asyncio
 from ovs_scene import OPEN, Scene, everything, needs_ovs, rule
 
 from alcor.data_plane import frames
-from alcor.lab import namespaces, packets, workload
-from alcor.lab.laboratory import Laboratory
+from alcor.lab import packets, workload
 from alcor.lab.packets import Probe
 from alcor.model.addressing import ip_from_text, ip_to_text, link_local_ip
 from alcor.model.errors import Broken
@@ -45,22 +44,17 @@ _SEND = "import socket,sys;s=socket.socket(17,3);s.bind(('eth0',0));s.send(bytes
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene() -> AsyncIterator[Scene]:
     """Red is routed to green, big to wide, both on demand; blue has red's addresses; s is a sub-port of b."""
-    with Laboratory(hosts=2) as lab:
-        scene = Scene(lab)
-        try:
-            await scene.start()
-            await build(scene)
-            await scene.plug(*PORTS, dhcp=False)
-            await scene.plug_tagged("s", "b", 100, dhcp=False)
-            for name, each in scene.workloads.items():
-                await give_address(scene, name)
-                assert each.namespace
-            served = [each for name, each in scene.workloads.items() if name not in ("big", "far", "wide")]
-            for port in (80, 81):
-                await asyncio.to_thread(packets.serve, served, port)
-            yield scene
-        finally:
-            await scene.close()
+    async with Scene.in_lab(hosts=2) as scene:
+        await build(scene)
+        await scene.plug(*PORTS, dhcp=False)
+        await scene.plug_tagged("s", "b", 100, dhcp=False)
+        for name, each in scene.workloads.items():
+            await give_address(scene, name)
+            assert each.namespace
+        served = [each for name, each in scene.workloads.items() if name not in ("big", "far", "wide")]
+        for port in (80, 81):
+            await asyncio.to_thread(packets.serve, served, port)
+        yield scene
 
 
 async def build(scene: Scene) -> None:
@@ -100,14 +94,9 @@ async def give_address(scene: Scene, name: str) -> None:
     await asyncio.to_thread(workload.configure, each, address=f"{ip}/64", gateway=gateway, mtu=1450)
 
 
-async def inside(scene: Scene, name: str, *command: str) -> str:
-    line = namespaces.inside(scene.workloads[name].namespace, list(command))
-    return await asyncio.to_thread(namespaces.run, line)  # the drivers need this loop meanwhile
-
-
 async def pings(scene: Scene, name: str, *arguments: str) -> bool:
     try:
-        await inside(scene, name, "ping", "-n", "-6", *arguments)
+        await scene.inside(name, "ping", "-n", "-6", *arguments)
     except Broken:
         return False
     return True
@@ -177,7 +166,7 @@ async def test_packets_in_fragments_pass(scene: Scene) -> None:
 async def test_errors_about_a_connection_reach_a_guarded_port(scene: Scene) -> None:
     """Nothing listens there: the far kernel says so (RFC 4443, section 3.1), and no rule need allow it."""
     for target in (B, D):
-        assert "refused" in await inside(scene, "e", sys.executable, "-c", _ASK_BY_UDP, target)
+        assert "refused" in await scene.inside("e", sys.executable, "-c", _ASK_BY_UDP, target)
 
 
 _ASK_BY_UDP = """
@@ -232,21 +221,21 @@ async def test_revoking_a_rule_ends_established_connections(scene: Scene) -> Non
 
 
 async def test_wrong_source_addresses_are_dropped(scene: Scene) -> None:
-    await inside(scene, "b", "ip", "addr", "add", f"{RED}77/64", "dev", "eth0", "nodad")
+    await scene.inside("b", "ip", "addr", "add", f"{RED}77/64", "dev", "eth0", "nodad")
     assert not await pings(scene, "b", "-c", "2", "-i", "0.2", "-W", "1", "-I", f"{RED}77", C)
-    await inside(scene, "b", "ip", "addr", "del", f"{RED}77/64", "dev", "eth0")
+    await scene.inside("b", "ip", "addr", "del", f"{RED}77/64", "dev", "eth0")
     assert await reached(scene, ("b", C, "icmp", 0)) == [True]
 
 
 async def test_duplicates_of_addresses_are_detected_and_the_own_is_none(scene: Scene) -> None:
     try:
         for ip, is_duplicate in ((B, True), (f"{RED}1", True), (A, False)):
-            await inside(scene, "a", "ip", "addr", "del", f"{ip}/64", "dev", "eth0") if ip == A else None
-            await inside(scene, "a", "ip", "addr", "add", f"{ip}/64", "dev", "eth0")
+            await scene.inside("a", "ip", "addr", "del", f"{ip}/64", "dev", "eth0") if ip == A else None
+            await scene.inside("a", "ip", "addr", "add", f"{ip}/64", "dev", "eth0")
             shown = await until_decided(scene, "a", ip)
             assert ("dadfailed" in shown) is is_duplicate, shown
             if is_duplicate:
-                await inside(scene, "a", "ip", "addr", "del", f"{ip}/64", "dev", "eth0")
+                await scene.inside("a", "ip", "addr", "del", f"{ip}/64", "dev", "eth0")
     finally:
         await give_address(scene, "a")
     assert await reached(scene, ("a", C, "icmp", 0)) == [True]
@@ -256,7 +245,7 @@ async def until_decided(scene: Scene, name: str, ip: str) -> str:
     """Wait until the kernel knows whether an address is a duplicate; give what it says of it."""
     async with asyncio.timeout(10):
         while True:
-            shown = await inside(scene, name, "ip", "-6", "-o", "addr", "show", "dev", "eth0")
+            shown = await scene.inside(name, "ip", "-6", "-o", "addr", "show", "dev", "eth0")
             [line] = [each for each in shown.splitlines() if f" {ip}/" in each]
             if "tentative" not in line or "dadfailed" in line:
                 return line
@@ -265,18 +254,18 @@ async def until_decided(scene: Scene, name: str, ip: str) -> str:
 
 async def test_nobody_speaks_for_neighbours_or_routers(scene: Scene) -> None:
     await agree(scene, {("a", f"{RED}1", "icmp", 0): True, ("b", A, "icmp", 0): True})
-    before = await inside(scene, "a", "ip", "-6", "neigh", "show", f"{RED}1")
-    routes = await inside(scene, "a", "ip", "-6", "route")
+    before = await scene.inside("a", "ip", "-6", "neigh", "show", f"{RED}1")
+    routes = await scene.inside("a", "ip", "-6", "route")
     own, victim = scene.macs["b"], scene.macs["a"]
     claim = b"\xa0\x00\x00\x00" + ip_from_text(f"{RED}1") + b"\x02\x01" + own.to_bytes(6, "big")
     router = b"\x40\x00\x07\x08" + bytes(8) + b"\x01\x01" + own.to_bytes(6, "big")
     for kind, body in ((136, claim), (134, router)):
         for source in (B, ip_to_text(link_local_ip(own))):
             frame = icmpv6_frame(victim, own, ip_from_text(source), ip_from_text(A), kind, body)
-            await inside(scene, "b", sys.executable, "-c", _SEND, frame.hex())
+            await scene.inside("b", sys.executable, "-c", _SEND, frame.hex())
     await asyncio.sleep(0.2)
-    assert lladdr(await inside(scene, "a", "ip", "-6", "neigh", "show", f"{RED}1")) == lladdr(before)
-    assert await inside(scene, "a", "ip", "-6", "route") == routes
+    assert lladdr(await scene.inside("a", "ip", "-6", "neigh", "show", f"{RED}1")) == lladdr(before)
+    assert await scene.inside("a", "ip", "-6", "route") == routes
 
 
 async def test_a_solicitation_without_option_is_answered_too(scene: Scene) -> None:
@@ -284,7 +273,7 @@ async def test_a_solicitation_without_option_is_answered_too(scene: Scene) -> No
     asked = icmpv6_frame(
         scene.macs["c"], scene.macs["a"], ip_from_text(A), ip_from_text(C), 135, bytes(4) + ip_from_text(C)
     )
-    answer = await inside(scene, "a", sys.executable, "-c", _SEND_AND_READ, asked.hex())
+    answer = await scene.inside("a", sys.executable, "-c", _SEND_AND_READ, asked.hex())
     frame = bytes.fromhex(answer.strip())
     assert frame[:12] == scene.macs["a"].to_bytes(6, "big") + scene.macs["c"].to_bytes(6, "big")
     assert (frame[22:38], frame[38:54], frame[54]) == (ip_from_text(C), ip_from_text(A), 136)
@@ -325,11 +314,11 @@ def lladdr(shown: str) -> str:
 async def test_packets_follow_whoever_announced_the_address_last(scene: Scene) -> None:
     names = ("b", "d", "s")
     for master, on in (("a", 0), ("c", 1), ("a", 0)):
-        await inside(scene, master, "ip", "addr", "add", f"{SHARED}/128", "dev", "eth0", "nodad")
+        await scene.inside(master, "ip", "addr", "add", f"{SHARED}/128", "dev", "eth0", "nodad")
         await announced(scene, master, on)
         await scene.hold_address(master, SHARED)
         await agree(scene, {(name, SHARED, "icmp", 0): True for name in names})
-        await inside(scene, master, "ip", "addr", "del", f"{SHARED}/128", "dev", "eth0")
+        await scene.inside(master, "ip", "addr", "del", f"{SHARED}/128", "dev", "eth0")
         await agree(scene, {(names[0], SHARED, "icmp", 0): False})
     assert not await pings(scene, "b", "-c", "1", "-W", "1", "-I", SHARED, C), "b may not hold it"
 
@@ -341,7 +330,7 @@ async def announced(scene: Scene, name: str, on: int) -> None:
     frame = icmpv6_frame(0x333300000001, mac, own, ip_from_text("ff02::1"), 136, body)
     events = scene.hosts[on].events
     events.announcements.clear()
-    await inside(scene, name, sys.executable, "-c", _SEND, frame.hex())
+    await scene.inside(name, sys.executable, "-c", _SEND, frame.hex())
     async with asyncio.timeout(10):
         while not events.announcements:
             events.changed.clear()

@@ -47,7 +47,6 @@ class Ipv6Scene(Scene):
         self.ips: dict[str, str] = {}
 
     async def build(self) -> None:
-        await self.start()
         everything = [
             Rule(RuleId(f"all-{way}"), way == "in", 6, None, None, None, None, None) for way in ("in", "out")
         ]
@@ -89,10 +88,6 @@ class Ipv6Scene(Scene):
             Probe(self.workloads[name], to_ip, kind, 80) for name, to_ip in probes for kind in ("icmp", "tcp")
         ]
         return await asyncio.to_thread(packets.probe_matrix, asked)
-
-    async def inside(self, name: str, *command: str) -> str:
-        line = namespaces.inside(self.workloads[name].namespace, list(command))
-        return await asyncio.to_thread(namespaces.run, line)
 
     async def until(self, name: str, command: str, is_so: Callable[[str], bool], *, timeout_s: float) -> float:
         """Wait until a command inside prints what it must; give how long that took."""
@@ -143,15 +138,11 @@ DEFAULT_ROUTE = "ip -6 route show default"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene() -> AsyncIterator[Ipv6Scene]:
-    with Laboratory(hosts=2) as lab:
-        scene = Ipv6Scene(lab)
-        try:
-            await scene.build()
-            await scene.plug("a", "b", "c", "d", "e", dhcp=False)
-            await asyncio.to_thread(packets.serve, list(scene.workloads.values()), 80)
-            yield scene
-        finally:
-            await scene.close()
+    async with Ipv6Scene.in_lab(hosts=2) as scene:
+        await scene.build()
+        await scene.plug("a", "b", "c", "d", "e", dhcp=False)
+        await scene.serve(80)
+        yield scene
 
 
 @pytest.mark.asyncio(loop_scope="module")

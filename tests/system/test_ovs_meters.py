@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 import raw_packets
-from ovs_scene import OPEN, Scene, everything, needs_ovs
+from ovs_scene import Scene, needs_ovs
 
 from alcor.data_plane.ovs import driver as driver_module
 from alcor.data_plane.ovs import endpoint
@@ -17,7 +17,6 @@ from alcor.data_plane.pipeline.flow import Meter
 from alcor.data_plane.pipeline.hand_over import METERS, Reason, meter_of
 from alcor.lab import namespaces
 from alcor.lab.host import SWITCH
-from alcor.lab.laboratory import Laboratory
 from alcor.model.errors import AlcorError
 
 pytestmark = [pytest.mark.ovs, needs_ovs]
@@ -30,17 +29,11 @@ FLOOD_S = 2.0
 async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     """One host with a workload."""
     monkeypatch.setattr(driver_module, "DRIFT_EVERY_S", 0.3)
-    with Laboratory(hosts=1) as lab:
-        scene = Scene(lab)
-        try:
-            await scene.start()
-            await scene.network("red", vni=100, cidr="10.1.0.0/24", gateway="10.1.0.1")
-            await scene.group(OPEN, *everything())
-            await scene.port("a", "red", "10.1.0.11", 0)
-            await scene.plug("a")
-            yield scene
-        finally:
-            await scene.close()
+    async with Scene.in_lab(hosts=1) as scene:
+        await scene.one_network()
+        await scene.port("a", "red", "10.1.0.11", 0)
+        await scene.plug("a")
+        yield scene
 
 
 async def ofctl(scene: Scene, *words: str) -> str:

@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from ovs_scene import OPEN, Scene, everything, needs_ovs, rule
+from ovs_scene import OPEN, Scene, needs_ovs, rule
 
-from alcor.lab import namespaces, packets
-from alcor.lab.laboratory import Laboratory
+from alcor.lab import packets
 from alcor.lab.packets import Probe
 from alcor.model.goal_state import GroupChange, group_key
 from alcor.model.ids import RuleId
@@ -21,33 +20,24 @@ TCP = 6
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene() -> AsyncIterator[Scene]:
     """Network red (a, b, c) routed to green (d); blue has the same addresses as red; e and f are guarded."""
-    with Laboratory(hosts=2) as lab:
-        scene = Scene(lab)
-        try:
-            await scene.start()
-            await scene.network("red", vni=100, cidr="10.1.0.0/24", gateway="10.1.0.1")
-            await scene.network("green", vni=101, cidr="10.2.0.0/24", gateway="10.2.0.1")
-            await scene.network("blue", vni=200, cidr="10.1.0.0/24", gateway="10.1.0.1")
-            await scene.router("r", {"red": ("10.1.0.0/24", "10.1.0.1"), "green": ("10.2.0.0/24", "10.2.0.1")})
-            await scene.group(OPEN, *everything())
-            await scene.group(
-                "guarded",
-                rule("web", ingress=True, protocol=TCP, ports=(80, 80), remote_group="friends"),
-                rule("out", ingress=False),
-            )
-            await scene.port("a", "red", "10.1.0.11", 0, groups=(OPEN, "friends"))
-            await scene.port("b", "red", "10.1.0.12", 0, options=((26, b"\x05\x14"),))
-            await scene.port("c", "red", "10.1.0.13", 1)
-            await scene.port("d", "green", "10.2.0.14", 1)
-            await scene.port("e", "red", "10.1.0.15", 1, groups=("guarded",))
-            await scene.port("x", "blue", "10.1.0.11", 0)
-            await scene.port("y", "blue", "10.1.0.99", 1)
-            await scene.plug("a", "b", "c", "d", "e", "x", "y")
-            await asyncio.to_thread(packets.serve, list(scene.workloads.values()), 80)
-            await asyncio.to_thread(packets.serve, list(scene.workloads.values()), 81)
-            yield scene
-        finally:
-            await scene.close()
+    async with Scene.in_lab(hosts=2) as scene:
+        await scene.two_networks()
+        await scene.network("blue", vni=200, cidr="10.1.0.0/24", gateway="10.1.0.1")
+        await scene.group(
+            "guarded",
+            rule("web", ingress=True, protocol=TCP, ports=(80, 80), remote_group="friends"),
+            rule("out", ingress=False),
+        )
+        await scene.port("a", "red", "10.1.0.11", 0, groups=(OPEN, "friends"))
+        await scene.port("b", "red", "10.1.0.12", 0, options=((26, b"\x05\x14"),))
+        await scene.port("c", "red", "10.1.0.13", 1)
+        await scene.port("d", "green", "10.2.0.14", 1)
+        await scene.port("e", "red", "10.1.0.15", 1, groups=("guarded",))
+        await scene.port("x", "blue", "10.1.0.11", 0)
+        await scene.port("y", "blue", "10.1.0.99", 1)
+        await scene.plug("a", "b", "c", "d", "e", "x", "y")
+        await scene.serve(80, 81)
+        yield scene
 
 
 async def reached(scene: Scene, *probes: tuple[str, str, str, int]) -> list[bool]:
@@ -55,17 +45,12 @@ async def reached(scene: Scene, *probes: tuple[str, str, str, int]) -> list[bool
     return await asyncio.to_thread(packets.probe_matrix, asked)
 
 
-async def inside(scene: Scene, name: str, *command: str) -> str:
-    line = namespaces.inside(scene.workloads[name].namespace, list(command))
-    return await asyncio.to_thread(namespaces.run, line)  # the drivers need this loop meanwhile
-
-
 @pytest.mark.asyncio(loop_scope="module")
 async def test_dhcp_gives_address_route_and_mtu(scene: Scene) -> None:
-    assert "inet 10.1.0.11/24" in await inside(scene, "a", "ip", "addr", "show", "eth0")
-    assert "mtu 1450" in await inside(scene, "a", "ip", "link", "show", "eth0")
-    assert "default via 10.1.0.1" in await inside(scene, "a", "ip", "route")
-    assert "mtu 1300" in await inside(scene, "b", "ip", "link", "show", "eth0"), "an option of the port's own"
+    assert "inet 10.1.0.11/24" in await scene.inside("a", "ip", "addr", "show", "eth0")
+    assert "mtu 1450" in await scene.inside("a", "ip", "link", "show", "eth0")
+    assert "default via 10.1.0.1" in await scene.inside("a", "ip", "route")
+    assert "mtu 1300" in await scene.inside("b", "ip", "link", "show", "eth0"), "an option of the port's own"
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -95,25 +80,25 @@ async def test_the_open_pairs_answer_and_only_they(scene: Scene) -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_packet_of_the_full_mtu_passes_the_tunnel(scene: Scene) -> None:
-    await inside(scene, "a", "ping", "-c", "1", "-W", "2", "-s", "1422", "-M", "do", "10.1.0.13")
+    await scene.inside("a", "ping", "-c", "1", "-W", "2", "-s", "1422", "-M", "do", "10.1.0.13")
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_router_on_the_way_answers_an_expired_packet(scene: Scene) -> None:
     with pytest.raises(Exception, match="Time to live exceeded"):
-        await inside(scene, "a", "ping", "-c", "1", "-W", "2", "-t", "1", "10.2.0.14")
+        await scene.inside("a", "ping", "-c", "1", "-W", "2", "-t", "1", "10.2.0.14")
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_wrong_source_addresses_are_dropped(scene: Scene) -> None:
-    await inside(scene, "b", "ip", "addr", "add", "10.1.0.77/24", "dev", "eth0")
+    await scene.inside("b", "ip", "addr", "add", "10.1.0.77/24", "dev", "eth0")
     with pytest.raises(Exception, match="100% packet loss"):
-        await inside(scene, "b", "ping", "-c", "2", "-i", "0.2", "-W", "1", "-I", "10.1.0.77", "10.1.0.11")
-    await inside(scene, "b", "ip", "link", "set", "eth0", "address", "02:aa:00:00:00:77")
+        await scene.inside("b", "ping", "-c", "2", "-i", "0.2", "-W", "1", "-I", "10.1.0.77", "10.1.0.11")
+    await scene.inside("b", "ip", "link", "set", "eth0", "address", "02:aa:00:00:00:77")
     try:
         assert await reached(scene, ("b", "10.1.0.11", "icmp", 0)) == [False]
     finally:
-        await inside(scene, "b", "ip", "link", "set", "eth0", "address", "02:aa:00:00:00:02")
+        await scene.inside("b", "ip", "link", "set", "eth0", "address", "02:aa:00:00:00:02")
     assert await reached(scene, ("b", "10.1.0.11", "icmp", 0)) == [True]
 
 

@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from ovs_scene import OPEN, Scene, everything, needs_ovs
+from ovs_scene import Scene, needs_ovs
 
 from alcor.data_plane import frames
-from alcor.lab import namespaces, packets
-from alcor.lab.laboratory import Laboratory
+from alcor.lab import packets
 from alcor.lab.packets import Probe
 from alcor.model.addressing import ip_from_text
 
@@ -23,27 +22,14 @@ _SEND = "import socket,sys;s=socket.socket(17,3);s.bind(('eth0',0));s.send(bytes
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene() -> AsyncIterator[Scene]:
     """a and b, on two hosts, may have the shared address; c is beside b, d behind a router."""
-    with Laboratory(hosts=2) as lab:
-        scene = Scene(lab)
-        try:
-            await scene.start()
-            await scene.network("red", vni=100, cidr="10.1.0.0/24", gateway="10.1.0.1")
-            await scene.network("green", vni=101, cidr="10.2.0.0/24", gateway="10.2.0.1")
-            await scene.router("r", {"red": ("10.1.0.0/24", "10.1.0.1"), "green": ("10.2.0.0/24", "10.2.0.1")})
-            await scene.group(OPEN, *everything())
-            await scene.port("a", "red", "10.1.0.11", 0, pair=SHARED)
-            await scene.port("b", "red", "10.1.0.12", 1, pair=SHARED)
-            await scene.port("c", "red", "10.1.0.13", 1)
-            await scene.port("d", "green", "10.2.0.14", 0)
-            await scene.plug("a", "b", "c", "d")
-            yield scene
-        finally:
-            await scene.close()
-
-
-async def inside(scene: Scene, name: str, *command: str) -> str:
-    line = namespaces.inside(scene.workloads[name].namespace, list(command))
-    return await asyncio.to_thread(namespaces.run, line)
+    async with Scene.in_lab(hosts=2) as scene:
+        await scene.two_networks()
+        await scene.port("a", "red", "10.1.0.11", 0, pair=SHARED)
+        await scene.port("b", "red", "10.1.0.12", 1, pair=SHARED)
+        await scene.port("c", "red", "10.1.0.13", 1)
+        await scene.port("d", "green", "10.2.0.14", 0)
+        await scene.plug("a", "b", "c", "d")
+        yield scene
 
 
 async def pinged(scene: Scene, to_ip: str, *names: str) -> list[bool]:
@@ -57,7 +43,7 @@ async def announced(scene: Scene, name: str, on: int) -> None:
     frame = frames.arp_frame(mac=scene.macs[name], sender=own, target=own)
     events = scene.hosts[on].events
     events.announcements.clear()
-    await inside(scene, name, sys.executable, "-c", _SEND, frame.hex())
+    await scene.inside(name, sys.executable, "-c", _SEND, frame.hex())
     async with asyncio.timeout(10):
         while not events.announcements:
             events.changed.clear()
@@ -67,19 +53,19 @@ async def announced(scene: Scene, name: str, on: int) -> None:
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_packets_follow_whoever_announced_the_address_last(scene: Scene) -> None:
-    await inside(scene, "a", "ip", "addr", "add", f"{SHARED}/32", "dev", "eth0")
+    await scene.inside("a", "ip", "addr", "add", f"{SHARED}/32", "dev", "eth0")
     assert await pinged(scene, SHARED, "c", "d") == [True, True]
-    await inside(scene, "a", "ip", "addr", "del", f"{SHARED}/32", "dev", "eth0")
-    await inside(scene, "b", "ip", "addr", "add", f"{SHARED}/32", "dev", "eth0")
+    await scene.inside("a", "ip", "addr", "del", f"{SHARED}/32", "dev", "eth0")
+    await scene.inside("b", "ip", "addr", "add", f"{SHARED}/32", "dev", "eth0")
     assert await pinged(scene, SHARED, "c", "d") == [False, False]
-    before = await inside(scene, "c", "ip", "neigh", "show", SHARED)
+    before = await scene.inside("c", "ip", "neigh", "show", SHARED)
     await announced(scene, "b", on=1)
     await scene.hold_address("b", SHARED)
     assert await pinged(scene, SHARED, "c", "d") == [True, True]
-    after = await inside(scene, "c", "ip", "neigh", "show", SHARED)
+    after = await scene.inside("c", "ip", "neigh", "show", SHARED)
     assert before.split("lladdr")[1].split()[0] == after.split("lladdr")[1].split()[0]
-    await inside(scene, "b", "ip", "addr", "del", f"{SHARED}/32", "dev", "eth0")
-    await inside(scene, "a", "ip", "addr", "add", f"{SHARED}/32", "dev", "eth0")
+    await scene.inside("b", "ip", "addr", "del", f"{SHARED}/32", "dev", "eth0")
+    await scene.inside("a", "ip", "addr", "add", f"{SHARED}/32", "dev", "eth0")
     await announced(scene, "a", on=0)
     await scene.hold_address("a", SHARED)
     assert await pinged(scene, SHARED, "c", "d") == [True, True]
@@ -88,16 +74,14 @@ async def test_packets_follow_whoever_announced_the_address_last(scene: Scene) -
 @pytest.mark.asyncio(loop_scope="module")
 async def test_only_addresses_of_the_pairs_may_be_sent_from(scene: Scene) -> None:
     for name, address, arrives in (("b", SHARED, True), ("b", "10.1.0.101", False), ("c", SHARED, False)):
-        await inside(scene, name, "ip", "addr", "add", f"{address}/32", "dev", "eth0")
-        command = ("ping", "-c", "1", "-W", "2", "-I", address, "10.2.0.14")
-        line = namespaces.inside(scene.workloads[name].namespace, list(command))
+        await scene.inside(name, "ip", "addr", "add", f"{address}/32", "dev", "eth0")
         if name == "b" and address == SHARED:
             await announced(scene, "b", on=1)
             await scene.hold_address("b", SHARED)
         try:
-            await asyncio.to_thread(namespaces.run, line)
+            await scene.inside(name, "ping", "-c", "1", "-W", "2", "-I", address, "10.2.0.14")
             came = True
         except Exception:  # noqa: BLE001 - any failure of ping is the answer
             came = False
         assert came == arrives, (name, address)
-        await inside(scene, name, "ip", "addr", "del", f"{address}/32", "dev", "eth0")
+        await scene.inside(name, "ip", "addr", "del", f"{address}/32", "dev", "eth0")

@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import pytest_asyncio
-from ovs_scene import OPEN, Scene, everything, leftovers, needs_ovs
+from ovs_scene import Scene, leftovers, needs_ovs
 
 from alcor.data_plane.ovs import driver as driver_module
 from alcor.lab import packets, workload
 from alcor.lab.host import DATABASE, SWITCH
-from alcor.lab.laboratory import Laboratory
 from alcor.lab.packets import Probe
 from alcor.model.goal_state import NetworkChange, network_key
 from alcor.model.ids import PortId
@@ -22,20 +21,14 @@ pytestmark = [pytest.mark.ovs, needs_ovs]
 async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     """One host with two workloads that may talk."""
     monkeypatch.setattr(driver_module, "DRIFT_EVERY_S", 0.3)
-    with Laboratory(hosts=1) as lab:
-        scene = Scene(lab)
-        try:
-            await scene.start()
-            await scene.network("red", vni=100, cidr="10.1.0.0/24", gateway="10.1.0.1")
-            await scene.group(OPEN, *everything())
-            await scene.port("a", "red", "10.1.0.11", 0)
-            await scene.port("b", "red", "10.1.0.12", 0)
-            await scene.plug("a", "b")
-            await asyncio.to_thread(packets.serve, list(scene.workloads.values()), 80)
-            yield scene
-        finally:
-            await scene.close()
-    assert leftovers(lab) == []
+    async with Scene.in_lab(hosts=1) as scene:
+        await scene.one_network()
+        await scene.port("a", "red", "10.1.0.11", 0)
+        await scene.port("b", "red", "10.1.0.12", 0)
+        await scene.plug("a", "b")
+        await scene.serve(80)
+        yield scene
+    assert leftovers(scene.lab) == []
 
 
 async def pings(scene: Scene) -> bool:

@@ -5,46 +5,31 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from ovs_scene import OPEN, Scene, everything, needs_ovs
+from ovs_scene import LEGS, Scene, needs_ovs
 
-from alcor.lab import namespaces, packets
-from alcor.lab.laboratory import Laboratory
+from alcor.lab import packets
 from alcor.lab.packets import Probe
 
 pytestmark = [pytest.mark.ovs, needs_ovs]
 
-LEGS = {"red": ("10.1.0.0/24", "10.1.0.1"), "green": ("10.2.0.0/24", "10.2.0.1")}
 FAR = "172.20.0.5"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene() -> AsyncIterator[Scene]:
     """a and b are behind the router; gw, on another host, forwards to far, which has an address of its own."""
-    with Laboratory(hosts=2) as lab:
-        scene = Scene(lab)
-        try:
-            await scene.start()
-            await scene.network("red", vni=100, cidr="10.1.0.0/24", gateway="10.1.0.1")
-            await scene.network("green", vni=101, cidr="10.2.0.0/24", gateway="10.2.0.1")
-            await scene.router("r", LEGS)
-            await scene.group(OPEN, *everything())
-            await scene.port("a", "green", "10.2.0.11", 0)
-            await scene.port("b", "green", "10.2.0.12", 1)
-            await scene.port("gw", "red", "10.1.0.20", 1, secured=False)
-            await scene.port("far", "red", "10.1.0.30", 0, secured=False)
-            await scene.plug("a", "b", "gw", "far")
-            await inside(scene, "gw", "sysctl", "-qw", "net.ipv4.ip_forward=1")
-            await inside(scene, "gw", "ip", "route", "add", "172.20.0.0/16", "via", "10.1.0.30")
-            await inside(scene, "far", "ip", "addr", "add", f"{FAR}/32", "dev", "lo")
-            await asyncio.to_thread(packets.serve, list(scene.workloads.values()), 80)
-            yield scene
-        finally:
-            await scene.close()
-
-
-async def inside(scene: Scene, name: str, *command: str) -> str:
-    line = namespaces.inside(scene.workloads[name].namespace, list(command))
-    return await asyncio.to_thread(namespaces.run, line)
+    async with Scene.in_lab(hosts=2) as scene:
+        await scene.two_networks()
+        await scene.port("a", "green", "10.2.0.11", 0)
+        await scene.port("b", "green", "10.2.0.12", 1)
+        await scene.port("gw", "red", "10.1.0.20", 1, secured=False)
+        await scene.port("far", "red", "10.1.0.30", 0, secured=False)
+        await scene.plug("a", "b", "gw", "far")
+        await scene.inside("gw", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        await scene.inside("gw", "ip", "route", "add", "172.20.0.0/16", "via", "10.1.0.30")
+        await scene.inside("far", "ip", "addr", "add", f"{FAR}/32", "dev", "lo")
+        await scene.serve(80)
+        yield scene
 
 
 async def reached(scene: Scene) -> list[bool]:
@@ -62,7 +47,7 @@ async def test_packets_take_the_route_through_a_forwarding_workload_while_there_
     await scene.router("r", LEGS, [("172.20.0.0/16", "10.1.0.20")])
     assert await reached(scene) == [True] * 4
     before = await forwarded(scene)
-    await inside(scene, "a", "ping", "-c", "3", "-i", "0.1", "-W", "2", FAR)
+    await scene.inside("a", "ping", "-c", "3", "-i", "0.1", "-W", "2", FAR)
     assert await forwarded(scene) >= before + 3, "by gw, and not around it"
     await scene.router("r", LEGS, [("172.20.0.0/16", "10.1.0.20"), (f"{FAR}/32", "10.1.0.99")])
     assert await reached(scene) == [False] * 4, "the longest prefix wins, and nobody is there"
@@ -70,6 +55,6 @@ async def test_packets_take_the_route_through_a_forwarding_workload_while_there_
 
 async def forwarded(scene: Scene) -> int:
     """Count the packets that gw has passed on."""
-    lines = (await inside(scene, "gw", "cat", "/proc/net/snmp")).splitlines()
+    lines = (await scene.inside("gw", "cat", "/proc/net/snmp")).splitlines()
     names, values = (line.split() for line in lines if line.startswith("Ip:"))
     return int(values[names.index("ForwDatagrams")])

@@ -3,15 +3,13 @@
 import asyncio
 
 import pytest
-from ovs_scene import OPEN, Scene, everything, needs_ovs
+from ovs_scene import LEGS, Scene, needs_ovs
 
 from alcor.lab import packets
-from alcor.lab.laboratory import Laboratory
 from alcor.lab.packets import Probe
 
 pytestmark = [pytest.mark.ovs, needs_ovs]
 
-LEGS = {"red": ("10.1.0.0/24", "10.1.0.1"), "green": ("10.2.0.0/24", "10.2.0.1")}
 ADDRESSES = {"a": "10.1.0.11", "b": "10.2.0.12", "c": "10.1.0.13"}
 
 
@@ -27,25 +25,17 @@ async def reached(scene: Scene, *pairs: str) -> list[bool]:
 
 
 async def test_a_router_forwards_no_packet_from_one_address_scope_to_another() -> None:
-    with Laboratory(hosts=2) as lab:
-        scene = Scene(lab)
-        try:
-            await scene.start()
-            for number, (name, (cidr, gateway)) in enumerate(LEGS.items()):
-                await scene.network(name, vni=100 + number, cidr=cidr, gateway=gateway)
-            await scene.router("r", LEGS)
-            await scene.group(OPEN, *everything())
-            for number, (name, ip) in enumerate(ADDRESSES.items()):
-                await scene.port(name, "green" if name == "b" else "red", ip, number % 2)
-            await scene.plug(*ADDRESSES)
-            await asyncio.to_thread(packets.serve, list(scene.workloads.values()), 80)
-            assert await reached(scene, "ab", "ba", "ac") == [True] * 6
-            await scene.router("r", LEGS, scopes={"red": "x"})
-            # The datapath's cache follows the flows within milliseconds: on a busy machine one may pass before.
-            await reached(scene, "ab", "ba")
-            assert await reached(scene, "ab", "ba") == [False] * 4, "also what was connected before"
-            assert await reached(scene, "ac") == [True] * 2, "a scope concerns routers only"
-            await scene.router("r", LEGS, scopes={"red": "x", "green": "x"})
-            assert await reached(scene, "ab", "ba") == [True] * 4
-        finally:
-            await scene.close()
+    async with Scene.in_lab(hosts=2) as scene:
+        await scene.two_networks()
+        for number, (name, ip) in enumerate(ADDRESSES.items()):
+            await scene.port(name, "green" if name == "b" else "red", ip, number % 2)
+        await scene.plug(*ADDRESSES)
+        await scene.serve(80)
+        assert await reached(scene, "ab", "ba", "ac") == [True] * 6
+        await scene.router("r", LEGS, scopes={"red": "x"})
+        # The datapath's cache follows the flows within milliseconds: on a busy machine one may pass before.
+        await reached(scene, "ab", "ba")
+        assert await reached(scene, "ab", "ba") == [False] * 4, "also what was connected before"
+        assert await reached(scene, "ac") == [True] * 2, "a scope concerns routers only"
+        await scene.router("r", LEGS, scopes={"red": "x", "green": "x"})
+        assert await reached(scene, "ab", "ba") == [True] * 4

@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from ovs_scene import OPEN, Scene, everything, needs_ovs, rule
+from ovs_scene import Scene, needs_ovs, rule
 from region_scene import eventually
 
 from alcor.data_plane import frames
 from alcor.data_plane.pipeline import tables
-from alcor.lab import namespaces, packets
-from alcor.lab.laboratory import Laboratory
+from alcor.lab import packets
 from alcor.lab.packets import Probe
 from alcor.model.addressing import ip_from_text
 from alcor.model.goal_state import NetworkChange, network_key
@@ -24,38 +23,22 @@ pytestmark = [pytest.mark.ovs, needs_ovs, pytest.mark.asyncio(loop_scope="module
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene() -> AsyncIterator[Scene]:
     """p (red) has sub-ports s and t (green) and u (red); x (green) is beside it, y (green) on another host."""
-    with Laboratory(hosts=2) as lab:
-        scene = Scene(lab)
-        try:
-            await scene.start()
-            await scene.network("red", vni=100, cidr="10.1.0.0/24", gateway="10.1.0.1")
-            await scene.network("green", vni=101, cidr="10.2.0.0/24", gateway="10.2.0.1")
-            await scene.router("r", {"red": ("10.1.0.0/24", "10.1.0.1"), "green": ("10.2.0.0/24", "10.2.0.1")})
-            await scene.group(OPEN, *everything())
-            await scene.group(
-                "web", rule("80", ingress=True, protocol=6, ports=(80, 80)), rule("o", ingress=False)
-            )
-            await scene.port("p", "red", "10.1.0.10", 0)
-            await scene.port("s", "green", "10.2.0.11", 0, tag=("p", 100))
-            await scene.port("t", "green", "10.2.0.12", 0, groups=("web",), tag=("p", 200))
-            await scene.port("u", "red", "10.1.0.13", 0, tag=("p", 300))
-            await scene.port("x", "green", "10.2.0.14", 0)
-            await scene.port("y", "green", "10.2.0.15", 1)
-            assert "s" not in scene.hosts[0].events.plugs, "its parent is not plugged"
-            await scene.plug("p", "x", "y")
-            await scene.hosts[0].events.until_plugged(["s", "t", "u"])
-            for name, vlan in (("s", 100), ("t", 200), ("u", 300)):
-                await scene.plug_tagged(name, "p", vlan)
-            for port in (80, 81):
-                await asyncio.to_thread(packets.serve, list(scene.workloads.values()), port)
-            yield scene
-        finally:
-            await scene.close()
-
-
-async def inside(scene: Scene, name: str, *command: str) -> str:
-    line = namespaces.inside(scene.workloads[name].namespace, list(command))
-    return await asyncio.to_thread(namespaces.run, line)
+    async with Scene.in_lab(hosts=2) as scene:
+        await scene.two_networks()
+        await scene.group("web", rule("80", ingress=True, protocol=6, ports=(80, 80)), rule("o", ingress=False))
+        await scene.port("p", "red", "10.1.0.10", 0)
+        await scene.port("s", "green", "10.2.0.11", 0, tag=("p", 100))
+        await scene.port("t", "green", "10.2.0.12", 0, groups=("web",), tag=("p", 200))
+        await scene.port("u", "red", "10.1.0.13", 0, tag=("p", 300))
+        await scene.port("x", "green", "10.2.0.14", 0)
+        await scene.port("y", "green", "10.2.0.15", 1)
+        assert "s" not in scene.hosts[0].events.plugs, "its parent is not plugged"
+        await scene.plug("p", "x", "y")
+        await scene.hosts[0].events.until_plugged(["s", "t", "u"])
+        for name, vlan in (("s", 100), ("t", 200), ("u", 300)):
+            await scene.plug_tagged(name, "p", vlan)
+        await scene.serve(80, 81)
+        yield scene
 
 
 Question = tuple[str, str, str, int]
@@ -79,8 +62,8 @@ async def asked(scene: Scene, expected: dict[Question, bool]) -> dict[Question, 
 
 async def test_sub_ports_get_their_addresses_by_dhcp(scene: Scene) -> None:
     for name in "stu":
-        assert f"inet {ADDRESSES[name]}/24" in await inside(scene, name, "ip", "addr", "show", "eth0")
-    assert "10.2.0." not in await inside(scene, "p", "ip", "addr")
+        assert f"inet {ADDRESSES[name]}/24" in await scene.inside(name, "ip", "addr", "show", "eth0")
+    assert "10.2.0." not in await scene.inside("p", "ip", "addr")
 
 
 async def test_sub_ports_and_others_reach_whom_they_should(scene: Scene) -> None:
@@ -101,8 +84,8 @@ async def test_sub_ports_and_others_reach_whom_they_should(scene: Scene) -> None
         ("p", "y", "icmp", 0): True,
     }
     assert await asked(scene, expected) == expected
-    await inside(scene, "s", "ping", "-c", "1", "-W", "2", "10.2.0.1")
-    await inside(scene, "s", "ping", "-c", "1", "-W", "2", "-s", "1422", "-M", "do", "10.2.0.15")
+    await scene.inside("s", "ping", "-c", "1", "-W", "2", "10.2.0.1")
+    await scene.inside("s", "ping", "-c", "1", "-W", "2", "-s", "1422", "-M", "do", "10.2.0.15")
 
 
 async def test_frames_under_unknown_tags_and_from_foreign_addresses_are_dropped(scene: Scene) -> None:
@@ -111,18 +94,18 @@ async def test_frames_under_unknown_tags_and_from_foreign_addresses_are_dropped(
     echo = frames.ipv4_frame(**ends, **addresses, protocol=1, payload=bytes([8, 0, 0xF7, 0xFF, 0, 0, 0, 0]))
     for vlan in (101, 0):
         before = await dropped(scene)
-        await inside(scene, "p", sys.executable, "-c", _SEND, frames.tagged(echo, vlan).hex())
+        await scene.inside("p", sys.executable, "-c", _SEND, frames.tagged(echo, vlan).hex())
 
         async def is_counted(before: int = before) -> bool:
             return await dropped(scene) > before
 
         await eventually(is_counted, f"a frame under VLAN {vlan} is dropped")
-    await inside(scene, "t", "ip", "addr", "add", "10.2.0.99/24", "dev", "eth0")
+    await scene.inside("t", "ip", "addr", "add", "10.2.0.99/24", "dev", "eth0")
     try:
         with pytest.raises(Exception, match="100% packet loss"):
-            await inside(scene, "t", "ping", "-c", "1", "-W", "1", "-I", "10.2.0.99", ADDRESSES["y"])
+            await scene.inside("t", "ping", "-c", "1", "-W", "1", "-I", "10.2.0.99", ADDRESSES["y"])
     finally:
-        await inside(scene, "t", "ip", "addr", "del", "10.2.0.99/24", "dev", "eth0")
+        await scene.inside("t", "ip", "addr", "del", "10.2.0.99/24", "dev", "eth0")
 
 
 _SEND = "import socket,sys;s=socket.socket(17,3);s.bind(('eth0',0));s.send(bytes.fromhex(sys.argv[1]))"

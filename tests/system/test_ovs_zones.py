@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from ovs_scene import OPEN, Scene, everything, needs_ovs
+from ovs_scene import Scene, needs_ovs
 
 from alcor.lab import namespaces, workload
-from alcor.lab.laboratory import Laboratory
 from alcor.model.errors import Broken
 from alcor.model.goal_state import NetworkChange, network_key
 from alcor.model.ids import PortId
@@ -47,24 +46,18 @@ FIRST, SECOND, KEY = two_ports_of_one_key()
 @pytest_asyncio.fixture
 async def scene() -> AsyncIterator[Scene]:
     """One host: a server, and a port that asked it something. Another group allows nothing at all."""
-    with Laboratory(hosts=1) as lab:
-        scene = Scene(lab)
-        try:
-            await scene.start()
-            await scene.network("red", vni=100, cidr="10.1.0.0/24", gateway="10.1.0.1")
-            await scene.group(OPEN, *everything())
-            await scene.group("sealed")
-            await scene.port("server", "red", SERVER, 0)
-            await scene.port(FIRST, "red", SHARED, 0)
-            await scene.plug("server", FIRST)
-            yield scene
-        finally:
-            await scene.close()
+    async with Scene.in_lab(hosts=1) as scene:
+        await scene.one_network()
+        await scene.group("sealed")
+        await scene.port("server", "red", SERVER, 0)
+        await scene.port(FIRST, "red", SHARED, 0)
+        await scene.plug("server", FIRST)
+        yield scene
 
 
 @pytest.mark.parametrize("agent_is_away", [False, True])
 async def test_a_key_used_again_lets_nothing_of_the_old_port_through(scene: Scene, agent_is_away: bool) -> None:
-    await inside(scene, FIRST, ASK)
+    await scene.inside(FIRST, sys.executable, "-c", ASK)
     await forget_neighbours(scene)
     assert await hears_an_answer(scene, FIRST)
     assert "5000" in await connections(scene)
@@ -113,9 +106,9 @@ async def recorded_key(scene: Scene) -> str:
 
 async def hears_an_answer(scene: Scene, name: str) -> bool:
     """Let the server answer the question that the first port asked: does the port at its address hear it?"""
-    answering = asyncio.create_task(inside(scene, "server", ANSWER))
+    answering = asyncio.create_task(scene.inside("server", sys.executable, "-c", ANSWER))
     try:
-        await inside(scene, name, HEAR)
+        await scene.inside(name, sys.executable, "-c", HEAR)
     except Broken as error:
         if "timed out" not in error.message:
             raise
@@ -130,8 +123,3 @@ async def forget_neighbours(scene: Scene) -> None:
     await asyncio.to_thread(
         namespaces.batch, ["neigh flush all"], namespace=scene.workloads["server"].namespace
     )
-
-
-async def inside(scene: Scene, name: str, program: str) -> None:
-    command = namespaces.inside(scene.workloads[name].namespace, [sys.executable, "-c", program])
-    await asyncio.to_thread(namespaces.run, command)
