@@ -140,6 +140,35 @@ async def test_what_fails_when_a_connection_comes_back_ends_the_process(
         await queue.close()
 
 
+async def test_a_connection_that_is_lost_while_it_is_prepared_is_not_up(
+    nats: EmbeddedNats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = NatsGoalQueue(nats.controller_access(), SILENT)
+    begun, goes_on, prepare = asyncio.Event(), asyncio.Event(), queue.connected
+
+    async def slowly() -> None:
+        begun.set()
+        await goes_on.wait()
+
+    monkeypatch.setattr(queue, "connected", slowly)
+    queue.start()
+    try:
+        await begun.wait()
+        assert nats.pid is not None
+        os.kill(nats.pid, signal.SIGKILL)
+        await eventually(lambda: not queue.client.is_connected)
+        monkeypatch.setattr(queue, "connected", prepare)
+        goes_on.set()
+        await asyncio.sleep(0.05)
+        assert not queue.is_up
+        assert not queue.send("subject", b"lost")
+        await eventually(lambda: not nats.is_running)
+        await nats.ensure_running()
+        await eventually(lambda: queue.is_up)
+    finally:
+        await queue.close()
+
+
 def _agents(nats: EmbeddedNats, directory: Path) -> NatsAgentQueue:
     identity.issue_fleet(directory / "authority", directory / "fleet")
     reached = access.choose(nats.url, certificates=directory / "fleet", credentials=None)

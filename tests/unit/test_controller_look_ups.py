@@ -123,6 +123,15 @@ def test_the_look_ups_of_one_project_are_limited_over_all_its_networks_found_or_
     assert not desk.ask((1, address(1))).unknown
 
 
+def test_what_a_host_asks_of_networks_that_it_does_not_have_costs_no_tenant_anything(desk: Desk) -> None:
+    for _ in range(int(BURST) + 10):
+        [unknown] = desk.ask((2, address(500_001, 2))).unknown
+    assert unknown.limited
+    assert desk.ask((2, address(500_001, 2)), host=HostId(HOSTS[5])).unknown == [], "its own port"
+    [absent_one] = desk.ask((2, b"\x0b\x00\x00\x01"), host=HostId(HOSTS[5])).unknown
+    assert not absent_one.limited
+
+
 def test_looking_up_touches_one_port_in_any_network() -> None:
     """Law 4: counted as look-ups in the index and placements made."""
     counts = []

@@ -85,6 +85,7 @@ class NatsConnection:
         self.client: Client = Client()
         self.is_up = False
         self.reason = "the queue has not been reached yet"
+        self._losses = 0  # of the connection: what is prepared when another is lost is of no use
         self._outbox: deque[tuple[str, bytes, str]] = deque()
         self._outbox_bytes = 0
         self._wake = asyncio.Event()
@@ -175,14 +176,19 @@ class NatsConnection:
         self._supervisor.start(f"queue {self._name} again", self._on_connected())
 
     async def _on_connected(self) -> None:
+        losses = self._losses
         try:
             if not self.believes:
                 raise errors.Unavailable("its server does not encrypt", retry_after_s=1)
             await self.connected()
         except (NatsError, APIError, TimeoutError, errors.Unavailable) as error:
+            if losses != self._losses:
+                return  # of a connection that is gone: the next one is prepared by itself
             self.reason = f"the queue does not work: {error}"
             self._log.warning("queue_not_ready", reason=str(error))
             self._supervisor.start("queue_again", self._again())
+            return
+        if losses != self._losses or not self.client.is_connected:
             return
         self.is_up, self.reason = True, ""
         self._log.info("queue_connected", name=self._name)
@@ -193,6 +199,7 @@ class NatsConnection:
             await self._on_connected()
 
     async def _on_disconnected(self) -> None:
+        self._losses += 1
         if self.is_up:
             self._log.warning("queue_disconnected", name=self._name)
         self.is_up, self.reason = False, "the connection to the queue is lost"

@@ -6,6 +6,7 @@ Ask --> region's index --found----> subscription: a delta of the host's section,
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 import msgspec
 
@@ -31,6 +32,9 @@ ASKERS_MAX = 16_384  # addresses whose askers are remembered
 SAID_EVERY_S = 10.0
 
 
+_Account: TypeAlias = tuple[str, str]  # of what kind, and whose
+
+
 class Answer(msgspec.Struct, frozen=True):
     """What to send for one Ask: deltas of the host's sections, and what is not there."""
 
@@ -46,8 +50,10 @@ class LookUps:
         self._interest = interest
         self._clock = clock
         self._log = log
-        self._allowed: TokenBuckets[ProjectId] = TokenBuckets(rate_per_s=RATE_PER_S, burst=BURST)
-        self._absent_allowed: TokenBuckets[Vni] = TokenBuckets(rate_per_s=ABSENT_RATE_PER_S, burst=ABSENT_BURST)
+        self._allowed: TokenBuckets[_Account] = TokenBuckets(rate_per_s=RATE_PER_S, burst=BURST)
+        self._absent_allowed: TokenBuckets[_Account] = TokenBuckets(
+            rate_per_s=ABSENT_RATE_PER_S, burst=ABSENT_BURST
+        )
         # Askers of absent addresses, each with the time until which it is remembered; oldest first.
         self._askers: OrderedDict[tuple[Vni, bytes], tuple[float, dict[HostId, None]]] = OrderedDict()
         self._said_at_s: dict[ProjectId, float] = {}
@@ -63,13 +69,15 @@ class LookUps:
         limited: list[Want] = []
         for want in ask.wants:
             node = self._region.network_of(want.vni)
-            if not self._allowed.take(_project(node), now_s):
+            is_held = node is not None and self._interest.has(host_id, node.key)
+            payer, asked_in = _accounts(host_id, node if is_held else None)
+            if not self._allowed.take(payer, now_s):
                 limited.append(want)
                 continue
-            row = self._row(host_id, node, want)
+            row = self._row(want) if is_held else None
             if row is not None:
                 found.setdefault(row.network_id, []).append(row)
-            elif self._absent_allowed.take(want.vni, now_s):
+            elif self._absent_allowed.take(asked_in, now_s):
                 absent.append(want)
                 self._remember(host_id, want, now_s)
             else:
@@ -114,10 +122,8 @@ class LookUps:
                         given += [(host_id, section) for section in self._learn(host_id, [[row]])]
         return given
 
-    def _row(self, host_id: HostId, node: NetworkNode | None, want: Want) -> PortRow | None:
-        """Give the port that has or announced the address, if the host may know it and there is a way to it."""
-        if node is None or not self._interest.has(host_id, node.key):
-            return None
+    def _row(self, want: Want) -> PortRow | None:
+        """Give the port that has or announced the address, if there is a way to it."""
         row = self._region.find(want.vni, want.ip)
         if row is None or entries.placement(row, self._region.vtep(row.host)) is None:
             return None
@@ -143,7 +149,8 @@ class LookUps:
     def _note_limited(self, host_id: HostId, wants: Sequence[Want], now_s: float) -> None:
         self.limited += len(wants)
         vni = wants[0].vni
-        project_id = _project(self._region.network_of(vni))
+        node = self._region.network_of(vni)
+        project_id = ProjectId("") if node is None else node.project
         if now_s - self._said_at_s.get(project_id, -SAID_EVERY_S) >= SAID_EVERY_S:
             self._said_at_s[project_id] = now_s
             if len(self._said_at_s) > ASKERS_MAX:
@@ -154,6 +161,11 @@ class LookUps:
             )
 
 
-def _project(node: NetworkNode | None) -> ProjectId:
-    """Give whose look-up it is. Networks that do not exist are nobody's, and share one account."""
-    return ProjectId("") if node is None else node.project
+def _accounts(host_id: HostId, node: NetworkNode | None) -> tuple[_Account, _Account]:
+    """Say to whose accounts a look-up goes, in all and for absent addresses.
+
+    What a host asks about a network that it does not have is its own affair, and costs no tenant anything.
+    """
+    if node is None:
+        return ("host", host_id), ("host", host_id)
+    return ("project", node.project), ("network", node.id)
