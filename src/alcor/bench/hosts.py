@@ -1,6 +1,7 @@
 """Hosts for benches: a fleet of emulated ones in one process, or a lab with Open vSwitch and real agents."""
 
 import asyncio
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -36,7 +37,11 @@ class EmulatedFleet:
     async def start(self, region: RegionProcess) -> None:
         paths = ("--controller", region.agent_url) if self._paths is None else self._paths
         self._processes = FleetProcesses(
-            len(self.names), paths, EventLog(level=Level.WARNING), log_directory=region.directory
+            len(self.names),
+            paths,
+            EventLog(level=Level.WARNING),
+            processes=os.cpu_count() or 1,
+            log_directory=region.directory,
         )
         await self._processes.start()
 

@@ -38,7 +38,7 @@ def command(context: click.Context, region: Endpoint, as_json: bool) -> None:
             str(host["ports"]),
             str(host["ports_in_force"]),
             str(host["ports_plugged"]),
-            host["agent_version"],
+            host.get("agent_version", ""),
             host["reason"],
         )
     Console().print(table)

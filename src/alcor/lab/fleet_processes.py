@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,17 +26,14 @@ class FleetProcesses:
         log: EventLog,
         *,
         first: int = 0,
-        processes: int | None = None,
+        processes: int,
         log_directory: Path | None = None,
     ) -> None:
-        """`options`: more for each `alcor fleet`. `processes` None: one for each core.
-
-        `log_directory` None: they say what they have to say where we do.
-        """
+        """`options`: more for each `alcor fleet`. `log_directory` None: their words go where ours go."""
         self.failed = Failure()
         self._watches = Supervisor(log, failure=self.failed)
         self._children = []
-        for share in shares(hosts, first=first, processes=processes or os.cpu_count() or 1):
+        for share in shares(hosts, first=first, processes=processes):
             command = alcor_command("fleet", *options, "--processes", "1")
             command += ["--hosts", str(len(share)), "--first", str(share.start)]
             file = None if log_directory is None else log_directory / f"fleet-{share.start}.log"

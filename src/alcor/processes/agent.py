@@ -211,14 +211,14 @@ async def until_told(work: Coroutine[Any, Any, object], name: str, log: EventLog
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     supervisor = Supervisor(log, failure=failure)
-    supervisor.start(name, work)
+    task = supervisor.start(name, work)
     waiting = [asyncio.create_task(each.wait()) for each in (told, failure)]
     try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        if not failure.is_set():
+        await asyncio.wait([task, *waiting], return_when=asyncio.FIRST_COMPLETED)
+        if told.is_set() and not failure.is_set():
             log.info("agent_ends", name=name)
             return EXIT_CLEAN
-        log.error("agent_ends", name=name, reason=failure.reason)
+        log.error("agent_ends", name=name, reason=failure.reason or "its work is over")
         return EXIT_FAILED
     finally:
         for each in waiting:
