@@ -130,6 +130,20 @@ def test_what_is_sent_again_grows_rarer_while_changes_go_on(latency_s: float) ->
     assert scene.is_done
 
 
+@pytest.mark.parametrize("latency_s", [6.5, 20.5])
+def test_a_whole_section_is_made_once_however_late_it_is_answered_while_changes_go_on(latency_s: float) -> None:
+    scene = SlowQueue(latency_s)
+    for number in range(1_000, 1_200):
+        scene.change(RecordSet(ports=(port(number, HOST, groups=("web",)),)))
+        scene.run(1.0)
+    assert all(line.base is not None for line in scene.session.lines.values()), "what is held is known"
+    first_ports = 50 + latency_s  # the network goes once the group is answered
+    assert scene._full.entries_made <= first_ports + 10, "one whole of each section, at the start"
+    assert len(scene.sent) <= 2 * 200 / latency_s + 10, "two sendings for each answer at most, and the start"
+    scene.run(8 * latency_s)
+    assert scene.is_done
+
+
 def test_what_nobody_answers_is_sent_again_ever_more_rarely() -> None:
     scene = SlowQueue(0.1)
     scene.run(5)

@@ -25,7 +25,7 @@ from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId, PortId
 from alcor.model.version import Version
 
-WINDOW_MAX = 64  # sections under way
+WINDOW_MAX = 64  # sections under way, each kept as it was sent; whole ones share what hosts share
 RESEND_TURNS = 2  # beats without an answer, at least, until a section is sent again; then twice as many
 RESEND_TURNS_MAX = 16  # what was lost is not missing for longer
 RETRIED_PARTS = 16  # what was too large is tried again when it has shrunk by one of these parts
@@ -191,17 +191,19 @@ class HostQueue:
         line = self.lines[key]
         self._due.pop(key, None)
         line.turns, line.resend_at = 0, self._patience
-        self._send(key, line, self._writer.step(key, line))
+        self._send(key, line, self._writer.step(key, line), self._number + 1)
 
     def _publish_again(self, key: SectionKey, line: Line) -> None:
-        """Send what is not answered once more: but for the whole of a section, which leads from anything."""
-        line.resend_at = _later(line.turns)
-        self._send(key, line, line.sent or self._writer.step(key, line))
+        """Send what is not answered once more, as it is.
 
-    def _send(self, key: SectionKey, line: Line, step: Step) -> None:
-        section, base, version = step
-        is_same = line.is_under_way and version == line.version
-        number = line.number if is_same else self._number + 1
+        The whole of a section as well: made anew under another number, it would never be answered where answers
+        take longer than the waits and changes go on.
+        """
+        assert line.sent is not None, "what is under way is kept until it is answered"
+        line.resend_at = _later(line.turns)
+        self._send(key, line, line.sent, line.number)
+
+    def _send(self, key: SectionKey, line: Line, step: Step, number: int) -> None:
         frame, sent = self._writer.frame(step, number)
         if not self._sections.publish(key, frame):
             self.too_large[key] = self._writer.entries(key)
@@ -210,11 +212,8 @@ class HostQueue:
             line.send_all()
             return
         self.too_large.pop(key, None)
-        if not is_same:
-            self._forget_number(line)
-            self._number = number
-        line.number, line.version = number, version
-        line.sent = None if base is None and section.shared is not None else step
+        self._number = max(self._number, number)
+        line.number, line.version, line.sent = number, sent.version, step
         self._under_way[key] = line
         self._ledger.sent(self.host, number, (sent,))
 

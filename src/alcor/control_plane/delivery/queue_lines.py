@@ -36,9 +36,7 @@ class Line:
         self.is_new = is_new  # nothing was acknowledged since Hello
         self.version: Version | None = None  # published last
         self.number = 0  # of that update; 0 when it is answered
-        self.sent: Step | None = (
-            None  # what it was, to be sent again as it is; None: the whole, which is made anew
-        )
+        self.sent: Step | None = None  # what it was, to be sent again as it is; None when it is answered
         self.turns = 0  # beats since it was sent first
         self.resend_at = 0  # turns
 
