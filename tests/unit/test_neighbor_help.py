@@ -154,6 +154,17 @@ async def test_a_certificate_is_taken_with_the_order_and_renewed_only_for_a_resc
     assert helper.reports == []
 
 
+async def test_a_later_controller_is_shown_the_newest_proof_of_the_order(helper: Helper) -> None:
+    helper.order("target", 7)
+    first = await helper.met(0)
+    for token, warrant in ((7, b"newer"), (7, b""), (6, b"of another order")):
+        helper.help.renew(RescueRenewal(HostId("target"), token, b"good", warrant))
+    first.channel.close("the controller starts anew")
+    second = await helper.met(1)
+    assert second.hello is not None
+    assert second.hello.warrant == b"newer"
+
+
 async def test_an_order_whose_certificate_lets_nobody_in_is_refused(helper: Helper) -> None:
     helper.order("target", 7, b"bad")
     assert helper.reports == [RescueReport(HostId("target"), 7, RescueOutcome.REFUSED, "it cannot be used")]

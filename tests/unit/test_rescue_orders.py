@@ -15,6 +15,7 @@ from alcor.control_plane.health.helpers import Helpers
 from alcor.control_plane.health.losses import Losses
 from alcor.control_plane.health.rescue import LOOKS_MAX, ORDERS_MAX, RENEW_S, Powers, Rescues
 from alcor.control_plane.health.rescue_trail import REST_S, RescueTrail
+from alcor.control_plane.health.warrants import CLOCKS_S
 from alcor.control_plane.nodes import HostNode
 from alcor.control_plane.region import OnDemandBounds, Region
 from alcor.model import errors
@@ -27,7 +28,7 @@ class HandClock:
     """Time that moves when told to."""
 
     def __init__(self) -> None:
-        self.now_s = 100.0
+        self.now_s = 1_000.0
 
     def now_us(self) -> int:
         return int(self.now_s * 1_000_000)
@@ -251,10 +252,11 @@ def test_an_order_certifies_the_neighbour_s_key_to_that_host_and_is_renewed_whil
     assert cloud.renewals() == []
     for _ in range(2):
         cloud.pass_s(1.5)
-    renewal = RescueRenewal(HostId("h0"), order.token, order.certificate)
-    assert cloud.renewals() == [(neighbour, renewal)]
     cloud.pass_s(RENEW_S + 1)
-    assert cloud.renewals() == [(neighbour, renewal)] * 2
+    assert len(cloud.renewals()) == 2
+    for to, renewal in cloud.renewals():
+        assert (to, renewal.target, renewal.token) == (neighbour, "h0", order.token)
+        assert renewal.certificate == order.certificate
     cloud.come("h0")
     cloud.pass_s(RENEW_S + 1)
     assert len(cloud.renewals()) == 2
@@ -267,7 +269,62 @@ def test_who_rescues_by_order_of_a_former_controller_is_certified_as_soon_as_its
     assert cloud.sent == []
     cloud.come(neighbour)
     cloud.pass_s(0.1)
-    assert cloud.renewals() == [(neighbour, RescueRenewal(HostId("h0"), order.token, order.certificate))]
+    ((to, renewal),) = cloud.renewals()
+    assert (to, renewal.target, renewal.token) == (neighbour, "h0", order.token)
+    assert renewal.certificate == order.certificate
+
+
+def test_a_former_controller_s_order_counts_for_minutes_unless_it_was_renewed() -> None:
+    cloud, neighbour, order = restarted()
+    cloud.clock.now_s = order_made_s(order) + RENEW_S + CLOCKS_S + 1
+    with pytest.raises(errors.Conflict):
+        cloud.come("h0", rescuer=neighbour, token=order.token, warrant=order.warrant)
+    earlier = Cloud(3, epoch=2, come=False)
+    earlier.clock.now_s = order_made_s(order) - CLOCKS_S  # its clock is behind
+    assert earlier.come("h0", rescuer=neighbour, token=order.token, warrant=order.warrant)
+    much_earlier = Cloud(3, epoch=2, come=False)
+    much_earlier.clock.now_s = order_made_s(order) - CLOCKS_S - 1
+    with pytest.raises(errors.Conflict):  # else a clock that was ahead by a year made it count for a year
+        much_earlier.come("h0", rescuer=neighbour, token=order.token, warrant=order.warrant)
+
+
+def order_made_s(order: Rescue) -> int:
+    return int.from_bytes(order.warrant[:8], "big")
+
+
+def test_a_rescue_that_lasts_goes_on_under_the_next_controller_and_the_one_after_it() -> None:
+    cloud = Cloud(3)
+    cloud.leave("h0")
+    cloud.pass_s(1.0)
+    neighbour, order = cloud.order()
+    cloud.come("h0", rescuer=neighbour, token=order.token)
+    warrant = order.warrant
+    for epoch in (2, 3):
+        for _ in range(4):
+            cloud.pass_s(RENEW_S + 1)
+        assert cloud.renewals()[-1][1].warrant != warrant
+        warrant = cloud.renewals()[-1][1].warrant
+        now_s = cloud.clock.now_s
+        cloud = Cloud(3, epoch=epoch, come=False)
+        cloud.clock.now_s = now_s
+        assert cloud.come("h0", rescuer=neighbour, token=order.token, warrant=warrant) > order.token
+        cloud.come(neighbour)
+
+
+def test_a_former_order_counts_no_longer_once_the_host_spoke_for_itself_or_the_rescue_ended_here() -> None:
+    cloud, neighbour, order = restarted()
+    cloud.come(neighbour)
+    cloud.come("h0")
+    cloud.leave("h0")  # for a moment, as when it connects anew
+    with pytest.raises(errors.Conflict):
+        cloud.come("h0", rescuer=neighbour, token=order.token, warrant=order.warrant)
+    cloud, neighbour, order = restarted()
+    cloud.come("h0", rescuer=neighbour, token=order.token, warrant=order.warrant)
+    report = RescueReport(HostId("h0"), order.token, RescueOutcome.ENDED, "the lease was not renewed")
+    cloud.leave("h0")
+    cloud.rescues.reported(HostId(neighbour), report)
+    with pytest.raises(errors.Conflict):
+        cloud.come("h0", rescuer=neighbour, token=order.token, warrant=order.warrant)
 
 
 def restarted(*, hosts: int = 3) -> tuple[Cloud, str, Rescue]:

@@ -95,7 +95,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="hello"):
     queue: bool = False  # it has a place at the queue
     helped: tuple[HostId, ...] = ()  # hosts it wrote for until no controller renewed the lease
     epoch: int = 0  # of the newest controller that it has heard; older ones do not serve it
-    warrant: bytes = b""  # of a rescuer: as its order had it
+    warrant: bytes = b""  # of a rescuer: as its order had it, or the renewal since
     anew: tuple[PortId, ...] = ()  # of those plugged: since the last controller was heard, or shortly before
     public_key: bytes = b""  # of one that helps (SubjectPublicKeyInfo, DER): orders bring certificates for it
     reads_packed: bool = False  # ids as 16 bytes, too (`packed_ids`)
@@ -258,17 +258,18 @@ class Rescue(msgspec.Struct, frozen=True, array_like=True, tag="rescue"):
     data_plane: str
     token: int
     lease_s: float  # without a word from the controller on that stream for so long: stop
-    warrant: bytes = b""  # proves to a later controller that this order was given
+    warrant: bytes = b""  # proves to a later controller that this order was given; for minutes
     # With it the target's switch lets the neighbour in, for minutes. For the key of its Hello, and no secret.
     certificate: bytes = b""
 
 
 class RescueRenewal(msgspec.Struct, frozen=True, array_like=True, tag="rescue_renewal"):
-    """Go on: here is a newer certificate. Without that rescue it means nothing."""
+    """Go on: here are a newer certificate and a newer warrant. Without that rescue they mean nothing."""
 
     target: HostId
     token: int
     certificate: bytes
+    warrant: bytes = b""
 
 
 class RescueEnd(msgspec.Struct, frozen=True, array_like=True, tag="rescue_end"):

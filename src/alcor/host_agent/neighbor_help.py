@@ -2,7 +2,7 @@
 
 controller --Rescue--> order --probe--> the target's data plane answers?  no: RescueReport
                               yes: Agent(host=target, rescuer=us, token) over a stream of its own
-controller --RescueRenewal--> a newer certificate for the target's switch
+controller --RescueRenewal--> a newer certificate for the target's switch, a newer proof of the order
 controller --Probe--> the target's data plane answers? --Probed--> controller
 ends: RescueEnd, the lease not renewed, or another's newer token in the data plane
 """
@@ -81,13 +81,14 @@ class Neighborhood:
             report(_report(order, RescueOutcome.REFUSED, error.message))
             return
         self._helped.pop(order.target, None)
-        rescue = self._rescues[order.target] = _Rescue(order)
+        rescue = self._rescues[order.target] = _Rescue(self._host, order)
         self._supervisor.start(f"rescue of {order.target}", self._carry_out(rescue, report))
 
     def renew(self, message: RescueRenewal) -> None:
-        """Take a newer certificate, if that rescue is under way."""
+        """Take a newer certificate and warrant, if that rescue is under way."""
         rescue = self._rescues.get(message.target)
         if rescue is not None and rescue.order.token == message.token:
+            rescue.duty.warrant = message.warrant or rescue.duty.warrant
             try:
                 self._take_certificate(message.target, message.certificate)
             except errors.Invalid as error:  # the one before it lasts for minutes
@@ -151,7 +152,7 @@ class Neighborhood:
         if reason := await self._no_answer(order):
             return RescueOutcome.NO_ANSWER, reason
         self._log.info("rescue_begins", target=order.target, token=order.token, lease_s=order.lease_s)
-        agent = self._make_agent(order, RescueDuty(self._host, order.token, order.warrant, rescue.stop))
+        agent = self._make_agent(order, rescue.duty)
         work = self._supervisor.start(f"agent for {order.target}", agent.run())  # which logs its failure
         try:
             return RescueOutcome.ENDED, await self._until_over(rescue, agent, work)
@@ -180,8 +181,9 @@ class Neighborhood:
 class _Rescue:
     """One order. Owner of its end."""
 
-    def __init__(self, order: Rescue) -> None:
+    def __init__(self, host: HostId, order: Rescue) -> None:
         self.order = order
+        self.duty = RescueDuty(host, order.token, order.warrant, self.stop)
         self.over = asyncio.Event()
         self.reason = ""
 

@@ -20,8 +20,8 @@ Report = Callable[[RescueReport], None]
 Answer = Callable[[Probed], None]
 
 
-class RescueDuty(msgspec.Struct, frozen=True):
-    """An agent that writes for another host, as ordered.
+class RescueDuty(msgspec.Struct):
+    """An agent that writes for another host, as ordered. `warrant`: the newest, for the next Hello.
 
     `over`: called once when it must not any longer, and why.
     """
@@ -46,7 +46,7 @@ class NeighborHelp(Protocol):
         ...
 
     def renew(self, message: RescueRenewal) -> None:
-        """Take a newer certificate, if that rescue is under way."""
+        """Take a newer certificate and warrant, if that rescue is under way."""
         ...
 
     def end(self, message: RescueEnd) -> None:

@@ -3,7 +3,7 @@
     stream ends --left--> case --detector, grace--> agent dead --choice--> Rescue(token) --> neighbour
                                                       RescueReport (no answer) --> host gone, asked again
     Hello(rescuer, token) --admit--> the neighbour's stream is the host's (ledger, receipts: as with any agent)
-                          <-- RescueRenewal (a certificate for the host's switch), every five minutes
+                          <-- RescueRenewal (certificate for the host's switch, warrant), every five minutes
     Hello (own agent) ------------> newer token; RescueEnd --> neighbour     (and its writes are refused anyway)
 
 Tokens grow with every change of writer, over controllers too: epoch << 32 | counter. The switch itself refuses
@@ -50,6 +50,7 @@ ORDER_S = 6.0  # from an order until the neighbour's Hello in the host's name
 AGAIN_MIN_S, AGAIN_MAX_S = 1.0, 30.0  # between orders for a host whose data plane does not answer
 ZONES_S = 1.0  # between counts of the hosts: O(hosts)
 
+# And warrants: a later controller believes none that is much older (`warrants.CLOCKS_S`).
 # Certificates last fifteen minutes, so that a rescue whose controller is away has ten at least. Without a
 # controller it goes on for a lease: nothing ends for want of a certificate, and clocks may be wrong by minutes.
 RENEW_S = 300.0
@@ -129,6 +130,9 @@ class Rescues:
         self._epoch = epoch
         self._powers = powers
         self._public_keys: dict[HostId, bytes] = {}  # of those present that can help
+        # Hosts for which no former controller's order counts any more: they spoke for themselves here, or an
+        # order of ours was given or ended.
+        self._settled: set[HostId] = set()
         self._counter = 0
         self._cases: dict[HostId, _Case] = {}
         self._ordered: dict[HostId, dict[HostId, None]] = {}  # by neighbour: whom it has orders for
@@ -196,6 +200,7 @@ class Rescues:
             case.order.lost_at_s = None
             self._succeeded[hello.rescuer] = self._clock.monotonic_s()
             return case.order.granted or hello.token
+        self._settled.add(hello.host)
         if case is not None:
             self._close(hello.host, case, "its own agent is back")
             if case.judgement.verdict is not Verdict.SUSPECTED:
@@ -209,6 +214,7 @@ class Rescues:
             bool(hello.rescuer)
             and agent_channel.epoch_of(hello.token) < self._epoch
             and hello.host not in self._present
+            and hello.host not in self._settled
             and (case is None or case.order is None)
             and warrants.proves(
                 hello.warrant,
@@ -216,6 +222,8 @@ class Rescues:
                 target=hello.host,
                 neighbour=hello.rescuer,
                 token=hello.token,
+                now_s=self._now_s(),
+                renewed_s=RENEW_S,
             )
         )
 
@@ -317,6 +325,7 @@ class Rescues:
             node = self._region.hosts.get(host_id)
             if node is None or node.record is None:
                 self._close(host_id, case, "the host is known no longer")
+                self._settled.discard(host_id)
                 continue
             around = self._surroundings(node.record.zone, now_s)
             judgement = detector.judge(case.evidence, around, now_s, self._settings)
@@ -365,10 +374,8 @@ class Rescues:
             return False
         order = _Order(choice.host, self._next_token(), now_s, case.judgement.reason, certified_at_s=now_s)
         self._assign(node.id, case, order)
+        self._settled.add(node.id)
         self._trail.ordered(node.id, order.neighbour, order.token, why=order.why, chosen=choice.reason)
-        warrant = warrants.make(
-            self._powers.warrant_key, target=node.id, neighbour=order.neighbour, token=order.token
-        )
         certificate = self._powers.certify(node.id, choice.host, self._public_keys[choice.host])
         self._tell(
             choice.host,
@@ -379,21 +386,34 @@ class Rescues:
                 record.data_plane,
                 order.token,
                 LEASE_S,
-                warrant,
+                self._warrant(node.id, order),
                 certificate,
             ),
         )
         return True
 
     def _renew(self, host_id: HostId, order: _Order, now_s: float) -> bool:
-        """Certify a rescuer anew; False while its own agent is not there."""
+        """Certify a rescuer anew, and let it prove its order anew; False while its own agent is not there."""
         public_key = self._public_keys.get(order.neighbour)
         if public_key is None:
             return False
         order.certified_at_s = now_s
         certificate = self._powers.certify(host_id, order.neighbour, public_key)
-        self._tell(order.neighbour, RescueRenewal(host_id, order.token, certificate))
+        warrant = self._warrant(host_id, order)
+        self._tell(order.neighbour, RescueRenewal(host_id, order.token, certificate, warrant))
         return True
+
+    def _warrant(self, host_id: HostId, order: _Order) -> bytes:
+        return warrants.make(
+            self._powers.warrant_key,
+            target=host_id,
+            neighbour=order.neighbour,
+            token=order.token,
+            now_s=self._now_s(),
+        )
+
+    def _now_s(self) -> int:
+        return self._clock.now_us() // 1_000_000
 
     def _candidate(self, host_id: HostId, case: _Case) -> Candidate:
         node = self._region.hosts[host_id]
@@ -419,6 +439,7 @@ class Rescues:
 
     def _over(self, host_id: HostId, case: _Case, now_s: float) -> None:
         if case.order is not None:
+            self._settled.add(host_id)
             case.failed[case.order.neighbour] = now_s
             self._release(host_id, case.order.neighbour)
             case.order = None
