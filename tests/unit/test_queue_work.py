@@ -235,6 +235,23 @@ async def test_what_the_queue_could_not_keep_is_written_when_it_is_back() -> Non
         await eventually(lambda: len(scene.queue.published) == begun + 1)
 
 
+@pytest.mark.usefixtures("quick_rounds")
+async def test_a_controller_that_cannot_write_for_hosts_away_has_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with synchronised(FEW) as scene:
+        scene.agent.leave()
+        await eventually(lambda: not scene.controller.convergence.host(HERE).alive)
+
+        def mistake(*arguments: object, **options: object) -> None:
+            raise KeyError("mistake")
+
+        monkeypatch.setattr(scene.queue, "publish", mistake)
+        await scene.taken_in(NEW[0])
+        await eventually(scene.controller.failed.is_set)
+        assert scene.controller.failed.reason == "'kept for hosts away' failed: KeyError: 'mistake'"
+
+
 @pytest.mark.parametrize("frame_max", [2_000])
 async def test_what_is_too_large_for_the_queue_is_not_made_again_for_each_change(frame_max: int) -> None:
     async with scene_of(FEW) as scene:

@@ -117,7 +117,9 @@ class Controller:
         self._announcements = Announcements(self.region, store, clock, log, self._know)
         self._followers: list[Callable[[Change], None]] = []
         self._streams: dict[HostId, HostSession] = {}
-        self._queue_path = QueuePath(queue, self.serve_channel, log) if queue is not None else None
+        self._queue_path = (
+            QueuePath(queue, self.serve_channel, log, failure=self.failed) if queue is not None else None
+        )
         self._flusher = Flusher(lambda stream: self._streams.get(stream.host) is stream)
         self._paths = Paths(self._streams, self._queue_path)
         self._admission = Admission(self.region, self._compiler.interest, clock, resync)

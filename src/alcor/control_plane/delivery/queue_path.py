@@ -15,7 +15,7 @@ from alcor.control_plane.delivery.away_hosts import AwayHosts
 from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId
 from alcor.runtime.event_log import EventLog
-from alcor.runtime.supervision import Supervisor
+from alcor.runtime.supervision import Failure, Supervisor
 
 UNREAD_MAX = 4096  # frames of one agent; an agent that says more is cut
 
@@ -73,10 +73,19 @@ class QueueChannel:
 class QueuePath:
     """Owner of the sessions over the queue and of what is kept for hosts away."""
 
-    def __init__(self, queue: GoalQueue, serve: Callable[[Channel], Awaitable[None]], log: EventLog) -> None:
+    def __init__(
+        self,
+        queue: GoalQueue,
+        serve: Callable[[Channel], Awaitable[None]],
+        log: EventLog,
+        *,
+        failure: Failure,
+    ) -> None:
+        """`failure`: of the controller, which is of no use when nothing is written for hosts away any more."""
         self._queue = queue
         self._serve = serve
-        self._supervisor = Supervisor(log, failure=None)  # a task for each host
+        self._supervisor = Supervisor(log, failure=failure)  # one task, for all hosts away
+        self._sessions = Supervisor(log, failure=None)  # a task for each host
         self._channels: dict[HostId, QueueChannel] = {}
         self.away = AwayHosts(queue)
         self._listens = False
@@ -97,6 +106,7 @@ class QueuePath:
         """End all sessions, and hear of no more."""
         self._listens = False
         await self._supervisor.close()
+        await self._sessions.close()
 
     def beat(self, frame: bytes) -> None:
         """Let all agents hear that the controller is alive, and how often to beat: one message."""
@@ -113,7 +123,7 @@ class QueuePath:
                 channel.close("a newer session began")
             channel = self._channels[host] = QueueChannel(self._queue, host, session)
             channel.arrive(frame)
-            self._supervisor.start(f"queue session {host}", self._follow(channel))
+            self._sessions.start(f"queue session {host}", self._follow(channel))
         elif not _is(frame, _FAREWELL):
             self._queue.tell(
                 host, _encoder.encode(Farewell("this session is not known", self._epoch)), session=session
