@@ -20,6 +20,7 @@ class QueueDouble:
     def __init__(self, *, frame_max: int = 1024 * 1024) -> None:
         self.frame_max = frame_max
         self.state = QueueState(is_up=True)
+        self.has_room = True  # for what leaves; False: frames are not taken, and nothing says so but that
         self.published: list[tuple[HostId, SectionKey, int, bytes]] = []
         self.kept: dict[tuple[HostId, SectionKey], bytes] = {}
         self.agents: dict[HostId, QueueAgent] = {}
@@ -29,12 +30,13 @@ class QueueDouble:
     def listen(self, on_answer: OnAnswer, on_lost: OnLost) -> None:
         self._on_answer, self._on_lost = on_answer, on_lost
 
-    def publish(self, host: HostId, key: SectionKey, frame: bytes, *, session: int) -> None:
-        if not self.state.is_up:
-            return
+    def publish(self, host: HostId, key: SectionKey, frame: bytes, *, session: int) -> bool:
+        if not self.state.is_up or not self.has_room:
+            return False
         self.published.append((host, key, session, frame))
         self.kept[host, key] = frame
         self.tell(host, frame, session=session)
+        return True
 
     def tell(self, host: HostId, frame: bytes, *, session: int) -> None:
         agent = self.agents.get(host)

@@ -236,6 +236,19 @@ async def test_what_the_queue_could_not_keep_is_written_when_it_is_back() -> Non
 
 
 @pytest.mark.usefixtures("quick_rounds")
+async def test_what_the_queue_had_no_room_for_is_written_when_it_has() -> None:
+    async with synchronised(FEW) as scene:
+        scene.agent.leave()
+        await eventually(lambda: not scene.controller.convergence.host(HERE).alive)
+        begun = len(scene.queue.published)
+        scene.queue.has_room = False
+        await scene.taken_in(NEW[0])
+        await asyncio.sleep(0.15)
+        scene.queue.has_room = True
+        await eventually(lambda: len(scene.queue.published) == begun + 1)
+
+
+@pytest.mark.usefixtures("quick_rounds")
 async def test_a_controller_that_cannot_write_for_hosts_away_has_failed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -51,8 +51,11 @@ class GoalQueue(Protocol):
         """Have answers passed on as (host, session, frame); `on_lost` says that some may be missing."""
         ...
 
-    def publish(self, host: HostId, key: SectionKey, frame: bytes, *, session: int) -> None:
-        """Send a frame and have it kept in place of the section's last. Never blocks and never raises."""
+    def publish(self, host: HostId, key: SectionKey, frame: bytes, *, session: int) -> bool:
+        """Send a frame and have it kept in place of the section's last. Never blocks and never raises.
+
+        False: it was not taken. What was may still be lost with the connection, or refused later.
+        """
         ...
 
     def tell(self, host: HostId, frame: bytes, *, session: int) -> None:

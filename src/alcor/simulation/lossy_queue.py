@@ -139,11 +139,13 @@ class ControllerEnd:
         self._part = virtual_time.current()
         self._on_answer, self._on_lost = on_answer, on_lost
 
-    def publish(self, host: HostId, key: SectionKey, frame: bytes, *, session: int) -> None:
-        if self._is_connected:
-            self._queue.counts["queue_kept_for_away" if session == AWAY else "queue_published"] += 1
-            self._queue.keep(host, key, frame)
-            self._queue.carry_down(host, session, frame)
+    def publish(self, host: HostId, key: SectionKey, frame: bytes, *, session: int) -> bool:
+        if not self._is_connected:
+            return False
+        self._queue.counts["queue_kept_for_away" if session == AWAY else "queue_published"] += 1
+        self._queue.keep(host, key, frame)
+        self._queue.carry_down(host, session, frame)
+        return True
 
     def tell(self, host: HostId, frame: bytes, *, session: int) -> None:
         if self._is_connected:

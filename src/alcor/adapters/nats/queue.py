@@ -252,12 +252,14 @@ class NatsGoalQueue(NatsConnection):
     def listen(self, on_answer: OnAnswer, on_lost: OnLost) -> None:
         self._on_answer, self._on_lost = on_answer, on_lost
 
-    def publish(self, host: HostId, key: SectionKey, frame: bytes, *, session: int) -> None:
+    def publish(self, host: HostId, key: SectionKey, frame: bytes, *, session: int) -> bool:
         subject = subjects.goal(self.partition, host, key)
         self._notice_silence()
-        if self.send(subject, frame, f"{self._inbox}.{session}"):
-            self._unconfirmed += 1
-            self._note(host, key)
+        if not self.send(subject, frame, f"{self._inbox}.{session}"):
+            return False
+        self._unconfirmed += 1
+        self._note(host, key)
+        return True
 
     def _notice_silence(self) -> None:
         now_s = time.monotonic()

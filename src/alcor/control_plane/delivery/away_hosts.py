@@ -104,14 +104,18 @@ class AwayHosts:
         frames = size = 0
         while marked and frames < TURN_FRAMES and size < TURN_BYTES:
             away, key = next(iter(marked))
+            if self._hosts.get(away.host) is away:  # else it was heard since
+                frame = away.frame(key)
+                frames += 1
+                size += len(frame)  # made, if not sent: what is too large is a part of what is kept next
+                if not self._publish(away.host, key, frame):
+                    return  # it keeps its mark, and all behind it: there is room in a later turn
             del marked[away, key]
-            if self._hosts.get(away.host) is not away:
-                continue  # it was heard since
-            frame = away.frame(key)
-            frames += 1
-            size += len(frame)  # made, if not sent: what is too large is a part of what is kept next
-            if len(frame) <= self._queue.frame_max:
-                self._queue.publish(away.host, key, frame, session=AWAY)
+
+    def _publish(self, host: HostId, key: SectionKey, frame: bytes) -> bool:
+        """Give a frame to the queue. False: later, not now."""
+        is_too_large = len(frame) > self._queue.frame_max
+        return is_too_large or self._queue.publish(host, key, frame, session=AWAY)
 
     @property
     def _can_keep(self) -> bool:
