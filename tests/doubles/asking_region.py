@@ -2,9 +2,7 @@
 
 import asyncio
 import itertools
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -32,9 +30,7 @@ from alcor.model.records import (
 )
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
-from control_plane_doubles import PROJECT, commit, group, network, port, rule, subnet
+from doubles.control_plane import PROJECT, commit, group, network, port, rule, subnet
 
 QUIET = EventLog(level=Level.ERROR)
 BOUNDS = OnDemandBounds(above=3, below=2)

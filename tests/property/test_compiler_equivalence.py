@@ -3,8 +3,8 @@
 import itertools
 import random
 
-import msgspec
 import pytest
+from compiler_folding import apply, held, steps
 from compiler_operations import NAMES, Operation, random_operation
 from compiler_world import HOSTS, World, rich_world
 from hypothesis import HealthCheck, given, settings
@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 
 from alcor.control_plane.compiler.full import compile_full
 from alcor.control_plane.compiler.incremental import IncrementalCompiler
-from alcor.control_plane.compiler.sections import HostSection
 from alcor.control_plane.region import Region
-from alcor.model import goal_state
 from alcor.model.goal_state import HostState, SectionChange, SectionKey
 from alcor.model.ids import HostId
 
@@ -34,32 +32,6 @@ operations = st.lists(
 relaxed = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-_decoder = msgspec.msgpack.Decoder(SectionChange)
-
-
-def apply(state: HostState, section: HostSection) -> None:
-    """Do what an agent does with a section's bytes."""
-    encoded = section.encode()
-    if encoded is None:
-        del state.sections[section.key]
-        return
-    change = _decoder.decode(encoded)
-    assert change == section.change(), "the bytes are the value"
-    if section.is_full:
-        state.sections[section.key] = goal_state.empty_section_for(change)
-    goal_state.apply_change(state.sections[section.key], change)
-
-
-def held(state: HostState) -> dict[SectionKey, SectionChange]:
-    return {key: section.full() for key, section in state.sections.items()}
-
-
-def steps(drawn: list[Operation], world: World):
-    """Do the operations and give the changes, several operations in one where they join."""
-    for index, operation in enumerate(drawn):
-        world.do(operation)
-        if index + 1 == len(drawn) or not drawn[index + 1].joins:
-            yield world.commit()
 
 
 @relaxed

@@ -4,9 +4,9 @@ import itertools
 import random
 
 import pytest
+from compiler_folding import apply, held, steps
 from compiler_operations import random_operation
 from compiler_world import HOSTS, rich_world
-from test_compiler_equivalence import apply, held, steps
 
 from alcor.control_plane.compiler import entries, on_demand
 from alcor.control_plane.compiler.full import compile_full

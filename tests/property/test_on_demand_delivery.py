@@ -2,14 +2,12 @@
 
 import asyncio
 import random
-import sys
-from pathlib import Path
 
 import msgspec
 import pytest
 from compiler_operations import random_operation
+from compiler_streams import OPERATIONS, come_to_rest, is_open, trouble, write
 from compiler_world import HOSTS, rich_world
-from test_compiler_delivery import OPERATIONS, come_to_rest, is_open, trouble, write
 
 from alcor.contracts.agent_channel import Ask, Hello, Learned, Release, Want
 from alcor.contracts.memory_store import MemoryStore
@@ -21,9 +19,7 @@ from alcor.host_agent import reporter
 from alcor.model.goal_state import NetworkSection
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
-from control_plane_doubles import AgentDouble
+from doubles.control_plane import AgentDouble
 
 QUIET = EventLog(level=Level.ERROR)
 BOUNDS = OnDemandBounds(above=2, below=2)

@@ -8,22 +8,10 @@ from hypothesis import strategies as st
 
 from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated.fabric import Fabric
-from alcor.data_plane.simulated.host import SimulatedHost
 from alcor.model.addressing import link_local_ip
 from doubles.random_topology import random_region, rescope, retrunk
+from doubles.simulated_region import fabric_of
 from doubles.topology import GRE, ICMP, ICMPV6, SCTP, TCP, Region, dual_stacked, two_tenants
-
-
-def fabric_of(region: Region) -> Fabric:
-    fabric = Fabric()
-    for host, (facts, state) in region.states().items():
-        simulated = SimulatedHost(facts)
-        simulated.hold(state, remove=True)
-        fabric.join(simulated)
-        for port in region.ports.values():
-            if port.host == host and port.tag is None:
-                simulated.plug(port.id)
-    return fabric
 
 
 def check_matrix(region: Region, ports: list[int]) -> tuple[int, int]:

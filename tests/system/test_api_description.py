@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from test_api_policies import ask, blue_objects, filled
 
 from alcor.contracts.convergence import TraceResult
+from api_routes import ask, blue_objects, filled
 from api_scene import ADMIN, Scene, error_of, scene
 
 

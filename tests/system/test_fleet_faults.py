@@ -1,6 +1,5 @@
 """A fleet with faults on demand still ends with every port in force, and its agents were really killed."""
 
-import sys
 from pathlib import Path
 
 from alcor.adapters import stream
@@ -12,9 +11,7 @@ from alcor.processes.fleet import EmulatedHosts
 from alcor.processes.fleet_faults import Faults
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
-from control_plane_doubles import commit, network, port, subnet
+from doubles.control_plane import commit, network, port, subnet
 
 HOSTS = 10
 QUICK = AgentTiming(reconnect_min_s=0.01, reconnect_max_s=0.05)

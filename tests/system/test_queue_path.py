@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -29,9 +28,7 @@ from alcor.processes.fleet import EmulatedHosts
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
 from doubles.agent import eventually
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
-from control_plane_doubles import commit, group, network, port, subnet
+from doubles.control_plane import commit, group, network, port, subnet
 
 HOSTS = 4
 NAMES = [HostId(f"host-{number}") for number in range(HOSTS)]

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 import pytest_asyncio
-from control_plane_doubles import AgentDouble, commit, group, network, port, rule, subnet
 
 from alcor.contracts.agent_channel import Announce
 from alcor.contracts.data_plane import HostFacts
@@ -26,6 +25,7 @@ from alcor.model.ids import PortId
 from alcor.model.records import AddressPair, FixedIp, Port, RecordSet, SecurityGroupRule
 from alcor.runtime.event_log import EventLog, Level
 from doubles import virtual
+from doubles.control_plane import AgentDouble, commit, group, network, port, rule, subnet
 
 pytestmark = pytest.mark.virtual_time
 

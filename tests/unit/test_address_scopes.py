@@ -1,12 +1,11 @@
 """Address scopes: a router forwards within one only, by its subnets and by its extra routes."""
 
 import pytest
-from test_extra_routes import reached
-from test_simulated_forwarding import fabric_of
 
 from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated.trace import trace
 from alcor.model.ids import PortId
+from doubles.simulated_region import fabric_of, reached
 from doubles.topology import Region, address
 
 

@@ -3,9 +3,7 @@
 import asyncio
 
 import pytest
-from control_plane_doubles import PROJECT, AgentDouble, commit, group, network, port, rule, subnet
 from msgspec.structs import replace
-from test_group_sets import BYTES_MAX, Concerned
 
 from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.controller import Controller
@@ -18,6 +16,8 @@ from alcor.model.ids import AddressGroupId, RequestId
 from alcor.model.records import AddressGroupEntry, RecordSet
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
+from doubles.concerned_host import BYTES_MAX, Concerned
+from doubles.control_plane import PROJECT, AgentDouble, commit, group, network, port, rule, subnet
 
 ADDRESSES = 10_000
 WEB, DATABASE, QUIET = (f"0192f0c1-7a00-7000-8000-00000000000{digit}" for digit in "abc")

@@ -1,42 +1,30 @@
 """What router advertisements say (RFC 4861, 4191, 8106), of which networks."""
 
-import msgspec
 import pytest
 from advertisement_reader import Prefix, Read, read
 
-from alcor.data_plane import advertisements, frames, icmp6
+from alcor.data_plane import advertisements, frames
 from alcor.data_plane.advertisements import LIFETIME_S, ROUTER_LIFETIME_S, VALID_S
 from alcor.model.addressing import Cidr, derived_ip, ip_from_text, link_local_ip
 from alcor.model.goal_state import LocalPort, NetworkEntry, RouterInterface, SubnetEntry
-from alcor.model.records import FixedIp
+from doubles.advertised import (
+    DERIVED,
+    EXTRA_MAC,
+    GATEWAY,
+    HOST_MAC,
+    LEG_MAC,
+    MAC,
+    leg,
+    port,
+    solicitation,
+    subnet,
+    told,
+)
 
-MAC, HOST_MAC, LEG_MAC, EXTRA_MAC = 0xFA163E000001, 0x02AC10000001, 0x02BB00000001, 0x02BB00000002
-GATEWAY = "2001:db8::1"
-NETWORK = NetworkEntry("n", 7, 1450, True)
 WEEK, MONTH = 604_800, 2_592_000
 
 
-def subnet(name: str = "s", cidr: str = "2001:db8::/64", mode: str = "slaac", **changes) -> SubnetEntry:
-    dns = (ip_from_text("2001:db8:53::53"), ip_from_text("9.9.9.9"))
-    entry = SubnetEntry(name, tuple(Cidr.from_text(cidr)), ip_from_text(GATEWAY), True, dns, (), mode, mode)
-    return msgspec.structs.replace(entry, **changes)
-
-
-def port(*addresses: tuple[str, str]) -> LocalPort:
-    fixed = [FixedIp(subnet_id, ip_from_text(ip)) for subnet_id, ip in addresses]
-    return LocalPort("p", MAC, tuple(fixed), (), True, True)
-
-
-def leg(ip: str = GATEWAY, mac: int = LEG_MAC, cidr: str = "2001:db8::/64") -> RouterInterface:
-    return RouterInterface(f"leg-{ip}", "n", 7, tuple(Cidr.from_text(cidr)), ip_from_text(ip), mac)
-
-
-DERIVED = port(("s", "2001:db8::f816:3eff:fe00:1"))
 GIVEN = port(("s", "2001:db8::10"))
-
-
-def told(*subnets: SubnetEntry, to: LocalPort = DERIVED, legs=(), network=NETWORK):
-    return advertisements.told(to, network, subnets, legs, host_mac=HOST_MAC)
 
 
 def heard(*subnets: SubnetEntry, **named) -> list[Read]:
@@ -224,19 +212,6 @@ def test_when_nothing_is_said_any_longer_all_is_taken_back() -> None:
 
 
 # -- solicitations
-
-
-def solicitation(
-    *, source: bytes = link_local_ip(MAC), options: bytes = b"", hop_limit: int = 255, code: int = 0
-) -> bytes:
-    return icmp6.frame(
-        bytes([133, code]) + bytes(6) + options,
-        eth_dst=0x333300000002,
-        eth_src=MAC,
-        source=source,
-        destination=ip_from_text("ff02::2"),
-        hop_limit=hop_limit,
-    )
 
 
 SOURCE_ADDRESS = b"\x01\x01" + MAC.to_bytes(6, "big")

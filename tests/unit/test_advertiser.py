@@ -2,14 +2,13 @@
 
 import asyncio
 
-from test_advertisements import MAC
-from test_retold_ports import FACTS, SUBNETS, Host, leg, port
-
 from alcor.data_plane import answering
 from alcor.data_plane.advertising import PERIOD_MAX_S
 from alcor.data_plane.ovs.advertiser import AT_ONCE, BETWEEN_S, NOT_NOW_S, Advertiser
 from alcor.model.goal_state import NetworkChange, NetworkEntry, RouterChange
 from alcor.simulation.virtual_time import VirtualClock, VirtualLoop, running
+from doubles.advertised import MAC
+from doubles.retold_host import FACTS, SUBNETS, Host, leg, port
 
 PORTS = 200
 

@@ -1,10 +1,10 @@
 """When which port is told what (RFC 4861, sections 6.2.4 to 6.2.6)."""
 
 import pytest
-from test_advertisements import LEG_MAC, leg, subnet, told
 
 from alcor.data_plane.advertisements import of_former_router
 from alcor.data_plane.advertising import AGAIN_S, PAUSE_S, PERIOD_MAX_S, PERIOD_MIN_S, Advertising, period_s
+from doubles.advertised import LEG_MAC, leg, subnet, told
 
 WITHOUT, WITH = told(subnet()), told(subnet(), legs=(leg(),))
 

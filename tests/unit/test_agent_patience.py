@@ -3,12 +3,12 @@
 import asyncio
 
 import msgspec
-from control_plane_doubles import channel_pair
 
 from alcor.contracts.agent_channel import PROTOCOL, Beat, Update, Welcome
 from alcor.host_agent.session import UNWELCOMED_PATIENCE, Other, Session, next_tick_s
 from alcor.host_agent.settings import AgentTiming
 from alcor.model.ids import HostId
+from doubles.control_plane import channel_pair
 
 TIMING = AgentTiming(beat_s=0.01, silence_s=0.05)
 

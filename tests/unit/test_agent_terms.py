@@ -4,7 +4,6 @@ import asyncio
 
 import msgspec
 import pytest
-from control_plane_doubles import channel_pair
 
 from alcor.contracts.agent_channel import (
     PROTOCOL,
@@ -31,6 +30,7 @@ from alcor.model.ids import HostId
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
 from doubles.agent import Conversation, FailingDataPlane, eventually, full
+from doubles.control_plane import channel_pair
 
 TIMING = AgentTiming(beat_s=0.01, silence_s=0.05)
 

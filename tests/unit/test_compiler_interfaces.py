@@ -1,7 +1,6 @@
 """A router's interface that is down routes and answers nothing: its hosts do not hold it."""
 
 import msgspec
-from control_plane_doubles import PROJECT, network, port, subnet
 
 from alcor.contracts.store import Change
 from alcor.control_plane.compiler.full import compile_full
@@ -10,6 +9,7 @@ from alcor.control_plane.region import Region
 from alcor.model.goal_state import RouterChange, router_key
 from alcor.model.ids import AddressScopeId, HostId, RequestId, RouterId, SubnetPoolId
 from alcor.model.records import ROUTER_INTERFACE, Host, RecordSet, Router, SubnetPool
+from doubles.control_plane import PROJECT, network, port, subnet
 
 ROUTER = Router(id=RouterId("router"), project_id=PROJECT)
 HOST = Host(id=HostId("h1"), project_id=PROJECT, vtep=b"\x0a\x00\x00\x01")

@@ -1,8 +1,6 @@
 """Law 4 in an on-demand network: what a change costs grows with those who asked, not with hosts or ports."""
 
 import pytest
-from control_plane_doubles import port
-from test_compiler_work import HOSTS, MANY, grown, work
 
 from alcor.control_plane.compiler import on_demand
 from alcor.control_plane.compiler.incremental import IncrementalCompiler
@@ -10,6 +8,8 @@ from alcor.control_plane.compiler.learned import LEARNED_MAX, Learned
 from alcor.control_plane.region import OnDemandBounds
 from alcor.model.ids import HostId, NetworkId, PortId, Vni
 from alcor.model.records import RecordSet
+from doubles.control_plane import port
+from doubles.grown_region import HOSTS, MANY, grown, work
 
 BOUNDS = OnDemandBounds(above=500, below=400)
 NEW = port(200_000, HOSTS[3])

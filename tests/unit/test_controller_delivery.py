@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from control_plane_doubles import AgentDouble, commit, group, network, port, rule, subnet
 
 from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.compiler.full import compile_full
@@ -14,6 +13,7 @@ from alcor.model.records import RecordSet
 from alcor.model.version import Version
 from alcor.runtime.event_log import EventLog, Level
 from doubles import virtual
+from doubles.control_plane import AgentDouble, commit, group, network, port, rule, subnet
 
 pytestmark = pytest.mark.virtual_time
 

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from control_plane_doubles import AgentDouble, MemoryChannel, commit, network, port, subnet
 
 from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.controller import Controller
@@ -12,6 +11,7 @@ from alcor.model.ids import HostId
 from alcor.model.records import Host, RecordSet
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
+from doubles.control_plane import AgentDouble, MemoryChannel, commit, network, port, subnet
 
 A, B, Z = HostId("a"), HostId("b"), HostId("z")
 

@@ -4,8 +4,6 @@ import io
 
 import msgspec
 import pytest
-from control_plane_doubles import group, network, port, subnet
-from test_compiler_work import HOSTS, changed, grown
 
 from alcor.contracts.agent_channel import Ask, Want
 from alcor.control_plane.compiler.incremental import IncrementalCompiler
@@ -14,6 +12,8 @@ from alcor.control_plane.region import OnDemandBounds
 from alcor.model.ids import HostId, ProjectId, Vni
 from alcor.model.records import RecordSet
 from alcor.runtime.event_log import EventLog
+from doubles.control_plane import group, network, port, subnet
+from doubles.grown_region import HOSTS, changed, grown
 
 BOUNDS = OnDemandBounds(above=100, below=50)
 HOST = HostId(HOSTS[0])

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from control_plane_doubles import AgentDouble, commit, group, network, port, rule, subnet
 
 from alcor.contracts.convergence import NetworkProgress
 from alcor.contracts.memory_store import MemoryStore
@@ -17,6 +16,7 @@ from alcor.model.ids import HostId, ProjectId
 from alcor.model.records import Network, Project
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
+from doubles.control_plane import AgentDouble, commit, group, network, port, rule, subnet
 
 HOSTS = 50
 LIMIT = 4

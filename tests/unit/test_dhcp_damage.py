@@ -2,10 +2,10 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_dhcp_answers import DISCOVER, OWN, REQUEST, answer, client
 
 from alcor.data_plane import frames, icmp
 from alcor.model.addressing import ip_from_text
+from doubles.dhcp_client import DISCOVER, OWN, REQUEST, answer, client
 
 GATEWAY_MAC = 0xFA163F000001
 

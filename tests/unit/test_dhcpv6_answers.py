@@ -2,7 +2,12 @@
 
 import msgspec
 import pytest
-from dhcpv6_client import (
+
+from alcor.data_plane import dhcpv6
+from alcor.model.addressing import Cidr, link_local_ip
+from alcor.model.goal_state import DHCPV6, LocalPort, SubnetEntry
+from alcor.model.records import FixedIp
+from doubles.dhcpv6_client import (
     ADVERTISE,
     CLIENT_ID,
     CONFIRM,
@@ -32,38 +37,27 @@ from dhcpv6_client import (
     option,
     read,
 )
-
-from alcor.data_plane import dhcpv6
-from alcor.model.addressing import Cidr, ip_from_text, link_local_ip
-from alcor.model.goal_state import DHCPV6, LocalPort, NetworkEntry, SubnetEntry
-from alcor.model.records import FixedIp
-
-SERVER_MAC = 0x02AC10000001
-OWN, SECOND, OTHER, FAR = (
-    ip_from_text(text) for text in ("2001:db8::10", "2001:db8:1::10", "2001:db8::99", "fd00::1")
+from doubles.dhcpv6_server import (
+    FAR,
+    NETWORK,
+    ONE,
+    OTHER,
+    OWN,
+    PORT,
+    RESOLVER,
+    SECOND,
+    SERVER,
+    SERVER_MAC,
+    reply,
+    subnet,
 )
-RESOLVER = ip_from_text("2001:db8:53::53")
+
 SUCCESS, NO_ADDRESSES, NO_BINDING, NOT_ON_LINK, NO_PREFIX = 0, 2, 3, 4, 6
 
-NETWORK = NetworkEntry("n", 7, 1450, True)
-PORT = LocalPort("p", MAC, (FixedIp("s", OWN),), (), True, True)
 TWO = LocalPort("p", MAC, (FixedIp("s", OWN), FixedIp("s2", SECOND)), (), True, True)
-SERVER = dhcpv6.server_of(NETWORK)
 
 
-def subnet(
-    name: str = "s", cidr: str = "2001:db8::/64", mode: str = "dhcpv6-stateful", **changes
-) -> SubnetEntry:
-    entry = SubnetEntry(name, tuple(Cidr.from_text(cidr)), None, True, (RESOLVER,), (), mode, mode)
-    return msgspec.structs.replace(entry, **changes)
-
-
-ONE = (subnet(),)
 BOTH = (*ONE, subnet("s2", "2001:db8:1::/64"))
-
-
-def reply(frame: bytes, port: LocalPort = PORT, subnets=ONE, network=NETWORK) -> bytes | None:
-    return dhcpv6.reply(frame, port, network, subnets, server_mac=SERVER_MAC)
 
 
 def answer(frame: bytes, port: LocalPort = PORT, subnets=ONE) -> Answer:

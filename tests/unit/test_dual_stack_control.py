@@ -4,8 +4,6 @@ import asyncio
 import io
 
 import msgspec
-from control_plane_doubles import PROJECT, AgentDouble, commit, network, port, subnet
-from test_compiler_work import changed
 
 from alcor.contracts.agent_channel import WANTS_MAX, Announce, Ask, Unknown, Update, Want
 from alcor.contracts.memory_store import MemoryStore
@@ -44,6 +42,8 @@ from alcor.model.records import (
 from alcor.model.version import Version
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
+from doubles.control_plane import PROJECT, AgentDouble, commit, network, port, subnet
+from doubles.grown_region import changed
 
 BOUNDS = OnDemandBounds(above=10, below=5)
 VNI = Vni(1)

@@ -1,13 +1,9 @@
 """Extra routes: which packets take them, and which a router may have."""
 
-from dataclasses import replace
-
 import pytest
-from test_simulated_forwarding import fabric_of
 
 from alcor.data_plane.pipeline.flow import Field
-from alcor.data_plane.simulated import exchange, packet
-from alcor.data_plane.simulated.fabric import Fabric, Verdict
+from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated.trace import trace
 from alcor.management_plane.router import routes
 from alcor.management_plane.router.joined import Joined
@@ -15,7 +11,8 @@ from alcor.model import errors
 from alcor.model.addressing import Cidr, ip_from_text
 from alcor.model.ids import NetworkId, PortId, ProjectId, RouterId, SubnetId
 from alcor.model.records import ExtraRoute, FixedIp, Port, Router, Subnet
-from doubles.topology import UDP, Region, address
+from doubles.simulated_region import fabric_of, reached, sent
+from doubles.topology import Region, address
 
 FAR = "172.20.0.5"
 
@@ -34,22 +31,6 @@ def region() -> Region:
     region.add_port("gw", "m-s0", 20, "h2", security=False)
     region.add_port("gw2", "n-s0", 21, "h3", security=False)
     return region
-
-
-def sent(fabric: Fabric, source: str, to_ip: str, **changes: int) -> Verdict:
-    sender = exchange.workload(fabric, PortId(source))
-    mac, _ = exchange.resolve(fabric, sender, address(to_ip))
-    assert mac is not None
-    made = packet.ipv4(sender.mac, mac, sender.ip, address(to_ip), UDP, udp_src=1, udp_dst=2)
-    return fabric.inject(
-        sender.port_id,
-        replace(made, fields={**made.fields, **{Field[name]: value for name, value in changes.items()}}),
-    )
-
-
-def reached(region: Region, source: str, to_ip: str) -> str | None:
-    delivered = sent(fabric_of(region), source, to_ip).delivered
-    return delivered[0].port_id if delivered else None
 
 
 def test_a_packet_goes_to_the_port_with_the_next_hop_whatever_its_destination(region: Region) -> None:

@@ -7,28 +7,23 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from control_plane_doubles import PROJECT, AgentDouble, commit, group, rule
-
-from alcor.contracts import packed_ids, queue
-from alcor.contracts.agent_channel import Ask, Update, Want
-from alcor.contracts.data_plane import HostFacts
+from alcor.contracts import queue
 from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.compiler.sections import HostSection, SharedPart
 from alcor.control_plane.controller import Controller
 from alcor.control_plane.delivery import update_frames
 from alcor.control_plane.delivery.fast_path import HostStream
 from alcor.control_plane.region import OnDemandBounds
-from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.model.goal_state import NetworkChange, SectionUpdate
 from alcor.model.ids import GroupId, HostId, NetworkId, PortId, SubnetId, Vni
 from alcor.model.records import FixedIp, Network, Port, RecordSet, Subnet
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
-from doubles.agent import eventually
+from doubles.concerned_host import BYTES_MAX, Concerned
+from doubles.control_plane import PROJECT, AgentDouble, commit, group, rule
 
 MEMBERS = 10_000
 HOSTS = [f"host-{number}" for number in range(4)]
-BYTES_MAX = 200
 FLOWS_MAX = 7  # for each IP version one for the member, and those of its placement
 REVISION, EPOCH, UPDATES = 10_000_000, 1_900_000_000, 1_000_000
 
@@ -66,33 +61,6 @@ class OldStore(MemoryStore):
         super().__init__()
         self._first_kept = REVISION + 1
         self._epoch = EPOCH
-
-
-class Concerned:
-    """A host that the new member is not on: what it was sent, and what its flows did."""
-
-    def __init__(self, agent: AgentDouble) -> None:
-        self._agent = agent
-        self.program = FlowProgram(HostFacts(HostId(agent.host), agent.vtep, 0x02AC10000001), 1)
-        self.program.replace(agent.state)
-        assert agent.controller_end is not None
-        self._sent = agent.controller_end.frames_sent
-        self._seen = len(self._sent)
-
-    def news(self) -> tuple[int, list[SectionUpdate]]:
-        """Give the bytes and the sections sent since the last look."""
-        frames, self._seen = self._sent[self._seen :], len(self._sent)
-        found = [(frame, update) for frame in frames if isinstance(update := packed_ids.read(frame), Update)]
-        return sum(len(frame) for frame, _ in found), [one for _, update in found for one in update.sections]
-
-    async def ask(self, port: Port) -> None:
-        """Ask where a port is, and take the answer."""
-        self._agent.say(Ask(1, (Want(Vni(1), port.fixed_ips[0].ip),)))
-        await eventually(lambda: self.news()[1])
-
-    def flows_changed(self, sections: list[SectionUpdate]) -> int:
-        change = self.program.change(self._agent.state, sections)
-        return len(change.install) + len(change.remove)
 
 
 @asynccontextmanager

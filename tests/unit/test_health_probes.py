@@ -1,10 +1,9 @@
 """Which neighbour asks about a host that is late, and whose answers count. Time is given."""
 
-from test_rescue_orders import Cloud
-
 from alcor.contracts.agent_channel import Hello, Probe, Probed
 from alcor.control_plane.health.probes import UNDER_WAY_MAX, UNDER_WAY_S, Probes
 from alcor.model.ids import HostId
+from doubles.rescued_cloud import Cloud
 
 
 class Scene:

@@ -1,13 +1,13 @@
 """Any bytes from a workload give an answer in IPv6 or none, never an exception."""
 
-from dhcpv6_client import CONFIRM, RENEW, REQUEST, SOLICIT, asked, association, message
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_advertisements import solicitation
-from test_dhcpv6_answers import OWN, SERVER, reply
-from test_time_exceeded import expired
 
 from alcor.data_plane import advertisements, frames, icmp6
+from doubles.advertised import solicitation
+from doubles.dhcpv6_client import CONFIRM, RENEW, REQUEST, SOLICIT, asked, association, message
+from doubles.dhcpv6_server import OWN, SERVER, reply
+from doubles.expired_packet import expired
 
 FRAMES = (
     message(SOLICIT, association(), asked(23, 24)),

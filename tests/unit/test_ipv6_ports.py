@@ -11,8 +11,7 @@ from alcor.data_plane.pipeline.matching import ICMPV6, IP_VERSIONS, IPV6, TCP, U
 from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.simulated import exchange, packet
-from alcor.data_plane.simulated.fabric import Fabric, Verdict
-from alcor.data_plane.simulated.host import SimulatedHost
+from alcor.data_plane.simulated.fabric import Verdict
 from alcor.data_plane.simulated.packet import Packet
 from alcor.data_plane.simulated.switch import Switch
 from alcor.model.addressing import Cidr, ip_from_text, ip_to_int, link_local_ip
@@ -29,24 +28,13 @@ from alcor.model.goal_state import (
 from alcor.model.ids import HostId, NetworkId, PortId, Vni
 from alcor.model.records import AddressPair
 from alcor.model.version import Version
+from doubles.simulated_region import fabric_of
 from doubles.topology import Region, address, numbered
 
 ROUTER_MAC_H1 = 0x02AC10000001
 ALL_NODES_MAC = 0x333300000001
 A, B, FAR, GATEWAY = "2001:db8::10", "2001:db8::11", "2001:db8:0:1::12", "2001:db8::1"
 ROUTER = "workloads advertise no routers"
-
-
-def fabric_of(region: Region) -> Fabric:
-    fabric = Fabric()
-    for host, (facts, state) in region.states().items():
-        simulated = SimulatedHost(facts)
-        simulated.hold(state, remove=True)
-        fabric.join(simulated)
-        for port in region.ports.values():
-            if port.host == host:
-                simulated.plug(port.id)
-    return fabric
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from control_plane_doubles import commit
 
 from alcor.contracts.data_plane import HostFacts
 from alcor.data_plane.pipeline.flow import Field
@@ -20,6 +19,7 @@ from alcor.model.ids import HostId
 from alcor.model.records import ExtraRoute
 from alcor.processes.tracing import RegionTracer
 from doubles.asking_region import AskingRegion, dual_port
+from doubles.control_plane import commit
 
 HOSTS = ("h1", "h2", "h3")
 

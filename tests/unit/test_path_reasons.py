@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from control_plane_doubles import PROJECT, AgentDouble, commit, network, port, subnet
 
 from alcor.contracts.convergence import HostReceipt
 from alcor.contracts.memory_store import MemoryStore
@@ -17,6 +16,7 @@ from alcor.model.records import Host, RecordSet
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
 from doubles.agent import eventually
+from doubles.control_plane import PROJECT, AgentDouble, commit, network, port, subnet
 from doubles.queue import QueueAgent, QueueDouble
 
 HERE = HostId("a")

@@ -2,7 +2,6 @@
 
 import msgspec
 import pytest
-from control_plane_doubles import PROJECT, AgentDouble, MemoryChannel, group, network, port, rule, subnet
 
 from alcor.contracts.agent_channel import Acknowledgement, Update
 from alcor.contracts.store import Change
@@ -16,6 +15,7 @@ from alcor.control_plane.region import Region
 from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId, RequestId
 from alcor.model.records import Host, RecordSet
+from doubles.control_plane import PROJECT, AgentDouble, MemoryChannel, group, network, port, rule, subnet
 
 HOST = HostId("a")
 NOTHING = RecordSet()

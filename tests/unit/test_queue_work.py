@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
-from control_plane_doubles import PROJECT, AgentDouble, commit, network, port, subnet
 
 from alcor.contracts import packed_ids
 from alcor.contracts.agent_channel import Update
@@ -21,6 +20,7 @@ from alcor.model.records import Host, Port, RecordSet
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
 from doubles.agent import eventually
+from doubles.control_plane import PROJECT, AgentDouble, commit, network, port, subnet
 from doubles.queue import QueueAgent, QueueDouble
 
 HOSTS = [HostId(f"host-{number}") for number in range(4)]

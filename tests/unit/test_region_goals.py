@@ -1,12 +1,12 @@
 """The revision from which a port is in force: the last that changed what hosts must hold for it."""
 
 import pytest
-from control_plane_doubles import PROJECT, network, port, subnet
 
 from alcor.contracts.store import Change
 from alcor.control_plane.region import Region
 from alcor.model.ids import PortId, RequestId
 from alcor.model.records import ROUTER_INTERFACE, Port, RecordSet
+from doubles.control_plane import PROJECT, network, port, subnet
 
 
 def fold(region: Region, *ports: Port, **others: object) -> None:

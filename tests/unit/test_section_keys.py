@@ -1,7 +1,6 @@
 """Section keys: each kind is told from the others, and what names no section is refused where it comes in."""
 
 import pytest
-from control_plane_doubles import AgentDouble
 
 from alcor.contracts.agent_channel import Held
 from alcor.contracts.memory_store import MemoryStore
@@ -13,6 +12,7 @@ from alcor.model.version import Version
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog, Level
 from doubles.agent import eventually
+from doubles.control_plane import AgentDouble
 
 
 def test_a_key_names_what_it_was_made_of() -> None:

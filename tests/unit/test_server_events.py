@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 import pytest
-from control_plane_doubles import AgentDouble, commit, group, network, port, subnet
 
 from alcor.contracts.memory_store import MemoryStore
 from alcor.contracts.memory_told import MemoryToldMarks
@@ -18,6 +17,7 @@ from alcor.model.goal_state import network_key
 from alcor.model.records import Port, RecordSet
 from alcor.runtime.event_log import EventLog, Level
 from doubles import virtual
+from doubles.control_plane import AgentDouble, commit, group, network, port, subnet
 
 pytestmark = pytest.mark.virtual_time
 

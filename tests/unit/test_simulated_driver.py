@@ -2,8 +2,6 @@
 
 import asyncio
 
-from test_simulated_forwarding import one_network
-
 from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated.driver import SimulatedDataPlane
 from alcor.data_plane.simulated.fabric import Fabric
@@ -19,6 +17,7 @@ from alcor.model.goal_state import (
 )
 from alcor.model.ids import RuleId
 from alcor.model.version import Version
+from doubles.simulated_region import one_network
 from doubles.topology import Region, address
 
 

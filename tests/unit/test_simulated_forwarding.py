@@ -7,47 +7,15 @@ import pytest
 from alcor.data_plane import frames
 from alcor.data_plane.pipeline.flow import Field
 from alcor.data_plane.simulated import dhcp_client, exchange, packet
-from alcor.data_plane.simulated.fabric import Fabric
-from alcor.data_plane.simulated.host import SimulatedHost
-from doubles.topology import TCP, Region, address, two_tenants
+from doubles.simulated_region import fabric_of, one_network, syn
+from doubles.topology import Region, address, two_tenants
 
 ROUTER_MAC_H1 = 0x02AC10000001
-
-
-def fabric_of(region: Region) -> Fabric:
-    fabric = Fabric()
-    for host, (facts, state) in region.states().items():
-        simulated = SimulatedHost(facts)
-        simulated.hold(state, remove=True)
-        fabric.join(simulated)
-        for port in region.ports.values():
-            if port.host == host:
-                simulated.plug(port.id)
-    return fabric
-
-
-def one_network() -> Region:
-    """Two ports that may do anything, on two hosts."""
-    region = Region()
-    region.add_net("n", 7, "10.0.0.0/24", "10.0.1.0/24")
-    for direction in (True, False):
-        region.add_rule("open", f"open-{direction}", ingress=direction)
-    region.add_port("a", "n-s0", 10, "h1", "open")
-    region.add_port("b", "n-s0", 11, "h2", "open")
-    region.add_port("far", "n-s1", 12, "h2", "open")
-    return region
 
 
 @pytest.fixture
 def region() -> Region:
     return one_network()
-
-
-def syn(region: Region, source: str, target: str, **changes: int) -> packet.Packet:
-    a, b = region.ports[source], region.ports[target]
-    ends = (a.mac, b.mac, int.from_bytes(a.ip, "big"), int.from_bytes(b.ip, "big"))
-    made = packet.ipv4(*ends, TCP, tcp_src=1000, tcp_dst=80)
-    return replace(made, fields={**made.fields, **{Field[name]: value for name, value in changes.items()}})
 
 
 def test_arp_is_answered_for_a_port_of_another_host(region: Region) -> None:

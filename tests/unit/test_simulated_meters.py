@@ -1,13 +1,13 @@
 """What a workload sends its host's agent is limited in the simulated switch, too, by the time there."""
 
 import msgspec
-from test_simulated_forwarding import one_network
 
 from alcor.data_plane.pipeline.hand_over import METERS, Reason, meter_of
 from alcor.data_plane.simulated import dhcp_client, trace
 from alcor.data_plane.simulated.fabric import Fabric
 from alcor.data_plane.simulated.host import SimulatedHost
 from alcor.model.goal_state import NetworkSection
+from doubles.simulated_region import one_network
 from doubles.topology import Region
 
 LIMIT = METERS[meter_of(Reason.ANSWER, 1)]

@@ -1,7 +1,6 @@
 """Security groups by packets: state, revocation, tenancy of members."""
 
 import pytest
-from test_simulated_forwarding import fabric_of, one_network, syn
 
 from alcor.data_plane.pipeline.tables import Table
 from alcor.data_plane.simulated import exchange
@@ -16,6 +15,7 @@ from alcor.model.goal_state import (
     network_key,
 )
 from alcor.model.version import Version
+from doubles.simulated_region import fabric_of, one_network, syn
 from doubles.topology import GRE, SCTP, TCP, Region, address, two_ports_of_one_key
 
 SSH = 22

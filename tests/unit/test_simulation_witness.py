@@ -2,7 +2,6 @@
 
 import msgspec
 import pytest
-from control_plane_doubles import PROJECT, network, port, subnet
 
 from alcor.contracts.store import Change
 from alcor.control_plane.compiler.entries import local_port, placement
@@ -23,6 +22,7 @@ from alcor.model.ids import AddressGroupEntryId, AddressGroupId, HostId, PortId,
 from alcor.model.records import ROUTER_INTERFACE, AddressGroupEntry, FixedIp, Host, RecordSet
 from alcor.model.version import Version
 from alcor.simulation.witness import Witness
+from doubles.control_plane import PROJECT, network, port, subnet
 
 V6 = bytes([0x20, 0x01]) + bytes(14)
 HOST = HostId("h1")

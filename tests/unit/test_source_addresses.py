@@ -1,13 +1,13 @@
 """Which of its addresses a workload sends from: the one beside whom it sends to, else one with a gateway."""
 
 import pytest
-from test_ipv6_ports import fabric_of
 
 from alcor.data_plane.pipeline.matching import IPV6
 from alcor.data_plane.simulated import exchange
 from alcor.data_plane.simulated.trace import trace
 from alcor.model.addressing import ip_from_int, ip_from_text, ip_to_text
 from alcor.model.ids import PortId
+from doubles.simulated_region import fabric_of
 from doubles.topology import Region
 
 

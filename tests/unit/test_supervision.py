@@ -6,7 +6,6 @@ import io
 
 import msgspec
 import pytest
-from control_plane_doubles import AgentDouble
 
 from alcor.contracts.agent_channel import Hello
 from alcor.contracts.memory_store import MemoryStore
@@ -16,6 +15,7 @@ from alcor.runtime import supervision
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Failure, Supervisor
+from doubles.control_plane import AgentDouble
 
 
 class BrokenWatcher(Nobody):

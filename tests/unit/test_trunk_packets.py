@@ -8,10 +8,10 @@ from alcor.data_plane.pipeline.flow import VLAN_PRESENT, Field
 from alcor.data_plane.simulated import dhcp_client, exchange, packet
 from alcor.data_plane.simulated.driver import SimulatedDataPlane
 from alcor.data_plane.simulated.fabric import Fabric, Verdict
-from alcor.data_plane.simulated.host import SimulatedHost
 from alcor.data_plane.simulated.trace import trace
 from alcor.model.addressing import ip_from_text
 from alcor.model.ids import PortId
+from doubles.simulated_region import fabric_of
 from doubles.topology import TCP, Region, address
 
 
@@ -31,18 +31,6 @@ def region() -> Region:
     region.add_port("y", "m-s0", 14, "h2", "open")
     region.add_port("q", "m-s0", 15, "h2", "quiet")
     return region
-
-
-def fabric_of(region: Region) -> Fabric:
-    fabric = Fabric()
-    for host, (facts, state) in region.states().items():
-        simulated = SimulatedHost(facts)
-        simulated.hold(state, remove=True)
-        fabric.join(simulated)
-        for port in region.ports.values():
-            if port.host == host and port.tag is None:
-                simulated.plug(PortId(port.id))
-    return fabric
 
 
 def tagged(fabric: Fabric, region: Region, vlan: int, *, mac: int, ip: int, target: str) -> Verdict:

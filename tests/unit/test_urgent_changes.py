@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-from control_plane_doubles import AgentDouble, commit, network, port, subnet
 
 from alcor.contracts.agent_channel import Update
 from alcor.contracts.memory_store import MemoryStore
@@ -12,6 +11,7 @@ from alcor.control_plane.delivery.flusher import SESSIONS_PER_TURN, Flusher
 from alcor.model.ids import HostId, PortId
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
+from doubles.control_plane import AgentDouble, commit, network, port, subnet
 
 
 class SessionDouble:
