@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import stat
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -182,6 +183,11 @@ async def test_a_second_region_on_the_same_directory_is_refused_in_one_line(runn
     async with ApiClient(running.url) as api:
         assert (await api.get("/v2.0/hosts"))["hosts"] == []
         await api.get("/v2.0/ports")
+
+
+async def test_only_our_own_user_s_agents_dial_in_over_a_socket_file(running: RegionProcess) -> None:
+    path = Path(running.agent_url.removeprefix("unix://"))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600  # what they say of their names is believed
 
 
 async def test_an_address_beyond_loopback_is_refused_in_one_line(tmp_path: Path) -> None:

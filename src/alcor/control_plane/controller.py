@@ -66,6 +66,7 @@ from alcor.control_plane.intake import Intake
 from alcor.control_plane.introductions import Introductions
 from alcor.control_plane.port_watch import Nobody, PortWatcher
 from alcor.control_plane.region import OnDemandBounds, Region
+from alcor.control_plane.speakers import Speaker
 from alcor.model import errors
 from alcor.model.goal_state import HostState, SectionKey
 from alcor.model.ids import HostId, NetworkId, PortId
@@ -124,7 +125,7 @@ class Controller:
         self._paths = Paths(self._streams, self._queue_path)
         self._admission = Admission(self.region, self._compiler.interest, clock, resync)
         self._resync_view = ResyncView(self.region, self._compiler.interest, self._streams, self._admission)
-        self._channels: dict[Channel, None] = {}  # in the order of coming: all that are served, welcomed or not
+        self._channels: dict[Channel, Speaker] = {}  # in the order of coming: all served, welcomed or not
         self._introductions = Introductions(store, clock, self.region, self._know)
         self.epoch = 0
         self._ledger = Ledger(epoch=0)
@@ -257,17 +258,21 @@ class Controller:
 
     # Agents
 
-    async def serve_channel(self, channel: Channel, *, certified: str | None = None) -> None:
-        """Serve one agent's stream until it ends. `certified`: whom its certificate names, if it has one."""
+    async def serve_channel(
+        self, channel: Channel, *, certified: str | None = None, is_local: bool = False
+    ) -> None:
+        """Serve one agent's stream until it ends. `certified`: whom its certificate names, if it has one.
+
+        `is_local`: only our own user can have opened it, who has the authority's key.
+        """
         stream: HostSession | None = None
-        self._channels[channel] = None
+        at_queue = channel.host if isinstance(channel, QueueChannel) else None
+        speaker = Speaker(certified, at_queue, is_believed=is_local or self._powers is NO_POWERS)
+        self._channels[channel] = speaker
         try:
             first = received.message(_decoder, await received.first(channel))
-            hello = introductions.hello_of(first, epoch=self.epoch)
-            speaker = hello.rescuer or hello.host
+            hello = speaker.judge(introductions.hello_of(first, epoch=self.epoch))
             supervision.name_task(f"agent of {hello.host}")
-            if certified is not None and certified != speaker:
-                raise errors.Invalid(f"the certificate names '{certified}', Hello names '{speaker}'")
             if channel.close_reason is not None:
                 return  # it gave up waiting: what it said is not worth our time
             stream = await self._welcome(hello, channel)
@@ -284,9 +289,9 @@ class Controller:
                 self._forget(stream)
 
     async def _welcome(self, hello: Hello, channel: Channel) -> HostSession:
-        self._rescues.admit(hello)
+        self._admit(hello, channel)
         await self._introductions.introduce(hello)
-        self._rescues.admit(hello)  # its own agent may have come meanwhile
+        self._admit(hello, channel)  # its own agent may have come meanwhile
         former = self._streams.get(hello.host)
         if isinstance(channel, QueueChannel) and former is not None and hello.session <= former.session:
             raise errors.Conflict(f"a newer session of host '{hello.host}' is served")
@@ -310,6 +315,11 @@ class Controller:
         self._watcher.came(hello)
         self._convergence.host_moved(hello.host)
         return stream
+
+    def _admit(self, hello: Hello, channel: Channel) -> None:
+        self._rescues.admit(hello)
+        if (former := self._streams.get(hello.host)) is not None:
+            self._channels[channel].require_may_replace(self._channels[former.channel])
 
     async def _know(self, revision: int) -> None:
         """Wait until a revision is taken in here. Raises Unavailable."""

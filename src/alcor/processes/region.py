@@ -141,7 +141,11 @@ class Region:
                 await controller.serve_channel(channel, certified=stream.peer_name(channel))
 
         return await self._accept(
-            self._settings.agent_urls, authority, plain=controller.serve_channel, certified=serve_certified
+            self._settings.agent_urls,
+            authority,
+            local=partial(controller.serve_channel, is_local=True),
+            plain=controller.serve_channel,
+            certified=serve_certified,
         )
 
     async def _serve_api_processes(self, streams: ApiStreams, authority: Authority) -> tuple[str, ...]:
@@ -150,24 +154,28 @@ class Region:
                 await streams.serve(channel)
 
         urls = self._settings.api_process_urls
-        found = await self._accept(urls, authority, plain=streams.serve, certified=serve_certified)
-        for url in found:
-            listening.close_to_others(url)
-        return found
+        return await self._accept(
+            urls, authority, local=streams.serve, plain=streams.serve, certified=serve_certified
+        )
 
     async def _accept(
         self,
         urls: Sequence[str],
         authority: Authority,
         *,
+        local: stream.OnChannel,
         plain: stream.OnChannel,
         certified: stream.OnChannel,
     ) -> tuple[str, ...]:
-        """Listen on urls, those of tcps with certificates on both sides; give them with their ports."""
+        """Listen on urls; give them with their ports.
+
+        Those of tcps with certificates on both sides; `local`: socket files, for our own user alone.
+        """
         found: tuple[str, ...] = ()
         context = None
         for serve, wanted in (
-            (plain, [url for url in urls if not url.startswith("tcps:")]),
+            (local, [url for url in urls if url.startswith("unix:")]),
+            (plain, [url for url in urls if not url.startswith(("tcps:", "unix:"))]),
             (certified, [url for url in urls if url.startswith("tcps:")]),
         ):
             if wanted:
@@ -176,6 +184,8 @@ class Region:
                 server = await stream.serve(wanted, serve, self._log, ssl=context)
                 self._stack.push_async_callback(server.close)
                 found += tuple(server.urls)
+        for url in found:
+            listening.close_to_others(url)
         return found
 
     def _has_role(self, channel: Channel, role: str) -> bool:

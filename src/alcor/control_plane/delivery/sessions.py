@@ -10,7 +10,6 @@ from alcor.control_plane.delivery.ledger import Ledger
 from alcor.control_plane.delivery.paths import HostSession
 from alcor.control_plane.delivery.queue_lines import Line, Writer
 from alcor.control_plane.delivery.queue_path import QueueChannel
-from alcor.model import errors
 from alcor.model.version import Version
 
 
@@ -24,7 +23,7 @@ class Sessions:
         self._ledger = ledger
 
     def new(self, hello: Hello, channel: Channel) -> HostSession:
-        """Make the session that a Hello begins. Raises Invalid."""
+        """Make the session that a Hello begins."""
         if not isinstance(channel, QueueChannel):
             return HostStream(
                 hello,
@@ -34,8 +33,6 @@ class Sessions:
                 full=self._full,
                 ledger=self._ledger,
             )
-        if hello.host != channel.host:
-            raise errors.Invalid(f"host '{hello.host}' speaks in the place of '{channel.host}'")
         return HostQueue(hello, channel, channel, ledger=self._ledger, writer=self._writer(hello))
 
     def away(self, session: HostSession) -> AwayHost:
