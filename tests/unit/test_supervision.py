@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 import io
 
 import msgspec
@@ -49,6 +50,14 @@ async def test_a_task_that_is_cancelled_has_not_failed() -> None:
     await asyncio.sleep(0)
     await tasks.close()
     assert not failure.is_set()
+
+
+async def test_a_task_that_is_cancelled_before_its_turn_leaves_no_work_that_was_never_begun() -> None:
+    tasks = Supervisor(EventLog(stream=io.StringIO()), failure=None)
+    work = asyncio.sleep(60)
+    tasks.start("rescue", work)
+    await tasks.close()
+    assert inspect.getcoroutinestate(work) == inspect.CORO_CLOSED
 
 
 async def test_a_task_that_swallows_a_cancellation_is_cancelled_again(

@@ -60,6 +60,7 @@ class Supervisor:
         task = asyncio.create_task(self._run(work), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        task.add_done_callback(lambda ended: work.close())  # cancelled before its turn came, it never began
         return task
 
     async def close(self) -> None:
