@@ -50,6 +50,14 @@ def after(calls, function):
         return function(*arguments, **options)
     return raises
 """
+# A task without which a rescue goes on, until its lease ends: nobody but the log hears of it.
+FAILING_RENEWAL = """
+from alcor.data_plane.ovs.tenure import Tenure
+async def fails(self):
+    raise KeyError("injected")
+Tenure._renew_lease = fails
+"""
+SEED_WITH_RESCUES, SEVERAL_OPERATIONS = 1, 300
 
 
 @pytest.mark.parametrize("where", FAULTS)
@@ -67,6 +75,17 @@ def test_the_command_that_a_failing_seed_prints_fails_in_the_same_way(where: str
     again = _run(commands[0], tmp_path)
     assert again.returncode == 1
     assert _violations(again.stdout) == _violations(first.stdout)
+
+
+def test_a_task_that_fails_unheeded_in_a_part_is_a_violation(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FAILING_RENEWAL)
+    command = f"python -m alcor.simulation --seed {SEED_WITH_RESCUES} --operations {SEVERAL_OPERATIONS}"
+    first = _run(command, tmp_path)
+    assert first.returncode == 1, first.stderr
+    assert "the task 'switch lease' failed" in first.stdout
+    assert "KeyError: 'injected'" in first.stdout
+    assert f"again: {command}" in first.stdout
+    assert _violations(_run(command, tmp_path).stdout) == _violations(first.stdout)
 
 
 def _run(command: str, path: Path) -> "subprocess.CompletedProcess[str]":

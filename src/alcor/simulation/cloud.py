@@ -17,6 +17,7 @@ from alcor.runtime.event_log import EventLog
 from alcor.simulation import witness
 from alcor.simulation.api_process import ApiProcess
 from alcor.simulation.compute_host import ComputeHost, Surroundings
+from alcor.simulation.heard_log import HeardLog
 from alcor.simulation.lossy_queue import LossyQueue
 from alcor.simulation.store_server import StoreServer
 from alcor.simulation.term import Term
@@ -56,7 +57,7 @@ class Cloud:
         self._newest = 0  # epoch of the newest term that ever served
         self.unreachable: set[HostId] = set()  # machines off the network
         self.partitions: set[tuple[HostId, str]] = set()  # machines and places of controllers that do not meet
-        self._log = log
+        self._log = HeardLog(log, self.violations.append)
         self._chance = random.Random(chance.random())
         self._faulty = True
         self.fabric = Fabric()
