@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
-from control_plane_doubles import AgentDouble, MemoryChannel, channel_pair
 
 from alcor.contracts.agent_channel import Beat, Farewell, FromController, Hello, Pace, Rescue, Welcome
 from alcor.contracts.memory_store import MemoryStore
@@ -14,6 +13,7 @@ from alcor.control_plane.health.rescue import Powers
 from alcor.model.ids import HostId
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
+from doubles.control_plane import AgentDouble, MemoryChannel, channel_pair
 from doubles.queue import QueueDouble
 
 decoder = msgspec.msgpack.Decoder(FromController)
