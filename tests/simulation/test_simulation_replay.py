@@ -24,7 +24,7 @@ FAULTS = {
         broken._run_once = after(500, broken._run_once)
     """,
     "where a controller begins": """
-        from alcor.simulation.term import Term as broken
+        from alcor.simulation.term import SimulatedTerm as broken
         broken.start = after(0, broken.start)
     """,
     "in a callback": """

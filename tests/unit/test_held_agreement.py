@@ -170,7 +170,7 @@ async def test_where_nothing_differs_nothing_is_asked_however_much_changes(scene
         await asyncio.sleep(0.02)
     await asyncio.sleep(5.0)
     assert len(scene.section.ports) == 49
-    assert scene.agent._applier.held_mark == scene.controller._ledger.account(HostId("h1")).mark.value
+    assert scene.agent._applier.held_mark == scene.controller.term.ledger.account(HostId("h1")).mark.value
     assert scene.named("held_otherwise") == scene.named("held_mended") == 0
 
 

@@ -322,7 +322,7 @@ async def test_a_flood_of_removals_is_bounded_and_read_from_the_log(
 async def test_the_work_for_one_port_does_not_grow_with_the_hosts_ports(s: Scene) -> None:
     await s.join()
     looked: list[int] = []
-    heard_state = s.controller._convergence.heard_state
+    heard_state = s.controller.convergence.heard_state
     counted = 0
 
     def counting(port_id: object) -> object:

@@ -20,7 +20,7 @@ from alcor.simulation.compute_host import ComputeHost, Surroundings
 from alcor.simulation.heard_log import HeardLog
 from alcor.simulation.lossy_queue import LossyQueue
 from alcor.simulation.store_server import StoreServer
-from alcor.simulation.term import Term
+from alcor.simulation.term import SimulatedTerm
 from alcor.simulation.virtual_time import VirtualClock
 from alcor.simulation.wire import Network
 from alcor.simulation.witness import Witness
@@ -51,7 +51,7 @@ class Cloud:
         self.store.listen(self.witness.committed)
         self.network = Network(random.Random(chance.random()))
         self.queue = LossyQueue(random.Random(chance.random()))
-        self.terms: list[Term] = []  # that are alive, the newest last
+        self.terms: list[SimulatedTerm] = []  # that are alive, the newest last
         self.terms_begun = 0
         self.apis_crashed = 0
         self._newest = 0  # epoch of the newest term that ever served
@@ -87,7 +87,7 @@ class Cloud:
     async def start_controller(self) -> None:
         """Begin a controller's term, whether another is alive or not. Raises Unavailable if the store does."""
         self.terms_begun += 1
-        term = Term(
+        term = SimulatedTerm(
             self.store_server,
             self.queue,
             self.clock,
@@ -107,7 +107,7 @@ class Cloud:
         )  # of two that began at once, not the one begun last
         self._newest = max(self._newest, term.controller.epoch)
 
-    async def stop_controller(self, term: Term, *, crash: bool) -> None:
+    async def stop_controller(self, term: SimulatedTerm, *, crash: bool) -> None:
         """End a term: in order, or as a kill does."""
         if term not in self.terms:
             return

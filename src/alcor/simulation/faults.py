@@ -7,7 +7,7 @@ from alcor.model.ids import HostId
 from alcor.simulation.cloud import PLACES, Cloud
 from alcor.simulation.compute_host import ComputeHost
 from alcor.simulation.operations import Operation
-from alcor.simulation.term import Term
+from alcor.simulation.term import SimulatedTerm
 
 STORE_AWAY_MAX_S = 4.0
 
@@ -204,5 +204,5 @@ class Faults:
         hosts: list[HostId] = list(self._cloud.hosts)
         return self._cloud.hosts[self._chance.choice(hosts)]
 
-    def _term(self) -> Term | None:
+    def _term(self) -> SimulatedTerm | None:
         return self._chance.choice(self._cloud.terms) if self._cloud.terms else None

@@ -21,7 +21,7 @@ from alcor.simulation.wire import Wire
 RESYNC = ResyncLimits(hosts=2, bytes=20_000, turn_s=1.5)
 
 
-class Term:
+class SimulatedTerm:
     """Owner of a controller and of all that it is connected to. `place`: the address that agents dial."""
 
     def __init__(

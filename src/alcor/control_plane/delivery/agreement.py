@@ -38,6 +38,7 @@ class Agreement:
         sessions: Mapping[HostId, HostSession],
         interest: Interest,
         full: FullSections,
+        ledger: Ledger,
         clock: Clock,
         log: EventLog,
         *,
@@ -46,23 +47,24 @@ class Agreement:
         self._sessions = sessions
         self._interest = interest
         self._full = full
+        self._ledger = ledger
         self._clock = clock
         self._log = log
         self._ask = ask
         self._told: dict[HostId, bytes] = {}
         self._differences: dict[HostId, _Difference] = {}
 
-    def told(self, session: HostSession, held: bytes, ledger: Ledger) -> None:
+    def told(self, session: HostSession, held: bytes) -> None:
         """Take the mark of a beat. Empty: the agent does not say."""
         if held and held != self._told.get(session.host):
             self._told[session.host] = held
-            self.acknowledged(session, ledger)
+            self.acknowledged(session)
 
-    def acknowledged(self, session: HostSession, ledger: Ledger) -> None:
+    def acknowledged(self, session: HostSession) -> None:
         """Compare after an acknowledgement. O(1)."""
         host = session.host
         told = self._told.get(host)
-        if told is None or told == ledger.account(host).mark.value:
+        if told is None or told == self._ledger.account(host).mark.value:
             self._differences.pop(host, None)
             return
         known = self._differences.get(host)
@@ -76,14 +78,14 @@ class Agreement:
         self._told.pop(host, None)
         self._differences.pop(host, None)
 
-    def turn(self, ledger: Ledger) -> None:
+    def turn(self) -> None:
         """Ask those that have differed for long enough with nothing under way. O(those that differ)."""
         now_s = self._clock.monotonic_s()
         for host, difference in list(self._differences.items()):
             session = difference.session
             if self._sessions.get(host) is not session:
                 del self._differences[host]
-            elif not _is_quiet(session, ledger.account(host)):
+            elif not _is_quiet(session, self._ledger.account(host)):
                 difference.since_s = now_s
             elif now_s - difference.since_s >= PERSISTS_S * 2 ** min(difference.asked, DOUBLINGS_MAX):
                 difference.since_s = now_s
@@ -91,10 +93,10 @@ class Agreement:
                 self._log.warning("held_otherwise", host_id=host, asked=difference.asked)
                 self._ask(session)
 
-    def heard(self, session: HostSession, holds: Holds, ledger: Ledger) -> None:
+    def heard(self, session: HostSession, holds: Holds) -> None:
         """Compare what an agent says it holds, and have sent what differs. O(sections named)."""
         host = session.host
-        account = ledger.account(host)
+        account = self._ledger.account(host)
         if not _is_quiet(session, account):
             return  # it is asked again, or tells the next time
         wanted = self._interest.wanted.get(host, {})
@@ -110,7 +112,7 @@ class Agreement:
             account.mark.clear()
             for held in holds.held:
                 account.mark.hold(held.key, held.version)
-            self.acknowledged(session, ledger)
+            self.acknowledged(session)
 
     def _is_as_wanted(self, host: HostId, held: Held, account: HostLedger) -> bool:
         """What the data plane refuses has no digest: of that, the version tells."""
