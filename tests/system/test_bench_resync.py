@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from alcor.bench import resync, streams_floor
 
 
@@ -14,7 +16,12 @@ def test_networks_have_sizes_within_the_bounds_that_add_up() -> None:
     assert 0 < last <= high
 
 
-async def test_the_floor_sends_over_all_streams_and_waits_for_all_answers(tmp_path: Path) -> None:
-    seconds, processor_s = await streams_floor.measure(tmp_path, streams=3, bytes_each=200_000)
+@pytest.mark.parametrize("over_tls", [False, True])
+async def test_the_floor_sends_over_all_streams_and_waits_for_all_answers(
+    tmp_path: Path, *, over_tls: bool
+) -> None:
+    seconds, processor_s = await streams_floor.measure(
+        tmp_path, streams=3, bytes_each=200_000, over_tls=over_tls
+    )
     assert 0 < seconds < 10
     assert processor_s >= 0

@@ -85,6 +85,24 @@ async def test_a_host_speaks_under_its_own_name_only(tmp_path: Path) -> None:
         assert "no order" in unordered.reason
 
 
+async def test_an_emulated_host_speaks_under_its_own_name_only(tmp_path: Path) -> None:
+    data_dir, out = tmp_path / "data", tmp_path / "out"
+    arguments = ["--fleet", "--hosts", "2", "--first", "3", "--out", str(out), "--data-dir", str(data_dir)]
+    done = CliRunner().invoke(certificate.command, arguments)
+    assert done.exit_code == 0, done.output
+    files = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (out / "hosts").iterdir()}
+    assert files == {"host-3.pem": 0o600, "host-4.pem": 0o600}
+    async with controller_at(Authority.open(data_dir / "authority")) as url:
+        own = tls.emulated_context(out, "host-3")
+        assert isinstance(await answer_to(url, own, host=HostId("host-3")), Welcome)
+        for context, name in ((own, "host-3"), (tls.agent_context(out), certificates.FLEET_NAME)):
+            refused = await answer_to(url, context, host=HostId("host-4"))
+            assert isinstance(refused, Farewell)
+            assert f"names '{name}'" in refused.reason
+    with pytest.raises(errors.Invalid):
+        tls.emulated_context(out, "host-5")
+
+
 async def test_strangers_and_switches_are_nobody_s_agents(tmp_path: Path) -> None:
     authority = Authority.open(tmp_path / "authority")
     authority.issue_host("h1", tmp_path / "h1")

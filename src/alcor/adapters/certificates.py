@@ -6,6 +6,7 @@
     queue-client.pem/.key          clientAuth: the controller, to the queue
     api.pem/.key                   clientAuth: an API process, to the controller
     agent.pem/.key of a host       clientAuth: speaks to the controller
+    hosts/NAME.pem of a fleet      the same for each of its emulated hosts, with its key (0600)
     switch.pem/.key of a host      serverAuth: what Open vSwitch shows to a neighbour
     rescuers.pem of a host         an authority of its own: whom its Open vSwitch lets in, and nobody else
 
@@ -18,6 +19,7 @@ minutes, whom it orders to write to that host (`docs/decisions/0029-rescue-certi
 import contextlib
 import datetime
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -110,9 +112,19 @@ class Authority:
         self._issue(CONTROLLER, tls.CONTROLLER_NAME, self._directory)
         return self._directory
 
-    def issue_fleet(self, directory: Path) -> None:
-        """Write a certificate for emulated hosts, which share connections. It names none of them."""
+    def issue_fleet(self, directory: Path, hosts: Iterable[str] = ()) -> None:
+        """Write a certificate for the connections that emulated hosts share, and one for each of the hosts.
+
+        The shared one names none of them. A host's is like that of any agent, in a file with its key. Raises
+        Invalid.
+        """
         self._issue(AGENT, FLEET_NAME, directory)
+        for host in hosts:
+            _require_name(host)
+            file = tls.emulated_file(directory, host)
+            file.parent.mkdir(mode=0o700, exist_ok=True)
+            key, certificate = self._pair(AGENT, host)
+            _write(file, _certificate_bytes(certificate) + _key_bytes(key), mode=0o600)
 
     def issue_api(self, directory: Path) -> None:
         """Write a certificate for an API process."""
@@ -152,12 +164,15 @@ class Authority:
 
     def _issue(self, role: Role, host: str, directory: Path) -> None:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        key = ec.generate_private_key(ec.SECP256R1())
-        issuer = (self._certificate.subject, self._key)
-        certificate = _certify(role, host, key.public_key(), issuer, CERTIFICATE_LIFE)
+        key, certificate = self._pair(role, host)
         _write(directory / f"{role.name}.key", _key_bytes(key), mode=0o600)
         _write(directory / f"{role.name}.pem", _certificate_bytes(certificate), mode=0o644)
         _write(directory / tls.AUTHORITY, _certificate_bytes(self._certificate), mode=0o644)
+
+    def _pair(self, role: Role, host: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+        key = ec.generate_private_key(ec.SECP256R1())
+        issuer = (self._certificate.subject, self._key)
+        return key, _certify(role, host, key.public_key(), issuer, CERTIFICATE_LIFE)
 
 
 def public_key(directory: Path) -> bytes:

@@ -1,5 +1,6 @@
 """All that names a host to its region and its region to it, in one directory: `alcor agent --certificates`."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from alcor.adapters import certificates
@@ -21,7 +22,10 @@ def issue_api(authority: Path, directory: Path) -> None:
     Authority.open(authority).issue_api(directory)
 
 
-def issue_fleet(authority: Path, directory: Path) -> None:
-    """Write what emulated hosts share; with it all hosts' subjects are open. Raises Unavailable."""
-    Authority.open(authority).issue_fleet(directory)
+def issue_fleet(authority: Path, directory: Path, hosts: Iterable[str] = ()) -> None:
+    """Write what emulated hosts share, and a certificate for each of these, which streams of its own want.
+
+    With what they share all hosts' subjects are open. Raises Invalid, Unavailable.
+    """
+    Authority.open(authority).issue_fleet(directory, hosts)
     certificates.write_secret(directory / access.FILE, Accounts.open(authority).fleet().text().encode())

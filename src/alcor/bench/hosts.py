@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from alcor.adapters import identity
 from alcor.lab.agents import LabAgents
 from alcor.lab.fleet_processes import FleetProcesses
 from alcor.lab.laboratory import Laboratory
-from alcor.lab.region_process import RegionProcess
+from alcor.lab.region_process import RegionProcess, free_port
+from alcor.processes import fleet
 from alcor.runtime.event_log import EventLog, Level
 
 
@@ -21,6 +23,26 @@ class BenchHosts(Protocol):
 
     async def start(self, region: RegionProcess) -> None: ...
     async def stop(self) -> None: ...
+
+
+class AgentDoor:
+    """Where streams of a fleet dial in: a socket file, or TLS on loopback, as from other machines."""
+
+    def __init__(self, *, tls: bool) -> None:
+        self._tls_url = f"tcps://127.0.0.1:{free_port()}" if tls else ""
+
+    @property
+    def region_options(self) -> tuple[str, ...]:
+        """What `alcor up` is to be told."""
+        return ("--agents", self._tls_url) if self._tls_url else ()
+
+    def fleet_options(self, region: RegionProcess, hosts: int) -> tuple[str, ...]:
+        """What `alcor fleet` is to be told. Over TLS, each host is issued its certificate first."""
+        if not self._tls_url:
+            return ("--controller", region.agent_url)
+        directory = region.directory / "certificates"
+        identity.issue_fleet(region.authority, directory, fleet.emulated_names(hosts))
+        return ("--controller", self._tls_url, "--certificates", str(directory))
 
 
 class EmulatedFleet:

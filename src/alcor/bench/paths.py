@@ -5,8 +5,9 @@
     one change that concerns all 10,000 agents                      1.5 s, within 3x of the floor
 
 The floor is a bare framed stream to as many peers in one other process, which answer the same bytes at once: to
-one of them, and to all. The times of the region come from its receipts: from the commit until the host's
-acknowledgement was taken in. Networks are of ten hosts each, so that one port concerns few.
+one of them, and to all. Agents and peers dial a socket file; with `--tls` over TLS, each agent with its own
+certificate, as those of other machines must. The times of the region come from its receipts: from the
+commit until the host's acknowledgement was taken in. Networks are of ten hosts each: one port concerns few.
 """
 
 import asyncio
@@ -14,15 +15,16 @@ import shutil
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 from rich.table import Table
 
-from alcor.adapters import identity, stream
+from alcor.adapters import identity
 from alcor.bench import raw_peers
-from alcor.bench.hosts import EmulatedFleet
+from alcor.bench.hosts import AgentDoor, EmulatedFleet
 from alcor.bench.load import Connection
 from alcor.bench.report import Environment, Panel, Say, environment
 from alcor.bench.used import Meter, Usage
@@ -31,7 +33,6 @@ from alcor.lab.children import Child
 from alcor.lab.percentiles import Milliseconds, milliseconds
 from alcor.lab.region_process import RegionProcess, hosts_alive
 from alcor.model import errors
-from alcor.runtime.event_log import SILENT
 
 PathUnderTest = Literal["fast", "queue"]
 HOSTS_PER_NETWORK = 10
@@ -67,6 +68,7 @@ class Paths(msgspec.Struct, frozen=True):
     environment: Environment
     floor: Floor
     measured: tuple[MeasuredPath, ...]
+    tls: bool = False  # the agents' streams, and the floor's; the queue's connections always are
 
     def tables(self) -> list[Table]:
         """Give the figures as `alcor bench` prints them."""
@@ -75,7 +77,7 @@ class Paths(msgspec.Struct, frozen=True):
         )
         for each in self.measured:
             table.add_row(
-                each.path,
+                f"{each.path}{self._kind}",
                 str(each.agents),
                 f"{each.one_port.p50:.2f}",
                 f"{each.one_port.p99:.2f}",
@@ -87,9 +89,13 @@ class Paths(msgspec.Struct, frozen=True):
             )
         return [table]
 
+    @property
+    def _kind(self) -> str:
+        return ", TLS" if self.tls else ""
+
     def panels(self) -> list[Panel]:
         """Give the chart."""
-        labels = tuple(each.path for each in self.measured)
+        labels = tuple(f"{each.path}{self._kind}" for each in self.measured)
         one = {
             "p50": [each.one_port.p50 for each in self.measured],
             "p99": [each.one_port.p99 for each in self.measured],
@@ -106,21 +112,23 @@ class Paths(msgspec.Struct, frozen=True):
         ]
 
 
-async def run(agents: int, ports: int, say: Say) -> Paths:
+async def run(agents: int, ports: int, say: Say, *, tls: bool) -> Paths:
     """Measure both paths; `say` hears of progress."""
     where = environment()
-    floor = await _floor(agents)
-    say(f"bare streams: one answer {floor.one_ms:.2f} ms, {agents} answers {floor.all_ms:.0f} ms")
-    measured = [await _measure(path, agents, ports, floor, say) for path in ("fast", "queue")]
-    return Paths(where, floor, tuple(measured))
+    floor = await _floor(agents, tls=tls)
+    kind = "bare TLS streams" if tls else "bare streams"
+    say(f"{kind}: one answer {floor.one_ms:.2f} ms, {agents} answers {floor.all_ms:.0f} ms")
+    measured = [await _measure(path, agents, ports, floor, say, tls=tls) for path in ("fast", "queue")]
+    return Paths(where, floor, tuple(measured), tls)
 
 
-async def _floor(agents: int) -> Floor:
+async def _floor(agents: int, *, tls: bool) -> Floor:
     with tempfile.TemporaryDirectory(prefix="alcor-bench-") as directory:
-        url = f"unix://{directory}/raw.sock"
         ring = raw_peers.RawRing()
-        server = await stream.serve([url], ring.serve, SILENT)
-        command = [sys.executable, "-m", "alcor.bench.raw_peers", url, str(agents)]
+        server, place = await raw_peers.listen(Path(directory), ring.serve, over_tls=tls)
+        command = [sys.executable, "-m", "alcor.bench.raw_peers", place.url, str(agents)]
+        if place.certificates is not None:
+            command.append(str(place.certificates))
         child = Child("the bare peers", command, Path(directory) / "peers.log")
         await child.start()
         try:
@@ -136,20 +144,28 @@ async def _floor(agents: int) -> Floor:
     return Floor(round(statistics.median(ones), 3), round(statistics.median(alls), 2))
 
 
-async def _measure(path: PathUnderTest, agents: int, ports: int, floor: Floor, say: Say) -> MeasuredPath:
+async def _measure(
+    path: PathUnderTest, agents: int, ports: int, floor: Floor, say: Say, *, tls: bool
+) -> MeasuredPath:
     directory = Path(tempfile.mkdtemp(prefix="alcor-bench-"))
     directory.chmod(0o755)  # the embedded database runs as another user
-    region = RegionProcess(directory)
+    door = AgentDoor(tls=tls)
+    region = RegionProcess(directory, options=door.region_options)
     fleet: EmulatedFleet | None = None
     try:
         await region.start()
-        identity.issue_fleet(region.authority, directory / "fleet")
-        queue = ("--queue", region.queue_url, "--certificates", str(directory / "fleet"))
-        fleet = EmulatedFleet(agents, paths=(*queue, "--queue-only") if path == "queue" else None)
+        if path == "queue":
+            identity.issue_fleet(region.authority, directory / "fleet")
+            certificates = ("--certificates", str(directory / "fleet"))
+            ways: tuple[str, ...] = ("--queue", region.queue_url, "--queue-only", *certificates)
+        else:
+            ways = door.fleet_options(region, agents)
+        fleet = EmulatedFleet(agents, paths=ways)
+        started = time.perf_counter()
         await fleet.start(region)
         async with ApiClient(region.url) as api:
             await hosts_alive(api, agents, timeout_s=START_S)
-        say(f"{path}: {agents} agents connected")
+        say(f"{path}: {agents} agents connected in {time.perf_counter() - started:.1f} s")
         return await asyncio.to_thread(_Bench(region, fleet, path, agents, floor, say).run, ports)
     finally:
         if fleet is not None:

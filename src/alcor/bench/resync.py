@@ -4,8 +4,9 @@
     cold: agents start anew and hold nothing                 60 s
     warm: the region's process starts anew, agents do not    5 s
 
-Tenants have one VPC each of 100 to 200 ports on ten hosts. Agents are real, with simulated data planes, all in
-one process. The floor sends as many bytes in frames over as many raw streams, and has each frame answered.
+Tenants have one VPC each of 100 to 200 ports on ten hosts. Agents are real, with simulated data planes, in
+processes of their own. They dial a socket file; with `--tls` over TLS, each with its own certificate, as those
+of other machines must. The floor sends as many bytes in frames over as many raw streams, each frame answered.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ import msgspec
 from rich.table import Table
 
 from alcor.bench import streams_floor, used
+from alcor.bench.hosts import AgentDoor
 from alcor.bench.load import Connection
 from alcor.bench.report import Environment, Panel, Say, environment
 from alcor.lab.children import Child, alcor_command
@@ -73,6 +75,7 @@ class Resync(msgspec.Struct, frozen=True):
     networks: int
     cold: Phase
     warm: tuple[Phase, ...]
+    tls: bool = False  # the agents' streams, and the floor's
 
     def tables(self) -> list[Table]:
         """Give the figures as `alcor bench` prints them."""
@@ -105,22 +108,24 @@ class Resync(msgspec.Struct, frozen=True):
         }
         labels = tuple(phases)
         return [
-            Panel(f"{self.hosts} agents, {self.ports} ports", "s", labels, times),
+            Panel(
+                f"{self.hosts} agents{' over TLS' if self.tls else ''}, {self.ports} ports", "s", labels, times
+            ),
             Panel("processor", "s", labels, worked),
         ]
 
 
-async def run(size: str, say: Say) -> Resync:
+async def run(size: str, say: Say, *, tls: bool) -> Resync:
     """Measure everything; `say` hears of progress."""
     plan, where = PLANS[size], environment()
     directory = Path(tempfile.mkdtemp(prefix="alcor-bench-"))
     directory.chmod(0o755)  # the embedded database runs as another user
-    bench = _Bench(plan, directory, say)
+    bench = _Bench(plan, directory, say, tls=tls)
     try:
         networks = await bench.fill()
         cold = await bench.cold()
         warm = [await bench.warm() for _ in range(plan.warm)]
-        return Resync(where, plan.hosts, plan.ports, networks, cold, tuple(warm))
+        return Resync(where, plan.hosts, plan.ports, networks, cold, tuple(warm), tls)
     finally:
         await bench.stop()
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
@@ -129,10 +134,13 @@ async def run(size: str, say: Say) -> Resync:
 class _Bench:
     """Owner of the region and of the agents' process."""
 
-    def __init__(self, plan: Plan, directory: Path, say: Say) -> None:
+    def __init__(self, plan: Plan, directory: Path, say: Say, *, tls: bool) -> None:
         self._plan = plan
         self._say = say
-        self._region = RegionProcess(directory, queue="none")
+        self._tls = tls
+        door = AgentDoor(tls=tls)
+        self._region = RegionProcess(directory, queue="none", options=door.region_options)
+        self._dialling = door.fleet_options(self._region, plan.hosts)
         self._agents = self._new_agents()
 
     async def fill(self) -> int:
@@ -179,7 +187,10 @@ class _Bench:
         region_after, agents_after = _Used.of(self._region.child), _Used.of(self._agents)
         sent = region_after.written_bytes - region.written_bytes
         floor_s, floor_processor_s = await streams_floor.measure(
-            self._region.directory, streams=self._plan.hosts, bytes_each=sent // self._plan.hosts
+            self._region.directory,
+            streams=self._plan.hosts,
+            bytes_each=sent // self._plan.hosts,
+            over_tls=self._tls,
         )
         phase = Phase(
             answering_s=round(answering_s, 2),
@@ -217,7 +228,7 @@ class _Bench:
         self._region.child.require_alive()
 
     def _new_agents(self) -> Child:
-        arguments = ("--hosts", str(self._plan.hosts), "--controller", self._region.agent_url)
+        arguments = ("--hosts", str(self._plan.hosts), *self._dialling)
         return Child("the agents", alcor_command("fleet", *arguments), self._region.directory / "fleet.log")
 
     def _make(self) -> int:

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import uvloop
 
-from alcor.adapters import stream
 from alcor.bench import raw_peers
 from alcor.contracts.agent_channel import Channel
 from alcor.model import errors
-from alcor.runtime.event_log import SILENT
 
 FRAME_BYTES = 64 * 1024
 START_TIMEOUT_S = 60.0
 ANSWER = b"taken"
 
 
-async def measure(directory: Path, *, streams: int, bytes_each: int) -> tuple[float, float]:
+async def measure(
+    directory: Path, *, streams: int, bytes_each: int, over_tls: bool = False
+) -> tuple[float, float]:
     """Send so many bytes over each of so many streams; give seconds, and processor seconds of the sender."""
     channels: list[Channel] = []
     closed = asyncio.Event()
@@ -27,9 +27,8 @@ async def measure(directory: Path, *, streams: int, bytes_each: int) -> tuple[fl
         channels.append(channel)
         await closed.wait()
 
-    url = f"unix://{directory / 'floor.sock'}"
-    server = await stream.serve([url], keep, SILENT)
-    peers = multiprocessing.get_context("spawn").Process(target=_peers, args=(url, streams), daemon=True)
+    server, place = await raw_peers.listen(directory, keep, over_tls=over_tls)
+    peers = multiprocessing.get_context("spawn").Process(target=_peers, args=(place, streams), daemon=True)
     peers.start()
     try:
         async with asyncio.timeout(START_TIMEOUT_S):
@@ -56,5 +55,5 @@ async def _send(channel: Channel, size: int) -> None:
         await channel.receive()
 
 
-def _peers(url: str, streams: int) -> None:
-    uvloop.run(raw_peers.answer_for_ever(url, streams, ANSWER))
+def _peers(place: raw_peers.Place, streams: int) -> None:
+    uvloop.run(raw_peers.answer_for_ever(place, streams, ANSWER))

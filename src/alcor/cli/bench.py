@@ -57,6 +57,11 @@ def benchmark(name: str) -> Callable[[Callable[..., Results]], click.Command]:
     return as_command
 
 
+over_tls = click.option(
+    "--tls", is_flag=True, help="Agents dial in over TLS with certificates, as those of other machines must."
+)
+
+
 @benchmark("provisioning")
 @click.option("--quick", is_flag=True, help="Fewer hosts, ports and calls: to see that it works.")
 def provisioning_command(say: Say, quick: bool) -> Results:
@@ -82,9 +87,10 @@ def vpc_size_command(say: Say, quick: bool, full: bool) -> Results:
 @benchmark("paths")
 @click.option("--agents", type=click.IntRange(10, 20_000), default=1000, show_default=True)
 @click.option("--ports", type=click.IntRange(10), default=200, show_default=True, help="Created one at a time.")
-def paths_command(say: Say, agents: int, ports: int) -> Results:
+@over_tls
+def paths_command(say: Say, agents: int, ports: int, tls: bool) -> Results:
     """From commit to acknowledgement by the fast path and by the queue, with many agents connected."""
-    return uvloop.run(paths.run(agents, ports, say))
+    return uvloop.run(paths.run(agents, ports, say, tls=tls))
 
 
 @benchmark("group")
@@ -97,9 +103,10 @@ def group_command(say: Say, quick: bool) -> Results:
 @benchmark("resync")
 @click.option("--quick", is_flag=True, help="40 agents, 2,000 ports: to see that it works.")
 @click.option("--full", is_flag=True, help="3,000 agents, 200,000 ports: minutes, and gigabytes of memory.")
-def resync_command(say: Say, quick: bool, full: bool) -> Results:
+@over_tls
+def resync_command(say: Say, quick: bool, full: bool, tls: bool) -> Results:
     """A restart: until all of 300 agents with 20,000 ports are synchronised, cold and warm."""
-    return uvloop.run(resync.run(_size(quick, full), say))
+    return uvloop.run(resync.run(_size(quick, full), say, tls=tls))
 
 
 @benchmark("big-network")

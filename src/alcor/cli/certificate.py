@@ -4,12 +4,15 @@ from pathlib import Path
 
 import click
 
-from alcor.cli.options import default_data_dir
+from alcor.cli import options
 
 
 @click.command("certificate")
 @click.option("--host", help="Name of the host, as its agent says it.")
-@click.option("--fleet", is_flag=True, help="For `alcor fleet`: emulated hosts share what is issued.")
+@click.option(
+    "--fleet", is_flag=True, help="For `alcor fleet`: what its emulated hosts share, and each one's own."
+)
+@options.emulated_hosts
 @click.option("--api", "is_api", is_flag=True, help="For `alcor api`.")
 @click.option(
     "--out",
@@ -21,11 +24,13 @@ from alcor.cli.options import default_data_dir
 @click.option(
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
-    default=default_data_dir,
+    default=options.default_data_dir,
     show_default="/var/lib/alcor as root",
     help="The region's data directory, where `alcor up` keeps its authority.",
 )
-def command(host: str | None, fleet: bool, is_api: bool, directory: Path, data_dir: Path) -> None:
+def command(
+    host: str | None, fleet: bool, count: int, first: int, is_api: bool, directory: Path, data_dir: Path
+) -> None:
     """Issue the certificates of a host or of an API process: what `--certificates DIR` names.
 
     With them a host can rescue neighbours, and with queue.creds go on over the queue, on its own subjects.
@@ -35,6 +40,7 @@ def command(host: str | None, fleet: bool, is_api: bool, directory: Path, data_d
     scp -r ./compute-7 compute-7:/etc/alcor/certificates
     """
     from alcor.adapters import identity
+    from alcor.processes.fleet import emulated_names
 
     if (host is not None) + fleet + is_api != 1:
         raise click.UsageError("name a --host, or say --fleet or --api")
@@ -42,7 +48,7 @@ def command(host: str | None, fleet: bool, is_api: bool, directory: Path, data_d
     if host is not None:
         identity.issue_host(authority, host, directory.absolute())
     elif fleet:
-        identity.issue_fleet(authority, directory.absolute())
+        identity.issue_fleet(authority, directory.absolute(), emulated_names(count, first=first))
     else:
         identity.issue_api(authority, directory.absolute())
     whose = host or ("a fleet" if fleet else "an API process")

@@ -11,7 +11,7 @@ import uvloop
 from alcor.cli import options, running
 from alcor.lab.fleet_processes import FleetProcesses
 from alcor.model import errors
-from alcor.processes import agent, fleet
+from alcor.processes import agent, fleet, fleet_streams
 from alcor.processes.fleet_faults import Faults
 from alcor.runtime.event_log import EventLog, Level
 
@@ -19,8 +19,7 @@ HOSTS_MIN = 250  # that a process of their own is worth
 
 
 @click.command("fleet")
-@click.option("--hosts", "count", type=click.IntRange(1, 20_000), default=100, show_default=True)
-@click.option("--first", type=click.IntRange(0), default=0, show_default=True, help="Number of the first host.")
+@options.emulated_hosts
 @click.option(
     "--processes",
     type=click.IntRange(1),
@@ -61,13 +60,18 @@ def command(
     slow: float,
     crash: float,
 ) -> None:
-    """Emulate hosts host-0, host-1, ... until told to stop: a region of a thousand hosts on one machine."""
+    """Emulate hosts host-0, host-1, ... until told to stop: a region of a thousand hosts on one machine.
+
+    To tcps:// controllers each shows a certificate of its own, which `alcor certificate --fleet` writes.
+    """
     if queue_only and not queue:
         raise click.UsageError("--queue-only wants --queue")
     log = EventLog(level=Level.WARNING)
     faults = Faults(loss=loss, slow_ms=slow, crash=crash, seed=1 + first)
+    urls = () if queue_only else controller_urls
     try:
         place = agent.queue_access(queue, certificates, queue_credentials)
+        fleet_streams.require_certificates(urls, certificates, fleet.emulated_names(count, first=first))
     except errors.Invalid as error:
         raise click.UsageError(error.message) from error
     processes = processes or min(os.cpu_count() or 1, -(-count // HOSTS_MIN))
@@ -76,8 +80,9 @@ def command(
         divided = FleetProcesses(count, again, log, first=first, processes=processes)
         uvloop.run(running.until_told(divided, lambda: None))
         return
-    urls = () if queue_only else controller_urls
-    work = fleet.run_many(count, urls, log, first=first, zone=zone, queue=place, faults=faults)
+    work = fleet.run_many(
+        count, urls, log, first=first, zone=zone, queue=place, certificates=certificates, faults=faults
+    )
     sys.exit(uvloop.run(work))
 
 

@@ -101,6 +101,21 @@ def _read_queue(context: click.Context, parameter: click.Parameter, value: str) 
         raise click.BadParameter(f"{value}: {error.strerror}") from error
 
 
+def emulated_hosts(command: F) -> F:
+    """Which hosts of a fleet: `count` of them, from the number `first` on."""
+    command = click.option(
+        "--first", type=click.IntRange(0), default=0, show_default=True, help="Number of the first host."
+    )(command)
+    return click.option(
+        "--hosts",
+        "count",
+        type=click.IntRange(1, 20_000),
+        default=100,
+        show_default=True,
+        help="How many emulated hosts.",
+    )(command)
+
+
 def as_json(command: F) -> F:
     """Machine-readable output instead of a table."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")(command)

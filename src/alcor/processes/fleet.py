@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from alcor.adapters import stream
 from alcor.adapters.certificates import FLEET_NAME
 from alcor.adapters.nats.access import Access
 from alcor.contracts.data_plane import HostFacts, facts_of
@@ -15,7 +15,8 @@ from alcor.host_agent.journal import FileJournal, NoJournal
 from alcor.host_agent.settings import USUAL, AgentTiming
 from alcor.model.ids import HostId
 from alcor.processes import agent
-from alcor.processes.fleet_faults import NO_FAULTS, Faults, FaultyStreams
+from alcor.processes.fleet_faults import NO_FAULTS, FaultMaker, Faults
+from alcor.processes.fleet_streams import FleetStreams
 from alcor.runtime import open_files
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
@@ -26,7 +27,7 @@ class EmulatedHosts:
     """Agents with simulated data planes in this process: hosts `host-0` ... with tunnel addresses in 10/8.
 
     Owner of its agents, from `start` to `stop`. `fabric` joins the data planes, so that packets pass. Without
-    `controller_urls` the queue is the only path.
+    `controller_urls` the queue is the only path. `certificates`: of a fleet, for tcps:// controllers.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class EmulatedHosts:
         state_dir: Path | None = None,
         timing: AgentTiming = USUAL,
         queue: Access | None = None,
+        certificates: Path | None = None,
         faults: Faults = NO_FAULTS,
     ) -> None:
         self.fabric: Fabric = Fabric()
@@ -52,7 +54,8 @@ class EmulatedHosts:
         self._state_dir = state_dir
         self._timing = timing
         self._faults = faults
-        self._streams = FaultyStreams(faults)
+        self._fault_maker = FaultMaker(faults)
+        self._streams = FleetStreams(certificates, None if faults == NO_FAULTS else self._fault_maker)
         self._facts: dict[HostId, HostFacts] = {}
         self._agents: dict[HostId, Agent] = {}
         self._running: dict[HostId, asyncio.Task[None]] = {}
@@ -78,7 +81,7 @@ class EmulatedHosts:
             self._zone,
             self.data_planes[facts.host],
             FileJournal(self._state_dir / facts.host) if self._state_dir else NoJournal(),
-            stream.connect if self._faults == NO_FAULTS else self._streams.connect,
+            partial(self._streams.connect, facts.host),
             SystemClock(),
             self._log,
             urls=() if facts.host in self._without_stream else self._urls,
@@ -90,7 +93,7 @@ class EmulatedHosts:
         """End agents and start them anew at once, as what supervises processes does."""
         while True:
             await asyncio.sleep(1.0)
-            await self.crash([host for host in self._agents if self._streams.kills()])
+            await self.crash([host for host in self._agents if self._fault_maker.kills()])
 
     async def crash(self, hosts: Sequence[HostId]) -> None:
         """End the agents of these hosts, and start them anew."""
@@ -130,6 +133,7 @@ async def run_many(
     zone: str = "",
     state_dir: Path | None = None,
     queue: Access | None = None,
+    certificates: Path | None = None,
     faults: Faults = NO_FAULTS,
 ) -> int:
     """Run emulated hosts until SIGTERM or SIGINT, and give the exit status."""
@@ -143,6 +147,7 @@ async def run_many(
         zone=zone,
         state_dir=state_dir,
         queue=queue,
+        certificates=certificates,
         faults=faults,
     )
     hosts.start()
@@ -155,6 +160,11 @@ async def run_many(
 def emulated_name(number: int) -> str:
     """Give the name of an emulated host."""
     return f"host-{number}"
+
+
+def emulated_names(count: int, *, first: int = 0) -> list[str]:
+    """Give the names of so many."""
+    return [emulated_name(number) for number in range(first, first + count)]
 
 
 def synthetic_vtep(number: int) -> bytes:

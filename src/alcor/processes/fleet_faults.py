@@ -5,7 +5,6 @@ import random
 
 import msgspec
 
-from alcor.adapters import stream
 from alcor.contracts.agent_channel import Channel
 
 
@@ -25,16 +24,15 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
 NO_FAULTS = Faults()
 
 
-class FaultyStreams:
-    """Opens streams that go wrong. Owner of the chance."""
+class FaultMaker:
+    """Makes streams go wrong, and says who is killed. Owner of the chance."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
         self._chance = random.Random(faults.seed)
 
-    async def connect(self, url: str) -> Channel:
-        """Open one. Raises Unavailable."""
-        channel = await stream.connect(url)
+    def over(self, channel: Channel) -> Channel:
+        """Give the stream as it is with its faults."""
         return _FaultyChannel(channel, self._faults, self._chance)
 
     def kills(self) -> bool:
