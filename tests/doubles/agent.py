@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
 
 import msgspec
 
@@ -32,9 +31,8 @@ from alcor.model.goal_state import (
 )
 from alcor.model.ids import NetworkId, PortId, Vni
 from alcor.model.version import Version
+from doubles.waiting import eventually
 
-WAIT_S = 5.0
-T = TypeVar("T")
 _decoder: msgspec.msgpack.Decoder[FromAgent] = msgspec.msgpack.Decoder(FromAgent)
 _encoder = msgspec.msgpack.Encoder()
 
@@ -66,14 +64,6 @@ def delta(name: str, base: int, revision: int, *ports: str, epoch: int = 1) -> S
 
 def removal(name: str, revision: int, *, epoch: int = 1) -> SectionUpdate:
     return SectionUpdate(key(name), None, Version(epoch, revision), None)
-
-
-async def eventually(question: Callable[[], T | None], timeout_s: float = WAIT_S) -> T:
-    """Wait until the answer is truthy, and give it."""
-    async with asyncio.timeout(timeout_s):
-        while not (answer := question()):  # noqa: ASYNC110 - the answer comes from another part
-            await asyncio.sleep(0.002)
-        return answer
 
 
 class Conversation:

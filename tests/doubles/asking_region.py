@@ -29,10 +29,10 @@ from alcor.model.records import (
     Subnet,
 )
 from alcor.runtime.clock import SystemClock
-from alcor.runtime.event_log import EventLog, Level
+from alcor.runtime.event_log import SILENT
 from doubles.control_plane import PROJECT, commit, group, network, port, rule, subnet
+from doubles.waiting import eventually
 
-QUIET = EventLog(level=Level.ERROR)
 BOUNDS = OnDemandBounds(above=3, below=2)
 
 
@@ -46,7 +46,7 @@ class AskingRegion:
 
     def __init__(self, bounds: OnDemandBounds = BOUNDS) -> None:
         self.store = MemoryStore()
-        self.controller = Controller(self.store, SystemClock(), QUIET, on_demand=bounds)
+        self.controller = Controller(self.store, SystemClock(), SILENT, on_demand=bounds)
         self.agents: dict[str, Agent] = {}
         self.ports: dict[str, Port] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -80,12 +80,12 @@ class AskingRegion:
                 NoJournal(),
                 self.connect,
                 SystemClock(),
-                QUIET,
+                SILENT,
                 urls=("memory",),
             )
             self.agents[facts.host] = agent
             self._tasks.append(asyncio.create_task(agent.run()))
-        await self.until(
+        await eventually(
             lambda: sum(status.alive for status in self.controller.convergence.hosts()) == len(hosts),
             timeout_s=20,
         )
@@ -185,11 +185,6 @@ class AskingRegion:
             learned = self.controller._compiler.interest.learned.of_host(HostId(host))
             held = {key: section.full() for key, section in self.state(host).sections.items()}
             assert held == compile_full(self.controller.region, HostId(host), learned)
-
-    async def until(self, question, timeout_s: float = 2.0) -> None:
-        async with asyncio.timeout(timeout_s):
-            while not question():  # noqa: ASYNC110 - the answer comes from another part
-                await asyncio.sleep(0.001)
 
 
 def _out(rule_id: str, group_id: str, remote: str | None = None) -> SecurityGroupRule:

@@ -7,8 +7,8 @@ from alcor.data_plane.pipeline.program import FlowProgram
 from alcor.model.goal_state import SectionUpdate
 from alcor.model.ids import HostId, Vni
 from alcor.model.records import Port
-from doubles.agent import eventually
 from doubles.control_plane import AgentDouble
+from doubles.waiting import eventually
 
 BYTES_MAX = 200
 

@@ -12,10 +12,9 @@ from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.compiler.full import compile_full
 from alcor.control_plane.controller import Controller
 from alcor.runtime.clock import SystemClock
-from alcor.runtime.event_log import EventLog, Level
+from alcor.runtime.event_log import SILENT
 from doubles.control_plane import AgentDouble
 
-QUIET = EventLog(level=Level.ERROR)
 STEPS = 120
 
 
@@ -25,7 +24,7 @@ async def test_whatever_streams_do_hosts_end_as_full_compilation(seed: int) -> N
     world, store = rich_world(choice), MemoryStore()
     world.hosts.clear()
     agents = {host: AgentDouble(host, bytes([172, 16, 0, index])) for index, host in enumerate(HOSTS)}
-    controller = Controller(store, SystemClock(), QUIET)
+    controller = Controller(store, SystemClock(), SILENT)
     await controller.start()
     for step in range(STEPS):
         world.do(random_operation(choice, choice.choice(OPERATIONS)))
@@ -40,7 +39,7 @@ async def test_whatever_streams_do_hosts_end_as_full_compilation(seed: int) -> N
                 agent.connect(controller)
         if step == STEPS // 2:
             await controller.stop()
-            controller = Controller(store, SystemClock(), QUIET)
+            controller = Controller(store, SystemClock(), SILENT)
             await controller.start()
     await come_to_rest(controller, store, list(agents.values()))
     for host, agent in agents.items():

@@ -18,10 +18,9 @@ from alcor.control_plane.region import OnDemandBounds
 from alcor.host_agent import reporter
 from alcor.model.goal_state import NetworkSection
 from alcor.runtime.clock import SystemClock
-from alcor.runtime.event_log import EventLog, Level
+from alcor.runtime.event_log import SILENT
 from doubles.control_plane import AgentDouble
 
-QUIET = EventLog(level=Level.ERROR)
 BOUNDS = OnDemandBounds(above=2, below=2)
 STEPS = 120
 
@@ -60,7 +59,7 @@ async def test_whatever_streams_do_hosts_end_with_what_they_learned(seed: int) -
     world, store = rich_world(choice), MemoryStore()
     world.hosts.clear()
     agents = {host: AskingAgent(host, bytes([172, 16, 0, index])) for index, host in enumerate(HOSTS)}
-    controller = Controller(store, SystemClock(), QUIET, on_demand=BOUNDS)
+    controller = Controller(store, SystemClock(), SILENT, on_demand=BOUNDS)
     await controller.start()
     found = 0
     for step in range(STEPS):
@@ -82,7 +81,7 @@ async def test_whatever_streams_do_hosts_end_with_what_they_learned(seed: int) -
         if step == STEPS // 2:
             found += controller.look_ups.found
             await controller.stop()
-            controller = Controller(store, SystemClock(), QUIET, on_demand=BOUNDS)
+            controller = Controller(store, SystemClock(), SILENT, on_demand=BOUNDS)
             await controller.start()
     await come_to_rest(controller, store, list(agents.values()))
     learned = controller._compiler.interest.learned

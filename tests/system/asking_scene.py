@@ -11,8 +11,9 @@ from alcor.lab.workload import Workload, WorkloadPlan
 from alcor.model.addressing import ip_to_text
 from alcor.model.errors import Broken
 from alcor.model.ids import HostId
-from alcor.runtime.event_log import EventLog, Level
+from alcor.runtime.event_log import SILENT
 from doubles.asking_region import AskingRegion
+from doubles.waiting import eventually
 
 FIRST_TRY_S = "0.9"  # a workload resolves, and repeats what it sends, after a second
 
@@ -32,7 +33,7 @@ class Scene(AskingRegion):
         for name, host in self.hosts.items():
             mac = 0x0E0000000000 + int.from_bytes(host.vtep[2:], "big")
             facts.append(HostFacts(HostId(name), host.vtep, mac))
-            self.drivers[name] = OvsDataPlane(facts[-1], host.run_dir, EventLog(level=Level.ERROR))
+            self.drivers[name] = OvsDataPlane(facts[-1], host.run_dir, SILENT)
         await self.start([(each, self.drivers[each.host]) for each in facts])
 
     async def plug(self, *names: str) -> None:
@@ -73,7 +74,7 @@ class Scene(AskingRegion):
     async def forgets(self, host: str, name: str) -> None:
         """Let a host say that it needs a neighbour no longer, until its switch forwards nothing there."""
         self.release(host, name)
-        await self.until(lambda: not self.knows(host, name))
+        await eventually(lambda: not self.knows(host, name))
         await self.drivers[host]._turns.take(_nothing)
 
     def knows(self, host: str, name: str) -> bool:

@@ -19,7 +19,8 @@ from alcor.model.version import Version
 from alcor.processes.agent import EXIT_CLEAN, EXIT_FAILED, EXIT_SETTINGS
 from alcor.processes.fleet import EmulatedHosts
 from alcor.runtime.event_log import SILENT
-from doubles.agent import Conversation, delta, eventually, full, key
+from doubles.agent import Conversation, delta, full, key
+from doubles.waiting import eventually
 
 AGENT = """
 import sys

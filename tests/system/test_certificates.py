@@ -25,7 +25,7 @@ from alcor.model import errors
 from alcor.model.ids import HostId
 from alcor.runtime import tls
 from alcor.runtime.clock import SystemClock
-from alcor.runtime.event_log import SILENT, EventLog, Level
+from alcor.runtime.event_log import SILENT
 
 RAW = (serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 decoder = msgspec.msgpack.Decoder(FromController)
@@ -33,7 +33,7 @@ decoder = msgspec.msgpack.Decoder(FromController)
 
 @asynccontextmanager
 async def controller_at(authority: Authority) -> AsyncIterator[str]:
-    controller = Controller(MemoryStore(), SystemClock(), EventLog(level=Level.ERROR))
+    controller = Controller(MemoryStore(), SystemClock(), SILENT)
     await controller.start()
 
     async def serve(channel: Channel) -> None:

@@ -17,7 +17,7 @@ from alcor.adapters.postgres.embedded import EmbeddedPostgres
 from alcor.model import errors
 from alcor.processes.region import keep_running
 from alcor.runtime.event_log import EventLog
-from doubles.agent import eventually
+from doubles.waiting import eventually
 
 Server = EmbeddedNats | EmbeddedPostgres
 

@@ -16,6 +16,7 @@ from alcor.lab.laboratory import Laboratory
 from alcor.model.addressing import ip_to_text
 from alcor.model.ids import HostId
 from doubles.asking_region import gateway
+from doubles.waiting import eventually
 
 pytestmark = [pytest.mark.ovs, needs_ovs]
 
@@ -135,7 +136,7 @@ async def test_a_scan_is_limited_and_delays_no_other_tenant(scene: Scene) -> Non
     started = time.monotonic()
     flood = raw_packets.flood_command("arp", SCAN_S, f"{port.mac:x}", scene.ip("scanner"))
     scan = asyncio.create_task(scene.inside("scanner", *flood))
-    await scene.until(lambda: scene.controller.look_ups.absent > asked + 100, timeout_s=5)
+    await eventually(lambda: scene.controller.look_ups.absent > asked + 100, timeout_s=5)
     pinged = time.monotonic()
     assert not scene.knows(one, "z")
     assert await scene.ping("x", scene.ip("z"))

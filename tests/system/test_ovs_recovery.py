@@ -13,6 +13,7 @@ from alcor.lab.host import DATABASE, SWITCH
 from alcor.lab.packets import Probe
 from alcor.model.goal_state import NetworkChange, network_key
 from alcor.model.ids import PortId
+from doubles.waiting import eventually
 
 pytestmark = [pytest.mark.ovs, needs_ovs]
 
@@ -39,12 +40,6 @@ async def pings(scene: Scene) -> bool:
 async def flows(scene: Scene) -> list[str]:
     text = await asyncio.to_thread(scene.hosts[0].emulated.ofctl, "dump-flows")
     return sorted(line for line in text.splitlines() if "cookie=0xa1c0" in line)
-
-
-async def eventually(holds: Callable[[], Awaitable[bool]], *, timeout_s: float = 5.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not await holds():  # noqa: ASYNC110 - asks what is outside of this process
-            await asyncio.sleep(0.02)
 
 
 async def hold(scene: Scene) -> Callable[[], Awaitable[bool]]:

@@ -31,7 +31,7 @@ from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId
 from alcor.runtime import tls
 from alcor.runtime.event_log import SILENT
-from doubles.agent import eventually
+from doubles.waiting import eventually
 
 ONE, OTHER = HostId("host.one"), HostId("host*two")  # names that are no subjects
 WEB = SectionKey("group:web")

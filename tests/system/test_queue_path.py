@@ -27,8 +27,8 @@ from alcor.model.ids import HostId
 from alcor.processes.fleet import EmulatedHosts
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
-from doubles.agent import eventually
 from doubles.control_plane import commit, group, network, port, subnet
+from doubles.waiting import eventually
 
 HOSTS = 4
 NAMES = [HostId(f"host-{number}") for number in range(HOSTS)]

@@ -19,7 +19,7 @@ from alcor.model.goal_state import network_key
 from alcor.model.ids import HostId
 from alcor.runtime.event_log import SILENT, EventLog
 from alcor.runtime.supervision import Failure
-from doubles.agent import eventually
+from doubles.waiting import eventually
 
 HOST = HostId("host-0")
 

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from alcor.adapters import stream
 from alcor.contracts.agent_channel import FRAME_MAX, Channel
 from alcor.model import errors
 from alcor.runtime.event_log import SILENT
+from doubles.waiting import eventually
 
 
 async def echo(channel: Channel) -> None:
@@ -35,12 +36,6 @@ async def received(channel: Channel) -> bytes | None:
     return await asyncio.wait_for(channel.receive(), 5)
 
 
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not is_so():  # noqa: ASYNC110 - what is waited for is behind a socket
-            await asyncio.sleep(0.005)
-
-
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
 async def test_frames_of_all_sizes_come_back_in_order(kind: str, tmp_path: Path) -> None:
     url = "tcp://127.0.0.1:0" if kind == "tcp" else f"unix://{tmp_path}/socket"
@@ -51,7 +46,7 @@ async def test_frames_of_all_sizes_come_back_in_order(kind: str, tmp_path: Path)
             channel.send(frame)
         assert [await received(channel) for _ in frames] == frames
         channel.close()
-        await until(lambda: server.channels == 0)
+        await eventually(lambda: server.channels == 0)
 
 
 async def test_a_frame_that_arrives_byte_by_byte_is_put_together() -> None:
@@ -67,7 +62,7 @@ async def test_a_frame_that_arrives_byte_by_byte_is_put_together() -> None:
             writer.write(bytes([byte]))
             await writer.drain()
             await asyncio.sleep(0.001)
-        await until(lambda: len(got) == 2)
+        await eventually(lambda: len(got) == 2)
         assert got == [b"abc", b"de"]
         writer.close()
 
@@ -87,7 +82,7 @@ async def test_a_malformed_length_closes_the_channel_with_a_reason(length: int) 
         with pytest.raises(ConnectionResetError):  # noqa: PT012 - the end may come as either
             if await asyncio.wait_for(reader.read(1), 5) == b"":
                 raise ConnectionResetError
-        await until(lambda: bool(reasons))
+        await eventually(lambda: bool(reasons))
         assert "malformed" in (reasons[0] or "")
         writer.close()
 

@@ -23,7 +23,7 @@ from alcor.data_plane.simulated.host import SimulatedHost
 from alcor.model.addressing import Cidr, ip_to_int, link_local_ip
 from alcor.model.ids import PortId
 from alcor.model.records import AddressPair, FixedIp, Port, RecordSet, SecurityGroupRule
-from alcor.runtime.event_log import EventLog, Level
+from alcor.runtime.event_log import SILENT
 from doubles import virtual
 from doubles.control_plane import AgentDouble, commit, group, network, port, rule, subnet
 
@@ -58,7 +58,7 @@ class World:
         self.shared = ip_to_int(self.shared_ip)
         self.virtual = pairs.virtual_mac(self.shared_ip)
         self.store = MemoryStore()
-        log = EventLog(level=Level.ERROR)
+        log = SILENT
         self.controller = Controller(self.store, virtual.clock(), log, on_demand=bounds)
         self.agents = {
             name: AgentDouble(name, bytes([172, 16, 0, n])) for n, name in enumerate(("h1", "h2", "h3"))

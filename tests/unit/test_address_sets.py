@@ -15,7 +15,7 @@ from alcor.model.goal_state import addresses_key
 from alcor.model.ids import AddressGroupId, RequestId
 from alcor.model.records import AddressGroupEntry, RecordSet
 from alcor.runtime.clock import SystemClock
-from alcor.runtime.event_log import EventLog, Level
+from alcor.runtime.event_log import SILENT
 from doubles.concerned_host import BYTES_MAX, Concerned
 from doubles.control_plane import PROJECT, AgentDouble, commit, group, network, port, rule, subnet
 
@@ -54,7 +54,7 @@ async def start() -> tuple[MemoryStore, Controller, AddressGroupService, str]:
             port(3, HOSTS[2], groups=(QUIET,)),
         ),
     )
-    controller = Controller(store, SystemClock(), EventLog(level=Level.ERROR))
+    controller = Controller(store, SystemClock(), SILENT)
     await controller.start()
     return store, controller, service, friends.id
 

@@ -20,7 +20,8 @@ from alcor.model.ids import HostId, PortId
 from alcor.model.version import Version
 from alcor.runtime.event_log import SILENT
 from doubles import virtual
-from doubles.agent import Conversation, FailingDataPlane, change, delta, eventually, full, key, removal
+from doubles.agent import Conversation, FailingDataPlane, change, delta, full, key, removal
+from doubles.waiting import eventually
 
 pytestmark = pytest.mark.virtual_time
 

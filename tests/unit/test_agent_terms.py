@@ -29,8 +29,9 @@ from alcor.model.goal_state import HostState
 from alcor.model.ids import HostId
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
-from doubles.agent import Conversation, FailingDataPlane, eventually, full
+from doubles.agent import Conversation, FailingDataPlane, full
 from doubles.control_plane import channel_pair
+from doubles.waiting import eventually
 
 TIMING = AgentTiming(beat_s=0.01, silence_s=0.05)
 

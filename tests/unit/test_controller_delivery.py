@@ -11,13 +11,12 @@ from alcor.control_plane.controller import Controller
 from alcor.model.goal_state import group_key, network_key
 from alcor.model.records import RecordSet
 from alcor.model.version import Version
-from alcor.runtime.event_log import EventLog, Level
+from alcor.runtime.event_log import SILENT
 from doubles import virtual
 from doubles.control_plane import AgentDouble, commit, group, network, port, rule, subnet
 
 pytestmark = pytest.mark.virtual_time
 
-QUIET = EventLog(level=Level(40))
 NET = network_key("net-1")
 
 
@@ -30,7 +29,7 @@ async def store() -> MemoryStore:
 
 @pytest.fixture
 async def controller(store: MemoryStore) -> AsyncIterator[Controller]:
-    made = Controller(store, virtual.clock(), QUIET)
+    made = Controller(store, virtual.clock(), SILENT)
     await made.start()
     yield made
     await made.stop()
@@ -154,7 +153,7 @@ async def test_after_a_restart_only_what_differs_is_sent_in_full(store, controll
     assert await is_in_force(controller, revision, 1, 2)
     await agent.disconnect()
     revision = await commit(store, ports=(port(3, "b"),))
-    again = Controller(store, virtual.clock(), QUIET)
+    again = Controller(store, virtual.clock(), SILENT)
     await again.start()
     assert again.epoch == controller.epoch + 1
     agent.connect(again)

@@ -10,7 +10,7 @@ from alcor.control_plane.controller import Controller
 from alcor.model.ids import HostId
 from alcor.model.records import Host, RecordSet
 from alcor.runtime.clock import SystemClock
-from alcor.runtime.event_log import EventLog, Level
+from alcor.runtime.event_log import SILENT
 from doubles.control_plane import AgentDouble, MemoryChannel, commit, network, port, subnet
 
 A, B, Z = HostId("a"), HostId("b"), HostId("z")
@@ -25,7 +25,7 @@ async def store() -> MemoryStore:
 
 @pytest.fixture
 async def controller(store: MemoryStore) -> AsyncIterator[Controller]:
-    made = Controller(store, SystemClock(), EventLog(level=Level(40)))
+    made = Controller(store, SystemClock(), SILENT)
     await made.start()
     yield made
     await made.stop()

@@ -1,7 +1,6 @@
 """An API process and the controller: the same answers over a stream, and what is said without one."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -32,6 +31,7 @@ from alcor.model.records import Port, RecordSet
 from alcor.runtime.clock import new_ids
 from alcor.runtime.event_log import SILENT
 from doubles.convergence import ConvergenceDouble
+from doubles.waiting import eventually
 
 pytestmark = pytest.mark.virtual_time
 
@@ -88,16 +88,10 @@ class Scene:
 async def scene() -> Any:
     made = Scene()
     made.link.start()
-    await until(lambda: made.link.is_connected)
+    await eventually(lambda: made.link.is_connected)
     yield made
     await made.link.close()
     await asyncio.gather(*made.tasks)
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not is_so():  # noqa: ASYNC110 - each turn of the loop counts
-            await asyncio.sleep(0.001)
 
 
 async def test_every_question_has_the_controller_s_own_answer(scene: Scene) -> None:
@@ -137,7 +131,7 @@ async def test_an_answer_that_is_too_long_for_a_frame_ends_nothing_else(
 async def test_the_controller_is_told_of_commits(scene: Scene) -> None:
     scene.store.listen(scene.link.on_commit)
     revision = await scene.put(port())
-    await until(lambda: scene.told == [revision])
+    await eventually(lambda: scene.told == [revision])
 
 
 async def test_without_a_controller_nothing_is_in_force_and_waits_wait_for_its_return(scene: Scene) -> None:
@@ -147,7 +141,7 @@ async def test_without_a_controller_nothing_is_in_force_and_waits_wait_for_its_r
     asked = asyncio.create_task(scene.link.wait([record.id], revision=revision, until="active", timeout_s=20))
     await asyncio.sleep(0.01)
     scene.cut()
-    await until(lambda: not scene.link.is_connected)
+    await eventually(lambda: not scene.link.is_connected)
     (state,) = await scene.link.port_states([record])
     assert (state.status, state.in_force, state.host_is_alive) == ("DOWN", False, False)
     with pytest.raises(errors.Unavailable) as refused:
@@ -165,10 +159,10 @@ async def test_a_controller_of_an_older_term_is_not_believed(scene: Scene) -> No
     channels = len(scene.channels)
     for channel in scene.channels:
         channel.close("gone")
-    await until(lambda: len(scene.channels) > channels + 1)
+    await eventually(lambda: len(scene.channels) > channels + 1)
     assert not scene.link.is_connected
     scene.epoch = 4
-    await until(lambda: scene.link.is_connected)
+    await eventually(lambda: scene.link.is_connected)
 
 
 async def test_what_nobody_waits_for_is_given_up_and_waits_are_bounded(
@@ -207,10 +201,10 @@ async def test_a_hung_controller_is_taken_for_gone(monkeypatch: pytest.MonkeyPat
 
     link = ControllerLink(["memory:"], connect, SILENT, name="test")
     link.start()
-    await until(lambda: link.is_connected)
+    await eventually(lambda: link.is_connected)
     asked = asyncio.create_task(link.wait([PortId("p")], revision=1, until="in_force", timeout_s=0.2))
     assert isinstance(decode(await ends[0].receive() or b""), ApiHello)
-    await until(lambda: len(ends) > 1)  # it looks for another
+    await eventually(lambda: len(ends) > 1)  # it looks for another
     assert not await asked
     await link.close()
 

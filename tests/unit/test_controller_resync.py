@@ -15,12 +15,12 @@ from alcor.model import goal_state
 from alcor.model.ids import HostId, ProjectId
 from alcor.model.records import Network, Project
 from alcor.runtime.clock import SystemClock
-from alcor.runtime.event_log import EventLog, Level
+from alcor.runtime.event_log import SILENT
 from doubles.control_plane import AgentDouble, commit, group, network, port, rule, subnet
+from doubles.waiting import eventually
 
 HOSTS = 50
 LIMIT = 4
-QUIET = EventLog(level=Level(40))
 
 
 def name(number: int) -> str:
@@ -29,12 +29,6 @@ def name(number: int) -> str:
 
 def agent(number: int) -> AgentDouble:
     return AgentDouble(name(number), bytes([172, 16, 0, number]))
-
-
-async def until(condition, timeout_s: float = 5.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110 - of many objects, none of which tells
-            await asyncio.sleep(0.001)
 
 
 @pytest.fixture
@@ -52,7 +46,7 @@ async def store() -> MemoryStore:
 
 @pytest.fixture
 async def controller(store: MemoryStore) -> AsyncIterator[Controller]:
-    made = Controller(store, SystemClock(), QUIET, resync=ResyncLimits(hosts=LIMIT))
+    made = Controller(store, SystemClock(), SILENT, resync=ResyncLimits(hosts=LIMIT))
     await made.start()
     yield made
     await made.stop()
@@ -68,12 +62,14 @@ async def test_hosts_beyond_the_limit_wait_welcomed_and_all_are_synchronised(sto
     for each in agents:
         each.mute = True  # nobody answers: so nobody's turn ends
         each.connect(controller)
-    await until(lambda: controller.resync().hosts == HOSTS and controller.resync().waiting == HOSTS - LIMIT)
+    await eventually(
+        lambda: controller.resync().hosts == HOSTS and controller.resync().waiting == HOSTS - LIMIT
+    )
     now = controller.resync()
     assert (now.waiting, now.synchronising, now.done) == (HOSTS - LIMIT, LIMIT, 0)
     assert now.networks_complete == 0 < now.networks == 1
     assert now.bytes_left > 0
-    await until(lambda: sum(bool(each.updates) for each in agents) >= LIMIT)
+    await eventually(lambda: sum(bool(each.updates) for each in agents) >= LIMIT)
     assert sum(bool(each.updates) for each in agents) == LIMIT
     assert all(controller.convergence.is_alive(HostId(each.host)) for each in agents)
     most = 0
@@ -97,7 +93,7 @@ async def test_all_are_welcomed_before_the_second_of_them_is_synchronised(store,
     agents = [agent(number) for number in range(HOSTS)]
     for each in agents:
         each.connect(controller)
-    await until(lambda: controller.resync().done == HOSTS)
+    await eventually(lambda: controller.resync().done == HOSTS)
     for each in agents:
         await each.disconnect()
     for each in agents:  # introduced already: nothing is committed now
@@ -115,10 +111,10 @@ async def test_a_change_while_a_host_waits_reaches_it_with_its_turn(store, contr
     for each in busy:
         each.mute = True
         each.connect(controller)
-    await until(lambda: controller.resync().synchronising == LIMIT)
+    await eventually(lambda: controller.resync().synchronising == LIMIT)
     late = agent(LIMIT)
     late.connect(controller)
-    await until(lambda: controller.resync().waiting == 1)
+    await eventually(lambda: controller.resync().waiting == 1)
     revision = await commit(store, ports=(port(900, late.host, groups=("web",)),))
     assert not await controller.convergence.wait(
         [port(900).id], revision=revision, until="in_force", timeout_s=0.05
@@ -143,11 +139,11 @@ async def test_hosts_of_tenants_with_priority_are_synchronised_first(store, cont
         each.mute = True
         each.connect(controller)
         if number < LIMIT:
-            await until(lambda wanted=number + 1: controller.resync().synchronising == wanted)
-    await until(lambda: controller.resync().waiting == HOSTS - LIMIT)
+            await eventually(lambda wanted=number + 1: controller.resync().synchronising == wanted)
+    await eventually(lambda: controller.resync().waiting == HOSTS - LIMIT)
     assert agents[30].updates == []
     await agents[0].disconnect()
-    await until(lambda: bool(agents[30].updates))
+    await eventually(lambda: bool(agents[30].updates))
     assert sum(bool(each.updates) for each in agents[1:]) == LIMIT
     for each in agents[1:]:
         await each.disconnect()
@@ -158,15 +154,15 @@ async def test_a_warm_restart_works_out_the_digest_of_each_shared_section_once(s
     agents = [agent(number) for number in range(HOSTS)]
     for each in agents:
         each.connect(controller)
-    await until(lambda: controller.resync().done == HOSTS)
+    await eventually(lambda: controller.resync().done == HOSTS)
     await controller.stop()
     for each in agents:
         await each.disconnect()
-    restarted = Controller(store, SystemClock(), QUIET, resync=ResyncLimits(hosts=LIMIT))
+    restarted = Controller(store, SystemClock(), SILENT, resync=ResyncLimits(hosts=LIMIT))
     await restarted.start()
     for each in agents:
         each.connect(restarted)
-    await until(lambda: restarted.resync().done == HOSTS)
+    await eventually(lambda: restarted.resync().done == HOSTS)
     shared = len({key for each in agents for key in each.state.sections})
     assert shared == 2  # the network and the group, on all hosts
     assert restarted.whole_sections.digests_made == shared

@@ -41,7 +41,7 @@ from alcor.model.records import (
 )
 from alcor.model.version import Version
 from alcor.runtime.clock import SystemClock
-from alcor.runtime.event_log import EventLog, Level
+from alcor.runtime.event_log import SILENT, EventLog
 from doubles.control_plane import PROJECT, AgentDouble, commit, network, port, subnet
 from doubles.grown_region import changed
 
@@ -264,7 +264,7 @@ def test_a_router_port_has_a_leg_for_each_address_each_in_the_scope_of_its_versi
 async def test_an_address_of_a_pair_is_the_last_port_s_that_said_so_in_either_version() -> None:
     pairs = tuple(AddressPair(0x77, ip, len(ip) * 8) for ip in SHARED)
     store, clock = MemoryStore(), SystemClock()
-    controller = Controller(store, clock, EventLog(level=Level.ERROR))
+    controller = Controller(store, clock, SILENT)
     await controller.start()
     holders = (dual(1, HERE, address_pairs=pairs), dual(2, THERE, address_pairs=pairs))
     await commit(store, networks=(network(),), subnets=(subnet(), prefix()), ports=holders)

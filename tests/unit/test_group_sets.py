@@ -18,7 +18,7 @@ from alcor.model.goal_state import NetworkChange, SectionUpdate
 from alcor.model.ids import GroupId, HostId, NetworkId, PortId, SubnetId, Vni
 from alcor.model.records import FixedIp, Network, Port, RecordSet, Subnet
 from alcor.runtime.clock import SystemClock
-from alcor.runtime.event_log import EventLog, Level
+from alcor.runtime.event_log import SILENT
 from doubles.concerned_host import BYTES_MAX, Concerned
 from doubles.control_plane import PROJECT, AgentDouble, commit, group, rule
 
@@ -69,7 +69,7 @@ async def region(
 ) -> AsyncIterator[tuple[MemoryStore, Controller, list[Concerned]]]:
     """Four hosts with a web server and 2,500 clients each, in one network."""
     store = OldStore()
-    controller = Controller(store, SystemClock(), EventLog(level=Level.ERROR), on_demand=bounds)
+    controller = Controller(store, SystemClock(), SILENT, on_demand=bounds)
     await controller.start()
     agents = [AgentDouble(name, bytes([172, 16, 0, number])) for number, name in enumerate(HOSTS)]
     await commit(

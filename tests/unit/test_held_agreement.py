@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -25,6 +25,7 @@ from alcor.model.records import FixedIp, Network, Port, RecordSet, Subnet
 from alcor.model.version import Version
 from alcor.runtime.event_log import EventLog
 from doubles import virtual
+from doubles.waiting import eventually
 
 pytestmark = pytest.mark.virtual_time
 
@@ -70,7 +71,7 @@ class Scene:
         )
         await self.port(1)
         self.tasks.append(asyncio.create_task(self.agent.run()))
-        await self.until(lambda: "net-1" in str(list(self.state.sections)))
+        await eventually(lambda: "net-1" in str(list(self.state.sections)))
 
     async def port(self, number: int) -> None:
         ip = FixedIp(SubnetId("s"), bytes([10, 1, 0, number]))
@@ -111,11 +112,6 @@ class Scene:
     def named(self, event: str) -> int:
         return sum(msgspec.json.decode(line)["event"] == event for line in self.events.getvalue().splitlines())
 
-    async def until(self, holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
-        async with asyncio.timeout(timeout_s):
-            while not holds():  # noqa: ASYNC110 - of parts that do not tell
-                await asyncio.sleep(0.02)
-
     async def _connect(self, url: str) -> Channel:
         self.connections += 1
         ours, theirs = pair()
@@ -138,18 +134,18 @@ async def test_a_section_that_was_lost_and_one_too_many_are_mended_without_a_new
     scene.state.sections[stray], scene.state.versions[stray] = RouterSection(), Version(1, 1)
     applier._mark.drop(NETWORK)
     applier._mark.hold(stray, Version(1, 1))
-    await scene.until(lambda: NETWORK in scene.state.sections and stray not in scene.state.sections)
+    await eventually(lambda: NETWORK in scene.state.sections and stray not in scene.state.sections)
     assert list(scene.section.ports) == ["p1"]
     assert scene.connections == 1
     await scene.port(2)  # and deltas go on from there
-    await scene.until(lambda: sorted(scene.section.ports) == ["p1", "p2"])
+    await eventually(lambda: sorted(scene.section.ports) == ["p1", "p2"])
 
 
 async def test_content_damaged_at_the_wanted_version_is_found_by_turns_and_sent_whole(scene: Scene) -> None:
     version = scene.state.versions[NETWORK]
     scene.section.placements.clear()
     scene.agent._applier._digests.changed([NETWORK])
-    await scene.until(lambda: list(scene.section.placements) == ["p1"])
+    await eventually(lambda: list(scene.section.placements) == ["p1"])
     assert scene.state.versions[NETWORK] == version
     assert scene.connections == 1
 
@@ -161,7 +157,7 @@ async def test_content_damaged_at_the_wanted_version_is_mended_by_a_new_hello(sc
     scene.agent._applier._digests.changed([NETWORK])
     assert scene.agent._connections.is_introduced
     scene.agent._connections.close("once more")
-    await scene.until(lambda: list(scene.section.placements) == ["p1"])
+    await eventually(lambda: list(scene.section.placements) == ["p1"])
 
 
 async def test_where_nothing_differs_nothing_is_asked_however_much_changes(scene: Scene) -> None:
@@ -176,7 +172,7 @@ async def test_where_nothing_differs_nothing_is_asked_however_much_changes(scene
 
 async def test_packets_that_found_the_list_of_questions_full_are_said_once(scene: Scene) -> None:
     scene.agent._neighbours.turned_away += 3
-    await scene.until(lambda: "packets_dropped" in scene.said.getvalue())
+    await eventually(lambda: "packets_dropped" in scene.said.getvalue())
     await asyncio.sleep(0.7)  # two further turns
     lines = [line for line in scene.said.getvalue().splitlines() if "packets_dropped" in line]
     assert len(lines) == 1

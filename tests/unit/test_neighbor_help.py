@@ -29,7 +29,8 @@ from alcor.model.goal_state import HostState
 from alcor.model.ids import HostId
 from alcor.runtime.event_log import SILENT, EventLog
 from doubles import virtual
-from doubles.agent import Conversation, FailingDataPlane, eventually, full
+from doubles.agent import Conversation, FailingDataPlane, full
+from doubles.waiting import eventually
 
 pytestmark = pytest.mark.virtual_time
 

@@ -20,6 +20,7 @@ from alcor.model.records import ExtraRoute
 from alcor.processes.tracing import RegionTracer
 from doubles.asking_region import AskingRegion, dual_port
 from doubles.control_plane import commit
+from doubles.waiting import eventually
 
 HOSTS = ("h1", "h2", "h3")
 
@@ -69,7 +70,7 @@ class Cloud(AskingRegion):
         if mac is not None or verdict is None or not verdict.handed_over:
             return mac is not None
         try:
-            await self.until(lambda: len(self.fabric.late) > seen, timeout_s=0.3)
+            await eventually(lambda: len(self.fabric.late) > seen, timeout_s=0.3)
         except TimeoutError:
             return False
         late = self.fabric.late[-1]
@@ -160,7 +161,7 @@ async def test_who_asked_in_vain_is_told_when_the_port_comes() -> None:
         region.ports.pop("new")
         revision = await commit(region.store, ports=(new,))
         assert await region.controller.convergence.wait_revision(revision, timeout_s=2)
-        await region.until(lambda: new.id in region.placements("h1"))
+        await eventually(lambda: new.id in region.placements("h1"))
         assert region.controller.look_ups.found == 0, "nobody had to ask again"
         region.check()
 
@@ -196,8 +197,8 @@ async def test_a_connection_to_a_neighbour_that_was_learned_survives_a_new_strea
         assert await region.reaches("a", "b")
         stream = region.controller._streams[HostId("h1")]
         stream.channel.close("cut")
-        await region.until(lambda: region.controller._streams.get(HostId("h1")) not in (None, stream))
-        await region.until(
+        await eventually(lambda: region.controller._streams.get(HostId("h1")) not in (None, stream))
+        await eventually(
             lambda: all(not status.sections_pending for status in region.controller.convergence.hosts())
         )
         assert region.ping("a", "b").succeeded
@@ -224,7 +225,7 @@ async def test_a_routed_packet_waits_where_it_was_and_goes_on_routed() -> None:
             region.planes[region.ports[name].host].plug(region.ports[name].id)
         sent = region.ping("a", "x")
         assert [verdict.handed_over for verdict in sent.verdicts] == [True]
-        await region.until(lambda: len(region.fabric.late) == 1)
+        await eventually(lambda: len(region.fabric.late) == 1)
         [late] = region.fabric.late
         [arrived] = late.verdict.delivered
         assert arrived.port_id == region.ports["x"].id
@@ -247,7 +248,7 @@ async def test_the_next_hop_of_a_route_is_asked_for_and_not_the_destination() ->
         assert mac is not None
         packet = region.datagram(sender, mac, far)
         assert region.fabric.inject(sender.port_id, packet).handed_over
-        await region.until(lambda: len(region.fabric.late) == 1)
+        await eventually(lambda: len(region.fabric.late) == 1)
         [arrived] = region.fabric.late[0].verdict.delivered
         assert arrived.port_id == region.ports["d"].id
         assert arrived.packet.fields[region.version.destination] == ip_to_int(far)
@@ -276,7 +277,7 @@ async def test_a_rule_about_members_asks_for_a_sender_that_is_not_known() -> Non
         assert region.ports["a"].id not in region.placements("h3")
         sent = region.ping("a", "server")
         assert [verdict.handed_over for verdict in sent.verdicts] == [True], "h3 asks who it is from"
-        await region.until(lambda: region.ports["a"].id in region.placements("h3"))
+        await eventually(lambda: region.ports["a"].id in region.placements("h3"))
         [late] = [late for late in region.fabric.late if late.port_id is None]
         assert [one.port_id for one in late.verdict.delivered] == [region.ports["server"].id]
         assert region.ping("a", "server").succeeded
@@ -289,7 +290,7 @@ async def test_a_sender_that_is_no_member_is_asked_for_once_and_refused() -> Non
         await region.add(groups=("alone",), stranger="h2")
         await region.resolves("stranger", "server")
         assert [verdict.handed_over for verdict in region.ping("stranger", "server").verdicts] == [True]
-        await region.until(lambda: region.ports["stranger"].id in region.placements("h3"))
+        await eventually(lambda: region.ports["stranger"].id in region.placements("h3"))
         asked = region.controller.look_ups.found
         for _ in range(10):
             [verdict] = region.ping("stranger", "server").verdicts
@@ -320,7 +321,7 @@ async def test_a_rule_about_members_asks_for_a_receiver_behind_a_router() -> Non
         await region.add(groups=("bound",), bound="h1")
         region.planes["h3"].plug(region.ports["x"].id)
         assert [verdict.handed_over for verdict in region.ping("bound", "x").verdicts] == [True]
-        await region.until(lambda: bool(region.fabric.late))
+        await eventually(lambda: bool(region.fabric.late))
         assert [one.port_id for one in region.fabric.late[-1].verdict.delivered] == [region.ports["x"].id]
         await region.regroup("x", "alone")
         [verdict] = region.ping("bound", "x").verdicts
@@ -335,9 +336,9 @@ async def test_a_connection_outlives_the_placement_of_its_sender() -> None:
         connection = TcpConnection(region.fabric, region.ports["a"].id, region.address("server"), 80, 5000)
         assert connection.open().succeeded
         region.release("h3", "a")
-        await region.until(lambda: region.ports["a"].id not in region.placements("h3"))
+        await eventually(lambda: region.ports["a"].id not in region.placements("h3"))
         waiting = connection.send()
         assert [verdict.handed_over for verdict in waiting.verdicts] == [True], "asked for, not revoked"
-        await region.until(lambda: region.ports["a"].id in region.placements("h3"))
+        await eventually(lambda: region.ports["a"].id in region.placements("h3"))
         assert connection.send().succeeded
         assert connection.answer().succeeded

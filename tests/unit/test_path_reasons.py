@@ -15,9 +15,9 @@ from alcor.model.ids import HostId
 from alcor.model.records import Host, RecordSet
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
-from doubles.agent import eventually
 from doubles.control_plane import PROJECT, AgentDouble, commit, network, port, subnet
 from doubles.queue import QueueAgent, QueueDouble
+from doubles.waiting import eventually
 
 HERE = HostId("a")
 

@@ -19,9 +19,9 @@ from alcor.model.ids import HostId
 from alcor.model.records import Host, Port, RecordSet
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT
-from doubles.agent import eventually
 from doubles.control_plane import PROJECT, AgentDouble, commit, network, port, subnet
 from doubles.queue import QueueAgent, QueueDouble
+from doubles.waiting import eventually
 
 HOSTS = [HostId(f"host-{number}") for number in range(4)]
 HERE = HOSTS[0]

@@ -10,9 +10,9 @@ from alcor.model.goal_state import AddressesKey, GroupKey, NetworkKey, RouterKey
 from alcor.model.ids import AddressGroupId, GroupId, NetworkId, RouterId
 from alcor.model.version import Version
 from alcor.runtime.clock import SystemClock
-from alcor.runtime.event_log import EventLog, Level
-from doubles.agent import eventually
+from alcor.runtime.event_log import SILENT
 from doubles.control_plane import AgentDouble
+from doubles.waiting import eventually
 
 
 def test_a_key_names_what_it_was_made_of() -> None:
@@ -31,7 +31,7 @@ def test_what_names_no_section_is_refused(key: str) -> None:
 
 
 async def test_an_agent_that_holds_what_is_no_section_is_told_so() -> None:
-    controller = Controller(MemoryStore(), SystemClock(), EventLog(level=Level.ERROR))
+    controller = Controller(MemoryStore(), SystemClock(), SILENT)
     await controller.start()
 
     class Odd(AgentDouble):

@@ -1,7 +1,7 @@
 """What the compute service is told of ports, from a controller with agents in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 import pytest
@@ -15,13 +15,13 @@ from alcor.control_plane.server_events.teller import Teller
 from alcor.model import errors
 from alcor.model.goal_state import network_key
 from alcor.model.records import Port, RecordSet
-from alcor.runtime.event_log import EventLog, Level
+from alcor.runtime.event_log import SILENT
 from doubles import virtual
 from doubles.control_plane import AgentDouble, commit, group, network, port, subnet
+from doubles.waiting import eventually
 
 pytestmark = pytest.mark.virtual_time
 
-QUIET = EventLog(level=Level.ERROR)
 SERVER = "9b1f3c52-0000-4000-8000-00000000000{}"
 PLUGGED, UNPLUGGED = "vif-plugged", "vif-unplugged"
 
@@ -63,8 +63,8 @@ class Scene:
 
     async def start(self) -> None:
         clock = virtual.clock()
-        self.teller = await Teller.open(self.receiver, self.marks, self.store, clock, QUIET)
-        self.controller = Controller(self.store, clock, QUIET, watcher=self.teller)
+        self.teller = await Teller.open(self.receiver, self.marks, self.store, clock, SILENT)
+        self.controller = Controller(self.store, clock, SILENT, watcher=self.teller)
         await self.controller.start()
         self.teller.start()
 
@@ -106,18 +106,12 @@ async def s(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     await made.stop()
 
 
-async def until(truth: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        while not truth():  # noqa: ASYNC110 - of several objects, none of which tells
-            await asyncio.sleep(0.002)
-
-
 async def nothing_more(s: Scene) -> None:
     """Wait until a port that is plugged now was told of: all that was owed before has been told then."""
     count = len(s.receiver.heard)
     await s.put(9, first=True)
     s.agent.plug("port-000009")
-    await until(lambda: s.receiver.names("port-000009")[-1:] == [PLUGGED])
+    await eventually(lambda: s.receiver.names("port-000009")[-1:] == [PLUGGED])
     assert [event.tag for event in s.receiver.heard[count:] if event.tag != "port-000009"] == []
 
 
@@ -125,17 +119,17 @@ async def test_a_servers_port_is_told_from_plug_to_removal(s: Scene) -> None:
     await s.join()
     await s.put(1, first=True)
     s.agent.plug("port-000001")
-    await until(lambda: s.receiver.names() == [PLUGGED])
+    await eventually(lambda: s.receiver.names() == [PLUGGED])
     (event,) = s.receiver.heard
     assert event == ServerEvent("network-vif-plugged", SERVER.format(1), "port-000001", "completed")
     s.agent.unplug("port-000001")
-    await until(lambda: s.receiver.names() == [PLUGGED, UNPLUGGED])
+    await eventually(lambda: s.receiver.names() == [PLUGGED, UNPLUGGED])
     s.agent.plug("port-000001")
-    await until(lambda: s.receiver.names()[2:] == [PLUGGED])
+    await eventually(lambda: s.receiver.names()[2:] == [PLUGGED])
     record = await s.put(1, name="renamed")
-    await until(lambda: s.receiver.names()[3:] == ["changed"])
+    await eventually(lambda: s.receiver.names()[3:] == ["changed"])
     await commit(s.store, deletes=RecordSet(ports=(record,)))
-    await until(lambda: s.receiver.names()[4:] == ["vif-deleted"])
+    await eventually(lambda: s.receiver.names()[4:] == ["vif-deleted"])
 
 
 async def test_ports_of_others_are_not_told(s: Scene) -> None:
@@ -151,10 +145,10 @@ async def test_plugged_is_told_only_when_the_port_is_in_force(s: Scene) -> None:
     s.agent.mute = True
     await s.put(1, first=True)
     s.agent.plug("port-000001")
-    await until(lambda: s.controller.convergence.port_states([server_port(1, "a")])[0].plugged)
+    await eventually(lambda: s.controller.convergence.port_states([server_port(1, "a")])[0].plugged)
     assert s.receiver.heard == []
     s.agent.speak_again()
-    await until(lambda: s.receiver.names() == [PLUGGED])
+    await eventually(lambda: s.receiver.names() == [PLUGGED])
 
 
 async def test_a_refused_port_is_told_as_failed_and_then_as_plugged(s: Scene) -> None:
@@ -163,11 +157,11 @@ async def test_a_refused_port_is_told_as_failed_and_then_as_plugged(s: Scene) ->
     await s.join()
     await s.put(1, first=True)
     s.agent.plug("port-000001")
-    await until(lambda: s.receiver.names() == [PLUGGED])
+    await eventually(lambda: s.receiver.names() == [PLUGGED])
     assert s.receiver.heard[0].status == "failed"
     del s.agent.refuses[key]
     await commit(s.store, ports=(port(2, "a"),))
-    await until(lambda: s.receiver.names() == [PLUGGED, PLUGGED])
+    await eventually(lambda: s.receiver.names() == [PLUGGED, PLUGGED])
     assert s.receiver.heard[1].status == "completed"
 
 
@@ -176,9 +170,9 @@ async def test_unbinding_moving_and_shutting_down_end_being_plugged(s: Scene, ch
     await s.join()
     await s.put(1, first=True)
     s.agent.plug("port-000001")
-    await until(lambda: s.receiver.names() == [PLUGGED])
+    await eventually(lambda: s.receiver.names() == [PLUGGED])
     await s.put(1, **{"host": "a", **change})
-    await until(lambda: set(s.receiver.names()[1:]) == {UNPLUGGED, "changed"})
+    await eventually(lambda: set(s.receiver.names()[1:]) == {UNPLUGGED, "changed"})
 
 
 async def test_a_port_that_moves_is_told_where_it_comes_to(s: Scene) -> None:
@@ -187,11 +181,11 @@ async def test_a_port_that_moves_is_told_where_it_comes_to(s: Scene) -> None:
     await s.join(other)
     await s.put(1, first=True)
     s.agent.plug("port-000001")
-    await until(lambda: s.receiver.names() == [PLUGGED])
+    await eventually(lambda: s.receiver.names() == [PLUGGED])
     await s.put(1, "b")
     other.plug("port-000001")
-    await until(lambda: s.receiver.names()[-1] == PLUGGED and len(s.receiver.heard) >= 3)
-    await until(lambda: not s.teller._owed.words)
+    await eventually(lambda: s.receiver.names()[-1] == PLUGGED and len(s.receiver.heard) >= 3)
+    await eventually(lambda: not s.teller._owed.words)
     await other.disconnect()
 
 
@@ -199,18 +193,18 @@ async def test_plugged_anew_is_told_anew_though_nobody_saw_it_unplugged(s: Scene
     await s.join()
     await s.put(1, first=True)
     s.agent.plug("port-000001")
-    await until(lambda: s.receiver.names() == [PLUGGED])
+    await eventually(lambda: s.receiver.names() == [PLUGGED])
     s.agent.plug("port-000001")
-    await until(lambda: s.receiver.names() == [PLUGGED, PLUGGED])
+    await eventually(lambda: s.receiver.names() == [PLUGGED, PLUGGED])
 
 
 async def test_changes_that_do_not_end_it_tell_no_plug(s: Scene) -> None:
     await s.join()
     await s.put(1, first=True)
     s.agent.plug("port-000001")
-    await until(lambda: s.receiver.names() == [PLUGGED])
+    await eventually(lambda: s.receiver.names() == [PLUGGED])
     await s.put(1, groups=("g",))  # in between it is BUILD
-    await until(lambda: s.receiver.names() == [PLUGGED, "changed"])
+    await eventually(lambda: s.receiver.names() == [PLUGGED, "changed"])
     await nothing_more(s)
 
 
@@ -218,14 +212,14 @@ async def test_silence_of_an_agent_is_no_unplugged_port(s: Scene) -> None:
     await s.join()
     await s.put(1, first=True)
     s.agent.plug("port-000001")
-    await until(lambda: s.receiver.names() == [PLUGGED])
+    await eventually(lambda: s.receiver.names() == [PLUGGED])
     await s.agent.disconnect()
     await s.join()
     await nothing_more(s)
     await s.agent.disconnect()
     s.agent.plugged.clear()  # it comes back without its workload
     await s.join()
-    await until(lambda: s.receiver.names() == [PLUGGED, UNPLUGGED])
+    await eventually(lambda: s.receiver.names() == [PLUGGED, UNPLUGGED])
 
 
 async def test_a_restart_tells_what_happened_meanwhile_and_nothing_twice(s: Scene) -> None:
@@ -233,7 +227,7 @@ async def test_a_restart_tells_what_happened_meanwhile_and_nothing_twice(s: Scen
     for number in (1, 2, 3):
         await s.put(number, first=True)
     s.agent.plug("port-000001", "port-000002")
-    await until(lambda: len(s.receiver.heard) == 2)
+    await eventually(lambda: len(s.receiver.heard) == 2)
     await s.agent.disconnect()
     await s.stop()
     await s.start()
@@ -250,10 +244,10 @@ async def test_a_restart_tells_what_happened_meanwhile_and_nothing_twice(s: Scen
     await s.put(3, name="changed meanwhile")
     await s.start()
     await s.join()
-    await until(lambda: PLUGGED in s.receiver.names("port-000003"))
-    await until(lambda: UNPLUGGED in s.receiver.names("port-000001"))
-    await until(lambda: s.receiver.names("port-000002") == ["vif-deleted"])
-    await until(lambda: "changed" in s.receiver.names("port-000003"))
+    await eventually(lambda: PLUGGED in s.receiver.names("port-000003"))
+    await eventually(lambda: UNPLUGGED in s.receiver.names("port-000001"))
+    await eventually(lambda: s.receiver.names("port-000002") == ["vif-deleted"])
+    await eventually(lambda: "changed" in s.receiver.names("port-000003"))
 
 
 async def test_while_nobody_hears_words_gather_and_only_the_last_counts(s: Scene) -> None:
@@ -261,15 +255,15 @@ async def test_while_nobody_hears_words_gather_and_only_the_last_counts(s: Scene
     s.receiver.refusals = [errors.Unavailable("away", retry_after_s=1)] * 3
     await s.put(1, first=True)
     s.agent.plug("port-000001")
-    await until(lambda: s.receiver.names() == [PLUGGED])
+    await eventually(lambda: s.receiver.names() == [PLUGGED])
     assert len(s.receiver.requests) == 4
     s.receiver.may_answer.clear()
     await s.put(1, name="one")
-    await until(lambda: len(s.receiver.requests) == 5)  # under way
+    await eventually(lambda: len(s.receiver.requests) == 5)  # under way
     for number in range(20):
         await s.put(1, name=f"name-{number}")
     s.receiver.may_answer.set()
-    await until(lambda: len(s.receiver.heard) >= 3)
+    await eventually(lambda: len(s.receiver.heard) >= 3)
     await nothing_more(s)
     assert s.receiver.names().count("changed") == 2
 
@@ -279,14 +273,14 @@ async def test_what_never_was_told_is_not_taken_back(s: Scene) -> None:
     await s.put(2, first=True)
     s.receiver.may_answer.clear()
     s.agent.plug("port-000002")  # under way, so that what follows waits
-    await until(lambda: s.receiver.requests == [1])
+    await eventually(lambda: s.receiver.requests == [1])
     await s.put(1, first=True)
     s.agent.plug("port-000001")
-    await until(lambda: len(s.teller._owed.words) == 2)
+    await eventually(lambda: len(s.teller._owed.words) == 2)
     s.agent.unplug("port-000001")
-    await until(lambda: len(s.teller._owed.words) == 1)
+    await eventually(lambda: len(s.teller._owed.words) == 1)
     s.receiver.may_answer.set()
-    await until(lambda: len(s.receiver.heard) == 1)
+    await eventually(lambda: len(s.receiver.heard) == 1)
     await nothing_more(s)
 
 
@@ -297,7 +291,7 @@ async def test_one_bad_event_does_not_hold_up_the_others(s: Scene) -> None:
     for number in range(1, 8):
         await s.put(number, first=True)
     s.agent.plug(*(f"port-{number:06}" for number in range(1, 8)))
-    await until(lambda: len(s.receiver.heard) == 6)
+    await eventually(lambda: len(s.receiver.heard) == 6)
     await nothing_more(s)
     assert s.receiver.names("port-000003") == []
 
@@ -315,7 +309,7 @@ async def test_a_flood_of_removals_is_bounded_and_read_from_the_log(
         await commit(s.store, deletes=RecordSet(ports=(record,)))
         assert len(s.teller._owed.words) <= 6
     s.receiver.may_answer.set()
-    await until(lambda: len(s.receiver.heard) == 40)
+    await eventually(lambda: len(s.receiver.heard) == 40)
     assert sorted(event.tag for event in s.receiver.heard) == sorted(records)
 
 
@@ -336,11 +330,11 @@ async def test_the_work_for_one_port_does_not_grow_with_the_hosts_ports(s: Scene
             s.store, ports=tuple(server_port(number, "a", server=1) for number in range(first, first + count))
         )
         s.agent.plug(*(f"port-{number:06}" for number in range(first, first + count)))
-        await until(lambda: s.receiver.names(f"port-{first + count - 1:06}") == [PLUGGED])  # noqa: B023 - as below
-        await until(lambda: not s.teller._owed.words)
+        await eventually(lambda: s.receiver.names(f"port-{first + count - 1:06}") == [PLUGGED])  # noqa: B023 - as below
+        await eventually(lambda: not s.teller._owed.words)
         counted = 0
         await s.put(first + 5000, first=True, server=1)
         s.agent.plug(f"port-{first + 5000:06}")
-        await until(lambda: s.receiver.names(f"port-{first + 5000:06}") == [PLUGGED])  # noqa: B023 - awaited here
+        await eventually(lambda: s.receiver.names(f"port-{first + 5000:06}") == [PLUGGED])  # noqa: B023 - awaited here
         looked.append(counted)
     assert max(looked) - min(looked) <= 2, looked
