@@ -155,7 +155,7 @@ def test_what_the_switch_of_a_host_lets_in_is_its_own_authority_s_and_no_file_ha
     authority = Authority.open(tmp_path / "authority")
     authority.issue_host("h1", tmp_path / "h1")
     first = x509.load_pem_x509_certificate((tmp_path / "h1" / tls.RESCUERS).read_bytes())
-    own_key = certificates.public_key(tmp_path / "h1")
+    own_key = certificates.agent_key(tmp_path / "h1").public
     for again in (Authority.open(tmp_path / "authority"), authority):
         made = x509.load_pem_x509_certificate(again.certify_rescuer("h1", "h2", own_key))
         made.verify_directly_issued_by(first)
@@ -173,6 +173,24 @@ def test_what_the_switch_of_a_host_lets_in_is_its_own_authority_s_and_no_file_ha
             key = serialization.load_pem_private_key(file.read_bytes(), None)
             keys.append(key.private_bytes(*RAW))
         assert not any(secret in held for held in keys), file
+
+
+def test_orders_for_the_key_that_hello_named_serve_also_when_the_files_were_issued_anew(tmp_path: Path) -> None:
+    authority = Authority.open(tmp_path / "authority")
+    authority.issue_host("h2", tmp_path / "h2")
+    key = certificates.agent_key(tmp_path / "h2")
+    contexts = tls.RescuerContexts(tmp_path / "h2", key)
+    authority.issue_host("h2", tmp_path / "h2")  # the agent runs on
+    for _ in range(2):  # an order, and its renewal
+        contexts.take("h1", authority.certify_rescuer("h1", "h2", contexts.public_key))
+    newer = certificates.agent_key(tmp_path / "h2").public
+    with pytest.raises(errors.Invalid):
+        contexts.take("h1", authority.certify_rescuer("h1", "h2", newer))
+    held = contexts.context("h1")
+    contexts.drop("h1")
+    contexts.take("h1", authority.certify_rescuer("h1", "h2", key.public))
+    assert contexts.context("h1") is not held
+    assert "PRIVATE" not in repr(key)
 
 
 def test_a_key_that_is_none_is_not_certified(tmp_path: Path) -> None:

@@ -113,9 +113,9 @@ class Pair:
 
     def ordered_to(self, target: str) -> ssl.SSLContext:
         """Connect with what an order to rescue a host brings the neighbour."""
-        key = certificates.public_key(self.neighbour_directory)
-        certificate = self.authority.certify_rescuer(target, self.neighbour.name, key)
-        return tls.RescuerContext(self.neighbour_directory, certificate).context
+        key = certificates.agent_key(self.neighbour_directory)
+        certificate = self.authority.certify_rescuer(target, self.neighbour.name, key.public)
+        return tls.RescuerContext(self.neighbour_directory, key, certificate).context
 
     def remote_with(self, context: ssl.SSLContext) -> SwitchEndpoints:
         return endpoint.remote(self.host.name, self.host.vtep, context)
@@ -324,19 +324,19 @@ async def test_a_renewed_certificate_is_used_for_connections_from_then_on(
 ) -> None:
     own = await pair.own()
     await own.until_ready()
-    key = certificates.public_key(pair.neighbour_directory)
+    key = certificates.agent_key(pair.neighbour_directory)
     with monkeypatch.context() as short:
         short.setattr(certificates, "RESCUER_LIFE", datetime.timedelta(seconds=-1))
-        expired = pair.authority.certify_rescuer(pair.host.name, pair.neighbour.name, key)
-    held = tls.RescuerContext(pair.neighbour_directory, expired)
+        expired = pair.authority.certify_rescuer(pair.host.name, pair.neighbour.name, key.public)
+    held = tls.RescuerContext(pair.neighbour_directory, key, expired)
     remote = pair.remote_with(held.context)
     assert not any(await lets_in(remote))
-    held.renew(pair.authority.certify_rescuer(pair.host.name, pair.neighbour.name, key))
+    held.renew(pair.authority.certify_rescuer(pair.host.name, pair.neighbour.name, key.public))
     assert all(await lets_in(remote))
     with pytest.raises(Invalid):  # of another key
         held.renew(
             pair.authority.certify_rescuer(
-                pair.host.name, pair.neighbour.name, certificates.public_key(pair.own_directory)
+                pair.host.name, pair.neighbour.name, certificates.agent_key(pair.own_directory).public
             )
         )
     assert all(await lets_in(remote))

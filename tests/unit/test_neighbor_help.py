@@ -45,7 +45,7 @@ class BreakingDataPlane(FailingDataPlane):
 
 
 class Helper:
-    """A neighbour with the controllers that its rescues meet."""
+    """A neighbour with the controllers that its rescues meet. Implements `SwitchCertificates`."""
 
     def __init__(self) -> None:
         self.reports: list[RescueReport] = []
@@ -55,7 +55,11 @@ class Helper:
         self.answers = True
         self.sends_away = False  # as a controller does that knows of no order
         self.tasks: list[asyncio.Task[None]] = []
-        self.certificates: list[tuple[HostId, bytes]] = []
+        self.public_key = b"helper's"
+        self.certificates: list[tuple[HostId, bytes]] = []  # as they came
+        self.held: set[HostId] = set()  # for whose switches one is kept
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
         self.log = io.StringIO()
         self.breaks = False  # in the middle of a rescue
         self.help = Neighborhood(
@@ -63,7 +67,7 @@ class Helper:
             self._make,
             self._probe,
             EventLog(stream=self.log),
-            take_certificate=self._take_certificate,
+            certificates=self,
         )
 
     def order(self, target: str, token: int, certificate: bytes = b"good") -> None:
@@ -109,12 +113,17 @@ class Helper:
         self.tasks.append(asyncio.create_task(conversation.run()))
         return ours
 
-    def _take_certificate(self, target: HostId, certificate: bytes) -> None:
+    def take(self, target: HostId, certificate: bytes) -> None:
         if certificate == b"bad":
             raise errors.Invalid("it cannot be used")
         self.certificates.append((target, certificate))
+        self.held.add(target)
+
+    def drop(self, target: HostId) -> None:
+        self.held.remove(target)
 
     async def _probe(self, order: Rescue) -> None:
+        await self.may_answer.wait()
         if not self.answers:
             raise errors.Unavailable("nobody there", retry_after_s=1)
 
@@ -164,6 +173,32 @@ async def test_a_later_controller_is_shown_the_newest_proof_of_the_order(helper:
     second = await helper.met(1)
     assert second.hello is not None
     assert second.hello.warrant == b"newer"
+
+
+async def test_a_certificate_is_kept_as_long_as_its_rescue_lasts(helper: Helper) -> None:
+    for target in ("one", "other"):
+        helper.order(target, 7)
+    await helper.met(1)
+    assert helper.held == {"one", "other"}
+    helper.order("one", 8)
+    await helper.met(2)
+    assert helper.held == {"one", "other"}  # the newer order for it goes on
+    helper.help.end(RescueEnd(HostId("one"), 8, "its own agent is back"))
+    await eventually(lambda: len(helper.reports) == 2)
+    assert helper.held == {"other"}
+
+
+async def test_an_order_that_was_replaced_while_the_data_plane_was_asked_begins_nothing(helper: Helper) -> None:
+    helper.may_answer.clear()
+    for token in (7, 8):
+        helper.order("target", token)
+    helper.help.end(RescueEnd(HostId("target"), 8, "its own agent is back"))
+    await asyncio.sleep(0)
+    helper.may_answer.set()
+    await eventually(lambda: len(helper.reports) == 2)
+    assert [report.outcome for report in helper.reports] == [RescueOutcome.ENDED] * 2
+    assert helper.planes == []
+    assert helper.held == set()
 
 
 async def test_an_order_whose_certificate_lets_nobody_in_is_refused(helper: Helper) -> None:

@@ -175,14 +175,16 @@ class Authority:
         return key, _certify(role, host, key.public_key(), issuer, CERTIFICATE_LIFE)
 
 
-def public_key(directory: Path) -> bytes:
-    """Give that of the agent whose certificates are there: a SubjectPublicKeyInfo (DER). Raises Invalid."""
-    path = directory / f"{AGENT.name}.pem"
+def agent_key(directory: Path) -> tls.AgentKey:
+    """Read that of the agent whose certificates are there. Raises Invalid."""
+    path = directory / f"{AGENT.name}.key"
     try:
-        key = x509.load_pem_x509_certificate(path.read_bytes()).public_key()
-    except (OSError, ValueError) as error:
+        private = path.read_bytes()
+        public = serialization.load_pem_private_key(private, password=None).public_key()
+    except (OSError, TypeError, ValueError, UnsupportedAlgorithm) as error:
         raise errors.Invalid(f"{path} cannot be used: {error}") from error
-    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    encoding, kind = serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    return tls.AgentKey(private, public.public_bytes(encoding, kind))
 
 
 _Issuer = tuple[x509.Name, ec.EllipticCurvePrivateKey]

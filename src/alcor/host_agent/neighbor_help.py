@@ -9,6 +9,7 @@ ends: RescueEnd, the lease not renewed, or another's newer token in the data pla
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from alcor.contracts.agent_channel import (
     Probe,
@@ -33,14 +34,38 @@ LEASE_CHECKS = 8  # per lease
 
 MakeAgent = Callable[[Rescue, RescueDuty], Agent]
 AskDataPlane = Callable[[Rescue | Probe], Awaitable[None]]
-TakeCertificate = Callable[[HostId, bytes], None]
+
+
+class SwitchCertificates(Protocol):
+    """What lets us into neighbours' switches, for our key: orders and renewals bring it."""
+
+    public_key: bytes
+
+    def take(self, target: HostId, certificate: bytes) -> None:
+        """Use it at a target's switch from now on. Raises Invalid when it lets nobody in; the old is kept."""
+        ...
+
+    def drop(self, target: HostId) -> None:
+        """Forget it: the rescue is over."""
+        ...
+
+
+class NoCertificates:
+    """Implements `SwitchCertificates` for switches that let everybody in."""
+
+    public_key = b""
+
+    def take(self, target: HostId, certificate: bytes) -> None:
+        """Nothing is needed."""
+
+    def drop(self, target: HostId) -> None:
+        """Nothing is kept."""
 
 
 class Neighborhood:
     """Implements `NeighborHelp`. Owner of one task for each rescue.
 
-    `probe` raises Unavailable when the target's data plane does not answer. `take_certificate` is given what
-    lets us in there, with an order and when it is renewed; it raises Invalid when that lets nobody in.
+    `probe` raises Unavailable when the target's data plane does not answer.
     """
 
     def __init__(
@@ -50,15 +75,14 @@ class Neighborhood:
         probe: AskDataPlane,
         log: EventLog,
         *,
-        take_certificate: TakeCertificate = lambda target, certificate: None,
-        public_key: bytes = b"",
+        certificates: SwitchCertificates,
     ) -> None:
         self.helps = True
-        self.public_key = public_key
+        self.public_key = certificates.public_key
         self._host = host
         self._make_agent = make_agent
         self._probe = probe
-        self._take_certificate = take_certificate
+        self._certificates = certificates
         self._log = log
         self._supervisor = Supervisor(log, failure=None)  # a task for each neighbour
         self._rescues: dict[HostId, _Rescue] = {}
@@ -76,7 +100,7 @@ class Neighborhood:
             report(_report(order, RescueOutcome.REFUSED, f"it already rescues {len(self._rescues)} hosts"))
             return
         try:
-            self._take_certificate(order.target, order.certificate)
+            self._certificates.take(order.target, order.certificate)
         except errors.Invalid as error:
             report(_report(order, RescueOutcome.REFUSED, error.message))
             return
@@ -90,7 +114,7 @@ class Neighborhood:
         if rescue is not None and rescue.order.token == message.token:
             rescue.duty.warrant = message.warrant or rescue.duty.warrant
             try:
-                self._take_certificate(message.target, message.certificate)
+                self._certificates.take(message.target, message.certificate)
             except errors.Invalid as error:  # the one before it lasts for minutes
                 self._log.warning("rescue_not_renewed", target=message.target, reason=error.message)
 
@@ -124,6 +148,7 @@ class Neighborhood:
         finally:
             if self._rescues.get(order.target) is rescue:
                 del self._rescues[order.target]
+                self._certificates.drop(order.target)
         self._log.info("rescue_over", target=order.target, token=order.token, outcome=outcome, reason=reason)
         report(_report(order, outcome, reason))
 
@@ -151,6 +176,8 @@ class Neighborhood:
         order = rescue.order
         if reason := await self._no_answer(order):
             return RescueOutcome.NO_ANSWER, reason
+        if rescue.over.is_set():  # meanwhile; a newer order for this target may have ended, too
+            return RescueOutcome.ENDED, rescue.reason
         self._log.info("rescue_begins", target=order.target, token=order.token, lease_s=order.lease_s)
         agent = self._make_agent(order, rescue.duty)
         work = self._supervisor.start(f"agent for {order.target}", agent.run())  # which logs its failure

@@ -12,7 +12,7 @@ import msgspec
 import uvloop
 
 from alcor.adapters import stream
-from alcor.adapters.certificates import public_key
+from alcor.adapters.certificates import agent_key
 from alcor.adapters.nats import access
 from alcor.adapters.nats.access import Access
 from alcor.adapters.nats.queue import NatsAgentQueue
@@ -31,7 +31,7 @@ from alcor.runtime import open_files, tls
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import EventLog
 from alcor.runtime.supervision import Failure, Supervisor
-from alcor.runtime.tls import RescuerContext
+from alcor.runtime.tls import RescuerContexts
 
 EXIT_CLEAN = 0
 EXIT_FAILED = 1  # start it again: applying is idempotent
@@ -161,17 +161,11 @@ def _neighborhood(settings: AgentSettings, context: SSLContext, log: EventLog) -
     from alcor.data_plane.ovs.probe import greet, probe
 
     greeting = tls.greeting_context(directory)
-    certified: dict[HostId, RescuerContext] = {}  # of the hosts rescued by this process, lastly
-
-    def take_certificate(target: HostId, certificate: bytes) -> None:
-        if target in certified:
-            certified[target].renew(certificate)
-        else:
-            certified[target] = RescuerContext(directory, certificate)
+    certificates = RescuerContexts(directory, agent_key(directory))
 
     def make(order: Rescue, duty: RescueDuty) -> Agent:
         facts = facts_of(order.target, order.vtep)
-        place = endpoint.remote(order.target, order.vtep, certified[order.target].context)
+        place = endpoint.remote(order.target, order.vtep, certificates.context(order.target))
         bid = Bid(order.token, duty.rescuer, int(order.lease_s * 1000))
         failure = Failure(duty.over)  # what fails at a neighbour's switch ends the rescue, not our own agent
         return Agent(
@@ -189,18 +183,11 @@ def _neighborhood(settings: AgentSettings, context: SSLContext, log: EventLog) -
 
     async def ask(whom: Rescue | Probe) -> None:
         if isinstance(whom, Rescue):
-            await probe(endpoint.remote(whom.target, whom.vtep, certified[whom.target].context))
+            await probe(endpoint.remote(whom.target, whom.vtep, certificates.context(whom.target)))
         else:
             await greet(endpoint.remote(whom.target, whom.vtep, greeting))
 
-    return Neighborhood(
-        HostId(settings.host),
-        make,
-        ask,
-        log,
-        take_certificate=take_certificate,
-        public_key=public_key(directory),
-    )
+    return Neighborhood(HostId(settings.host), make, ask, log, certificates=certificates)
 
 
 async def until_told(work: Coroutine[Any, Any, object], name: str, log: EventLog, failure: Failure) -> int:

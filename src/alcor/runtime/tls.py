@@ -1,7 +1,7 @@
 """TLS with certificates on both sides, from the files that a region's authority wrote."""
 
+import os
 import ssl
-import tempfile
 from pathlib import Path
 
 from alcor.model import errors
@@ -52,15 +52,30 @@ def greeting_context(directory: Path) -> ssl.SSLContext:
     return context
 
 
+class AgentKey:
+    """An agent's private key (PEM) as it was read, and its public half (SubjectPublicKeyInfo, DER).
+
+    Kept together: the files may be issued anew while the agent runs, and orders bring certificates for the
+    public key that its Hello named.
+    """
+
+    __slots__ = ("private", "public")
+
+    def __init__(self, private: bytes, public: bytes) -> None:
+        self.private = private
+        self.public = public
+
+
 class RescuerContext:
     """Connects to one host's switch, with a certificate that is renewed. Owner of its context.
 
-    The key is the agent's own, in `directory`: orders bring certificates for it and no secrets.
+    The key is the agent's own: orders bring certificates for it and no secrets.
     """
 
-    def __init__(self, directory: Path, certificate: bytes) -> None:
-        """Raises Invalid when the certificate (PEM) does not fit."""
+    def __init__(self, directory: Path, key: AgentKey, certificate: bytes) -> None:
+        """`directory`: with the region's authority. Raises Invalid when the certificate (PEM) does not fit."""
         self._directory = directory
+        self._key = key
         self.context = self._new_context()
         self._load(self.context, certificate)
 
@@ -79,12 +94,39 @@ class RescuerContext:
         if not certificate:
             raise errors.Invalid("the order brings no certificate")
         try:
-            with tempfile.NamedTemporaryFile() as file:  # the module takes files only
-                file.write(certificate)
+            # The module takes files only; this one is on no disk.
+            with open(os.memfd_create("rescuer"), "w+b") as file:
+                file.write(certificate + self._key.private)
                 file.flush()
-                context.load_cert_chain(file.name, self._directory / f"{AGENT}.key")
+                context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
         except OSError as error:  # ssl.SSLError is one
             raise errors.Invalid(f"the order's certificate cannot be used: {error}") from error
+
+
+class RescuerContexts:
+    """Those of the rescues under way. Implements `neighbor_help.SwitchCertificates`."""
+
+    def __init__(self, directory: Path, key: AgentKey) -> None:
+        self.public_key = key.public
+        self._directory = directory
+        self._key = key
+        self._of: dict[str, RescuerContext] = {}
+
+    def take(self, target: str, certificate: bytes) -> None:
+        """Take a certificate for a host's switch, or a newer one. Raises Invalid, and keeps the old."""
+        held = self._of.get(target)
+        if held is not None:
+            held.renew(certificate)
+        else:
+            self._of[target] = RescuerContext(self._directory, self._key, certificate)
+
+    def drop(self, target: str) -> None:
+        """Forget what lets us into a host's switch; connections that use it go on."""
+        self._of.pop(target, None)
+
+    def context(self, target: str) -> ssl.SSLContext:
+        """Connect to a host's switch, for which a certificate was taken."""
+        return self._of[target].context
 
 
 def controller_context(directory: Path) -> ssl.SSLContext:

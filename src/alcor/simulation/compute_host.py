@@ -15,7 +15,7 @@ from alcor.data_plane.simulated.host import SimulatedHost
 from alcor.host_agent.agent import Agent
 from alcor.host_agent.connections import Connect
 from alcor.host_agent.journal import NoJournal
-from alcor.host_agent.neighbor_help import Neighborhood
+from alcor.host_agent.neighbor_help import Neighborhood, NoCertificates
 from alcor.host_agent.rescue_duty import RescueDuty
 from alcor.model import errors
 from alcor.model.goal_state import (
@@ -237,7 +237,9 @@ class ComputeHost:
             around.log,
             urls=around.urls(self.id),
             agent_queue=around.agent_queue,
-            help_of=Neighborhood(self.id, self._make_help, self._probe, around.log),
+            help_of=Neighborhood(
+                self.id, self._make_help, self._probe, around.log, certificates=NoCertificates()
+            ),
         )
 
     def _make_help(self, order: Rescue, duty: RescueDuty) -> Agent:
