@@ -26,6 +26,10 @@ def test_nothing_goes_wrong_in_a_million_events() -> None:
     counted = re.search(r"^(\d+) events in all, 0 seeds failed$", done.stdout, re.MULTILINE)
     assert counted is not None, done.stdout[-4000:]
     assert int(counted.group(1)) >= EVENTS
+    away = re.search(r"^(\d+) values kept for hosts away, (\d+) read when", done.stdout, re.MULTILINE)
+    assert away is not None, done.stdout[-4000:]
+    assert int(away.group(1)) > 100, "hosts are away long enough that changes are kept for them"
+    assert int(away.group(2)) > 100, "and find them when they are back"
     seeds = [line for line in done.stdout.splitlines() if line.startswith("seed ")]
     on_demand = [line for line in seeds if line.endswith(" on demand")]
     assert len(on_demand) >= len(seeds) // ON_DEMAND_EVERY > 0

@@ -9,7 +9,8 @@ from alcor.contracts.convergence import HostReceipt
 from alcor.contracts.memory_store import MemoryStore
 from alcor.contracts.queue import QueueState
 from alcor.control_plane.controller import Controller
-from alcor.control_plane.delivery import away_hosts, path_choice
+from alcor.control_plane.delivery import path_choice
+from alcor.control_plane.delivery.away_hosts import AwayPace
 from alcor.control_plane.delivery.fast_path import WINDOW_MAX
 from alcor.model.ids import HostId
 from alcor.model.records import Host, RecordSet
@@ -28,7 +29,9 @@ class Scene:
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.queue = QueueDouble()
-        self.controller = Controller(self.store, SystemClock(), SILENT, queue=self.queue)
+        self.controller = Controller(
+            self.store, SystemClock(), SILENT, queue=self.queue, away=AwayPace(round_s=0.02)
+        )
         self.double = AgentDouble(HERE, bytes([172, 16, 0, 1]))
         self.agent = QueueAgent(self.double, self.queue)
         self.ports = 0
@@ -65,8 +68,7 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    monkeypatch.setattr(away_hosts, "ROUND_S", 0.02)
+async def scene() -> AsyncIterator[Scene]:
     made = Scene()
     await made.controller.start()
     await commit(made.store, networks=(network(),), subnets=(subnet(),))

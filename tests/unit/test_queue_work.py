@@ -12,7 +12,7 @@ from alcor.contracts.agent_channel import Update
 from alcor.contracts.memory_store import MemoryStore
 from alcor.contracts.queue import AWAY
 from alcor.control_plane.controller import Controller
-from alcor.control_plane.delivery import away_hosts
+from alcor.control_plane.delivery.away_hosts import AwayPace
 from alcor.control_plane.region import OnDemandBounds
 from alcor.model.goal_state import network_key
 from alcor.model.ids import HostId
@@ -26,6 +26,7 @@ from doubles.waiting import eventually
 HOSTS = [HostId(f"host-{number}") for number in range(4)]
 HERE = HOSTS[0]
 NET = network_key("net-1")
+SOON = AwayPace(round_s=0.05, turn_s=0.005)
 TOLD_WHOLE = OnDemandBounds(above=1_000_000, below=1_000_000)
 FEW, MANY = 100, 5_000
 ON_A_STREAM = 1_000, 100_000
@@ -71,9 +72,9 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene_of(ports: int) -> AsyncIterator[Scene]:
+async def scene_of(ports: int, away: AwayPace = SOON) -> AsyncIterator[Scene]:
     store, queue = MemoryStore(), QueueDouble()
-    controller = Controller(store, SystemClock(), SILENT, queue=queue, on_demand=TOLD_WHOLE)
+    controller = Controller(store, SystemClock(), SILENT, queue=queue, on_demand=TOLD_WHOLE, away=away)
     await controller.start()
     await commit(
         store,
@@ -126,13 +127,6 @@ async def test_a_port_costs_a_heard_host_the_same_in_any_network() -> None:
     assert counts[0].entries == 0, "nothing whole is made"
 
 
-@pytest.fixture
-def quick_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(away_hosts, "ROUND_S", 0.05)
-    monkeypatch.setattr(away_hosts, "TURN_S", 0.005)
-
-
-@pytest.mark.usefixtures("quick_rounds")
 async def test_a_port_costs_a_host_away_the_same_in_any_network() -> None:
     counts = []
     for ports in (FEW, MANY):
@@ -150,7 +144,6 @@ async def test_a_port_costs_a_host_away_the_same_in_any_network() -> None:
     assert counts[0].size < 200
 
 
-@pytest.mark.usefixtures("quick_rounds")
 async def test_what_changes_meanwhile_is_written_once_and_is_all_that_a_returning_host_needs() -> None:
     counts = []
     for ports in (FEW, MANY):
@@ -177,11 +170,8 @@ async def test_what_changes_meanwhile_is_written_once_and_is_all_that_a_returnin
     assert counts[0].messages == 1, "the last value is what counts"
 
 
-@pytest.mark.usefixtures("quick_rounds")
-async def test_many_hosts_away_are_written_at_a_bounded_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(away_hosts, "TURN_FRAMES", 2)
-    monkeypatch.setattr(away_hosts, "TURN_S", 0.05)
-    async with scene_of(FEW) as scene:
+async def test_many_hosts_away_are_written_at_a_bounded_pace() -> None:
+    async with scene_of(FEW, AwayPace(round_s=0.05, turn_s=0.05, turn_frames=2)) as scene:
         agents = [
             QueueAgent(AgentDouble(name, bytes([172, 16, 0, n])), scene.queue) for n, name in enumerate(HOSTS)
         ]
@@ -199,7 +189,6 @@ async def test_many_hosts_away_are_written_at_a_bounded_pace(monkeypatch: pytest
         assert {host for host, *_ in scene.queue.published[begun:]} == set(HOSTS)
 
 
-@pytest.mark.usefixtures("quick_rounds")
 async def test_a_host_that_was_heard_meanwhile_is_not_written_for() -> None:
     async with synchronised(FEW) as scene:
         scene.agent.leave()
@@ -221,7 +210,6 @@ async def test_a_host_that_was_heard_meanwhile_is_not_written_for() -> None:
         await eventually(lambda: len(scene.queue.published) == begun + 1)
 
 
-@pytest.mark.usefixtures("quick_rounds")
 async def test_what_the_queue_could_not_keep_is_written_when_it_is_back() -> None:
     async with synchronised(FEW) as scene:
         scene.agent.leave()
@@ -235,7 +223,6 @@ async def test_what_the_queue_could_not_keep_is_written_when_it_is_back() -> Non
         await eventually(lambda: len(scene.queue.published) == begun + 1)
 
 
-@pytest.mark.usefixtures("quick_rounds")
 async def test_what_the_queue_had_no_room_for_is_written_when_it_has() -> None:
     async with synchronised(FEW) as scene:
         scene.agent.leave()
@@ -248,7 +235,6 @@ async def test_what_the_queue_had_no_room_for_is_written_when_it_has() -> None:
         await eventually(lambda: len(scene.queue.published) == begun + 1)
 
 
-@pytest.mark.usefixtures("quick_rounds")
 async def test_a_controller_that_cannot_write_for_hosts_away_has_failed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

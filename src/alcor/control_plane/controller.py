@@ -21,6 +21,7 @@ from alcor.control_plane.compiler.incremental import Compiled, IncrementalCompil
 from alcor.control_plane.convergence import RegionConvergence
 from alcor.control_plane.delivery import path_choice
 from alcor.control_plane.delivery.admission import Admission
+from alcor.control_plane.delivery.away_hosts import AwayPace
 from alcor.control_plane.delivery.flusher import Flusher
 from alcor.control_plane.delivery.full_sections import FullSections
 from alcor.control_plane.delivery.look_ups import LookUps
@@ -57,6 +58,7 @@ class Controller:
         on_demand: OnDemandBounds = OnDemandBounds(),  # noqa: B008 - frozen
         queue: GoalQueue | None = None,
         resync: ResyncLimits = ResyncLimits(),  # noqa: B008 - frozen
+        away: AwayPace = AwayPace(),  # noqa: B008 - frozen
         powers: Powers = NO_POWERS,
         audit: Callable[[Entry], None] | None = None,
         watcher: PortWatcher | None = None,
@@ -82,7 +84,9 @@ class Controller:
         self._followers: list[Callable[[Change], None]] = []
         self._streams: dict[HostId, HostSession] = {}
         self._queue_path = (
-            QueuePath(queue, self.serve_channel, log, failure=self.failed) if queue is not None else None
+            QueuePath(queue, self.serve_channel, log, away=away, failure=self.failed)
+            if queue is not None
+            else None
         )
         self._flusher = Flusher(lambda stream: self._streams.get(stream.host) is stream)
         self._paths = Paths(self._streams, self._queue_path)

@@ -32,7 +32,7 @@ def main(
 ) -> None:
     """Run a region in one thread on virtual time, under faults, and check what must hold."""
     log = EventLog(level=Level.DEBUG) if events else SILENT
-    failed = total = 0
+    failed = total = kept = read_back = 0
     for number in itertools.count(seed):
         if number >= seed + seeds and (failed or total >= (until_events or 0)):
             break
@@ -46,6 +46,8 @@ def main(
             f"converged in {report.converged_s:.1f} s, trace {report.trace}{' on demand' if asks else ''}"
         )
         total += report.events.total
+        kept += report.faults.get("queue_kept_for_away", 0)
+        read_back += report.faults.get("queue_read_back", 0)
         if seeds == 1 and not until_events:
             click.echo(f"events: {report.events}\noutcomes: {report.outcomes}\nfaults: {report.faults}")
         for sentence in report.violations:
@@ -53,6 +55,7 @@ def main(
         if report.violations:
             failed += 1
             click.echo(f"  again: {run.replay_command(number, operations, on_demand=asks)}")
+    click.echo(f"{kept} values kept for hosts away, {read_back} read when they were back")
     click.echo(f"{total} events in all, {failed} seeds failed")
     sys.exit(1 if failed else 0)
 

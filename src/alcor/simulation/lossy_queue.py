@@ -34,7 +34,7 @@ class LossyQueue:
         self.places: dict[HostId, Place] = {}
         self.ends: list[ControllerEnd] = []
         self._chance = chance
-        self._kept: dict[HostId, dict[SectionKey, bytes]] = defaultdict(dict)
+        self._kept: dict[HostId, dict[SectionKey, tuple[int, bytes]]] = defaultdict(dict)  # session, frame
         self._generation = 0  # what was under way in an earlier one is lost
         self._answers_due_s = 0.0
 
@@ -64,14 +64,15 @@ class LossyQueue:
         """Serve again."""
         self.is_up = True
 
-    def keep(self, host: HostId, key: SectionKey, frame: bytes) -> None:
+    def keep(self, host: HostId, key: SectionKey, frame: bytes, *, session: int) -> None:
         """Keep a section's last value."""
         if self.is_up:
-            self._kept[host][key] = frame
+            self._kept[host][key] = session, frame
 
     def kept(self, host: HostId) -> list[bytes]:
-        """Give what is kept for a host."""
-        return list(self._kept[host].values())
+        """Give what is kept for a host that is back."""
+        self.counts["queue_read_back"] += sum(session == AWAY for session, _ in self._kept[host].values())
+        return [frame for _, frame in self._kept[host].values()]
 
     def carry_down(self, host: HostId, session: int, frame: bytes) -> None:
         """Put a frame to an agent on its way, or not."""
@@ -143,7 +144,7 @@ class ControllerEnd:
         if not self._is_connected:
             return False
         self._queue.counts["queue_kept_for_away" if session == AWAY else "queue_published"] += 1
-        self._queue.keep(host, key, frame)
+        self._queue.keep(host, key, frame, session=session)
         self._queue.carry_down(host, session, frame)
         return True
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 
 from alcor.control_plane.controller import Controller
+from alcor.control_plane.delivery.away_hosts import AwayPace
 from alcor.control_plane.delivery.resync import ResyncLimits
 from alcor.control_plane.region import OnDemandBounds
 from alcor.model import errors
@@ -19,6 +20,8 @@ from alcor.simulation.wire import Wire
 
 # So little that hosts wait for each other, and that turns end before all is sent.
 RESYNC = ResyncLimits(hosts=2, bytes=20_000, turn_s=1.5)
+# So soon that much is written before a host is heard again, in turns of so little that some are interrupted.
+AWAY = AwayPace(round_s=0.05, turn_s=0.02, turn_frames=3)
 
 
 class SimulatedTerm:
@@ -53,7 +56,7 @@ class SimulatedTerm:
         self._served: set[asyncio.Task[None]] = set()
         self.controller = self.part.run(
             lambda: Controller(
-                self.session, clock, log, queue=self.queue_end, on_demand=on_demand, resync=RESYNC
+                self.session, clock, log, queue=self.queue_end, on_demand=on_demand, resync=RESYNC, away=AWAY
             )
         )
 

@@ -11,6 +11,8 @@ when the controller ends is not written, and nothing is lost by it: a host that 
 import asyncio
 from collections.abc import Iterable
 
+import msgspec
+
 from alcor.contracts.queue import AWAY, GoalQueue
 from alcor.control_plane.compiler.sections import HostSection
 from alcor.control_plane.delivery.queue_lines import Line, Writer
@@ -18,10 +20,14 @@ from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId
 from alcor.model.version import Version
 
-ROUND_S = 1.0  # a section of a host is written at most once in it
-TURN_S = 0.1  # between turns of a round
-TURN_FRAMES = 100  # a thousand a second
-TURN_BYTES = 512 * 1024  # 5 MiB a second, and at least one frame a turn
+
+class AwayPace(msgspec.Struct, frozen=True):
+    """How fast it is written: a section of a host at most once in a round, and so much in a turn of it."""
+
+    round_s: float = 1.0
+    turn_s: float = 0.1
+    turn_frames: int = 100  # a thousand a second
+    turn_bytes: int = 512 * 1024  # 5 MiB a second, and at least one frame a turn
 
 
 class AwayHost:
@@ -54,8 +60,9 @@ class AwayHost:
 class AwayHosts:
     """Owner of the hosts away, and of the marks of what is to be written for them."""
 
-    def __init__(self, queue: GoalQueue) -> None:
+    def __init__(self, queue: GoalQueue, pace: AwayPace) -> None:
         self._queue = queue
+        self._pace = pace
         self._hosts: dict[HostId, AwayHost] = {}
         self._marked: dict[tuple[AwayHost, SectionKey], None] = {}
         self._wake = asyncio.Event()
@@ -87,14 +94,14 @@ class AwayHosts:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            await asyncio.sleep(ROUND_S)
+            await asyncio.sleep(self._pace.round_s)
             await self._write_round()
 
     async def _write_round(self) -> None:
         marked, self._marked = self._marked, {}
         while marked and self._can_keep:
             self._write_turn(marked)
-            await asyncio.sleep(TURN_S)
+            await asyncio.sleep(self._pace.turn_s)
         if marked:  # they wait until the queue keeps again, with what comes until then
             self._marked = marked | self._marked
         if self._marked:
@@ -102,7 +109,7 @@ class AwayHosts:
 
     def _write_turn(self, marked: dict[tuple[AwayHost, SectionKey], None]) -> None:
         frames = size = 0
-        while marked and frames < TURN_FRAMES and size < TURN_BYTES:
+        while marked and frames < self._pace.turn_frames and size < self._pace.turn_bytes:
             away, key = next(iter(marked))
             if self._hosts.get(away.host) is away:  # else it was heard since
                 frame = away.frame(key)

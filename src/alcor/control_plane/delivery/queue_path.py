@@ -11,7 +11,7 @@ import msgspec
 from alcor.contracts.agent_channel import Channel, Farewell
 from alcor.contracts.frame_buffer import FrameBuffer
 from alcor.contracts.queue import GoalQueue, QueueState
-from alcor.control_plane.delivery.away_hosts import AwayHosts
+from alcor.control_plane.delivery.away_hosts import AwayHosts, AwayPace
 from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId
 from alcor.runtime.event_log import EventLog
@@ -79,6 +79,7 @@ class QueuePath:
         serve: Callable[[Channel], Awaitable[None]],
         log: EventLog,
         *,
+        away: AwayPace,
         failure: Failure,
     ) -> None:
         """`failure`: of the controller, which is of no use when nothing is written for hosts away any more."""
@@ -87,7 +88,7 @@ class QueuePath:
         self._supervisor = Supervisor(log, failure=failure)  # one task, for all hosts away
         self._sessions = Supervisor(log, failure=None)  # a task for each host
         self._channels: dict[HostId, QueueChannel] = {}
-        self.away = AwayHosts(queue)
+        self.away = AwayHosts(queue, away)
         self._listens = False
         self._epoch = 0
 
