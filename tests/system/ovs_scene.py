@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from alcor.contracts.data_plane import HostFacts
-from alcor.data_plane.ovs.driver import OvsDataPlane
+from alcor.data_plane.ovs.driver import DRIFT_EVERY_S, OvsDataPlane
 from alcor.lab import namespaces, packets
 from alcor.lab.host import EmulatedHost
 from alcor.lab.laboratory import Laboratory
@@ -105,8 +105,9 @@ class Events:
 class Host:
     """One host with its driver and what it must hold."""
 
-    def __init__(self, emulated: EmulatedHost) -> None:
+    def __init__(self, emulated: EmulatedHost, *, drift_every_s: float = DRIFT_EVERY_S) -> None:
         self.emulated = emulated
+        self._drift_every_s = drift_every_s
         self.state = HostState()
         self.start_driver()
 
@@ -115,7 +116,9 @@ class Host:
         facts = HostFacts(self.emulated.name, self.emulated.vtep, router_mac)
         self.events = Events()
         self.log = io.StringIO()
-        self.driver = OvsDataPlane(facts, self.emulated.run_dir, EventLog(stream=self.log))
+        self.driver = OvsDataPlane(
+            facts, self.emulated.run_dir, EventLog(stream=self.log), drift_every_s=self._drift_every_s
+        )
 
     async def start(self) -> None:
         await self.driver.start(self.events)
@@ -131,9 +134,9 @@ class Host:
 class Scene:
     """Ports on the hosts of a lab; every host holds every section, as in one small domain."""
 
-    def __init__(self, lab: Laboratory) -> None:
+    def __init__(self, lab: Laboratory, *, drift_every_s: float = DRIFT_EVERY_S) -> None:
         self.lab = lab
-        self.hosts = [Host(host) for host in lab.hosts]
+        self.hosts = [Host(host, drift_every_s=drift_every_s) for host in lab.hosts]
         self.workloads: dict[str, Workload] = {}
         self._revision = 0
         self._networks: dict[str, int] = {}
@@ -144,10 +147,10 @@ class Scene:
 
     @classmethod
     @asynccontextmanager
-    async def in_lab(cls, *, hosts: int) -> AsyncIterator[Self]:
+    async def in_lab(cls, *, hosts: int, drift_every_s: float = DRIFT_EVERY_S) -> AsyncIterator[Self]:
         """Make a lab, and a scene with nothing in it that has started there; end both."""
         with Laboratory(hosts=hosts) as lab:
-            scene = cls(lab)
+            scene = cls(lab, drift_every_s=drift_every_s)
             try:
                 await scene.start()
                 yield scene

@@ -2,10 +2,8 @@
 
 import asyncio
 
-import pytest
-
 from alcor.contracts.identity import unauthorized
-from alcor.management_plane.api.limits import AtOnce, Limits, Rate
+from alcor.management_plane.api.limits import UNLIMITED, Limits, Rate
 from alcor.runtime.clock import SystemClock
 from api_scene import error_of, scene
 
@@ -45,9 +43,9 @@ async def test_an_address_that_never_says_who_it_is_is_told_when_to_come_again()
         assert statuses == [401, 401, 401, 429, 429]
 
 
-async def test_a_project_has_so_many_requests_under_way_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(AtOnce.__init__, "__defaults__", (3,))
-    async with scene() as s:
+async def test_a_project_has_so_many_requests_under_way_and_no_more() -> None:
+    limits = Limits(SystemClock(), projects=UNLIMITED, attempts=UNLIMITED, at_once=3)
+    async with scene(limits=limits) as s:
         network_id, _ = await s.wired_network()
         gate = asyncio.Event()
 

@@ -42,8 +42,8 @@ VNIS = {"red": 300, "green": 301, "blue": 302}
 class Ipv6Scene(Scene):
     """Networks of IPv6 alone: red makes addresses itself, green has them given, blue asks for the rest."""
 
-    def __init__(self, lab: Laboratory) -> None:
-        super().__init__(lab)
+    def __init__(self, lab: Laboratory, **named: float) -> None:
+        super().__init__(lab, **named)
         self.ips: dict[str, str] = {}
 
     async def build(self) -> None:

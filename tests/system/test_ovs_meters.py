@@ -9,7 +9,6 @@ import pytest_asyncio
 import raw_packets
 from ovs_scene import Scene, needs_ovs
 
-from alcor.data_plane.ovs import driver as driver_module
 from alcor.data_plane.ovs import endpoint
 from alcor.data_plane.ovs.messages import MeterCommand
 from alcor.data_plane.ovs.openflow import OpenFlowConnection
@@ -26,10 +25,9 @@ FLOOD_S = 2.0
 
 
 @pytest_asyncio.fixture
-async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+async def scene() -> AsyncIterator[Scene]:
     """One host with a workload."""
-    monkeypatch.setattr(driver_module, "DRIFT_EVERY_S", 0.3)
-    async with Scene.in_lab(hosts=1) as scene:
+    async with Scene.in_lab(hosts=1, drift_every_s=0.3) as scene:
         await scene.one_network()
         await scene.port("a", "red", "10.1.0.11", 0)
         await scene.plug("a")

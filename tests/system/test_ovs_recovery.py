@@ -7,7 +7,6 @@ import pytest
 import pytest_asyncio
 from ovs_scene import Scene, leftovers, needs_ovs
 
-from alcor.data_plane.ovs import driver as driver_module
 from alcor.lab import packets, workload
 from alcor.lab.host import DATABASE, SWITCH
 from alcor.lab.packets import Probe
@@ -19,10 +18,9 @@ pytestmark = [pytest.mark.ovs, needs_ovs]
 
 
 @pytest_asyncio.fixture
-async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+async def scene() -> AsyncIterator[Scene]:
     """One host with two workloads that may talk."""
-    monkeypatch.setattr(driver_module, "DRIFT_EVERY_S", 0.3)
-    async with Scene.in_lab(hosts=1) as scene:
+    async with Scene.in_lab(hosts=1, drift_every_s=0.3) as scene:
         await scene.one_network()
         await scene.port("a", "red", "10.1.0.11", 0)
         await scene.port("b", "red", "10.1.0.12", 0)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from alcor.contracts import memory_channel
-from alcor.contracts.agent_channel import Channel
+from alcor.contracts.agent_channel import SILENCE_S, Channel
 from alcor.contracts.api_channel import (
     PROTOCOL,
     STATES_MAX,
@@ -21,9 +21,7 @@ from alcor.contracts.api_channel import (
 from alcor.contracts.convergence import TraceResult
 from alcor.contracts.memory_store import MemoryStore
 from alcor.contracts.store import Write
-from alcor.control_plane import api_streams
 from alcor.control_plane.api_streams import ApiStreams
-from alcor.management_plane import controller_link
 from alcor.management_plane.controller_link import ControllerLink
 from alcor.model import errors
 from alcor.model.ids import HostId, NetworkId, PortId, ProjectId, RequestId
@@ -47,7 +45,8 @@ def port(host: str = "host-1") -> Port:
 class Scene:
     """A controller that may be away, and one link to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, **limits: int) -> None:
+        self.limits = limits
         self.store = MemoryStore()
         self.convergence = ConvergenceDouble(self.store)
         self.convergence.add_host("host-1")
@@ -62,7 +61,7 @@ class Scene:
         if self.is_away:
             raise errors.Unavailable("nobody is there", retry_after_s=1)
         mine, theirs = memory_channel.pair()
-        streams = ApiStreams(self.convergence, self, self.told.append, SILENT, epoch=self.epoch)
+        streams = ApiStreams(self.convergence, self, self.told.append, SILENT, epoch=self.epoch, **self.limits)
         task = asyncio.create_task(streams.serve(theirs))
         self.tasks.add(task)
         self.channels.append(theirs)
@@ -85,8 +84,9 @@ class Scene:
 
 
 @pytest.fixture
-async def scene() -> Any:
-    made = Scene()
+async def scene(request: pytest.FixtureRequest) -> Any:
+    """A link that is connected. Its parameter, if any: the limits of the controller's end."""
+    made = Scene(**getattr(request, "param", {}))
     made.link.start()
     await eventually(lambda: made.link.is_connected)
     yield made
@@ -119,10 +119,8 @@ async def test_a_refusal_is_of_the_same_kind_at_the_other_end(scene: Scene) -> N
     assert refused.value.reason == "Unbound"
 
 
-async def test_an_answer_that_is_too_long_for_a_frame_ends_nothing_else(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(api_streams, "ANSWER_MAX", 60)
+@pytest.mark.parametrize("scene", [{"answer_max": 60}], indirect=True)
+async def test_an_answer_that_is_too_long_for_a_frame_ends_nothing_else(scene: Scene) -> None:
     with pytest.raises(errors.Unavailable, match="bytes"):
         await scene.link.hosts()
     assert await scene.link.live_hosts() == ["host-1"]
@@ -165,10 +163,8 @@ async def test_a_controller_of_an_older_term_is_not_believed(scene: Scene) -> No
     await eventually(lambda: scene.link.is_connected)
 
 
-async def test_what_nobody_waits_for_is_given_up_and_waits_are_bounded(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(api_streams, "WAITS_MAX", 2)
+@pytest.mark.parametrize("scene", [{"waits_max": 2}], indirect=True)
+async def test_what_nobody_waits_for_is_given_up_and_waits_are_bounded(scene: Scene) -> None:
     record = port()
     revision = await scene.put(record)
 
@@ -188,9 +184,7 @@ async def test_what_nobody_waits_for_is_given_up_and_waits_are_bounded(
     assert await third
 
 
-async def test_a_hung_controller_is_taken_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(controller_link, "SILENCE_S", 0.05)
-    monkeypatch.setattr(controller_link, "BEAT_S", 0.01)
+async def test_a_hung_controller_is_taken_for_gone() -> None:
     ends: list[Channel] = []
 
     async def connect(url: str) -> Channel:
@@ -202,7 +196,7 @@ async def test_a_hung_controller_is_taken_for_gone(monkeypatch: pytest.MonkeyPat
     link = ControllerLink(["memory:"], connect, SILENT, name="test")
     link.start()
     await eventually(lambda: link.is_connected)
-    asked = asyncio.create_task(link.wait([PortId("p")], revision=1, until="in_force", timeout_s=0.2))
+    asked = asyncio.create_task(link.wait([PortId("p")], revision=1, until="in_force", timeout_s=4 * SILENCE_S))
     assert isinstance(decode(await ends[0].receive() or b""), ApiHello)
     await eventually(lambda: len(ends) > 1)  # it looks for another
     assert not await asked

@@ -10,7 +10,7 @@ from alcor.contracts.memory_store import MemoryStore
 from alcor.contracts.memory_told import MemoryToldMarks
 from alcor.contracts.server_events import ServerEvent
 from alcor.control_plane.controller import Controller
-from alcor.control_plane.server_events import teller, words
+from alcor.control_plane.server_events import words
 from alcor.control_plane.server_events.teller import Teller
 from alcor.model import errors
 from alcor.model.goal_state import network_key
@@ -94,9 +94,7 @@ def server_port(number: int, host: str, *, server: int | None = None, **more: ob
 
 
 @pytest.fixture
-async def s(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
-    monkeypatch.setattr(teller, "PAUSE_MIN_S", 0.01)
-    monkeypatch.setattr(teller, "PAUSE_MAX_S", 0.02)
+async def s() -> AsyncIterator[Scene]:
     made = Scene()
     await commit(made.store, networks=(network(),), subnets=(subnet(),), security_groups=(group("g"),))
     await made.start()

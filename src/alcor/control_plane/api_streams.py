@@ -45,13 +45,17 @@ class ApiStreams:
         log: EventLog,
         *,
         epoch: int,
+        waits_max: int = WAITS_MAX,
+        answer_max: int = ANSWER_MAX,
     ) -> None:
-        """`told` hears of revisions that were committed."""
+        """`told` hears of revisions that were committed. `waits_max`: of one stream; `answer_max`: in bytes."""
         self._convergence = convergence
         self._tracer = tracer
         self._told = told
         self._log = log
         self._epoch = epoch
+        self._waits_max = waits_max
+        self._answer_max = answer_max
 
     async def serve(self, channel: Channel) -> None:
         """Serve one API process until its stream ends."""
@@ -82,7 +86,7 @@ class ApiStreams:
                             number=number, question=api_channel.Wait() | api_channel.WaitRevision()
                         ) as asked
                     ):
-                        if len(waits) >= WAITS_MAX:
+                        if len(waits) >= self._waits_max:
                             full = errors.Unavailable("too many wait already", retry_after_s=RETRY_AFTER_S)
                             channel.send(_encoder.encode(api_channel.refusal_of(number, full)))
                             continue
@@ -104,7 +108,8 @@ class ApiStreams:
     async def _reply(self, channel: Channel, request: Request) -> None:
         try:
             raw = _encoder.encode(await self._answer(request.question))
-            if len(raw) > ANSWER_MAX:  # a frame that is too long would end the stream, and all other questions
+            # A frame that is too long would end the stream, and all other questions.
+            if len(raw) > self._answer_max:
                 raise errors.Unavailable(
                     f"the answer has {len(raw)} bytes: ask the controller's own API",
                     retry_after_s=RETRY_AFTER_S,

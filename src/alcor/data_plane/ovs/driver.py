@@ -58,11 +58,13 @@ class OvsDataPlane:
         bid: Bid | None = None,
         exposure: Exposure | None = None,
         failure: Failure | None = None,
+        drift_every_s: float = DRIFT_EVERY_S,
     ) -> None:
         self._facts = facts
         self._endpoints = endpoint.local(place, bridge) if isinstance(place, Path) else place
         self._exposure = exposure
         self._log = log
+        self._drift_every_s = drift_every_s
         self._bridge = bridge
         self._clock = SystemClock()
         self._supervisor = Supervisor(log, failure=failure)
@@ -220,7 +222,7 @@ class OvsDataPlane:
 
     async def _watch_drift(self) -> None:
         while True:
-            await asyncio.sleep(DRIFT_EVERY_S)
+            await asyncio.sleep(self._drift_every_s)
             self._growth.look(**self._hand_over.dropped)
             if self._tenure.session is None or not self._in_step:
                 continue

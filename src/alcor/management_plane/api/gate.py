@@ -15,7 +15,7 @@ from alcor.management_plane.api import call as calls
 from alcor.management_plane.api import errors as error_form
 from alcor.management_plane.api.bodies import BODY_MAX, Bodies, Body
 from alcor.management_plane.api.call import Call
-from alcor.management_plane.api.limits import AtOnce, Limits
+from alcor.management_plane.api.limits import Limits
 from alcor.management_plane.api.policy import Policy, require
 from alcor.management_plane.audit.trail import AuditTrail
 from alcor.management_plane.caller import Caller
@@ -57,7 +57,6 @@ class Gate:
         self._limits = limits
         self._trail = trail
         self._bodies = Bodies()
-        self._at_once = AtOnce()
 
     def route(
         self,
@@ -104,7 +103,7 @@ class Gate:
         self, request: Request, caller: Caller, policy: Policy, endpoint: Endpoint, body_max: int
     ) -> Response:
         again = functools.partial(self._admit_again, request, policy, caller)
-        self._at_once.begin(caller.project_id, is_admin=caller.is_admin)
+        self._limits.at_once.begin(caller.project_id, is_admin=caller.is_admin)
         body = Body(self._bodies, caller.project_id)
         try:
             if request.method in _WITH_BODY:
@@ -112,7 +111,7 @@ class Gate:
             return await endpoint(calls.from_request(request, body.content, caller, again), request.path_params)
         finally:
             body.release()
-            self._at_once.end(caller.project_id)
+            self._limits.at_once.end(caller.project_id)
 
     async def not_found(self, request: Request, error: Exception) -> Response:
         """Answer for paths that do not exist; to those who may not know what does, as for those that do."""

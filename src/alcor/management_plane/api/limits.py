@@ -33,7 +33,7 @@ AT_ONCE_MAX = 512
 class AtOnce:
     """Owner of the count of requests under way, by project; administrators are not counted."""
 
-    def __init__(self, most: int = AT_ONCE_MAX) -> None:
+    def __init__(self, most: int) -> None:
         self._most = most
         self._under_way: Counter[str] = Counter()
 
@@ -53,12 +53,15 @@ class AtOnce:
 class Limits:
     """Owner of the buckets: one for each project, and for each address that failed to say who it is.
 
+    And of `at_once`, what projects have under way.
+
     Administrators have none: the operator must get in when a tenant's script runs wild, and Nova's user asks
     for all tenants.
     """
 
-    def __init__(self, clock: Clock, *, projects: Rate, attempts: Rate) -> None:
+    def __init__(self, clock: Clock, *, projects: Rate, attempts: Rate, at_once: int = AT_ONCE_MAX) -> None:
         self._clock = clock
+        self.at_once = AtOnce(at_once)
         self._projects = _buckets(projects)
         self._attempts = _buckets(attempts)
 
