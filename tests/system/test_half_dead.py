@@ -19,7 +19,7 @@ from alcor.processes.api import ApiProcess, ApiProcessSettings
 from alcor.processes.api_server import ApiSettings
 from alcor.processes.nova import NovaSettings
 from alcor.processes.region import Region, RegionSettings
-from alcor.runtime.event_log import SILENT, EventLog
+from alcor.runtime.event_log import EventLog, Level
 from alcor.runtime.supervision import Failure, Supervisor
 
 ENDS_S = 30.0
@@ -73,13 +73,13 @@ async def test_an_agent_ends_when_its_database_answers_what_it_never_should(tmp_
             await agent.stop()
         told = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
         assert told[-1]["event"] == "agent_ends"
-        assert told[-1]["reason"].startswith("'ovs session' failed: AssertionError")
+        assert told[-1]["reason"].startswith("'switch session' failed: AssertionError")
 
 
 async def test_all_parts_of_a_region_and_of_an_api_process_end_the_process(
     tmp_path: Path, postgres_dsn: str
 ) -> None:
-    log = SILENT
+    log = EventLog(level=Level.ERROR)  # of its own, by which its tasks are told from others
     region = Region(
         RegionSettings(
             api=ApiSettings(data_dir=tmp_path / "region", port=0),
@@ -90,7 +90,7 @@ async def test_all_parts_of_a_region_and_of_an_api_process_end_the_process(
         ),
         log,
     )
-    other_log = SILENT
+    other_log = EventLog(level=Level.ERROR)
     api = ApiProcess(
         ApiProcessSettings(
             controller_urls=(f"unix://{tmp_path}/nobody.sock",),
