@@ -15,6 +15,7 @@ from ssl import SSLContext
 from typing import cast
 from urllib.parse import urlsplit
 
+from alcor.adapters.tls_door import TlsDoor
 from alcor.contracts.agent_channel import BEAT_HEAD, BEAT_S, FRAME_MAX, Channel
 from alcor.model import errors
 from alcor.runtime import tls
@@ -273,6 +274,8 @@ class Server:
         self._on_channel = on_channel
         self._supervisor = Supervisor(log, failure=None)  # a task for each peer
         self._servers: list[asyncio.Server] = []
+        self._doors: list[TlsDoor] = []
+        self._log = log
         self._channels: set[FrameChannel] = set()
 
     @property
@@ -284,6 +287,8 @@ class Server:
         """Stop listening, end the channels and their tasks."""
         for server in self._servers:
             server.close()
+        for door in self._doors:
+            await door.close()
         for channel in list(self._channels):
             channel.close("the server ends")
         await self._supervisor.close()
@@ -297,17 +302,22 @@ class Server:
 
         if parts.scheme == "unix":
             server = await loop.create_unix_server(make, parts.path, ssl=ssl, backlog=LISTEN_QUEUE)
+            self._servers.append(server)
             self.urls.append(url)
         elif parts.scheme in ("tcp", "tcps"):
             _require_certificates(url, ssl)
-            server = await loop.create_server(
-                make, parts.hostname, parts.port or 0, ssl=ssl, backlog=LISTEN_QUEUE
-            )
+            if ssl is None:
+                server = await loop.create_server(make, parts.hostname, parts.port or 0, backlog=LISTEN_QUEUE)
+                self._servers.append(server)
+                port = server.sockets[0].getsockname()[1]
+            else:
+                door = TlsDoor(make, ssl, self._log)
+                self._doors.append(door)
+                port = await door.open(parts.hostname, parts.port or 0)
             host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-            self.urls.append(f"{parts.scheme}://{host}:{server.sockets[0].getsockname()[1]}")
+            self.urls.append(f"{parts.scheme}://{host}:{port}")
         else:
             raise errors.Invalid(f"'{url}' is neither tcp[s]://HOST:PORT nor unix:///PATH")
-        self._servers.append(server)
 
     def _opened(self, channel: FrameChannel) -> None:
         self._channels.add(channel)
