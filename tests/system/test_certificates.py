@@ -90,6 +90,8 @@ async def test_an_emulated_host_speaks_under_its_own_name_only(tmp_path: Path) -
     arguments = ["--fleet", "--hosts", "2", "--first", "3", "--out", str(out), "--data-dir", str(data_dir)]
     done = CliRunner().invoke(certificate.command, arguments)
     assert done.exit_code == 0, done.output
+    both = CliRunner().invoke(certificate.command, ["--host", "h1", "--hosts", "2", "--out", str(out)])
+    assert "are for a --fleet" in both.output
     files = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (out / "hosts").iterdir()}
     assert files == {"host-3.pem": 0o600, "host-4.pem": 0o600}
     async with controller_at(Authority.open(data_dir / "authority")) as url:

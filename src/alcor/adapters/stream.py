@@ -266,7 +266,7 @@ class FrameChannel(asyncio.BufferedProtocol):
 class Server:
     """Listening sockets and the channels accepted on them. Owner of one task per channel.
 
-    `urls`: where it listens, with the ports that were chosen.
+    `urls`: where it listens, with the ports that were chosen. `doors`: where that is over TLS.
     """
 
     def __init__(self, on_channel: OnChannel, log: EventLog) -> None:
@@ -274,7 +274,7 @@ class Server:
         self._on_channel = on_channel
         self._supervisor = Supervisor(log, failure=None)  # a task for each peer
         self._servers: list[asyncio.Server] = []
-        self._doors: list[TlsDoor] = []
+        self.doors: list[TlsDoor] = []
         self._log = log
         self._channels: set[FrameChannel] = set()
 
@@ -287,7 +287,7 @@ class Server:
         """Stop listening, end the channels and their tasks."""
         for server in self._servers:
             server.close()
-        for door in self._doors:
+        for door in self.doors:
             await door.close()
         for channel in list(self._channels):
             channel.close("the server ends")
@@ -312,7 +312,7 @@ class Server:
                 port = server.sockets[0].getsockname()[1]
             else:
                 door = TlsDoor(make, ssl, self._log)
-                self._doors.append(door)
+                self.doors.append(door)
                 port = await door.open(parts.hostname, parts.port or 0)
             host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
             self.urls.append(f"{parts.scheme}://{host}:{port}")

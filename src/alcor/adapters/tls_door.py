@@ -24,11 +24,21 @@ NO_FILES_S = 1.0  # then others may have closed theirs
 class TlsDoor:
     """Listening sockets of one address. Owner of these, and of a task for each handshake."""
 
-    def __init__(self, make: Callable[[], asyncio.BaseProtocol], context: SSLContext, log: EventLog) -> None:
+    def __init__(
+        self,
+        make: Callable[[], asyncio.BaseProtocol],
+        context: SSLContext,
+        log: EventLog,
+        *,
+        handshake_s: float = HANDSHAKE_S,
+        no_files_s: float = NO_FILES_S,
+    ) -> None:
         self._sockets: list[socket.socket] = []
         self._make = make
         self._context = context
         self._log = log
+        self._handshake_s = handshake_s
+        self._no_files_s = no_files_s
         self._loop = asyncio.get_running_loop()
         self._handshakes = Supervisor(log, failure=None)
         self._paused: dict[socket.socket, asyncio.TimerHandle] = {}
@@ -73,7 +83,7 @@ class TlsDoor:
             except OSError as error:  # no more files, or no memory: it would be said again at each turn
                 self._log.warning("connections_wait", reason=str(error))
                 self._loop.remove_reader(listening)
-                self._paused[listening] = self._loop.call_later(NO_FILES_S, self._watch, listening)
+                self._paused[listening] = self._loop.call_later(self._no_files_s, self._watch, listening)
                 return
             connection.setblocking(False)
             self._handshakes.start("handshake", self._greet(connection))
@@ -81,5 +91,5 @@ class TlsDoor:
     async def _greet(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):  # it is none of ours, or gone: ssl.SSLError is one
             await self._loop.connect_accepted_socket(
-                self._make, connection, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_S
+                self._make, connection, ssl=self._context, ssl_handshake_timeout=self._handshake_s
             )

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from alcor.cli import options
 
@@ -28,8 +29,16 @@ from alcor.cli import options
     show_default="/var/lib/alcor as root",
     help="The region's data directory, where `alcor up` keeps its authority.",
 )
+@click.pass_context
 def command(
-    host: str | None, fleet: bool, count: int, first: int, is_api: bool, directory: Path, data_dir: Path
+    context: click.Context,
+    host: str | None,
+    fleet: bool,
+    count: int,
+    first: int,
+    is_api: bool,
+    directory: Path,
+    data_dir: Path,
 ) -> None:
     """Issue the certificates of a host or of an API process: what `--certificates DIR` names.
 
@@ -44,6 +53,9 @@ def command(
 
     if (host is not None) + fleet + is_api != 1:
         raise click.UsageError("name a --host, or say --fleet or --api")
+    said = (context.get_parameter_source(name) for name in ("count", "first"))
+    if not fleet and any(source is not ParameterSource.DEFAULT for source in said):
+        raise click.UsageError("--hosts and --first are for a --fleet")
     authority = data_dir.absolute() / "authority"
     if host is not None:
         identity.issue_host(authority, host, directory.absolute())
