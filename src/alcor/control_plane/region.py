@@ -84,7 +84,7 @@ class Region:
         self.rule_groups: dict[RuleId, GroupId] = {}
         self.address_groups: dict[AddressGroupId, AddressGroupNode] = {}
         self.hosts: dict[HostId, HostNode] = {}
-        self.priorities: dict[ProjectId, int] = {}  # of tenants, where they are not the default
+        self.priorities: dict[ProjectId, int] = {}  # of tenants that have a record
         self._shared: dict[tuple[object, ...], tuple[object, ...]] = {}  # equal tuples of ids, kept once
 
     async def load(self, snapshot: Snapshot, heard: Callable[[Sequence[Port]], None] | None = None) -> None:

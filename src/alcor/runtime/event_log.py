@@ -1,4 +1,4 @@
-"""The event log: one JSON object a line on standard error, declared names, typed fields, no prose."""
+"""The event log: one JSON object a line on standard error: the event's name and its fields, no prose."""
 
 import sys
 from enum import IntEnum
@@ -47,4 +47,4 @@ class EventLog:
         stream.flush()
 
 
-SILENT = EventLog(level=Level.ERROR)
+SILENT = EventLog(level=Level.ERROR)  # but for errors, which are never kept back
