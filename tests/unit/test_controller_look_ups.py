@@ -7,7 +7,7 @@ import pytest
 
 from alcor.contracts.agent_channel import Ask, Want
 from alcor.control_plane.compiler.incremental import IncrementalCompiler
-from alcor.control_plane.delivery.look_ups import ABSENT_BURST, BURST, LookUps
+from alcor.control_plane.delivery.look_ups import ABSENT_BURST, LookUps
 from alcor.control_plane.region import OnDemandBounds
 from alcor.model.ids import HostId, ProjectId, Vni
 from alcor.model.records import RecordSet
@@ -16,6 +16,7 @@ from doubles.control_plane import group, network, port, subnet
 from doubles.grown_region import HOSTS, changed, grown
 
 BOUNDS = OnDemandBounds(above=100, below=50)
+BURST = 2 * BOUNDS.look_ups_per_s
 HOST = HostId(HOSTS[0])
 
 

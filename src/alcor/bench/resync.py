@@ -13,7 +13,7 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +160,7 @@ class _Bench:
     async def cold(self) -> Phase:
         """Start agents that hold nothing."""
         self._agents = self._new_agents()
-        before = _Used.of(self._region.child)
+        before = _Used.of([self._region.child.pid])
         started = time.perf_counter()
         await self._agents.start()
         return await self._measured("cold", started, 0.0, before, _Used())
@@ -168,7 +168,7 @@ class _Bench:
     async def warm(self) -> Phase:
         """Start the region anew; agents keep everything."""
         await self._region.stop()
-        before = _Used.of(self._agents)
+        before = _Used.of(used.family(self._agents.pid))
         started = time.perf_counter()
         await self._region.start()
         return await self._measured("warm", started, time.perf_counter() - started, _Used(), before)
@@ -184,7 +184,7 @@ class _Bench:
         first_s = time.perf_counter() - started
         await self._until_done(self._plan.hosts)
         all_s = time.perf_counter() - started
-        region_after, agents_after = _Used.of(self._region.child), _Used.of(self._agents)
+        region_after, agents_after = _Used.of([self._region.child.pid]), _Used.of(used.family(self._agents.pid))
         sent = region_after.written_bytes - region.written_bytes
         floor_s, floor_processor_s = await streams_floor.measure(
             self._region.directory,
@@ -199,7 +199,7 @@ class _Bench:
             region_processor_s=round(region_after.processor_s - region.processor_s, 2),
             agents_processor_s=round(agents_after.processor_s - agents.processor_s, 2),
             region_memory_mib=round(used.memory_mib(self._region.child.pid)),
-            agents_memory_mib=round(used.memory_mib(self._agents.pid)),
+            agents_memory_mib=round(sum(map(used.memory_mib, used.family(self._agents.pid)))),
             mib_sent=round(sent / 2**20, 1),
             floor_s=round(floor_s, 2),
             floor_processor_s=round(floor_processor_s, 2),
@@ -280,11 +280,11 @@ def vpc_sizes(ports: int) -> Iterator[int]:
 
 
 class _Used(msgspec.Struct, frozen=True):
-    """What a process had used at a moment."""
+    """What some processes had used at a moment."""
 
     processor_s: float = 0.0
     written_bytes: int = 0
 
     @classmethod
-    def of(cls, child: Child) -> "_Used":
-        return cls(used.processor_s(child.pid), used.written_bytes(child.pid))
+    def of(cls, pids: Sequence[int]) -> "_Used":
+        return cls(sum(map(used.processor_s, pids)), sum(map(used.written_bytes, pids)))

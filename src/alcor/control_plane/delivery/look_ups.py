@@ -24,8 +24,6 @@ from alcor.runtime.limits import TokenBuckets
 
 ABSENT_S = 2.0  # how long an agent does not ask again; who comes meanwhile is told without being asked for
 LIMITED_S = 1.0
-RATE_PER_S = 10_000.0  # of all networks of one project: a third of what a controller can do
-BURST = 20_000.0
 ABSENT_RATE_PER_S = 1_000.0  # of one network: only a scan of empty addresses goes beyond it
 ABSENT_BURST = 4_000.0
 ASKERS_MAX = 16_384  # addresses whose askers are remembered
@@ -50,7 +48,8 @@ class LookUps:
         self._interest = interest
         self._clock = clock
         self._log = log
-        self._allowed: TokenBuckets[_Account] = TokenBuckets(rate_per_s=RATE_PER_S, burst=BURST)
+        rate_per_s = region.on_demand.look_ups_per_s
+        self._allowed: TokenBuckets[_Account] = TokenBuckets(rate_per_s=rate_per_s, burst=2 * rate_per_s)
         self._absent_allowed: TokenBuckets[_Account] = TokenBuckets(
             rate_per_s=ABSENT_RATE_PER_S, burst=ABSENT_BURST
         )
