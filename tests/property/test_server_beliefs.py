@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alcor.contracts.convergence import PortState
@@ -253,6 +253,14 @@ def test_in_the_end_what_is_believed_is_true(operations: list[tuple[Any, ...]]) 
 
 
 @settings(max_examples=100)
+@example(
+    [
+        ("refuse", "port-1", True),
+        ("plug", "port-1", True),
+        ("put", "port-0", "b", "00000000-0000-4000-8000-000000000000", True),
+        ("put", "port-1", "b", "00000000-0000-4000-8000-000000000001", True),
+    ]
+)
 @given(st.lists(OPERATIONS, max_size=30))
 def test_marks_are_kept_of_hosts_with_told_ports_only(operations: list[tuple[Any, ...]]) -> None:
     world = World()

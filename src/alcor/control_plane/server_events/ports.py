@@ -204,9 +204,15 @@ class ServerPorts:
         return seen if unsaid is None else min(seen, unsaid - 1)
 
     def _say(self, word: Word) -> None:
+        self._settle_instead(self.words.plug(word.key), word)
         self.words.put_plug(word)
         for host in word.hosts:
             self._doubted.setdefault(host, False)
+
+    def _settle_instead(self, former: Word | None, word: Word) -> None:
+        """Of hosts that only the former word was about nothing more is said: their marks may be kept."""
+        for host in (former.hosts - word.hosts) & self._hosts.keys() if former is not None else ():
+            self._moved[host] = None
 
     def _seen_before(self, revision: int) -> int:
         if self._seen is None:
@@ -234,6 +240,7 @@ class ServerPorts:
             word = _word(DELETED, port.id, server, port.host, revision=change.revision)
             former = self.words.withdraw(word.key)
             word.left = (port.host, *(former.left if former is not None else ()))
+            self._settle_instead(former, word)
             self.words.put_change(word)
 
     def _left(self, port_id: PortId, before: _Server) -> None:
