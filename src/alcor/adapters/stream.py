@@ -2,7 +2,7 @@
 
 An asyncio BufferedProtocol, not StreamReader and StreamWriter: frames sent in one turn of the loop leave in one
 system call, and what is read goes into one buffer of the thread. Under TLS the loop would else ask for 256 KiB
-with each read and give most of it back, which costs as much again as all else that a beat costs.
+with each read and give most of it back, which is much of what a beat costs.
 """
 
 import asyncio
