@@ -8,6 +8,7 @@ no stream: states are unknown, so nothing is in force (law 1); waits wait for it
 """
 
 import asyncio
+import functools
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -44,6 +45,7 @@ from alcor.model import errors
 from alcor.model.ids import HostId, PortId
 from alcor.model.records import Host, Port
 from alcor.runtime.event_log import EventLog
+from alcor.runtime.pending_requests import PendingRequests
 from alcor.runtime.supervision import Failure, Supervisor
 
 ANSWER_S = 5.0  # longer than silence lasts until it is noticed
@@ -85,7 +87,7 @@ class ControllerLink:
         self._heard_s = 0.0
         self._epoch = 0  # of the newest controller heard of
         self._numbers = itertools.count(1)
-        self._unanswered: dict[int, asyncio.Future[msgspec.Raw]] = {}
+        self._pending = PendingRequests[msgspec.Raw]()
         self._away_because = "it was not reached yet"
 
     def start(self) -> None:
@@ -191,20 +193,19 @@ class ControllerLink:
         channel = self._channel
         if channel is None:
             raise _away(self._away_because)
-        if len(self._unanswered) >= UNANSWERED_MAX:
+        if len(self._pending) >= UNANSWERED_MAX:
             raise _away("it does not keep up with what it is asked")
         number = next(self._numbers)
-        future = self._unanswered[number] = asyncio.get_running_loop().create_future()
-        channel.send(_encoder.encode(Request(number, question)))
-        try:
-            async with asyncio.timeout(within_s):
-                raw = await future
-        except TimeoutError:
-            raise _away("it does not answer in time") from None
-        finally:
-            # Still there: the answer did not come, and nobody waits for it any more.
-            if self._unanswered.pop(number, None) is not None:
-                channel.send(_encoder.encode(Cancel(number)))
+        with self._pending.expect(number) as answer:
+            channel.send(_encoder.encode(Request(number, question)))
+            try:
+                async with asyncio.timeout(within_s):
+                    raw = await answer
+            except TimeoutError:
+                raise _away("it does not answer in time") from None
+            finally:
+                if answer.cancelled():
+                    channel.send(_encoder.encode(Cancel(number)))
         return _answer_decoders[type(question)].decode(raw)
 
     # The stream
@@ -224,7 +225,8 @@ class ControllerLink:
                 self._log.warning("controller_lost", url=url, reason=reason)
             else:
                 self._log.debug("controller_not_reached", url=url, reason=reason)
-            self._lost(reason)
+            self._away_because = reason
+            self._pending.end(functools.partial(_away, reason))
             await asyncio.sleep(retry_s)
             retry_s = min(RETRY_MAX_S, retry_s * 2)
 
@@ -272,11 +274,9 @@ class ControllerLink:
             self._heard_s = loop.time()
             match received.message(_decoder, frame):
                 case Reply(number=number, answer=answer):
-                    if (future := self._unanswered.pop(number, None)) is not None and not future.done():
-                        future.set_result(answer)
+                    self._pending.answer(number, answer)
                 case Refusal(number=number) as refusal:
-                    if (future := self._unanswered.pop(number, None)) is not None and not future.done():
-                        future.set_exception(api_channel.error_of(refusal))
+                    self._pending.refuse(number, api_channel.error_of(refusal))
                 case Farewell(reason=reason):
                     raise errors.Unavailable(reason, retry_after_s=RETRY_MAX_S)
                 case Beat():
@@ -291,14 +291,6 @@ class ControllerLink:
             channel.send(beat)
             await asyncio.sleep(BEAT_S)
         channel.close(f"nothing was heard of it for {SILENCE_S} s")
-
-    def _lost(self, reason: str) -> None:
-        """End what is under way."""
-        self._away_because = reason
-        unanswered, self._unanswered = self._unanswered, {}
-        for future in unanswered.values():
-            if not future.done():
-                future.set_exception(_away(reason))
 
 
 def _away(reason: str) -> errors.Unavailable:

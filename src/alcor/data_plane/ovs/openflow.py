@@ -20,6 +20,7 @@ from alcor.data_plane.ovs.endpoint import Endpoint
 from alcor.data_plane.ovs.messages import Bundle, FlowOnSwitch, Kind, MeterCommand, PacketIn
 from alcor.data_plane.pipeline.flow import Action, Meter
 from alcor.model.errors import Broken, Unavailable
+from alcor.runtime.pending_requests import PendingRequests
 
 ANSWER_S = 20.0  # a switch that commits 100,000 flows on a busy machine needs seconds
 CONNECT_S = 5.0
@@ -50,7 +51,7 @@ class OpenFlowConnection(asyncio.Protocol):
         self._received = bytearray()
         self._number = 0
         self._bundle = 0
-        self._waiting: dict[int, asyncio.Future[bytes]] = {}
+        self._pending = PendingRequests[bytes]()
         self._readers: dict[int, Callable[[bytes], None]] = {}  # of answers in parts
         self._refused: dict[int, str] = {}
         self._bundle_numbers = range(0)
@@ -205,9 +206,7 @@ class OpenFlowConnection(asyncio.Protocol):
         if not self._greeted.done():
             self._greeted.set_exception(ConnectionError(reason))
             self._greeted.exception()
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(Unavailable(reason, retry_after_s=0.2))
+        self._pending.end(lambda: Unavailable(reason, retry_after_s=0.2))
         if not self._closing:
             self._closing = True
             self._on_lost(reason)
@@ -229,7 +228,7 @@ class OpenFlowConnection(asyncio.Protocol):
             if messages.is_demoted(body):
                 self._fail("another writer took the switch over")
         else:
-            self._resolve(number, body)
+            self._pending.answer(number, body)
 
     def _greet(self, version: int) -> None:
         if version < VERSION:
@@ -246,7 +245,7 @@ class OpenFlowConnection(asyncio.Protocol):
             return
         read(body)
         if not messages.more_follow(body):
-            self._resolve(number, b"")
+            self._pending.answer(number, b"")
 
     def _receive_error(self, number: int, body: bytes) -> None:
         reason = messages.error_words(body)
@@ -258,14 +257,7 @@ class OpenFlowConnection(asyncio.Protocol):
             return
         if number in self._each_numbers:
             self._each_refused = reason
-        future = self._waiting.get(number)
-        if future is not None and not future.done():
-            future.set_exception(Broken(reason))
-
-    def _resolve(self, number: int, body: bytes) -> None:
-        future = self._waiting.get(number)
-        if future is not None and not future.done():
-            future.set_result(body)
+        self._pending.refuse(number, Broken(reason))
 
     def _ask_alive(self) -> None:
         # A stopped switch keeps its socket open: silence over several requests is the only sign of it.
@@ -315,14 +307,10 @@ class OpenFlowConnection(asyncio.Protocol):
     async def _answer(self, number: int, request: bytes) -> bytes:
         if self._closing:
             raise Unavailable("the connection to the switch is closed", retry_after_s=0.2)
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = future
-        try:
+        with self._pending.expect(number) as answer:
             await self._writable.wait()
             self._send(request)
-            return await future
-        finally:
-            del self._waiting[number]
+            return await answer
 
     def _send(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():

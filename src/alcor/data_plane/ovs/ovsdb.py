@@ -6,12 +6,14 @@ set, where the other repeats every port of the bridge for each port that is adde
 
 import asyncio
 import codecs
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias, cast
 
 from alcor.data_plane.ovs.endpoint import Endpoint
 from alcor.model.errors import Broken, Unavailable
+from alcor.runtime.pending_requests import PendingRequests
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Operation: TypeAlias = dict[str, Json]
@@ -39,8 +41,8 @@ class OvsdbConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._framing = JsonStream()
-        self._number = 0
-        self._waiting: dict[int, asyncio.Future[Json]] = {}
+        self._numbers = itertools.count(1)
+        self._pending = PendingRequests[Json]()
         self._writable = asyncio.Event()
         self._closing = False
 
@@ -111,9 +113,7 @@ class OvsdbConnection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._writable.set()
         reason = f"the connection to the database ended: {error or 'closed'}"
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(Unavailable(reason, retry_after_s=0.2))
+        self._pending.end(lambda: Unavailable(reason, retry_after_s=0.2))
         if not self._closing:
             self._closing = True
             self._on_lost(reason)
@@ -135,31 +135,26 @@ class OvsdbConnection(asyncio.Protocol):
 
     def _resolve(self, message: dict[str, Json]) -> None:
         number = message.get("id")
-        future = self._waiting.get(number) if isinstance(number, int) else None
-        if future is None or future.done():
+        if not isinstance(number, int):
             return
         if message.get("error") is not None:
-            future.set_exception(Broken(f"the database refuses: {message['error']}"))
+            self._pending.refuse(number, Broken(f"the database refuses: {message['error']}"))
         else:
-            future.set_result(message.get("result"))
+            self._pending.answer(number, message.get("result"))
 
     async def _ask(self, method: str, parameters: list[Json]) -> Json:
         if self._closing:
             raise Unavailable("the connection to the database is closed", retry_after_s=0.2)
-        self._number += 1
-        number = self._number
-        future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
-        self._waiting[number] = future
+        number = next(self._numbers)
         try:
             async with asyncio.timeout(ANSWER_S):
-                await self._writable.wait()
-                self._send({"method": method, "params": parameters, "id": number})
-                return await future
+                with self._pending.expect(number) as answer:
+                    await self._writable.wait()
+                    self._send({"method": method, "params": parameters, "id": number})
+                    return await answer
         except TimeoutError as error:
             self._fail("the database did not answer in time")
             raise Unavailable("the database did not answer in time", retry_after_s=0.2) from error
-        finally:
-            del self._waiting[number]
 
     def _send(self, message: dict[str, Json]) -> None:
         if self._transport is not None and not self._transport.is_closing():
