@@ -83,6 +83,22 @@ class Scene:
             channel.close("gone")
 
 
+async def unanswered_link() -> tuple[ControllerLink, list[Channel]]:
+    """A link that is welcomed and then left without a word; the controller's ends of its streams."""
+    ends: list[Channel] = []
+
+    async def connect(url: str) -> Channel:
+        mine, theirs = memory_channel.pair()
+        ends.append(theirs)
+        theirs.send(msgspec.msgpack.encode(ApiWelcome(PROTOCOL, 1)))
+        return mine
+
+    link = ControllerLink(["memory:"], connect, SILENT, name="test")
+    link.start()
+    await eventually(lambda: link.is_connected)
+    return link, ends
+
+
 @pytest.fixture
 async def scene(request: pytest.FixtureRequest) -> Any:
     """A link that is connected. Its parameter, if any: the limits of the controller's end."""
@@ -185,22 +201,23 @@ async def test_what_nobody_waits_for_is_given_up_and_waits_are_bounded(scene: Sc
 
 
 async def test_a_hung_controller_is_taken_for_gone() -> None:
-    ends: list[Channel] = []
-
-    async def connect(url: str) -> Channel:
-        mine, theirs = memory_channel.pair()
-        ends.append(theirs)
-        theirs.send(msgspec.msgpack.encode(ApiWelcome(PROTOCOL, 1)))
-        return mine
-
-    link = ControllerLink(["memory:"], connect, SILENT, name="test")
-    link.start()
-    await eventually(lambda: link.is_connected)
+    link, ends = await unanswered_link()
     asked = asyncio.create_task(link.wait([PortId("p")], revision=1, until="in_force", timeout_s=4 * SILENCE_S))
     assert isinstance(decode(await ends[0].receive() or b""), ApiHello)
     await eventually(lambda: len(ends) > 1)  # it looks for another
     assert not await asked
     await link.close()
+
+
+async def test_what_is_asked_when_the_link_is_closed_ends_at_once() -> None:
+    link, _ = await unanswered_link()
+    asked = asyncio.create_task(link.hosts())
+    await asyncio.sleep(0)
+    began_s = asyncio.get_running_loop().time()
+    await link.close()
+    with pytest.raises(errors.Unavailable, match="closed"):
+        await asked
+    assert asyncio.get_running_loop().time() == began_s
 
 
 def test_messages_are_read_as_they_were_written() -> None:

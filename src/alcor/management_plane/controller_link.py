@@ -8,7 +8,6 @@ no stream: states are unknown, so nothing is in force (law 1); waits wait for it
 """
 
 import asyncio
-import functools
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -97,6 +96,7 @@ class ControllerLink:
     async def close(self) -> None:
         """End the stream, and all questions with Unavailable."""
         await self._supervisor.close()
+        self._lost("the link to it is closed")
 
     @property
     def is_connected(self) -> bool:
@@ -225,8 +225,7 @@ class ControllerLink:
                 self._log.warning("controller_lost", url=url, reason=reason)
             else:
                 self._log.debug("controller_not_reached", url=url, reason=reason)
-            self._away_because = reason
-            self._pending.end(functools.partial(_away, reason))
+            self._lost(reason)
             await asyncio.sleep(retry_s)
             retry_s = min(RETRY_MAX_S, retry_s * 2)
 
@@ -291,6 +290,11 @@ class ControllerLink:
             channel.send(beat)
             await asyncio.sleep(BEAT_S)
         channel.close(f"nothing was heard of it for {SILENCE_S} s")
+
+    def _lost(self, reason: str) -> None:
+        """End what is under way, and say from now on why there is no answer."""
+        self._away_because = reason
+        self._pending.end(lambda: _away(reason))
 
 
 def _away(reason: str) -> errors.Unavailable:
