@@ -21,8 +21,10 @@ from alcor.adapters.certificates import Authority
 from alcor.adapters.nats import access, subjects
 from alcor.adapters.nats.access import Access, Credentials
 from alcor.adapters.nats.accounts import PARTITION, Accounts
+from alcor.adapters.nats.agent_queue import NatsAgentQueue, NatsPlace
+from alcor.adapters.nats.connection import NatsConnection
 from alcor.adapters.nats.embedded import EmbeddedNats
-from alcor.adapters.nats.queue import NatsAgentQueue, NatsConnection, NatsGoalQueue, NatsPlace
+from alcor.adapters.nats.goal_queue import NatsGoalQueue
 from alcor.cli import certificate, fleet
 from alcor.contracts.queue import AWAY
 from alcor.lab.region_process import free_port

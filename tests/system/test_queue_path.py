@@ -15,8 +15,9 @@ import pytest
 from alcor.adapters import identity, stream
 from alcor.adapters.nats import access, subjects
 from alcor.adapters.nats.access import Access
+from alcor.adapters.nats.agent_queue import NatsAgentQueue
 from alcor.adapters.nats.embedded import STORE_MAX_BYTES, EmbeddedNats
-from alcor.adapters.nats.queue import NatsAgentQueue, NatsGoalQueue
+from alcor.adapters.nats.goal_queue import NatsGoalQueue
 from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.compiler.full import compile_full
 from alcor.control_plane.controller import Controller

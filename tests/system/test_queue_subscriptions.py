@@ -13,8 +13,10 @@ from nats.errors import Error as NatsError
 
 from alcor.adapters import identity
 from alcor.adapters.nats import access
+from alcor.adapters.nats.agent_queue import NatsAgentQueue
+from alcor.adapters.nats.connection import NatsConnection
 from alcor.adapters.nats.embedded import EmbeddedNats
-from alcor.adapters.nats.queue import NatsAgentQueue, NatsConnection, NatsGoalQueue
+from alcor.adapters.nats.goal_queue import NatsGoalQueue
 from alcor.model.goal_state import network_key
 from alcor.model.ids import HostId
 from alcor.runtime.event_log import SILENT, EventLog

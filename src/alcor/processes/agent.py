@@ -15,7 +15,7 @@ from alcor.adapters import stream
 from alcor.adapters.certificates import agent_key
 from alcor.adapters.nats import access
 from alcor.adapters.nats.access import Access
-from alcor.adapters.nats.queue import NatsAgentQueue
+from alcor.adapters.nats.agent_queue import NatsAgentQueue
 from alcor.contracts.agent_channel import Channel, Probe, Rescue
 from alcor.contracts.data_plane import DataPlane, HostFacts, facts_of
 from alcor.host_agent.agent import Agent

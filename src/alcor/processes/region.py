@@ -12,7 +12,7 @@ from alcor.adapters import http_server, stream
 from alcor.adapters.certificates import Authority
 from alcor.adapters.nats import access
 from alcor.adapters.nats.embedded import EmbeddedNats
-from alcor.adapters.nats.queue import NatsGoalQueue
+from alcor.adapters.nats.goal_queue import NatsGoalQueue
 from alcor.adapters.postgres.embedded import EmbeddedPostgres
 from alcor.contracts.agent_channel import Channel
 from alcor.control_plane.answers import Answers

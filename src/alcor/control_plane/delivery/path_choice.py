@@ -9,7 +9,7 @@
 Bulk is not moved from a congested stream to the queue: each change leads from the one before it, so it cannot
 overtake what is on its way (docs/decisions/0008-queue-path.md). It waits behind what is urgent instead.
 The way back to a stream is the agent's (host_agent/session.py): it returns ever more slowly to one that ends
-again and again. A queue that refused to keep something counts as full for a while (adapters/nats/queue.py).
+again and again. A queue that refused to keep something counts as full for a while (adapters/nats/goal_queue).
 """
 
 import msgspec
