@@ -135,7 +135,8 @@ class AgentStreams:
             if channel.close_reason is not None:
                 return  # it gave up waiting: what it said is not worth our time
             stream = await self._welcome(hello, channel)
-            await self._follow(stream)
+            if stream is not None:
+                await self._follow(stream)
         except errors.AlcorError as error:
             self._log.warning(
                 "agent_refused", host_id=stream.host if stream is not None else "", reason=error.message
@@ -157,9 +158,12 @@ class AgentStreams:
         """Have an agent say what it holds."""
         session.channel.send(_encoder.encode(Compare()))
 
-    async def _welcome(self, hello: Hello, channel: Channel) -> HostSession:
+    async def _welcome(self, hello: Hello, channel: Channel) -> HostSession | None:
+        """Begin a session; None: the agent gave up waiting."""
         self._admit(hello, channel)
         await self._introductions.introduce(hello)
+        if channel.close_reason is not None:
+            return None  # it may have come again: this must not take the other's place
         self._admit(hello, channel)  # its own agent may have come meanwhile
         former = self._streams.get(hello.host)
         if isinstance(channel, QueueChannel) and former is not None and hello.session <= former.session:

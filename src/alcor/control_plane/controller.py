@@ -81,6 +81,7 @@ class Controller:
         self._full = FullSections(self.region, self._compiler.interest)
         self.look_ups = LookUps(self.region, self._compiler.interest, clock, log)
         self._announcements = Announcements(self.region, store, clock, log, self._know)
+        self._introductions = Introductions(store, clock, self.region, self._know)
         self._followers: list[Callable[[Change], None]] = []
         self._streams: dict[HostId, HostSession] = {}
         self._queue_path = (
@@ -99,7 +100,7 @@ class Controller:
             self._compiler.interest,
             clock,
             log,
-            introductions=Introductions(store, clock, self.region, self._know),
+            introductions=self._introductions,
             look_ups=self.look_ups,
             announcements=self._announcements,
             admission=self._admission,
@@ -123,6 +124,7 @@ class Controller:
             self._queue_path.start(term.epoch)
         self._supervisor.start("intake", self._intake.run())
         self._supervisor.start("announcements", self._announcements.run())
+        self._supervisor.start("introductions", self._introductions.run())
         self._supervisor.start("flusher", self._flusher.run())
         self._agents.begin(term, self._supervisor)
         self._supervisor.start("rescues", term.rescues.run())
