@@ -43,6 +43,23 @@ async def test_what_fails_first_is_the_reason_and_is_told_once() -> None:
     await tasks.close()
 
 
+def test_what_fails_for_one_message_is_told_and_left_undone() -> None:
+    stream = io.StringIO()
+    with supervision.contained(EventLog(stream=stream), "queue message 7"):
+        raise KeyError("port")
+    told = stream.getvalue()
+    assert "queue message 7" in told
+    assert "KeyError" in told
+
+
+def test_who_is_cancelled_in_the_middle_of_a_message_is_cancelled() -> None:
+    with (
+        pytest.raises(asyncio.CancelledError),
+        supervision.contained(EventLog(stream=io.StringIO()), "a message"),
+    ):
+        raise asyncio.CancelledError
+
+
 async def test_a_task_that_is_cancelled_has_not_failed() -> None:
     failure = Failure()
     tasks = Supervisor(EventLog(stream=io.StringIO()), failure=failure)
