@@ -8,15 +8,19 @@ alcor.beat.<partition>                      to all agents
 alcor.inbox.<partition>.<host>.<n>          what an agent asked the queue for
 """
 
+import re
+from functools import lru_cache
+
 from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId
 
-_PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+NAMES_KEPT_MAX = 65_536  # every message has a host's: with room for fewer than all, none is found again
 KEPT = "alcor.goal.*.*.*"
 STREAM = "ALCOR_GOAL"
 GETS = f"$JS.API.DIRECT.GET.{STREAM}"
 EVERY_HOST = "*"
 _INDEX = "index"  # no section's: their names have a colon
+_not_plain = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 def goal(partition: str, host: HostId, key: SectionKey) -> str:
@@ -83,11 +87,13 @@ def speaker(subject: str) -> tuple[HostId, int] | None:
         return None
 
 
+@lru_cache(NAMES_KEPT_MAX)
 def encoded(name: str) -> str:
     """Write any text as one token: what is not a letter, digit, - or _ becomes =XX of its UTF-8 bytes."""
-    return "".join(chr(byte) if byte in _PLAIN else f"={byte:02X}" for byte in name.encode())
+    return _not_plain.sub(_escaped, name)
 
 
+@lru_cache(NAMES_KEPT_MAX)
 def decoded(token: str) -> str:
     """Give back the text of a token. Raises ValueError when nothing is encoded so."""
     found = bytearray()
@@ -100,3 +106,7 @@ def decoded(token: str) -> str:
             found += token[position].encode()
             position += 1
     return found.decode()
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "".join(f"={byte:02X}" for byte in found[0].encode())
