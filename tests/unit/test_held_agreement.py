@@ -176,4 +176,4 @@ async def test_packets_that_found_the_list_of_questions_full_are_said_once(scene
     await asyncio.sleep(0.7)  # two further turns
     lines = [line for line in scene.said.getvalue().splitlines() if "packets_dropped" in line]
     assert len(lines) == 1
-    assert '"questions_full":3' in lines[0]
+    assert '"host_id":"h1","counter":"questions_full","more":3' in lines[0]

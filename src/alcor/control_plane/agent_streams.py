@@ -184,7 +184,9 @@ class AgentStreams:
         self._probes.came(hello)
         self._watch.came(stream)
         self._admission.came(stream, hello)
-        self._log.info("agent_welcomed", host_id=hello.host, held=len(hello.held), plugged=len(hello.plugged))
+        self._log.info(
+            "agent_welcomed", host_id=hello.host, sections=len(hello.held), plugged=len(hello.plugged)
+        )
         self._watcher.came(hello)
         self._term.convergence.host_moved(hello.host)
         return stream
@@ -257,7 +259,7 @@ class AgentStreams:
             self._log.warning(
                 "section_refused",
                 host_id=stream.host,
-                key=refused.key,
+                section=refused.key,
                 revision=refused.version.revision,
                 reason=refused.reason,
             )

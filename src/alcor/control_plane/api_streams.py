@@ -66,7 +66,7 @@ class ApiStreams:
             channel.send(_encoder.encode(ApiWelcome(PROTOCOL, self._epoch)))
             self._log.info("api_welcomed", name=name)
             await self._follow(channel)
-            self._log.info("api_left", name=name, reason=channel.close_reason)
+            self._log.info("api_left", name=name, reason=channel.close_reason or "")
         except errors.AlcorError as error:
             self._log.warning("api_refused", name=name, reason=error.message)
             channel.send(_encoder.encode(Farewell(error.message, self._epoch)))

@@ -68,6 +68,7 @@ class Agent:
         agent_queue: AgentQueue | None = None,
     ) -> None:
         """`help_of`: rescues neighbours by order. `rescue`: this agent is itself such a rescue."""
+        log = log.about(host_id=facts.host)
         self._facts = facts
         self._zone = zone
         self._data_plane = data_plane
@@ -160,7 +161,7 @@ class Agent:
         if self._rescue is not None:
             self._rescue.over(f"'{writer}' took over")
             return
-        self._log.warning("fenced", host=self._facts.host, writer=writer)
+        self._log.warning("fenced", by=writer)
         self._fenced_by = writer
         self._applier.forget()
         self._connections.supersede()
@@ -284,7 +285,7 @@ class Agent:
             return  # lost or ready anew in the meantime: that has woken the loop again
         self._in_force.set()
         self._presentable.set()
-        self._log.info("data_plane_synchronised", host=self._facts.host, refused=self._applier.refused)
+        self._log.info("data_plane_synchronised", refused=self._applier.refused)
         self._send([news])
 
     async def _apply_waiting(self) -> None:
@@ -331,7 +332,7 @@ class Agent:
         self._in_force.clear()
         if not self._fenced_by:  # else a call that ends late would keep us from asking for a newer token
             self._presentable.clear()
-        self._log.warning("data_plane_lost", host=self._facts.host, reason=reason)
+        self._log.warning("data_plane_lost", reason=reason)
         self._connections.close(f"the data plane is lost: {reason}")
 
     def _schedule_retry(self) -> None:

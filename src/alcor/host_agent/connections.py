@@ -189,7 +189,7 @@ class Connections:
             try:
                 channel = await self._connect(url)
             except errors.Unavailable as error:
-                self._log.debug("controller_away", host=self._host, url=url, reason=error.message)
+                self._log.debug("controller_away", url=url, reason=error.message)
                 attempt += 1
             else:
                 self._without_stream.clear()
@@ -246,7 +246,7 @@ class Connections:
             if self._link is not None:
                 self._link.end()
             self._whose.ended()
-        self._log.info("controller_left", host=self._host, url=url, reason=reason)
+        self._log.info("controller_left", url=url, reason=reason)
         return current.welcomed
 
     async def _take_beside(self, update: Update, frame: bytes) -> None:

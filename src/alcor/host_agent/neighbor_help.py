@@ -116,7 +116,7 @@ class Neighborhood:
             try:
                 self._certificates.take(message.target, message.certificate)
             except errors.Invalid as error:  # the one before it lasts for minutes
-                self._log.warning("rescue_not_renewed", target=message.target, reason=error.message)
+                self._log.warning("rescue_not_renewed", host_id=message.target, reason=error.message)
 
     def end(self, message: RescueEnd) -> None:
         """Stop, if that rescue is under way."""
@@ -149,7 +149,9 @@ class Neighborhood:
             if self._rescues.get(order.target) is rescue:
                 del self._rescues[order.target]
                 self._certificates.drop(order.target)
-        self._log.info("rescue_over", target=order.target, token=order.token, outcome=outcome, reason=reason)
+        self._log.info(
+            "rescue_over", host_id=order.target, token=order.token, outcome=outcome.name.lower(), reason=reason
+        )
         report(_report(order, outcome, reason))
 
     async def _ask(self, message: Probe, answer: Answer) -> None:
@@ -178,7 +180,7 @@ class Neighborhood:
             return RescueOutcome.NO_ANSWER, reason
         if rescue.over.is_set():  # meanwhile; a newer order for this target may have ended, too
             return RescueOutcome.ENDED, rescue.reason
-        self._log.info("rescue_begins", target=order.target, token=order.token, lease_s=order.lease_s)
+        self._log.info("rescue_begins", host_id=order.target, token=order.token, lease_s=order.lease_s)
         agent = self._make_agent(order, rescue.duty)
         work = self._supervisor.start(f"agent for {order.target}", agent.run())  # which logs its failure
         try:

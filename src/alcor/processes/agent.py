@@ -95,9 +95,9 @@ async def run(settings: AgentSettings, log: EventLog) -> int:
         help_of=help_of,
         agent_queue=queue,
     )
-    log.info("agent_starts", host=settings.host, data_plane=settings.data_plane)
+    log.info("agent_starts", host_id=settings.host, data_plane=settings.data_plane)
     try:
-        return await until_told(agent.run(), settings.host, log, failure)
+        return await until_told(agent.run(), settings.host, log.about(host_id=settings.host), failure)
     finally:
         if queue is not None:
             await queue.close()
@@ -160,6 +160,7 @@ def _neighborhood(settings: AgentSettings, context: SSLContext, log: EventLog) -
     from alcor.data_plane.ovs.fence import Bid
     from alcor.data_plane.ovs.probe import greet, probe
 
+    log = log.about(by=settings.host)
     greeting = tls.greeting_context(directory)
     certificates = RescuerContexts(directory, agent_key(directory))
 
@@ -203,9 +204,9 @@ async def until_told(work: Coroutine[Any, Any, object], name: str, log: EventLog
     try:
         await asyncio.wait([task, *waiting], return_when=asyncio.FIRST_COMPLETED)
         if told.is_set() and not failure.is_set():
-            log.info("agent_ends", name=name)
+            log.info("agent_ends")
             return EXIT_CLEAN
-        log.error("agent_ends", name=name, reason=failure.reason or "its work is over")
+        log.error("agent_ends", reason=failure.reason or "its work is over")
         return EXIT_FAILED
     finally:
         for each in waiting:

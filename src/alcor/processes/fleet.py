@@ -152,7 +152,8 @@ async def run_many(
     )
     hosts.start()
     try:
-        return await agent.until_told(hosts.failed.wait(), f"{count} emulated hosts", log, hosts.failed)
+        work, told = hosts.failed.wait(), log.about(hosts=count)
+        return await agent.until_told(work, f"{count} emulated hosts", told, hosts.failed)
     finally:
         await hosts.stop()
 

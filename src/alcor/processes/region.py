@@ -192,7 +192,9 @@ class Region:
         """Hold the peer's certificate against what it is to be used for; close the channel if it is another."""
         found = stream.peer_role(channel)
         if found != role:
-            self._log.warning("certificate_of_other_role", name=stream.peer_name(channel), role=found)
+            self._log.warning(
+                "certificate_of_other_role", name=stream.peer_name(channel) or "", role=found or ""
+            )
             channel.close(f"this is for certificates of the role '{role}'")
         return found == role
 

@@ -13,9 +13,8 @@ class Growth:
 
     def look(self, **counters: int) -> None:
         """Log by how much each has grown since the last look; nothing if none has."""
-        grown = {
-            name: more for name, count in counters.items() if (more := count - self._seen.get(name, 0)) > 0
-        }
+        for counter, count in counters.items():
+            more = count - self._seen.get(counter, 0)
+            if more > 0:
+                self._log.warning(self._event, counter=counter, more=more)
         self._seen = counters
-        if grown:
-            self._log.warning(self._event, **grown)

@@ -116,7 +116,7 @@ def name_task(name: str) -> None:
 
 
 def _tell(log: EventLog, name: str, error: BaseException) -> None:
-    log.error("task_failed", task=name, error=str(error), stack="".join(traceback.format_exception(error)))
+    log.error("task_failed", task=name, reason=str(error), stack="".join(traceback.format_exception(error)))
 
 
 def _current() -> asyncio.Task[Any]:

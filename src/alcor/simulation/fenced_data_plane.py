@@ -73,6 +73,7 @@ class FencedDataPlane:
         self._chance = chance
         self._is_reachable = is_reachable
         self._on_fenced = on_fenced
+        log = log.about(host_id=facts.host)
         self._supervisor = Supervisor(log, failure=None)
         self._tenure: Tenure[_Session] = Tenure(
             bid,

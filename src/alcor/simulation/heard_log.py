@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from alcor.runtime.event_log import EventLog, Level
+from alcor.runtime.event_log import EventLog, Fields, Level
 
 
 class HeardLog(EventLog):
@@ -16,7 +16,7 @@ class HeardLog(EventLog):
         self._log = log
         self._violation = violation
 
-    def _write(self, level: Level, event: str, fields: dict[str, object]) -> None:
+    def _write(self, level: Level, event: str, fields: Fields) -> None:
         if event == "task_failed":
-            self._violation(f"the task '{fields['task']}' failed\n{str(fields['stack']).rstrip()}")
+            self._violation(f"the task '{fields['task']}' failed\n{fields['stack'].rstrip()}")
         self._log._write(level, event, fields)

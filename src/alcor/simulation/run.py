@@ -263,7 +263,7 @@ class _Run:
         except Exception as error:  # noqa: BLE001  # whatever it is, it must not be
             outcome = type(error).__name__
             self._violated(_sentence(name, error))
-            self._log.error("operation_failed", operation=name, error=repr(error))
+            self._log.error("operation_failed", operation=name, reason=repr(error))
         self._outcomes["done" if outcome == "done" else f"refused: {outcome}"] += 1
         self._note(f"{name} {outcome}")
 

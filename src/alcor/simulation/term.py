@@ -102,4 +102,4 @@ class SimulatedTerm:
             await self.controller.serve_channel(wire.controller_end)
         except Exception as error:  # noqa: BLE001  # whatever it is, it must not be
             violations.append(f"serving an agent failed: {error!r}")
-            self._log.error("stream_failed", error=repr(error))
+            self._log.error("stream_failed", reason=repr(error))

@@ -105,7 +105,7 @@ class Agreement:
             named = {held.key for held in holds.held}
             differing += [key for key in wanted if key not in named]
         if differing:
-            self._log.warning("held_mended", host_id=host, sections=len(differing), first=differing[0])
+            self._log.warning("held_mended", host_id=host, sections=len(differing), section=differing[0])
             session.send_all(differing)
             session.flush()
         elif holds.is_all:  # the acknowledgements were at fault

@@ -33,11 +33,11 @@ class RescueTrail:
         self._rest_since_s = 0.0
 
     def ordered(self, host: HostId, by: HostId, token: int, *, why: str, chosen: str) -> None:
-        self._log.warning("rescue_ordered", host_id=host, by=by, token=token, why=why, chosen=chosen)
+        self._log.warning("rescue_ordered", host_id=host, by=by, token=token, reason=why, chosen=chosen)
         self._keep("order_rescue", host, token, f"'{by}' is to write for it: {why}")
 
     def taken(self, host: HostId, by: HostId, token: int, *, why: str) -> None:
-        self._log.warning("rescue_taken", host_id=host, by=by, token=token, why=why)
+        self._log.warning("rescue_taken", host_id=host, by=by, token=token, reason=why)
         self._keep("take_rescue", host, token, f"'{by}' writes for it: {why}")
 
     def ended(self, host: HostId, by: HostId, token: int, reason: str) -> None:

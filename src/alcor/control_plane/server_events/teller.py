@@ -18,7 +18,7 @@ from alcor.model import errors
 from alcor.model.ids import HostId, PortId
 from alcor.model.records import Port
 from alcor.runtime.clock import Clock
-from alcor.runtime.event_log import EventLog
+from alcor.runtime.event_log import EventLog, Fields
 from alcor.runtime.supervision import Failure, Supervisor
 
 BATCH_MAX = 200  # events in a request
@@ -154,13 +154,15 @@ class Teller:
             if len(words) > 1:
                 self._batch_max = max(1, len(words) // 2)  # one of them is to blame: the others go without it
                 return True
-            self._log.error("server_event_refused", reason=error.message, **_named(words[0]))
+            self._log.about(**_named(words[0])).error("server_event_refused", reason=error.message)
             codes = [0]
         self._batch_max = min(BATCH_MAX, 2 * self._batch_max)
         for word, code in zip(words, codes, strict=True):
-            told = self._log.info if code == _TAKEN else self._log.warning
-            if code:
-                told("server_event", code=code, **_named(word))
+            log = self._log.about(**_named(word))
+            if code == _TAKEN:
+                log.info("server_event", code=code)
+            elif code:
+                log.warning("server_event", code=code)
         self._owed.said(words)
         await self._keep()
         return True
@@ -206,6 +208,6 @@ class Teller:
             self._log.warning("server_events_unkept", reason=error.message)
 
 
-def _named(word: Word) -> dict[str, object]:
+def _named(word: Word) -> Fields:
     event = word.event
-    return {"name": event.name, "server": event.server_uuid, "port_id": event.tag, "status": event.status}
+    return Fields(name=event.name, server_id=event.server_uuid, port_id=event.tag, status=event.status)

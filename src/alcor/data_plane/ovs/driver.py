@@ -60,6 +60,7 @@ class OvsDataPlane:
         failure: Failure | None = None,
         drift_every_s: float = DRIFT_EVERY_S,
     ) -> None:
+        log = log.about(host_id=facts.host)
         self._facts = facts
         self._endpoints = endpoint.local(place, bridge) if isinstance(place, Path) else place
         self._exposure = exposure

@@ -15,6 +15,7 @@ from alcor.data_plane.ovs.openflow import OpenFlowConnection
 from alcor.data_plane.pipeline import hand_over
 from alcor.data_plane.pipeline.flow import AnyFlow, FlowChange, FlowKey
 from alcor.model.errors import Broken
+from alcor.runtime.event_log import Fields
 
 ROUNDS_MAX = 32  # a commit stops at the first flow it refuses, so each round finds one
 
@@ -38,14 +39,10 @@ class Repair(NamedTuple):
     meters_refused: str = ""  # and why the switch did not
 
     @property
-    def figures(self) -> dict[str, int | str]:
+    def figures(self) -> Fields:
         """What the event log says of it; all of them are empty when nothing was wrong."""
-        figures: dict[str, int | str] = {
-            "installed": self.installed,
-            "removed": self.removed,
-            "meters": self.meters,
-        }
-        return figures | ({"meters_refused": self.meters_refused} if self.meters_refused else {})
+        figures = Fields(installed=self.installed, removed=self.removed, meters=self.meters)
+        return figures | Fields(meters_refused=self.meters_refused) if self.meters_refused else figures
 
 
 class FlowTable:

@@ -158,7 +158,7 @@ class Tenure(Generic[S]):
                 session = await self._open_session(self._bid, lapsed=lapsed, lost=self._loser(over))
             except Fenced as error:
                 if not is_fenced:
-                    self._log.warning("switch_fenced", host=self._host, writer=error.writer)
+                    self._log.warning("switch_fenced", by=error.writer)
                     self._tenant.fenced(error.writer)
                 is_fenced = True
                 is_granted = await self._granted_within(fence.lapses_after_s(error.recorded))

@@ -195,7 +195,9 @@ class Gate:
 
     def _note(self, error: errors.AlcorError, request: Request, request_id: str) -> None:
         if isinstance(error, errors.Broken):
-            self._log.error("request_broken", request_id=request_id, path=request.url.path, error=error.message)
+            self._log.error(
+                "request_broken", request_id=request_id, path=request.url.path, reason=error.message
+            )
 
 
 def _actor(request: Request, identity: Identity | None) -> Actor:

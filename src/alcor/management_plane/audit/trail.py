@@ -83,7 +83,7 @@ class AuditTrail:
             if await self._kept.fold(limit=FOLD_MAX) < FOLD_MAX:
                 break
         if self._lost:
-            self._log.warning("audit_overflow", refusals=self._lost)
+            self._log.warning("audit_overflow", entries=self._lost)
             self._lost = 0
         if self._waiting:
             waiting, self._waiting = self._waiting, {}
