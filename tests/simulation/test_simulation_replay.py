@@ -12,7 +12,7 @@ LIMIT_S = 60.0
 # What each breaks, in every process that finds it on its path: exceptions where nothing expects any.
 FAULTS = {
     "in the checks after an operation": """
-        from alcor.control_plane.convergence import RegionConvergence as broken
+        from alcor.control_plane.region_convergence import RegionConvergence as broken
         broken.hosts = after(20, broken.hosts)
     """,
     "where it converges": """

@@ -7,18 +7,14 @@ agents --acknowledgements, plugs--> ledger --> convergence (those who wait)
 
 from collections.abc import Callable, Iterable, Mapping
 
-from alcor.contracts.agent_channel import (
-    Channel,
-)
+from alcor.contracts.agent_channel import Channel
 from alcor.contracts.audit import Entry
 from alcor.contracts.convergence import NetworkProgress, ResyncProgress
 from alcor.contracts.queue import GoalQueue
 from alcor.contracts.store import Change, Store
-from alcor.control_plane import convergence
 from alcor.control_plane.agent_streams import AgentStreams
 from alcor.control_plane.announcements import Announcements
 from alcor.control_plane.compiler.incremental import Compiled, IncrementalCompiler
-from alcor.control_plane.convergence import RegionConvergence
 from alcor.control_plane.delivery import path_choice
 from alcor.control_plane.delivery.admission import Admission
 from alcor.control_plane.delivery.away_hosts import AwayPace
@@ -35,8 +31,9 @@ from alcor.control_plane.intake import Intake
 from alcor.control_plane.introductions import Introductions
 from alcor.control_plane.port_watch import Nobody, PortWatcher
 from alcor.control_plane.region import OnDemandBounds, Region
+from alcor.control_plane.region_convergence import RegionConvergence
 from alcor.control_plane.term import Term
-from alcor.model import errors
+from alcor.model import errors, goal_state
 from alcor.model.goal_state import HostState, SectionKey
 from alcor.model.ids import HostId, NetworkId, PortId
 from alcor.runtime.clock import Clock
@@ -263,7 +260,15 @@ class Controller:
 
     def held_state(self, host_id: HostId) -> HostState:
         """Give what a host must hold, in force or not. Versions are those wanted."""
-        return convergence.held_state(host_id, self.epoch, self._compiler.interest, self._full)
+        interest, state = self._compiler.interest, HostState()
+        for key in interest.wanted.get(host_id, {}):
+            given = self._full.section(host_id, key)
+            change = given.change() if given is not None else None
+            assert change is not None, "what is wanted has content"
+            state.sections[key] = goal_state.empty_section_for(change)
+            goal_state.apply_change(state.sections[key], change)
+            state.versions[key] = interest.wanted_version(host_id, key, epoch=self.epoch)
+        return state
 
     def _new_term(self, epoch: int) -> Term:
         return Term(

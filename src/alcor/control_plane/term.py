@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 
 from alcor.contracts.audit import Entry
 from alcor.control_plane.compiler.interest import Interest
-from alcor.control_plane.convergence import RegionConvergence
 from alcor.control_plane.delivery.agreement import Agreement
 from alcor.control_plane.delivery.full_sections import FullSections
 from alcor.control_plane.delivery.ledger import Ledger
@@ -13,6 +12,7 @@ from alcor.control_plane.delivery.sessions import Sessions
 from alcor.control_plane.health.rescue import Powers, Rescues, Send
 from alcor.control_plane.health.rescue_trail import RescueTrail
 from alcor.control_plane.region import Region
+from alcor.control_plane.region_convergence import RegionConvergence
 from alcor.model.ids import HostId
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog

@@ -7,12 +7,11 @@ import msgspec
 
 from alcor.contracts.convergence import HostStatus, PortState, PortStatus, Receipt, Until
 from alcor.control_plane.compiler.interest import Interest
-from alcor.control_plane.delivery.full_sections import FullSections
 from alcor.control_plane.delivery.ledger import HostLedger, Ledger
 from alcor.control_plane.delivery.paths import HostSession, Paths
 from alcor.control_plane.nodes import NO_ROUTER, HostNode, PortRow
 from alcor.control_plane.region import Region
-from alcor.model import errors, goal_state
+from alcor.model import errors
 from alcor.model.ids import HostId, PortId
 from alcor.model.records import Host, Port
 
@@ -32,6 +31,7 @@ class _PortWaiter:
 class RegionConvergence:
     """What the controller knows of its hosts, from its memory. Owner of those who wait.
 
+    `answers` gives it to the API, as `contracts.convergence` asks.
     The controller calls `host_moved`, `ports_moved`, `revision_known` and `revisions_complete`.
     """
 
@@ -328,19 +328,6 @@ class RegionConvergence:
             return True
         stream = self._streams.get(row.host)
         return row.admin_state_up and stream is not None and row.id in stream.plugged
-
-
-def held_state(host_id: HostId, epoch: int, interest: Interest, full: FullSections) -> goal_state.HostState:
-    """Put together what a host must hold."""
-    state = goal_state.HostState()
-    for key in interest.wanted.get(host_id, {}):
-        given = full.section(host_id, key)
-        change = given.change() if given is not None else None
-        assert change is not None, "what is wanted has content"
-        state.sections[key] = goal_state.empty_section_for(change)
-        goal_state.apply_change(state.sections[key], change)
-        state.versions[key] = interest.wanted_version(host_id, key, epoch=epoch)
-    return state
 
 
 def _down(reason: str) -> PortState:
