@@ -32,7 +32,7 @@ class QueueState(msgspec.Struct, frozen=True):
 
     is_up: bool
     is_full: bool = False  # it delivers to who listens, but keeps no more
-    unconfirmed: int = 0  # published, and not yet confirmed as kept
+    unconfirmed: int = 0  # published and to be confirmed as kept, and not yet confirmed
     reason: str = ""
 
 

@@ -2,6 +2,8 @@
 
 Publishing is one message: who listens gets it at once, and the stream keeps it in place of the subject's last.
 The session travels in the reply subject, where the stream's confirmation goes too; so frames are not wrapped.
+All that is kept for hosts away is confirmed. What a host hears live it answers itself: of that one message at a
+time is confirmed, which tells soon enough that the stream is full or gone; the reply to others is nobody's.
 No consumer is made for any host: a returning agent reads its own subjects (`agent_queue`). Which there are
 stands in the host's index, written again whenever a section is published for the first time.
 """
@@ -19,7 +21,7 @@ from alcor.adapters.nats import subjects
 from alcor.adapters.nats.access import Access
 from alcor.adapters.nats.accounts import PARTITION
 from alcor.adapters.nats.connection import REQUEST_S, NatsConnection
-from alcor.contracts.queue import OnAnswer, OnLost, QueueState
+from alcor.contracts.queue import AWAY, OnAnswer, OnLost, QueueState
 from alcor.model.goal_state import SectionKey
 from alcor.model.ids import HostId
 from alcor.runtime.event_log import EventLog
@@ -31,6 +33,7 @@ KEPT_MAX_AGE_S = 900.0  # who is away longer learns what differs from the contro
 FULL_S = 2.0  # so long a refusal to keep is believed, then it is tried again
 SILENT_S = 5.0  # without a confirmation, after which nothing is taken for kept: so a server with a full disk is
 SILENCE_BELIEVED_S = 30.0
+ASKED_AGAIN_S = 1.0  # without a confirmation, another one is asked for: it may be lost
 INDEX_MAX = 4096  # sections named to a returning host; of more, those published last
 _NO_ROOM = (10023, 10028, 10047)  # of JetStream: insufficient resources, of the account, of the server
 CONTROLLER_INBOX = "alcor.confirmed"
@@ -69,6 +72,7 @@ class NatsGoalQueue(NatsConnection):
         self._inbox = ""
         self._hears_answers = False
         self._unconfirmed = 0
+        self._asked_s = 0.0
         self._confirmed_s = 0.0
         self._full_until_s = 0.0
         self._full_reason = ""
@@ -86,16 +90,19 @@ class NatsGoalQueue(NatsConnection):
         self._on_answer, self._on_lost = on_answer, on_lost
 
     def publish(self, host: HostId, key: SectionKey, frame: bytes, *, session: int) -> bool:
-        subject = subjects.goal(self.partition, host, key)
-        self._notice_silence()
-        if not self.send(subject, frame, f"{self._inbox}.{session}"):
+        now_s = time.monotonic()
+        self._notice_silence(now_s)
+        asks = session == AWAY or not self._unconfirmed or now_s >= self._asked_s + ASKED_AGAIN_S
+        inbox = self._inbox if asks else f"{self._inbox}.unasked"
+        if not self.send(subjects.goal(self.partition, host, key), frame, f"{inbox}.{session}"):
             return False
-        self._unconfirmed += 1
+        if asks:
+            self._unconfirmed += 1
+            self._asked_s = now_s
         self._note(host, key)
         return True
 
-    def _notice_silence(self) -> None:
-        now_s = time.monotonic()
+    def _notice_silence(self, now_s: float) -> None:
         if not self._unconfirmed:
             self._confirmed_s = now_s
         elif now_s > self._confirmed_s + SILENT_S:
