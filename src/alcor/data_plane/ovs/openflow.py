@@ -12,21 +12,18 @@ owner connects again and reads back.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from alcor.data_plane.ovs import messages
+from alcor.data_plane.ovs.dialogue import Dialogue
 from alcor.data_plane.ovs.encoding import VERSION
 from alcor.data_plane.ovs.endpoint import Endpoint
 from alcor.data_plane.ovs.messages import Bundle, FlowOnSwitch, Kind, MeterCommand, PacketIn
 from alcor.data_plane.pipeline.flow import Action, Meter
-from alcor.model.errors import Broken, Unavailable
-from alcor.runtime.pending_requests import PendingRequests
+from alcor.model.errors import Broken
 
-ANSWER_S = 20.0  # a switch that commits 100,000 flows on a busy machine needs seconds
-CONNECT_S = 5.0
 ECHO_EVERY_S = 5.0
-SILENT_MAX = 4  # echoes: longer than any commit seen, and ANSWER_S guards requests anyway
-WRITE_BUFFER_BYTES = 512 * 1024
+SILENT_MAX = 4  # echoes: longer than any commit seen, and what is asked has its own patience
 NUMBER_MAX = 0xFFFFFFF0
 
 
@@ -41,25 +38,27 @@ class Stale(Broken):
     """The switch has seen a master of a newer generation."""
 
 
-class OpenFlowConnection(asyncio.Protocol):
-    """A connection in use. Owner of its socket; `on_lost` is called once when it ends unasked."""
+class OpenFlowConnection:
+    """A connection in use. Owner of its dialogue; `on_lost` is called once when it ends unasked."""
 
     def __init__(self, *, on_packet: Callable[[PacketIn], None], on_lost: Callable[[str], None]) -> None:
         self._on_packet = on_packet
-        self._on_lost = on_lost
-        self._transport: asyncio.Transport | None = None
         self._received = bytearray()
         self._number = 0
+        self._dialogue: Dialogue[bytes] = Dialogue(
+            "switch",
+            on_data=self._read,
+            on_lost=on_lost,
+            on_end=self._end,
+            greeting=messages.hello(self._take_numbers(1)),
+        )
         self._bundle = 0
-        self._pending = PendingRequests[bytes]()
         self._readers: dict[int, Callable[[bytes], None]] = {}  # of answers in parts
         self._refused: dict[int, str] = {}
         self._bundle_numbers = range(0)
         self._each_numbers = range(0)
         self._each_refused = ""
-        self._writable = asyncio.Event()
         self._greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._closing = False
         self._echo: asyncio.TimerHandle | None = None
         self._heard = False
         self._silent_for = 0
@@ -70,13 +69,7 @@ class OpenFlowConnection(asyncio.Protocol):
     ) -> "OpenFlowConnection":
         """Connect and agree on the version. Raises Unavailable."""
         connection = cls(on_packet=on_packet, on_lost=on_lost)
-        try:
-            async with asyncio.timeout(CONNECT_S):
-                await endpoint.connect(lambda: connection)
-                await asyncio.shield(connection._greeted)
-        except (OSError, TimeoutError) as error:
-            connection.close()
-            raise Unavailable(f"the switch does not answer at {endpoint}", retry_after_s=0.2) from error
+        await connection._dialogue.open(endpoint, greeted=connection._greeted)
         return connection
 
     async def bundle(self, bodies: Iterable[bytes], *, count: int) -> list[RefusedFlow]:
@@ -92,21 +85,19 @@ class OpenFlowConnection(asyncio.Protocol):
         first = self._take_numbers(count)
         self._bundle_numbers = range(opened, first + count)
         try:
-            async with asyncio.timeout(ANSWER_S):
-                self._send(messages.bundle_control(opened, self._bundle, Bundle.OPEN))
+            async with self._dialogue.patience("a bundle was not answered in time"):
+                self._dialogue.send(messages.bundle_control(opened, self._bundle, Bundle.OPEN))
                 for number, chunk in enumerate(messages.bundle_chunks(self._bundle, first, bodies)):
                     if number:
                         await asyncio.sleep(0)  # lets the loop write the last chunk, and others have a turn
-                    await self._writable.wait()
-                    self._send(chunk)
+                    await self._dialogue.writable.wait()
+                    self._dialogue.send(chunk)
                 barrier = self._take_numbers(1)
-                await self._answer(barrier, messages.message(Kind.BARRIER_REQUEST, barrier))
+                await self._dialogue.ask(barrier, messages.message(Kind.BARRIER_REQUEST, barrier))
                 if not self._refused:
                     await self._control(Bundle.COMMIT)
                 else:
                     await self._control(Bundle.DISCARD)
-        except TimeoutError as error:
-            raise self._give_up("a bundle was not answered in time") from error
         finally:
             self._bundle_numbers = range(0)
         return [RefusedFlow(max(number - first, 0), why) for number, why in sorted(self._refused.items())]
@@ -143,45 +134,28 @@ class OpenFlowConnection(asyncio.Protocol):
         """Be the only one whose changes are taken. Raises Stale when a newer master was here, Unavailable."""
         number = self._take_numbers(1)
         try:
-            async with asyncio.timeout(ANSWER_S):
-                await self._answer(number, messages.master_role(number, generation))
+            async with self._dialogue.patience("a change of role was not answered in time"):
+                await self._dialogue.ask(number, messages.master_role(number, generation))
         except Broken as error:
             raise Stale(error.message) from error
-        except TimeoutError as error:
-            raise self._give_up("a change of role was not answered in time") from error
 
     def packet_out(self, actions: tuple[Action, ...], data: bytes) -> None:
         """Send a packet. Dropped when the switch reads too slowly: its sender will ask again."""
-        if self._writable.is_set():
-            self._send(messages.packet_out(self._take_numbers(1), actions, data))
+        if self._dialogue.writable.is_set():
+            self._dialogue.send(messages.packet_out(self._take_numbers(1), actions, data))
 
     def resume_packet(self, packet: PacketIn, actions: tuple[Action, ...], table: int) -> None:
         """Send a packet on that was handed over, from a table on. Dropped like `packet_out`."""
-        if self._writable.is_set():
-            self._send(messages.resume_packet(self._take_numbers(1), packet, actions, table))
+        if self._dialogue.writable.is_set():
+            self._dialogue.send(messages.resume_packet(self._take_numbers(1), packet, actions, table))
 
     def close(self) -> None:
         """Let go of the connection; `on_lost` is not called."""
-        self._closing = True
-        if self._transport is not None:
-            self._transport.abort()
+        self._dialogue.close()
 
-    # -- asyncio.Protocol
+    # -- what arrives
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A stream's transport; uvloop's are asyncio.Transport in all but name.
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        self._writable.set()
-        self._send(messages.hello(self._take_numbers(1)))
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-
-    def data_received(self, data: bytes) -> None:
+    def _read(self, data: bytes) -> None:
         self._heard = True
         buffer = self._received
         buffer += data
@@ -189,7 +163,7 @@ class OpenFlowConnection(asyncio.Protocol):
         while len(buffer) - at >= 8:
             version, kind, length, number = messages.HEADER.unpack_from(buffer, at)
             if length < 8:
-                self._fail("the switch sent what is not OpenFlow")
+                self._dialogue.give_up("the switch sent what is not OpenFlow")
                 return
             if len(buffer) - at < length:
                 break
@@ -198,20 +172,12 @@ class OpenFlowConnection(asyncio.Protocol):
             self._receive(version, kind, number, body)
         del buffer[:at]
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self._writable.set()
+    def _end(self, reason: str) -> None:
         if self._echo is not None:
             self._echo.cancel()
-        reason = f"the connection to the switch ended: {error or 'closed'}"
         if not self._greeted.done():
             self._greeted.set_exception(ConnectionError(reason))
             self._greeted.exception()
-        self._pending.end(lambda: Unavailable(reason, retry_after_s=0.2))
-        if not self._closing:
-            self._closing = True
-            self._on_lost(reason)
-
-    # -- what arrives
 
     def _receive(self, version: int, kind: int, number: int, body: bytes) -> None:
         if kind == Kind.MULTIPART_REPLY:
@@ -221,20 +187,20 @@ class OpenFlowConnection(asyncio.Protocol):
         elif kind == Kind.ERROR:
             self._receive_error(number, body)
         elif kind == Kind.ECHO_REQUEST:
-            self._send(messages.message(Kind.ECHO_REPLY, number, body))
+            self._dialogue.send(messages.message(Kind.ECHO_REPLY, number, body))
         elif kind == Kind.HELLO:
             self._greet(version)
         elif kind == Kind.ROLE_STATUS:
             if messages.is_demoted(body):
-                self._fail("another writer took the switch over")
+                self._dialogue.give_up("another writer took the switch over")
         else:
-            self._pending.answer(number, body)
+            self._dialogue.pending.answer(number, body)
 
     def _greet(self, version: int) -> None:
         if version < VERSION:
-            self._fail(f"the switch speaks only version {version:#x} of OpenFlow")
+            self._dialogue.give_up(f"the switch speaks only version {version:#x} of OpenFlow")
             return
-        self._send(messages.receive_packets(self._take_numbers(1)))
+        self._dialogue.send(messages.receive_packets(self._take_numbers(1)))
         self._echo = asyncio.get_running_loop().call_later(ECHO_EVERY_S, self._ask_alive)
         if not self._greeted.done():
             self._greeted.set_result(None)
@@ -245,28 +211,29 @@ class OpenFlowConnection(asyncio.Protocol):
             return
         read(body)
         if not messages.more_follow(body):
-            self._pending.answer(number, b"")
+            self._dialogue.pending.answer(number, b"")
 
     def _receive_error(self, number: int, body: bytes) -> None:
         reason = messages.error_words(body)
         if messages.is_demotion(body):
-            self._fail(f"another writer took the switch over: {reason}")  # stop at once, whatever was asked
+            # Stop at once, whatever was asked.
+            self._dialogue.give_up(f"another writer took the switch over: {reason}")
             return
         if number in self._bundle_numbers:
             self._refused.setdefault(number, reason)
             return
         if number in self._each_numbers:
             self._each_refused = reason
-        self._pending.refuse(number, Broken(reason))
+        self._dialogue.pending.refuse(number, Broken(reason))
 
     def _ask_alive(self) -> None:
         # A stopped switch keeps its socket open: silence over several requests is the only sign of it.
         self._silent_for = 0 if self._heard else self._silent_for + 1
         self._heard = False
         if self._silent_for >= SILENT_MAX:
-            self._fail("the switch is silent")
-        if not self._closing:
-            self._send(messages.message(Kind.ECHO_REQUEST, self._take_numbers(1)))
+            self._dialogue.give_up("the switch is silent")
+        if not self._dialogue.is_closing:
+            self._dialogue.send(messages.message(Kind.ECHO_REQUEST, self._take_numbers(1)))
             self._echo = asyncio.get_running_loop().call_later(ECHO_EVERY_S, self._ask_alive)
 
     # -- what leaves
@@ -274,10 +241,8 @@ class OpenFlowConnection(asyncio.Protocol):
     async def _read_back(self, number: int, request: bytes, read: Callable[[bytes], None]) -> None:
         self._readers[number] = read
         try:
-            async with asyncio.timeout(ANSWER_S):
-                await self._answer(number, request)
-        except TimeoutError as error:
-            raise self._give_up("what the switch holds was not read back in time") from error
+            async with self._dialogue.patience("what the switch holds was not read back in time"):
+                await self._dialogue.ask(number, request)
         finally:
             del self._readers[number]
 
@@ -286,11 +251,9 @@ class OpenFlowConnection(asyncio.Protocol):
         barrier = self._take_numbers(1)
         self._each_numbers, self._each_refused = range(first, first + len(requests)), ""
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with self._dialogue.patience(f"the switch did not {what} in time"):
                 end = messages.message(Kind.BARRIER_REQUEST, barrier)
-                await self._answer(barrier, b"".join([*requests, end]))
-        except TimeoutError as error:
-            raise self._give_up(f"the switch did not {what} in time") from error
+                await self._dialogue.ask(barrier, b"".join([*requests, end]))
         finally:
             self._each_numbers = range(0)
         if self._each_refused:
@@ -299,22 +262,10 @@ class OpenFlowConnection(asyncio.Protocol):
     async def _control(self, what: Bundle) -> None:
         number = self._take_numbers(1)
         try:
-            await self._answer(number, messages.bundle_control(number, self._bundle, what))
+            await self._dialogue.ask(number, messages.bundle_control(number, self._bundle, what))
         except Broken as error:
             if not self._refused:
                 self._refused[0] = error.message
-
-    async def _answer(self, number: int, request: bytes) -> bytes:
-        if self._closing:
-            raise Unavailable("the connection to the switch is closed", retry_after_s=0.2)
-        with self._pending.expect(number) as answer:
-            await self._writable.wait()
-            self._send(request)
-            return await answer
-
-    def _send(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
 
     def _take_numbers(self, count: int) -> int:
         if self._number + count >= NUMBER_MAX:
@@ -322,14 +273,3 @@ class OpenFlowConnection(asyncio.Protocol):
         first = self._number + 1
         self._number += count
         return first
-
-    def _give_up(self, reason: str) -> Unavailable:
-        self._fail(reason)
-        return Unavailable(reason, retry_after_s=0.2)
-
-    def _fail(self, reason: str) -> None:
-        if not self._closing:
-            self._closing = True
-            self._on_lost(reason)
-        if self._transport is not None:
-            self._transport.abort()

@@ -4,16 +4,15 @@
 set, where the other repeats every port of the bridge for each port that is added (law 4).
 """
 
-import asyncio
 import codecs
 import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
+from alcor.data_plane.ovs.dialogue import Dialogue
 from alcor.data_plane.ovs.endpoint import Endpoint
-from alcor.model.errors import Broken, Unavailable
-from alcor.runtime.pending_requests import PendingRequests
+from alcor.model.errors import Broken
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 Operation: TypeAlias = dict[str, Json]
@@ -22,8 +21,6 @@ TableUpdates: TypeAlias = dict[
 ]  # table -> row id -> {"initial" | "insert" | "modify" | "delete": row}
 
 DATABASE = "Open_vSwitch"
-ANSWER_S = 20.0
-CONNECT_S = 5.0
 MESSAGE_CHARACTERS_MAX = 256 * 1024 * 1024
 OPERATIONS_MAX = 10_000
 
@@ -32,19 +29,15 @@ class WaitFailed(Broken):
     """A `wait` did not find what it was to find: nothing was done."""
 
 
-class OvsdbConnection(asyncio.Protocol):
-    """A connection in use. Owner of its socket; `on_lost` is called once when it ends unasked."""
+class OvsdbConnection:
+    """A connection in use. Owner of its dialogue; `on_lost` is called once when it ends unasked."""
 
     def __init__(self, *, on_update: Callable[[TableUpdates], None], on_lost: Callable[[str], None]) -> None:
         self._on_update = on_update
-        self._on_lost = on_lost
-        self._transport: asyncio.Transport | None = None
+        self._dialogue: Dialogue[Json] = Dialogue("database", on_data=self._read, on_lost=on_lost)
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._framing = JsonStream()
         self._numbers = itertools.count(1)
-        self._pending = PendingRequests[Json]()
-        self._writable = asyncio.Event()
-        self._closing = False
 
     @classmethod
     async def open(
@@ -52,12 +45,7 @@ class OvsdbConnection(asyncio.Protocol):
     ) -> "OvsdbConnection":
         """Connect. Raises Unavailable."""
         connection = cls(on_update=on_update, on_lost=on_lost)
-        try:
-            async with asyncio.timeout(CONNECT_S):
-                await endpoint.connect(lambda: connection)
-        except (OSError, TimeoutError) as error:
-            connection.close()
-            raise Unavailable(f"the database does not answer at {endpoint}", retry_after_s=0.2) from error
+        await connection._dialogue.open(endpoint)
         return connection
 
     async def transact(self, operations: Sequence[Operation]) -> list[dict[str, Json]]:
@@ -86,39 +74,16 @@ class OvsdbConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Let go of the connection; `on_lost` is not called."""
-        self._closing = True
-        if self._transport is not None:
-            self._transport.abort()
+        self._dialogue.close()
 
-    # -- asyncio.Protocol
+    # -- messages
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # A stream's transport; uvloop's are asyncio.Transport in all but name.
-        self._transport = cast(asyncio.Transport, transport)
-        self._writable.set()
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-
-    def data_received(self, data: bytes) -> None:
+    def _read(self, data: bytes) -> None:
         try:
             for message in self._framing.feed(self._decoder.decode(data)):
                 self._receive(message)
         except ValueError as error:
-            self._fail(f"the database sent what is not JSON-RPC: {error}")
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._writable.set()
-        reason = f"the connection to the database ended: {error or 'closed'}"
-        self._pending.end(lambda: Unavailable(reason, retry_after_s=0.2))
-        if not self._closing:
-            self._closing = True
-            self._on_lost(reason)
-
-    # -- messages
+            self._dialogue.give_up(f"the database sent what is not JSON-RPC: {error}")
 
     def _receive(self, message: dict[str, Json]) -> None:
         method = message.get("method")
@@ -129,7 +94,7 @@ class OvsdbConnection(asyncio.Protocol):
             assert isinstance(updates, dict)
             self._on_update(updates)
         elif method == "echo":
-            self._send({"id": message["id"], "result": message["params"], "error": None})
+            self._dialogue.send(_encoded({"id": message["id"], "result": message["params"], "error": None}))
         elif method is None:
             self._resolve(message)
 
@@ -138,34 +103,19 @@ class OvsdbConnection(asyncio.Protocol):
         if not isinstance(number, int):
             return
         if message.get("error") is not None:
-            self._pending.refuse(number, Broken(f"the database refuses: {message['error']}"))
+            self._dialogue.pending.refuse(number, Broken(f"the database refuses: {message['error']}"))
         else:
-            self._pending.answer(number, message.get("result"))
+            self._dialogue.pending.answer(number, message.get("result"))
 
     async def _ask(self, method: str, parameters: list[Json]) -> Json:
-        if self._closing:
-            raise Unavailable("the connection to the database is closed", retry_after_s=0.2)
         number = next(self._numbers)
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                with self._pending.expect(number) as answer:
-                    await self._writable.wait()
-                    self._send({"method": method, "params": parameters, "id": number})
-                    return await answer
-        except TimeoutError as error:
-            self._fail("the database did not answer in time")
-            raise Unavailable("the database did not answer in time", retry_after_s=0.2) from error
+        request = _encoded({"method": method, "params": parameters, "id": number})
+        async with self._dialogue.patience("the database did not answer in time"):
+            return await self._dialogue.ask(number, request)
 
-    def _send(self, message: dict[str, Json]) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(json.dumps(message, separators=(",", ":")).encode())
 
-    def _fail(self, reason: str) -> None:
-        if not self._closing:
-            self._closing = True
-            self._on_lost(reason)
-        if self._transport is not None:
-            self._transport.abort()
+def _encoded(message: dict[str, Json]) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode()
 
 
 class JsonStream:

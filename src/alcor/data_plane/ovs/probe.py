@@ -2,9 +2,10 @@
 
 import asyncio
 
+from alcor.data_plane.ovs.dialogue import CONNECT_S
 from alcor.data_plane.ovs.endpoint import SwitchEndpoints
 from alcor.data_plane.ovs.openflow import OpenFlowConnection
-from alcor.data_plane.ovs.ovsdb import CONNECT_S, OvsdbConnection
+from alcor.data_plane.ovs.ovsdb import OvsdbConnection
 from alcor.model.errors import Unavailable
 
 
