@@ -143,7 +143,7 @@ class NetworkNode:
 class RouterNode:
     """A router with its legs."""
 
-    __slots__ = ("admin_state_up", "id", "interfaces", "key", "networks", "routes")
+    __slots__ = ("admin_state_up", "hosts", "id", "interfaces", "key", "networks", "routes")
 
     def __init__(self, id: RouterId) -> None:
         self.id = id
@@ -151,7 +151,8 @@ class RouterNode:
         self.admin_state_up = False  # until its record is known
         self.routes: tuple[ExtraRoute, ...] = ()
         self.interfaces: dict[PortId, tuple[RouterInterface, ...]] = {}
-        self.networks: dict[NetworkId, int] = {}
+        self.networks: dict[NetworkId, int] = {}  # how many of its interface ports are in the network
+        self.hosts: dict[HostId, int] = {}  # in how many of its networks the host has a port
 
 
 class GroupNode:

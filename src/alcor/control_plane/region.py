@@ -1,7 +1,7 @@
 """The region in memory: rows and nodes by id, and the indexes that compilation needs."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -68,6 +68,16 @@ class OnDemandBounds(msgspec.Struct, frozen=True, kw_only=True):
     look_ups_per_s: float = 10_000.0
 
 
+class Turned:
+    """What came to a router or left it in the last fold, perhaps to return: was it there before?"""
+
+    __slots__ = ("hosts", "networks")
+
+    def __init__(self) -> None:
+        self.networks: dict[tuple[RouterId, NetworkId], bool] = {}
+        self.hosts: dict[tuple[RouterId, HostId], bool] = {}  # that have ports in its networks
+
+
 class Region:
     """All rows and nodes. Owner: the controller. `fold` is the only way to change it after `load`."""
 
@@ -75,6 +85,7 @@ class Region:
         self.revision = 0
         self.on_demand = on_demand
         self._resized: set[NetworkId] = set()  # networks whose ports came or went since the last fold
+        self.turned = Turned()
         self._network_of_vni: dict[Vni, NetworkNode] = {}
         self.ports: dict[PortId, PortRow] = {}
         self.networks: dict[NetworkId, NetworkNode] = {}
@@ -115,11 +126,13 @@ class Region:
             if heard is not None:
                 heard(ports)
         self._settle_on_demand()
+        self.turned = Turned()
 
     def fold(self, change: Change) -> None:
         """Make the next change. O(records in it)."""
         assert change.revision == self.revision + 1, f"{change.revision} does not follow {self.revision}"
         self.revision = change.revision
+        self.turned = Turned()
         self._put(change.puts, change.revision)
         self._delete(change.deletes)
         self._settle_on_demand()
@@ -135,24 +148,6 @@ class Region:
     def network_of(self, vni: Vni) -> NetworkNode | None:
         """Give the network that has this VNI."""
         return self._network_of_vni.get(vni)
-
-    def domain(self, network_id: NetworkId) -> set[NetworkId]:
-        """Name the network and those one router away from it."""
-        found = {network_id}
-        node = self.networks.get(network_id)
-        if node is not None:
-            for router_id in node.routers:
-                found.update(self.routers[router_id].networks)
-        return found
-
-    def holders(self, network_ids: Iterable[NetworkId]) -> dict[HostId, HostNode]:
-        """Give the hosts that have a port in one of the networks."""
-        found: dict[HostId, HostNode] = {}
-        for network_id in network_ids:
-            node = self.networks.get(network_id)
-            if node is not None:
-                found.update(node.hosts)
-        return found
 
     def vtep(self, host_id: HostId) -> bytes:
         """Give the tunnel endpoint of a host; empty when it is not known."""
@@ -329,8 +324,12 @@ class Region:
         if row.router != NO_ROUTER:
             router = self._router(row.router)
             router.interfaces[row.id] = interfaces_of(row, network, self.pool_scopes)
-            _count(router.networks, row.network_id)
-            _count(network.routers, row.router)
+            if network.id not in router.networks:
+                self.turned.networks.setdefault((router.id, network.id), False)
+                for host_id in network.hosts:
+                    self._reach(router, host_id)
+            _count(router.networks, network.id)
+            _count(network.routers, router.id)
         elif row.host != NO_HOST:
             host = self._host(row.host)
             network.bound[row.id] = row
@@ -343,6 +342,8 @@ class Region:
             if own is None:
                 own = host.networks[network.id] = {}
                 network.hosts[host.id] = host
+                for router_id in network.routers:
+                    self._reach(self.routers[router_id], host.id)
             own[row.id] = row
         if row.port_security and row.is_local:
             for group_id in row.groups:
@@ -355,8 +356,12 @@ class Region:
         if row.router != NO_ROUTER:
             router = self.routers[row.router]
             del router.interfaces[row.id]
-            _discount(router.networks, row.network_id)
-            _discount(network.routers, row.router)
+            _discount(router.networks, network.id)
+            _discount(network.routers, router.id)
+            if network.id not in router.networks:
+                self.turned.networks.setdefault((router.id, network.id), True)
+                for host_id in network.hosts:
+                    self._leave(router, host_id)
         elif row.host != NO_HOST:
             host = self.hosts[row.host]
             del network.bound[row.id]
@@ -372,12 +377,24 @@ class Region:
             if not own:
                 del host.networks[row.network_id]
                 del network.hosts[row.host]
+                for router_id in network.routers:
+                    self._leave(self.routers[router_id], row.host)
         if row.port_security and row.is_local:
             for group_id in row.groups:
                 _discount(self.groups[group_id].hosts, row.host)
                 _discount(self.hosts[row.host].groups, group_id)
         if row.host != NO_HOST:
             self._drop_host(self.hosts[row.host])
+
+    def _reach(self, router: RouterNode, host_id: HostId) -> None:
+        if host_id not in router.hosts:
+            self.turned.hosts.setdefault((router.id, host_id), False)
+        _count(router.hosts, host_id)
+
+    def _leave(self, router: RouterNode, host_id: HostId) -> None:
+        _discount(router.hosts, host_id)
+        if host_id not in router.hosts:
+            self.turned.hosts.setdefault((router.id, host_id), True)
 
     def _settle_on_demand(self) -> None:
         """Let networks that grew or shrank pass their bounds. O(networks whose ports came or went)."""

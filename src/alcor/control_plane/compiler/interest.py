@@ -59,8 +59,8 @@ class Interest:
         """Work out what every host wants, all at the region's revision. O(hosts x their sections)."""
         region = self._region
         for host in region.hosts.values():
-            networks = {member for id_ in host.networks for member in region.domain(id_)}
             routers = {router_id for id_ in host.networks for router_id in region.networks[id_].routers}
+            networks = {*host.networks, *(id_ for each in routers for id_ in region.routers[each].networks)}
             keys = [region.networks[id_].key for id_ in sorted(networks)]
             keys += [region.routers[id_].key for id_ in sorted(routers)]
             keys += [region.groups[id_].key for id_ in sorted(host.groups)]
@@ -70,21 +70,16 @@ class Interest:
                 self.wanted[host.id] = dict.fromkeys(keys, region.revision)
 
     def wants_network(self, host_id: HostId, network_id: NetworkId) -> bool:
-        """Has the host a port in the network or one router away from it?"""
-        host = self._region.hosts.get(host_id)
-        if host is None:
+        """Has the host a port in the network or one router away from it? O(its routers)."""
+        network = self._region.networks.get(network_id)
+        if network is None:
             return False
-        return network_id in host.networks or not host.networks.keys().isdisjoint(
-            self._region.domain(network_id)
-        )
+        return host_id in network.hosts or any(self.wants_router(host_id, id_) for id_ in network.routers)
 
     def wants_router(self, host_id: HostId, router_id: RouterId) -> bool:
         """Has the host a port in a network of the router?"""
-        host = self._region.hosts.get(host_id)
         router = self._region.routers.get(router_id)
-        if host is None or router is None:
-            return False
-        return not host.networks.keys().isdisjoint(router.networks)
+        return router is not None and host_id in router.hosts
 
     def wants_group(self, host_id: HostId, group_id: GroupId) -> bool:
         """Has the host a port that the group filters?"""
@@ -101,36 +96,33 @@ class Interest:
         """Name what may have changed hands, after the change was folded."""
         found = Suspects()
         self._suspect_by_ports(before, found)
-        self._suspect_by_routers(before, found)
+        self._suspect_by_routers(found)
         self._suspect_by_groups(before, found)
         return found
 
     def _suspect_by_ports(self, before: Touched, found: Suspects) -> None:
-        region = self._region
         for (host_id, network_id), had in before.on_host.items():
-            network = region.networks.get(network_id)
-            if had == (network is not None and host_id in network.hosts):
-                continue
-            found.suspect_networks(host_id, region.domain(network_id))
-            if network is not None:
-                found.suspect_routers(host_id, network.routers)
-            for router_id, joined in before.router_networks.items():
-                if network_id in joined:
-                    found.suspect_networks(host_id, joined)
-                    found.suspect_routers(host_id, (router_id,))
+            network = self._region.networks.get(network_id)
+            if had != (network is not None and host_id in network.hosts):
+                found.suspect_networks(host_id, (network_id,))
 
-    def _suspect_by_routers(self, before: Touched, found: Suspects) -> None:
-        for router_id, joined in before.router_networks.items():
-            router = self._region.routers.get(router_id)
-            joins = frozenset(router.networks if router is not None else ())
-            moved = joined ^ joins
-            if not moved:
-                continue
-            for host_id in self._region.holders(moved):
-                found.suspect_networks(host_id, joined | joins)
+    def _suspect_by_routers(self, found: Suspects) -> None:
+        """O(what came to routers or left them), and of hosts that did O(networks of the router)."""
+        routers, turned = self._region.routers, self._region.turned
+        moved: dict[RouterId, list[NetworkId]] = {}
+        for (router_id, network_id), was_in in turned.networks.items():
+            router = routers.get(router_id)
+            if was_in != (router is not None and network_id in router.networks):
+                moved.setdefault(router_id, []).append(network_id)
+        for router_id, network_ids in moved.items():
+            for host_id in self.router_holders(router_id):
+                found.suspect_networks(host_id, network_ids)
+        for (router_id, host_id), was_there in turned.hosts.items():
+            if was_there != self.wants_router(host_id, router_id):
+                router = routers.get(router_id)
                 found.suspect_routers(host_id, (router_id,))
-            for host_id in self._region.holders(joined & joins):
-                found.suspect_networks(host_id, moved)
+                found.suspect_networks(host_id, router.networks if router is not None else ())
+                found.suspect_networks(host_id, moved.get(router_id, ()))
 
     def _suspect_by_groups(self, before: Touched, found: Suspects) -> None:
         for (host_id, group_id), had in before.in_group.items():
@@ -148,13 +140,19 @@ class Interest:
         return frozenset(group.address_groups if group is not None else ())
 
     def network_holders(self, network_id: NetworkId) -> Iterable[HostId]:
-        """Name the hosts that want the network. O(those hosts x networks around)."""
-        return self._region.holders(self._region.domain(network_id))
+        """Name the hosts that want the network. O(those hosts x its routers)."""
+        network = self._region.networks.get(network_id)
+        found: dict[HostId, None] = {}
+        if network is not None:
+            found.update(dict.fromkeys(network.hosts))
+            for router_id in network.routers:
+                found.update(dict.fromkeys(self._region.routers[router_id].hosts))
+        return found
 
     def router_holders(self, router_id: RouterId) -> Iterable[HostId]:
         """Name the hosts that want the router."""
         router = self._region.routers.get(router_id)
-        return self._region.holders(router.networks) if router is not None else ()
+        return router.hosts if router is not None else ()
 
     def group_holders(self, group_id: GroupId) -> Iterable[HostId]:
         """Name the hosts that want the group."""

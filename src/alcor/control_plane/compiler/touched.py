@@ -39,7 +39,6 @@ class Touched:
         self.networks: dict[NetworkId, NetworkEntry | None] = {}
         self.subnets: dict[tuple[NetworkId, SubnetId], SubnetEntry | None] = {}
         self.router_states: dict[RouterId, RouterState] = {}
-        self.router_networks: dict[RouterId, frozenset[NetworkId]] = {}
         self.interfaces: dict[tuple[RouterId, PortId], tuple[RouterInterface, ...]] = {}
         self.stateful: dict[GroupId, bool] = {}
         self.rules: dict[RuleId, tuple[GroupId, Rule] | None] = {}
@@ -83,9 +82,7 @@ class Touched:
 
     def _note_router(self, router_id: RouterId) -> None:
         if router_id not in self.router_states:
-            node = self._region.routers.get(router_id)
-            self.router_states[router_id] = state_of(node)
-            self.router_networks[router_id] = frozenset(node.networks if node is not None else ())
+            self.router_states[router_id] = state_of(self._region.routers.get(router_id))
 
     def _note_group(self, group_id: GroupId) -> None:
         node = self._region.groups.get(group_id)

@@ -60,9 +60,7 @@ class ResyncView:
         ]
 
     def _is_held(self, node: NetworkNode) -> bool:
-        if node.hosts or not node.routers:
-            return bool(node.hosts)
-        return any(self._region.networks[id_].hosts for id_ in self._region.domain(node.id))
+        return bool(node.hosts) or any(self._region.routers[id_].hosts for id_ in node.routers)
 
     def _networks(self) -> dict[SectionKey, tuple[int, int]]:
         hosts: dict[SectionKey, int] = {}

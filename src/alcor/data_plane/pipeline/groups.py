@@ -1,7 +1,7 @@
 """Security groups of a host: which clauses a change of rules, members, ports or routers touches."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -10,7 +10,7 @@ from alcor.data_plane.pipeline import security
 from alcor.data_plane.pipeline.address_sets import AddressSets
 from alcor.data_plane.pipeline.flow import AnyFlow
 from alcor.data_plane.pipeline.numbers import StableNumbers
-from alcor.data_plane.pipeline.routers import Joined
+from alcor.data_plane.pipeline.routers import Joined, in_both
 from alcor.data_plane.pipeline.sections import merge
 from alcor.data_plane.pipeline.security import ConjunctionName, MemberView, NumberedName
 from alcor.data_plane.pipeline.units import Unit
@@ -69,20 +69,15 @@ class _Group:
         section = self.section
         return section.stateful and not (self.ports or self.users or section.rules or self.members)
 
-    def drop_member(self, key: MemberKey, vni: int) -> None:
-        members = self.members[vni]
-        members.discard(key)
-        if not members:
-            del self.members[vni]
-
 
 class SecurityGroups:
     """Owns the conjunctions of a host. `domain` gives the VNIs that a VNI exchanges packets with."""
 
-    def __init__(self, domain: Callable[[int], frozenset[int]]) -> None:
+    def __init__(self, domain: Callable[[int], Sequence[Collection[int]]]) -> None:
         self._domain = domain
         self._groups: dict[str, _Group] = {}
         self._groups_in: dict[int, set[str]] = {}  # VNI -> groups with ports in it
+        self._groups_of_members: dict[int, set[str]] = {}  # VNI -> groups with members in it
         self._ports: dict[str, ActivePort] = {}
         self._members: dict[MemberKey, Member] = {}
         self._numbers: StableNumbers[ConjunctionName] = StableNumbers(_CONJUNCTION_ID_MAX)
@@ -111,14 +106,14 @@ class SecurityGroups:
                 self._groups_in[vni].discard(group_id)
                 if not self._groups_in[vni]:
                     del self._groups_in[vni]
-                self._remotes_changed(group, self._domain(vni))
+                self._remotes_changed(group, vni)
         for group_id, vni in after - before:
             group = self._group(group_id)
             group.ports.add(port_id)
             group.networks[vni] += 1
             if group.networks[vni] == 1:
                 self._groups_in.setdefault(vni, set()).add(group_id)
-                self._remotes_changed(group, self._domain(vni))
+                self._remotes_changed(group, vni)
         for group_id, _ in before - after:
             self._forget_if_unused(group_id)
 
@@ -135,10 +130,11 @@ class SecurityGroups:
         after = member.placement.groups if member is not None else ()
         if held is not None:
             for group_id in before:
-                self._groups[group_id].drop_member(key, held.vni)
+                self._drop_member(group_id, key, held.vni)
         if member is not None:
             for group_id in after:
                 self._group(group_id).members.setdefault(member.vni, set()).add(key)
+                self._groups_of_members.setdefault(member.vni, set()).add(group_id)
         for group_id in before:
             if group_id not in after:
                 self._forget_if_unused(group_id)
@@ -173,9 +169,16 @@ class SecurityGroups:
 
     def domains_changed(self, joined: Joined) -> None:
         """Take note that networks exchange packets with others than before."""
-        for vni in joined.vnis:
-            for group_id in self._groups_in.get(vni, ()):
-                self._remotes_changed(self._groups[group_id], joined.others(vni))
+        for vni in joined.moved:
+            for group_id in self._groups_in.get(vni, ()):  # its ports see members in other networks
+                for remote in self._remotes_of(self._groups[group_id]):
+                    for other in joined.partners(vni, remote.members.keys()):
+                        self._dirty_members.update(remote.members[other])
+            for group_id in self._groups_of_members.get(vni, ()):  # its members are seen by ports in others
+                group = self._groups[group_id]
+                users = {name.group for name in group.users}
+                if any(joined.has_partner(vni, self._groups[user].networks.keys()) for user in users):
+                    self._dirty_members.update(group.members[vni])
 
     def render(self) -> dict[Unit, Iterable[AnyFlow]]:
         """Give the flows of everything touched since the last call."""
@@ -250,13 +253,25 @@ class SecurityGroups:
             self._dirty_names.update(came, gone)
             self._dirty_ports.update(group.ports)
 
-    def _remotes_changed(self, group: _Group, vnis: Set[int]) -> None:
-        """Render members in these networks again, of groups that the rules of this one name."""
-        for name in group.names:
-            if name.remote:
-                members = self._groups[name.remote].members
-                for vni in members.keys() & vnis:
-                    self._dirty_members.update(members[vni])
+    def _remotes_changed(self, group: _Group, vni: int) -> None:
+        """Render members again that ports in this network see, of groups that the rules of this one name."""
+        domain = self._domain(vni)
+        for remote in self._remotes_of(group):
+            for part in domain:
+                for other in in_both(remote.members.keys(), part):
+                    self._dirty_members.update(remote.members[other])
+
+    def _remotes_of(self, group: _Group) -> list[_Group]:
+        return [self._groups[remote] for remote in {name.remote for name in group.names if name.remote}]
+
+    def _drop_member(self, group_id: str, key: MemberKey, vni: int) -> None:
+        of_vni = self._groups[group_id].members
+        of_vni[vni].discard(key)
+        if not of_vni[vni]:
+            del of_vni[vni]
+            self._groups_of_members[vni].discard(group_id)
+            if not self._groups_of_members[vni]:
+                del self._groups_of_members[vni]
 
     def _number(self, name: ConjunctionName) -> int | None:
         group = self._groups.get(name.group)
@@ -297,10 +312,11 @@ class SecurityGroups:
     def _member_view(self, groups: tuple[GroupId, ...], member_vni: int) -> MemberView:
         """Say what members do for networks that see them and have ports whose rules name their groups."""
         found: dict[tuple[bool, int], list[NumberedName]] = {}
+        domain = self._domain(member_vni)
         for group_id in groups:
             for name, number in self._numbered(self._groups[group_id].users):
                 for vni in self._groups[name.group].networks:
-                    if member_vni in self._domain(vni):
+                    if any(vni in part for part in domain):
                         found.setdefault((name.is_ingress, vni), []).append(NumberedName(name, number))
         view = MemberView(tuple(security.member_clauses(*at, found[at]) for at in sorted(found)))
         if self._views.get((groups, member_vni)) != view:

@@ -39,6 +39,7 @@ class Networks:
 
     def __init__(self) -> None:
         self.sub_ports = SubPorts()
+        self.on_demand: set[int] = set()  # VNIs of the networks on demand
         self._sections: dict[NetworkId, NetworkSection] = {}
         self._at: dict[int, set[NetworkId]] = {}  # by VNI
         self._home: dict[PortId, NetworkId] = {}  # of each local port
@@ -65,9 +66,11 @@ class Networks:
         held = section.network
         section.network = change.network if change.network is not None or is_full else held
         is_other = self._stand(network_id, held, section.network)
+        is_asked_else = is_other or _is_on_demand(held) != _is_on_demand(section.network)
+        if is_asked_else:
+            self._note_on_demand({entry.vni for entry in (held, section.network) if entry is not None})
         if section.network is None and not (section.ports or section.placements or section.subnets):
             del self._sections[network_id]
-        is_asked_else = is_other or _is_on_demand(held) != _is_on_demand(section.network)
         return NetworkOutcome(
             ports=[*parents, *(section.ports if is_other else ()), *ports],
             placements=[*placements, *section.placements] if is_asked_else else placements,
@@ -143,6 +146,13 @@ class Networks:
         if entry is not None:
             self._at.setdefault(entry.vni, set()).add(network_id)
         return True
+
+    def _note_on_demand(self, vnis: Iterable[int]) -> None:
+        for vni in vnis:
+            if any(_is_on_demand(self.entry(network_id)) for network_id in self.at(vni)):
+                self.on_demand.add(vni)
+            else:
+                self.on_demand.discard(vni)
 
 
 def _is_on_demand(entry: NetworkEntry | None) -> bool:

@@ -61,7 +61,7 @@ class FlowProgram:
         self._networks = Networks()
         self._ofports: dict[PortId, int] = {}  # of workloads, by the port that they are plugged as
         self._routers = Routers()
-        self._viewers = Viewers(self._routers.domain)
+        self._viewers = Viewers(self._routers.domain, self._networks.on_demand)
         self._groups = SecurityGroups(self._routers.domain)
         self._held: set[SectionKey] = set()
         self._views: dict[NetworkId, placement.View] = {}  # as last rendered with: shared by all placements
@@ -251,7 +251,7 @@ class FlowProgram:
         if self._retold is not None:
             for vni in outcome.vnis:
                 self._retold.note((), self._networks.at(vni))
-        if outcome.joined.vnis:
+        if outcome.joined.moved:
             self._groups.domains_changed(outcome.joined)
             self._viewers_changed(self._viewers.concerned(outcome.joined))
 
