@@ -7,12 +7,14 @@ costs one section's mark, however many there are. Content itself is compared by 
 """
 
 import hashlib
+from functools import lru_cache
 
 from alcor.model.goal_state import SectionKey
 from alcor.model.version import Version
 
 SIZE = 8
 NOTHING = bytes(SIZE)
+MARKS_KEPT_MAX = 1024  # a change concerns a section in one version on thousands of hosts
 
 
 class HeldMark:
@@ -45,6 +47,7 @@ class HeldMark:
         self._all = 0
 
 
+@lru_cache(MARKS_KEPT_MAX)
 def _mark(key: SectionKey, version: Version) -> int:
     name = f"{version.epoch}.{version.revision}.{version.step} {key}"
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=SIZE).digest(), "big")

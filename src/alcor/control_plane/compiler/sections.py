@@ -50,15 +50,23 @@ class _NetworkFrame(msgspec.Struct, frozen=True, array_like=True, tag="network")
 
 
 class SharedPart:
-    """A change without any host's own ports. Encoded at most once."""
+    """A change without any host's own ports. Encoded, and counted, at most once."""
 
-    __slots__ = ("_fields", "_packed", "_raw", "change")
+    __slots__ = ("_entries", "_fields", "_packed", "_raw", "change")
 
     def __init__(self, change: SectionChange) -> None:
         self.change = change
         self._raw: bytes | None = None
         self._packed: msgspec.Raw | None = None
+        self._entries: int | None = None
         self._fields: tuple[msgspec.Raw, ...] | None = None
+
+    @property
+    def entries(self) -> int:
+        """How many entries the change sets and takes away."""
+        if self._entries is None:
+            self._entries = entries_changed(self.change)
+        return self._entries
 
     def packed(self) -> msgspec.Raw:
         """Give the bytes of the change itself, with its ids packed."""
@@ -125,6 +133,12 @@ class HostSection:
         if self.shared is None:
             return None
         return self.shared.encode(self.set_ports, self.gone_ports, self.set_placements, self.gone_placements)
+
+    @property
+    def entries(self) -> int:
+        """How many entries it sets and takes away. O(1), once any host was told the same."""
+        own = len(self.set_ports) + len(self.gone_ports) + len(self.set_placements) + len(self.gone_placements)
+        return own if self.shared is None else own + self.shared.entries
 
     @property
     def has_own(self) -> bool:

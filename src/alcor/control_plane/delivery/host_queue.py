@@ -143,16 +143,20 @@ class HostQueue:
         self._take_answers()
         if not self.may_send:
             return
-        last = min((self._phase(key) for key in (*self._due, *self._under_way)), default=0)
+        if self._due:
+            self._publish_due()
+        elif not (self._under_way or self.too_large or self._completion):
+            self._number += 1
+            self._completion = self._number
+            self._tell_completion()
+
+    def _publish_due(self) -> None:
+        last = min(map(self._phase, (*self._due, *self._under_way)))
         for key in list(self._due):
             if len(self._under_way) >= WINDOW_MAX:
                 break
             if key not in self._under_way and self._phase(key) <= last:
                 self._publish(key)
-        if not (self._due or self._under_way or self.too_large or self._completion):
-            self._number += 1
-            self._completion = self._number
-            self._tell_completion()
 
     def beat(self, frame: bytes) -> None:
         """Let a turn pass: send again what is not answered. Beats go to all agents at once, not from here."""

@@ -19,9 +19,21 @@ from alcor.model.ids import HostId
 
 HostSession: TypeAlias = HostStream | HostQueue
 
-_IRRELEVANT = Place(None)  # while there is a stream; a change may concern ten thousand hosts
+_IRRELEVANT = Place(None)  # while there is a stream
+_ANSWERS = Place(None, is_offered=True, is_heard=True)  # whatever else is said of the queue
 _DOWN, _UP = StreamState(is_up=False), StreamState(is_up=True)
 _ALIKE_MAX = 1024  # choices that are kept to be shared; there are few sentences at a time
+
+
+class _Usual:
+    """What a change chooses for a stream that keeps up, and for who answers over the queue: for most hosts."""
+
+    __slots__ = ("asked", "over_queue", "over_stream")
+
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+        self.over_stream = path_choice.choose(asked, _UP, _IRRELEVANT)
+        self.over_queue = path_choice.choose(asked, _DOWN, _ANSWERS)
 
 
 class Paths:
@@ -32,7 +44,7 @@ class Paths:
         self._queue = queue
         self._asked: dict[HostId, Asked] = {}
         self._alike: dict[Choice, Choice] = {}
-        self._usual = (NOTHING_ASKED, path_choice.choose(NOTHING_ASKED, _UP, _IRRELEVANT))
+        self._usual_last = _Usual(NOTHING_ASKED)
 
     def came(self, host: HostId) -> None:
         """Hear that a host is heard."""
@@ -47,20 +59,22 @@ class Paths:
         if host in self._asked:
             self._asked[host] = asked
         session = self._sessions.get(host)
+        if isinstance(session, HostQueue):
+            return self._usual(asked).over_queue
         stream = _stream(session)
         if stream is _UP:
-            return self._choose_usual(asked)
+            return self._usual(asked).over_stream
         place = _IRRELEVANT if stream.is_up else self._place(host, session)
         choice = path_choice.choose(asked, stream, place)
         if len(self._alike) >= _ALIKE_MAX:
             self._alike.clear()
         return self._alike.setdefault(choice, choice)
 
-    def _choose_usual(self, asked: Asked) -> Choice:
-        """Choose for a stream that keeps up: once for all the hosts of a change."""
-        if self._usual[0] is not asked:
-            self._usual = (asked, path_choice.choose(asked, _UP, _IRRELEVANT))
-        return self._usual[1]
+    def _usual(self, asked: Asked) -> "_Usual":
+        """Choose once for all hosts of a change that are heard as hosts mostly are."""
+        if self._usual_last.asked is not asked:
+            self._usual_last = _Usual(asked)
+        return self._usual_last
 
     def choice(self, host: HostId) -> Choice:
         """Choose as things are now, for what was asked for last."""

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from alcor.contracts.agent_channel import Held
 from alcor.control_plane.compiler import interest as interests
-from alcor.control_plane.compiler import sections
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.compiler.sections import HostSection, SharedPart
 from alcor.control_plane.delivery import cumulative, update_frames
@@ -46,8 +45,11 @@ class Line:
 
     @property
     def wants_all(self) -> bool:
-        """Is the whole section to be sent, whatever changed?"""
-        return self.base is None or any(section is None or section.is_full for _, section in self.changes)
+        """Is the whole section to be sent, whatever changed? O(1): a whole one drops those before it."""
+        if self.base is None or not self.changes:
+            return self.base is None
+        first = self.changes[0][1]
+        return first is None or first.is_full
 
     def add(self, version: Version, section: HostSection) -> None:
         """Take a change that follows those before."""
@@ -62,7 +64,7 @@ class Line:
         """Keep one change for all; none when it has as many entries as the whole section. O(entries)."""
         version = self.changes[-1][0]
         section = None if self.wants_all else self.in_one()
-        if section is not None and _entries(section) >= entries:
+        if section is not None and section.entries >= entries:
             section = None
         self.changes = [(version, section)]
 
@@ -137,7 +139,7 @@ class Writer:
         if not line.changes:
             return self._full.confirmation(key), line.base, self.wanted_version(key)
         section = line.in_one()
-        if (count := _entries(section)) >= COMPARED_ENTRIES and count >= self.entries(key):
+        if (count := section.entries) >= COMPARED_ENTRIES and count >= self.entries(key):
             return self._full.step_to(self._host, key, epoch=self.epoch)
         return section, line.base, self.wanted_version(key)
 
@@ -156,10 +158,3 @@ class Writer:
         return update_frames.update(
             number, frames, is_complete=is_complete, epoch=self.epoch, reads_packed=self._reads_packed
         )
-
-
-def _entries(section: HostSection) -> int:
-    """Count what a delta sets and what it takes away."""
-    own: Sequence[object] = (*section.set_ports, *section.gone_ports)
-    placed = len(section.set_placements) + len(section.gone_placements)
-    return len(own) + placed + (sections.entries_changed(section.shared.change) if section.shared else 0)
