@@ -1,6 +1,8 @@
 """Two hosts with Open vSwitch in networks that are asked for: real packets, and the first one counts."""
 
 import asyncio
+import re
+import sys
 import time
 from collections.abc import AsyncIterator
 
@@ -10,6 +12,8 @@ import raw_packets
 from asking_scene import FIRST_TRY_S, Scene
 from ovs_scene import needs_ovs
 
+from alcor.data_plane.ovs.encoding import FlowEncoder
+from alcor.data_plane.pipeline.tables import Table
 from alcor.lab import packets
 from alcor.lab import workload as workloads
 from alcor.lab.laboratory import Laboratory
@@ -21,6 +25,11 @@ from doubles.waiting import eventually
 pytestmark = [pytest.mark.ovs, needs_ovs]
 
 SCAN_S = 4.0
+SAID, TOLD_AT = 20, 5005
+LISTEN = (
+    "import socket; it = socket.socket(socket.AF_INET, socket.SOCK_DGRAM);"
+    f" it.bind(('', {TOLD_AT})); [it.recv(9) for _ in range({SAID})]"
+)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -126,6 +135,38 @@ async def test_a_rule_about_members_lets_in_a_sender_that_was_not_known(scene: S
     await scene.forgets(two, "member")
     assert await scene.ping("member", scene.ip("server"))
     scene.check()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_no_counter_tells_that_a_sender_who_hears_nothing_is_needed(scene: Scene) -> None:
+    """Why placements do not go when their flows have not counted for a while (decision 7)."""
+    one, two = scene.hosts
+    await scene.create(groups=("guarded",), listener=two)
+    await scene.create(teller=one)
+    await scene.plug("listener", "teller")
+    listening = asyncio.create_task(scene.inside("listener", "timeout", "10", sys.executable, "-c", LISTEN))
+
+    async def listens() -> bool:
+        return f":{TOLD_AT}" in await scene.inside("listener", "ss", "-Huln")
+
+    await eventually(listens)  # a refusal would be an answer, which counts
+    say = f"for n in {{1..{SAID}}}; do echo > /dev/udp/{scene.ip('listener')}/{TOLD_AT}; sleep 0.02; done"
+    await scene.inside("teller", "bash", "-c", say)
+    await listening
+    assert scene.knows(two, "teller")
+    program, encoder = scene.drivers[two]._program, FlowEncoder()
+    assert program is not None
+    teller = scene.ports["teller"].id
+    about_it = [flow for flow in program.wanted() if teller in flow.origin.split()]
+    assert {flow.key.table for flow in about_it} >= {Table.REMOTE, Table.INGRESS_RULES}
+    await asyncio.to_thread(scene.hosts[two].appctl, "revalidator/purge")  # counters follow after a moment
+    text = await asyncio.to_thread(scene.hosts[two].ofctl, "dump-flows", statistics=True)
+    counted = {
+        int(cookie, 16): (int(table), int(packets))
+        for cookie, table, packets in re.findall(r"cookie=(\w+), .*?table=(\d+), n_packets=(\d+)", text)
+    }
+    assert {counted[encoder.add(flow)[0]][1] for flow in about_it} == {0}
+    assert max(packets for table, packets in counted.values() if table == Table.INGRESS_ACCEPT) >= SAID - 1
 
 
 @pytest.mark.asyncio(loop_scope="module")
