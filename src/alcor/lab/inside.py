@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from alcor.lab import echo, raw_probe
 from alcor.lab.inside_tags import Tagger
@@ -30,6 +30,7 @@ from alcor.lab.raw_probe import RawProbe
 TRIES = 3  # a lost packet is retried; a pair that stays silent this often is blocked
 TRY_S = 1.0
 STARTS_PER_S = 1500.0  # the first packet of each pair passes the slow path of a switch
+PING = 0  # in place of an IP protocol: ICMP, or in IPv6 ICMPv6
 GREETING = b"alcor "  # then the name of the namespace that answers, and a new line
 
 _CLONE_NEWNET = 0x40000000
@@ -51,7 +52,7 @@ class Probe:
         self.to_ip: str = asked["to_ip"]
         self.kind: str = asked["kind"]
         self.port: int = asked["port"]
-        self.protocol: int = asked["protocol"]
+        self.protocol: int = asked["protocol"] if self.kind == "ip" else PING
         self.sent = 0
         self.ok = False
         self.done = False
@@ -59,20 +60,26 @@ class Probe:
         self.sock: socket.socket | None = None
 
 
+class Heard(NamedTuple):
+    """A packet of ours. `answer`: what is to be sent back, if the kernel does not do it itself."""
+
+    key: int
+    is_question: bool
+    answer: bytes
+
+
 class Inside:
     """Owner of all sockets of this process."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._raw: dict[tuple[str, int], socket.socket] = {}  # namespace, IP version
-        self._by_protocol: dict[tuple[str, int, int], socket.socket] = {}  # namespace, IP version, protocol
-        self._questions: dict[int, Probe] = {}  # of any IP protocol
+        self._raw: dict[tuple[str, int, int], socket.socket] = {}  # namespace, IP version, protocol
+        self._questions: dict[int, Probe] = {}  # in packets of their own, by key
+        self._next_key = itertools.count(1)
         self._listening: set[tuple[str, int]] = set()
         self._held: dict[int, socket.socket] = {}
         self._taggers: dict[str, Tagger] = {}
         self._next_held = itertools.count(1)
-        self._pings: dict[tuple[int, int], Probe] = {}
-        self._next_ping = itertools.count(1)
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._timer_numbers = itertools.count()
         self._requests = b""
@@ -181,23 +188,18 @@ class Inside:
 
     def _probe(self, probes: list[Probe]) -> list[tuple[bool, list[str]]]:
         """Give for each whether it was answered, and the namespaces that got it."""
-        versions = sorted({echo.version_of(probe.to_ip) for probe in probes})
+        asked = {(echo.version_of(probe.to_ip), probe.protocol) for probe in probes}
         for name in sorted({name for name, _ in self._listening}):
-            for version in versions:
-                self._raw_socket(name, version)  # whoever serves also tells of the pings that reach it
-            asked = {(echo.version_of(each.to_ip), each.protocol) for each in probes if each.kind == "ip"}
-            for version, protocol in sorted(asked):
-                self._socket_of(name, version, protocol)
+            for version, protocol in sorted(asked | {(version, PING) for version, _ in asked}):
+                self._raw_socket(name, version, protocol)  # whoever serves tells of what reaches it
         start = time.monotonic()
         for index, probe in enumerate(probes):
             self._at(start + index / STARTS_PER_S, partial(self._start, probe))
         while not all(probe.done for probe in probes):
             self._turn(0.05)
-        for (name, version), sock in self._raw.items():
-            self._receive_ping(
-                name, version, sock
-            )  # a request is there before its answer is, but not always read before it
-        self._pings.clear()
+        for (name, version, protocol), sock in self._raw.items():
+            # A question is there before its answer is, but not always read before it.
+            self._receive_raw(name, version, protocol, sock)
         self._questions.clear()
         return [(probe.ok, sorted(probe.receivers)) for probe in probes]
 
@@ -268,29 +270,13 @@ class Inside:
 
     def _start(self, probe: Probe) -> None:
         match probe.kind:
-            case "icmp":
-                number = next(self._next_ping)
-                self._ping(probe, (number >> 16 & 0xFFFF, number & 0xFFFF))
-            case "ip":
-                self._ask(probe, next(self._next_ping))
+            case "icmp" | "ip":
+                self._ask(probe, next(self._next_key) & 0xFFFFFFFF)
             case _:
                 self._connect(probe)
 
-    def _ping(self, probe: Probe, key: tuple[int, int]) -> None:
-        if probe.done:
-            return
-        if probe.sent == TRIES:
-            self._finish(probe, ok=False)
-            return
-        probe.sent += 1
-        self._pings[key] = probe
-        version = echo.version_of(probe.to_ip)
-        request = echo.request(version, *key, b"alcor probe")
-        _send(self._raw_socket(probe.namespace, version), request, probe.to_ip)
-        self._at(time.monotonic() + TRY_S, lambda: self._ping(probe, key))
-
     def _ask(self, probe: Probe, key: int) -> None:
-        """Send a question in a packet of the probe's IP protocol, which whoever serves answers."""
+        """Ask in one packet, a ping or one of another IP protocol, and again until there is an answer."""
         if probe.done:
             return
         if probe.sent == TRIES:
@@ -298,61 +284,43 @@ class Inside:
             return
         probe.sent += 1
         self._questions[key] = probe
-        question = RawProbe(raw_probe.SOURCE_PORT, probe.port, False, key)
-        sock = self._socket_of(probe.namespace, echo.version_of(probe.to_ip), probe.protocol)
-        _send(sock, question.encode(), probe.to_ip)
+        version = echo.version_of(probe.to_ip)
+        if probe.protocol == PING:
+            question = echo.request(version, *divmod(key, 1 << 16), b"alcor probe")
+        else:
+            question = RawProbe(raw_probe.SOURCE_PORT, probe.port, False, key).encode()
+        _send(self._raw_socket(probe.namespace, version, probe.protocol), question, probe.to_ip)
         self._at(time.monotonic() + TRY_S, lambda: self._ask(probe, key))
 
-    def _socket_of(self, namespace: str, version: int, protocol: int) -> socket.socket:
-        sock = self._by_protocol.get((namespace, version, protocol))
+    def _raw_socket(self, namespace: str, version: int, protocol: int) -> socket.socket:
+        sock = self._raw.get((namespace, version, protocol))
         if sock is None:
             enter(namespace)
-            sock = socket.socket(echo.family(version), socket.SOCK_RAW, protocol)
-            sock.setblocking(False)
-            self._by_protocol[namespace, version, protocol] = sock
-            receive = partial(self._receive_raw, namespace, version)
+            if protocol == PING:
+                sock = echo.open_socket(version)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            else:
+                sock = socket.socket(echo.family(version), socket.SOCK_RAW, protocol)
+                sock.setblocking(False)
+            self._raw[namespace, version, protocol] = sock
+            receive = partial(self._receive_raw, namespace, version, protocol)
             self._selector.register(sock, selectors.EVENT_READ, receive)
         return sock
 
-    def _receive_raw(self, here: str, version: int, sock: socket.socket) -> None:
+    def _receive_raw(self, here: str, version: int, protocol: int, sock: socket.socket) -> None:
         for _ in range(256):
             try:
                 packet, (source, *_) = sock.recvfrom(2048)
             except BlockingIOError:
                 return
-            said = raw_probe.decode(packet[echo.header_length(version, packet) :])
-            probe = self._questions.get(said.key) if said is not None else None
-            if said is None or probe is None:
+            heard = _read_ping(version, packet) if protocol == PING else _read_other(version, packet)
+            probe = self._questions.get(heard.key) if heard is not None else None
+            if heard is None or probe is None:
                 continue
-            if not said.is_answer:
+            if heard.is_question:
                 probe.receivers.add(here)
-                _send(sock, said.answer().encode(), source)
-            elif source == probe.to_ip and probe.namespace == here:
-                self._finish(probe, ok=True)
-
-    def _raw_socket(self, namespace: str, version: int) -> socket.socket:
-        sock = self._raw.get((namespace, version))
-        if sock is None:
-            enter(namespace)
-            sock = echo.open_socket(version)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-            self._raw[namespace, version] = sock
-            receive = partial(self._receive_ping, namespace, version)
-            self._selector.register(sock, selectors.EVENT_READ, receive)
-        return sock
-
-    def _receive_ping(self, here: str, version: int, sock: socket.socket) -> None:
-        for _ in range(256):
-            try:
-                packet, (source, *_) = sock.recvfrom(2048)
-            except BlockingIOError:
-                return
-            said = echo.read(version, packet)
-            probe = self._pings.get((said.identifier, said.number)) if said is not None else None
-            if said is None or probe is None:
-                continue
-            if said.is_request:
-                probe.receivers.add(here)
+                if heard.answer:
+                    _send(sock, heard.answer, source)
             # The answer must come from who was asked, to who asked.
             elif source == probe.to_ip and probe.namespace == here:
                 self._finish(probe, ok=True)
@@ -410,6 +378,16 @@ class Inside:
                 key.data(key.fileobj)
         while self._timers and self._timers[0][0] <= time.monotonic():
             heapq.heappop(self._timers)[2]()
+
+
+def _read_ping(version: int, packet: bytes) -> Heard | None:
+    said = echo.read(version, packet)
+    return None if said is None else Heard(said.identifier << 16 | said.number, said.is_request, b"")
+
+
+def _read_other(version: int, packet: bytes) -> Heard | None:
+    said = raw_probe.decode(packet[echo.header_length(version, packet) :])
+    return None if said is None else Heard(said.key, not said.is_answer, said.answer().encode())
 
 
 _NOT_NOW = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.EAGAIN)
