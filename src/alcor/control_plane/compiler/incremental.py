@@ -185,30 +185,14 @@ class _Pass:
             shared = SharedPart(change)
             for host_id in self._interest.network_holders(network_id):
                 if not self._gives(host_id, node.key):
-                    set_ports, gone_ports = own.pop((host_id, network_id), _NO_OWN)
-                    self._give(
-                        host_id,
-                        HostSection(
-                            node.key,
-                            shared,
-                            is_full=False,
-                            set_ports=tuple(set_ports),
-                            gone_ports=tuple(gone_ports),
-                        ),
-                    )
-        for (host_id, network_id), (set_ports, gone_ports) in own.items():
+                    came, went = own.pop((host_id, network_id), _NO_OWN)
+                    told = HostSection(node.key, shared, is_full=False, set_ports=came, gone_ports=went)
+                    self._give(host_id, told)
+        for (host_id, network_id), (came, went) in own.items():
             key = goal_state.network_key(network_id)
             if self._interest.has(host_id, key) and not self._gives(host_id, key):
-                self._give(
-                    host_id,
-                    HostSection(
-                        key,
-                        sections.NOTHING_OF_NETWORK,
-                        is_full=False,
-                        set_ports=tuple(set_ports),
-                        gone_ports=tuple(gone_ports),
-                    ),
-                )
+                nothing = sections.NOTHING_OF_NETWORK
+                self._give(host_id, HostSection(key, nothing, is_full=False, set_ports=came, gone_ports=went))
 
     def _give_on_demand(self, node: NetworkNode, change: NetworkChange, own: OwnPorts) -> None:
         """Tell all what all must know, and of placements only those who have or asked for them."""
@@ -240,8 +224,8 @@ class _Pass:
                     node.key,
                     shared,
                     is_full=False,
-                    set_ports=tuple(set_ports),
-                    gone_ports=tuple(gone_ports),
+                    set_ports=set_ports,
+                    gone_ports=gone_ports,
                     set_placements=set_placements,
                     gone_placements=gone_placements,
                 ),

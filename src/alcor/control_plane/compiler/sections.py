@@ -115,18 +115,18 @@ class HostSection:
         shared: SharedPart | None,
         *,
         is_full: bool,
-        set_ports: tuple[LocalPort, ...] = (),
-        gone_ports: tuple[PortId, ...] = (),
-        set_placements: tuple[Placement, ...] = (),
-        gone_placements: tuple[PortId, ...] = (),
+        set_ports: Iterable[LocalPort] = (),
+        gone_ports: Iterable[PortId] = (),
+        set_placements: Iterable[Placement] = (),
+        gone_placements: Iterable[PortId] = (),
     ) -> None:
         self.key = key
         self.shared = shared
         self.is_full = is_full
-        self.set_ports = set_ports
-        self.gone_ports = gone_ports
-        self.set_placements = set_placements  # of an on-demand network: each host has others
-        self.gone_placements = gone_placements
+        self.set_ports = tuple(set_ports)
+        self.gone_ports = tuple(gone_ports)
+        self.set_placements = tuple(set_placements)  # of an on-demand network: each host has others
+        self.gone_placements = tuple(gone_placements)
 
     def encode(self) -> bytes | None:
         """Give the bytes of the change; None for a removal."""
