@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from alcor.contracts.frame_buffer import FrameBuffer
 
 
@@ -36,3 +38,28 @@ async def test_a_reader_that_waits_is_woken_by_a_frame_and_by_the_end() -> None:
         assert not reading.done()
         act()
         assert await reading == wanted
+
+
+async def test_who_gave_up_waiting_loses_no_frame_to_the_next_reader() -> None:
+    buffer = FrameBuffer(8)
+    for late in (False, True):
+        reading = asyncio.create_task(buffer.get())
+        await asyncio.sleep(0)
+        if late:  # cancelled when it is woken already
+            buffer.put(b"x")
+        reading.cancel()
+        await asyncio.wait([reading])
+        assert reading.cancelled()
+        if not late:
+            buffer.put(b"x")
+        assert await buffer.get() == b"x"
+
+
+async def test_one_reads_at_a_time() -> None:
+    buffer = FrameBuffer(8)
+    reading = asyncio.create_task(buffer.get())
+    await asyncio.sleep(0)
+    with pytest.raises(AssertionError, match="one reads at a time"):
+        await buffer.get()
+    buffer.put(b"x")
+    assert await reading == b"x"
