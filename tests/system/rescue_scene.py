@@ -120,8 +120,14 @@ class RescueScene:
         return all(await self._probe(one, other, over_ipv6=over_ipv6))
 
     async def is_cut_off(self, one: str, other: str) -> bool:
-        """Does one workload reach another by neither?"""
-        return not any(await self._probe(one, other, over_ipv6=False))
+        """Does one workload reach another by neither?
+
+        Asked again if it does: the datapath's cache follows the flows within milliseconds, busy machines later.
+        """
+        for _ in range(2):
+            if not any(await self._probe(one, other, over_ipv6=False)):
+                return True
+        return False
 
     async def _probe(self, one: str, other: str, *, over_ipv6: bool) -> list[bool]:
         source, to_ip = self.workloads[one], (self.ips_v6 if over_ipv6 else self.ips)[other]
