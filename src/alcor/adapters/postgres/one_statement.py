@@ -74,14 +74,7 @@ async def run(session: asyncpg.Connection, batch: Sequence[Encoded], *, now_us: 
 
 def build(batch: Sequence[Encoded], now_us: int) -> Statement:
     """Build the statement that answers the new revision, or no row. Its text depends on kinds and keys only."""
-    arguments: list[object] = [
-        len(batch),
-        now_us,
-        [one.write.request_id for one in batch],
-        [one.write.project_id for one in batch],
-        [one.payload for one in batch],
-        [one.audit for one in batch],
-    ]
+    arguments = transaction.log_arguments(batch, now_us)
     conditions = "".join(f" AND {condition}" for condition in _guards(batch, arguments))
     first = len(arguments) + 1
     arguments += quotas.arrays(quota_use.together(use for one in batch for use in one.uses))
@@ -98,12 +91,7 @@ def build(batch: Sequence[Encoded], now_us: int) -> Statement:
         "INSERT INTO quotas AS q (project_id, kind, used) SELECT it.project_id, it.kind, it.count"
         f" FROM moved CROSS JOIN unnest(${first}::text[], ${first + 1}::text[], ${first + 2}::int8[])"
         f" AS it(project_id, kind, count) {quotas.ADD}),{kept}"
-        " logged AS ("
-        "INSERT INTO changes (revision, committed_at, request_id, project_id, payload, audit)"
-        " SELECT moved.revision - $1::int8 + it.n, $2::int8, it.request_id, it.project_id, it.payload, it.audit"
-        " FROM moved CROSS JOIN unnest($3::text[], $4::text[], $5::bytea[], $6::bytea[])"
-        " WITH ORDINALITY AS it(request_id, project_id, payload, audit, n))"
-        " SELECT revision FROM moved"
+        f" logged AS ({transaction.LOG}) SELECT revision FROM moved"
     )
     return Statement(text, tuple(arguments))
 

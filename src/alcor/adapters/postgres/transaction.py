@@ -36,14 +36,17 @@ _CONSTRAINTS = {
     "networks_vni": "vni",
     "rbac_policies_one": "policy",
 }
-_LOG = """
-WITH moved AS (UPDATE partition SET revision = revision + $1::int8 WHERE id = 1 RETURNING revision)
+# Writes the log's entries of a batch, up to the revision that `moved` has; its arguments: `log_arguments`.
+LOG = """
 INSERT INTO changes (revision, committed_at, request_id, project_id, payload, audit)
 SELECT moved.revision - $1::int8 + entry.n, $2::int8, entry.request_id, entry.project_id,
     entry.payload, entry.audit
 FROM moved, unnest($3::text[], $4::text[], $5::bytea[], $6::bytea[])
     WITH ORDINALITY AS entry(request_id, project_id, payload, audit, n)
-RETURNING revision
+"""
+_MOVE_AND_LOG = f"""
+WITH moved AS (UPDATE partition SET revision = revision + $1::int8 WHERE id = 1 RETURNING revision)
+{LOG} RETURNING revision
 """
 _REOPEN = """
 UPDATE address_blocks SET exhausted = false WHERE exhausted AND (subnet_id, first_ip) IN (
@@ -85,6 +88,18 @@ async def run(
             await session.execute("ROLLBACK")
         raise
     return changes_of(batch, revision=revision, now_us=now_us)
+
+
+def log_arguments(batch: Sequence[Encoded], now_us: int) -> list[object]:
+    """Give the first six arguments of a statement with `LOG`."""
+    return [
+        len(batch),
+        now_us,
+        [one.write.request_id for one in batch],
+        [one.write.project_id for one in batch],
+        [one.payload for one in batch],
+        [one.audit for one in batch],
+    ]
 
 
 def changes_of(batch: Sequence[Encoded], *, revision: int, now_us: int) -> list[Change]:
@@ -154,15 +169,7 @@ async def _write(session: asyncpg.Connection, batch: Sequence[Encoded], now_us: 
         records, bodies = _joined(one.inserts.get(kind) for one in batch)
         if records:
             await _insert(session, TABLES[kind], records, bodies)
-    revisions = await session.fetch(
-        _LOG,
-        len(batch),
-        now_us,
-        [one.write.request_id for one in batch],
-        [one.write.project_id for one in batch],
-        [one.payload for one in batch],
-        [one.audit for one in batch],
-    )
+    revisions = await session.fetch(_MOVE_AND_LOG, *log_arguments(batch, now_us))
     revision = max(int(row[0]) for row in revisions)
     await request_keys.record(session, batch, revision)
     await _check_guards(session, batch)
