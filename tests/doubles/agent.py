@@ -144,6 +144,7 @@ class FailingDataPlane:
         self.applied: list[tuple[SectionKey, ...]] = []
         self.synchronised: list[bool] = []
         self.plugged: list[PortId] = []
+        self.holds_more = False
         self.is_closed = False
         self.tokens: list[int] = []
         self.events: DataPlaneEvents | None = None
@@ -157,6 +158,7 @@ class FailingDataPlane:
     async def synchronise(self, state: HostState, *, remove: bool) -> Sequence[Refusal]:
         async def work() -> None:
             self.synchronised.append(remove)
+            self.holds_more = not remove and not self.holds.keys() <= state.sections.keys()
             for name in [one for one in self.holds if remove and one not in state.sections]:
                 del self.holds[name]
             self._hold(state, list(state.sections))

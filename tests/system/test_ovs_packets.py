@@ -9,7 +9,7 @@ from ovs_scene import OPEN, Scene, needs_ovs, rule
 
 from alcor.lab import packets
 from alcor.lab.packets import Probe
-from alcor.model.goal_state import GroupChange, group_key
+from alcor.model.goal_state import GroupChange, GroupSection, HostState, group_key
 from alcor.model.ids import RuleId
 
 pytestmark = [pytest.mark.ovs, needs_ovs]
@@ -126,6 +126,30 @@ async def test_revoking_a_rule_ends_established_connections(scene: Scene) -> Non
     # The datapath's cache follows the flows within milliseconds: a word or two may still pass.
     words = [await asyncio.to_thread(workload.inside.talk, held, timeout_s=1.0) for _ in range(4)]
     assert words[-2:] == [False, False]
+    assert await reached(scene, ("a", "10.1.0.15", "tcp", 80)) == [False]
+    restored = rule("web", ingress=True, protocol=TCP, ports=(80, 80), remote_group="friends")
+    await scene.everywhere(group_key("guarded"), GroupChange(set_rules=(restored,)))
+    assert await reached(scene, ("a", "10.1.0.15", "tcp", 80)) == [True]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_a_former_agent_left_is_there_until_the_state_is_complete(scene: Scene) -> None:
+    assert await reached(scene, ("a", "10.1.0.15", "tcp", 80)) == [True]
+    for host in scene.hosts:
+        await host.driver.close()
+        host.start_driver()
+        await host.driver.start(host.events)
+        await asyncio.wait_for(host.events.is_ready.wait(), 15.0)
+        assert not await host.driver.synchronise(HostState(), remove=False)
+        guarded = host.state.sections[group_key("guarded")]
+        assert isinstance(guarded, GroupSection)
+        del guarded.rules[RuleId("web")]
+        assert not await host.driver.apply(host.state, host.state.full_updates())
+        assert host.driver.holds_more
+    assert await reached(scene, ("a", "10.1.0.15", "tcp", 80)) == [True], "in force on paper only"
+    for host in scene.hosts:
+        assert not await host.driver.synchronise(host.state, remove=True)
+        assert not host.driver.holds_more
     assert await reached(scene, ("a", "10.1.0.15", "tcp", 80)) == [False]
     restored = rule("web", ingress=True, protocol=TCP, ports=(80, 80), remote_group="friends")
     await scene.everywhere(group_key("guarded"), GroupChange(set_rules=(restored,)))

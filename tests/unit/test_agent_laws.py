@@ -236,6 +236,36 @@ async def test_refused_sections_are_named_in_hello_but_not_as_in_force() -> None
         assert bench.data_plane.holds == {}
 
 
+async def test_nothing_is_in_force_while_the_data_plane_may_still_do_what_a_former_writer_told_it() -> None:
+    bench = Bench()
+    bench.data_plane.holds = {key("a"): change("p", "gone", network="a")}
+    async with running(bench):
+        controller = await bench.next()
+        assert await controller.outcomes(full("a", 1, "p")) == []
+        bench.data_plane.refuses = {key("b"): "full"}
+        assert await controller.outcomes(full("b", 2), removal("c", 2)) == [REFUSED, IN_FORCE]
+        bench.data_plane.refuses = {}
+        await eventually(lambda: bench.data_plane.holds.keys() == {key("a"), key("b")})
+        await asyncio.sleep(0.1)
+        assert len(controller.acknowledgements) == 2, "what is not refused any more is not in force for that"
+        assert await controller.outcomes(delta("a", 1, 3, "q")) == []
+        answer = await controller.answer(controller.update(full("d", 4), complete=True))
+        assert [(one.key, one.version, one.outcome) for one in answer.results] == [
+            (key("d"), Version(1, 4), IN_FORCE),
+            (key("a"), Version(1, 3), IN_FORCE),
+            (key("b"), Version(1, 2), IN_FORCE),
+        ]
+        assert await controller.outcomes(delta("d", 4, 5, "r")) == [IN_FORCE]
+
+
+async def test_what_a_journal_names_is_in_force_before_a_synchronisation_is_complete() -> None:
+    bench = Bench()
+    bench.data_plane.holds = {key("a"): change("p", network="a")}
+    async with running(bench, journal_with("a", 4, "p")):
+        controller = await bench.next()
+        assert await controller.outcomes(delta("a", 4, 5, "q")) == [IN_FORCE]
+
+
 async def test_a_lost_data_plane_ends_the_stream_and_hello_follows_its_synchronisation() -> None:
     async with running(Bench()) as bench:
         first = await bench.next()

@@ -106,6 +106,14 @@ class DataPlane(Protocol):
         """The token that the data plane itself holds for this writer; 0: none, or it is not known now."""
         ...
 
+    @property
+    def holds_more(self) -> bool:
+        """May it hold, besides, what the state did not name when it was last synchronised without `remove`?
+
+        Then what is in force is not all that is: a rule that its section lost may still allow something.
+        """
+        ...
+
     def plugged_ports(self) -> Sequence[PortId]:
         """Name the ports known here whose workload is attached, sorted."""
         ...

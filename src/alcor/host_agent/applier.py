@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 
 import msgspec
 
-from alcor.contracts.agent_channel import Acknowledgement, Held, Update
+from alcor.contracts.agent_channel import Acknowledgement, Held, Outcome, SectionResult, Update
 from alcor.contracts.data_plane import DataPlane, Refusal
 from alcor.host_agent import inbox, reporter
 from alcor.host_agent.digests import Digests
@@ -39,6 +39,7 @@ class Applier:
         self._log = log
         self._timing = timing
         self._refused: dict[SectionKey, str] = {}
+        self._unproven: dict[SectionKey, None] = {}  # put in force while the data plane held more, and not told
         self._tried_at_s = -math.inf
         self._knows_all = False  # a synchronisation with the controller was completed in this process
         self._digests = Digests()
@@ -61,6 +62,7 @@ class Applier:
         self._digests.clear()
         self._mark.clear()
         self._refused = {}
+        self._unproven = {}
         self._knows_all = False
         self._journal.forget()
 
@@ -99,7 +101,7 @@ class Applier:
         before = self._refused
         refusals = await self._answer(self._data_plane.synchronise(self.state, remove=self._knows_all))
         self._note_refusals(refusals, tried=None)
-        return reporter.news_of_refused(self.state, before, self._refused)
+        return self._proven_news(reporter.news_of_refused(self.state, before, self._refused))
 
     async def apply(self, batch: Sequence[Received]) -> list[Acknowledgement]:
         """Put updates in force together, and answer each of them and for what was refused before.
@@ -132,13 +134,17 @@ class Applier:
         else:
             await self._apply_sections(to_apply)
         answers = [
-            Acknowledgement(one.update.number, reporter.results(one.update.sections, made, self._refused))
+            Acknowledgement(
+                one.update.number, self._proven(reporter.results(one.update.sections, made, self._refused))
+            )
             for one, made in zip(batch, decisions, strict=True)
         ]
         if before or self._refused:
             answered = {section.key for one in batch for section in one.update.sections}
-            news = reporter.news_of_refused(
-                self.state, _without(before, answered), _without(self._refused, answered)
+            news = self._proven_news(
+                reporter.news_of_refused(
+                    self.state, _without(before, answered), _without(self._refused, answered)
+                )
             )
             answers += [news] if news else []
         return answers
@@ -148,7 +154,7 @@ class Applier:
         before = self._refused
         self._tried_at_s = -math.inf
         await self._apply_sections([])
-        return reporter.news_of_refused(self.state, before, self._refused)
+        return self._proven_news(reporter.news_of_refused(self.state, before, self._refused))
 
     async def compact(self) -> None:
         """Rewrite the journal when it has grown. Away from the loop: it waits for the disk."""
@@ -160,6 +166,31 @@ class Applier:
             await asyncio.to_thread(self._journal.compact, state, lambda: self.state is state)
         except errors.Unavailable as error:
             self._log.warning("journal_not_compacted", reason=error.message)
+
+    def _proven(self, results: tuple[SectionResult, ...]) -> tuple[SectionResult, ...]:
+        """Hold back what is in force while the data plane may do more than that; tell it when it does not.
+
+        What a former writer left there is removed when the state is known to be complete. Until then a section
+        without a rule would be in force on paper only (law 1).
+        """
+        if self._data_plane.holds_more and not self._knows_all:
+            held_back = {
+                each.key
+                for each in results
+                if each.outcome is Outcome.IN_FORCE and each.key in self.state.sections
+            }
+            self._unproven.update(dict.fromkeys(sorted(held_back)))
+            return tuple(each for each in results if each.key not in held_back)
+        told = {each.key for each in results}
+        unproven, self._unproven = self._unproven, {}
+        proven = unproven.keys() & self.state.sections.keys() - self._refused.keys() - told
+        return results + tuple(
+            SectionResult(key, self.state.versions[key], Outcome.IN_FORCE) for key in sorted(proven)
+        )
+
+    def _proven_news(self, news: Acknowledgement | None) -> Acknowledgement | None:
+        results = self._proven(news.results if news is not None else ())
+        return Acknowledgement(0, results) if results else None
 
     def _mark_again(self, keys: Iterable[SectionKey]) -> None:
         for key in keys:

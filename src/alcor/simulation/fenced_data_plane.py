@@ -115,6 +115,11 @@ class FencedDataPlane:
     def token(self) -> int:
         return self._tenure.token
 
+    @property
+    def holds_more(self) -> bool:
+        session = self._tenure.session
+        return session is not None and session.driver.holds_more
+
     def plugged_ports(self) -> Sequence[PortId]:
         session = self._tenure.session
         return session.driver.plugged_ports() if session is not None else ()

@@ -87,6 +87,7 @@ class OvsDataPlane:
         self._tunnel_port = 0
         self._in_step = False  # `synchronise` succeeded in this session
         self._removes = False  # and the state was complete
+        self.holds_more = False  # and it was not, and there was more
         self._touched: set[PortId] = set()
         self._woken = asyncio.Event()
         self._plugged: set[PortId] = set()
@@ -145,6 +146,7 @@ class OvsDataPlane:
         repair = await session.table.equalise(program.wanted(), remove=remove)
         self._in_step = True
         self._removes = remove
+        self.holds_more = repair.left > 0
         self._resting_zones.found(program, repair.port_keys)
         self._hand_over.succeed(program, repair.legs)
         self._log.info("flows_synchronised", **repair.figures)

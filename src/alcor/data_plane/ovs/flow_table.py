@@ -37,6 +37,7 @@ class Repair(NamedTuple):
     legs: frozenset[tuple[int, int]] = frozenset()  # of routers in IPv6, too: VNI, MAC address
     meters: int = 0  # that were to be added, changed or deleted
     meters_refused: str = ""  # and why the switch did not
+    left: int = 0  # strangers that were not to be removed
 
     @property
     def figures(self) -> Fields:
@@ -113,7 +114,8 @@ class FlowTable:
         refused = await self._commit([], missing, [self._encoder.remove_cookie(cookie) for cookie in gone])
         keys = frozenset(strangers[cookie].port_key for cookie in gone) - {0}
         legs = frozenset(leg for cookie in gone if (leg := strangers[cookie].leg) is not None)
-        return Repair(len(missing) - len(refused), len(gone), refused, keys, legs)
+        left = len(strangers) - len(gone)
+        return Repair(len(missing) - len(refused), len(gone), refused, keys, legs, left=left)
 
     def _was_refused(self, flow: AnyFlow, cookie: int) -> bool:
         refused = self._refused.get(flow.key)

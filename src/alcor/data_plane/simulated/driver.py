@@ -63,6 +63,10 @@ class SimulatedDataPlane:
     def token(self) -> int:
         return 0
 
+    @property
+    def holds_more(self) -> bool:
+        return self.host.holds_more
+
     def plugged_ports(self) -> Sequence[PortId]:
         """Name the ports known here whose workload is attached, sorted."""
         return [port_id for port_id in self.host.plugged if self._is_known(port_id)]

@@ -47,6 +47,7 @@ class SimulatedHost:
         self.facts = facts
         self._now_s = now_s
         self._state = HostState()
+        self.holds_more = False  # than the state, perhaps: it was not to be removed
         self._engine: Engine | None = None
         self._ofports: dict[PortId, int] = {}
         self._ports: dict[int, PortId] = {}
@@ -87,6 +88,8 @@ class SimulatedHost:
         """Make the host hold the state; what it does not name goes only with `remove`."""
         if self._engine is None and not remove and self._state is not state and self._state.sections:
             self.engine()  # remembers what the new state does not name
+        is_other = self._state is not state and bool(self._state.sections)
+        self.holds_more = not remove and (self.holds_more or is_other)
         self._state = state
         self._sub_ports = SubPorts.of(state)
         if self._engine is not None:
