@@ -9,7 +9,8 @@ import pytest
 from alcor.contracts.memory_store import MemoryStore
 from alcor.contracts.store import Write
 from alcor.control_plane.controller import Controller
-from alcor.control_plane.introductions import TOGETHER_MAX, TRIES
+from alcor.control_plane.introductions import TOGETHER_MAX, TRIES, Introductions
+from alcor.control_plane.region import Region
 from alcor.model import errors
 from alcor.model.records import Host, RecordSet
 from alcor.runtime.event_log import SILENT
@@ -206,6 +207,28 @@ async def test_who_waits_when_the_controller_stops_is_told(store: SlowStore, con
     await asyncio.sleep(COMMIT_S)
     assert late.farewell == "the controller stops"
     await leave([*those, late])
+
+
+async def test_who_is_cancelled_before_the_line_is_looked_at_does_not_hold_up_the_loop(
+    store: SlowStore,
+) -> None:
+    line = Introductions(store, virtual.clock(), Region(), _know)
+    running = asyncio.create_task(line.run())
+    await asyncio.sleep(0)
+    leaving, staying = [asyncio.create_task(line.introduce(agent.hello())) for agent in agents(2)]
+    asyncio.get_running_loop().call_soon(leaving.cancel)  # after it woke the line, which looks in the next turn
+    await staying
+    alone = asyncio.create_task(line.introduce(agents(3)[2].hello()))
+    asyncio.get_running_loop().call_soon(alone.cancel)
+    await asyncio.sleep(COMMIT_S)
+    assert leaving.cancelled()
+    assert alone.cancelled()
+    assert [[host.id for host in write.inserts.hosts] for write in store.asked] == [["h00002"]]
+    running.cancel()
+
+
+async def _know(revision: int) -> None:
+    """Nothing follows this store."""
 
 
 async def hosts(store: MemoryStore) -> list[Host]:

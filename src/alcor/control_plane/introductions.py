@@ -95,6 +95,9 @@ class Introductions:
 
     async def _settle(self, some: Sequence[_Waiting]) -> None:
         """Have some hosts recorded: together, or in halves if that is refused, so that only the guilty fail."""
+        for done, _ in some:
+            if done.done():  # cancelled; who waited leaves the line himself, but not before the loop turns
+                self._waiting.pop(done, None)
         some = [each for each in some if not each[0].done()]
         try:
             await self._record({hello.host: hello for _, hello in some})
