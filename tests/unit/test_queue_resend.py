@@ -110,6 +110,17 @@ def test_answers_later_than_the_first_resend_count(latency_s: float) -> None:
     assert scene.is_done, "completion is told and answered"
 
 
+def test_completion_does_not_wait_for_an_end_of_changes() -> None:
+    scene = SlowQueue(latency_s=2.5)
+    for number in range(1_000, 1_030):
+        scene.change(RecordSet(ports=(port(number, HOST, groups=("web",)),)))
+        scene.run(1.0)
+    assert scene.session.is_settled, "an agent may remove only now what a former one left"
+    assert scene.session.has_waiting, "and changes are under way still"
+    scene.run(10.0)
+    assert scene.is_done
+
+
 @pytest.mark.parametrize("latency_s", [2.5, 6.5])
 def test_what_is_sent_again_grows_rarer_while_changes_go_on(latency_s: float) -> None:
     scene = SlowQueue(latency_s)

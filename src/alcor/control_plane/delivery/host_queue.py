@@ -76,6 +76,7 @@ class HostQueue:
         self.lines = {key: Line(held=held.get(key), is_new=True) for key in self._writer.keys(held)}
         self._due: dict[SectionKey, None] = dict.fromkeys(self.lines)
         self._under_way: dict[SectionKey, Line] = {}
+        self._unsynchronised = set(self.lines)  # to be answered before completion is told, whatever changes
         self._completion = 0  # number of the update that says so; 0 before it was sent
         self._completion_turns = 0
         self._completion_resend_at = RESEND_TURNS
@@ -143,12 +144,12 @@ class HostQueue:
         self._take_answers()
         if not self.may_send:
             return
-        if self._due:
-            self._publish_due()
-        elif not (self._under_way or self.too_large or self._completion):
+        if not (self._unsynchronised or self._completion):
             self._number += 1
             self._completion = self._number
             self._tell_completion()
+        if self._due:
+            self._publish_due()
 
     def _publish_due(self) -> None:
         last = min(map(self._phase, (*self._due, *self._under_way)))
@@ -178,6 +179,7 @@ class HostQueue:
             if line.number in outstanding:
                 continue
             del self._under_way[key]
+            self._unsynchronised.discard(key)
             self._patience = min(max(RESEND_TURNS, 2 * line.turns), RESEND_TURNS_MAX)
             line.acknowledge()
             self._due.pop(key, None)
