@@ -2,13 +2,13 @@
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 import pytest
 import pytest_asyncio
 
-from alcor.contracts.agent_channel import Channel
+from alcor.contracts.agent_channel import Acknowledgement, Channel, FromAgent
 from alcor.contracts.data_plane import HostFacts
 from alcor.contracts.memory_channel import pair
 from alcor.contracts.memory_store import MemoryStore
@@ -29,6 +29,7 @@ from doubles.waiting import eventually
 
 pytestmark = pytest.mark.virtual_time
 
+Receive = Callable[[], Awaitable[bytes | None]]
 NETWORK = SectionKey("network:net-1")
 PROJECT = ProjectId("p")
 
@@ -42,6 +43,7 @@ class Scene:
         self.said = io.StringIO()  # by the agent
         self.controller = Controller(self.store, virtual.clock(), EventLog(stream=self.events))
         self.connections = 0
+        self.results_lost = 0  # so many answers come without them
         self.tasks: list[asyncio.Task[None]] = []
         facts = HostFacts(HostId("h1"), b"\x0a\0\0\1", 0x020000000001)
         self.agent = Agent(
@@ -115,8 +117,26 @@ class Scene:
     async def _connect(self, url: str) -> Channel:
         self.connections += 1
         ours, theirs = pair()
+        if self.results_lost:
+            theirs.receive = self._without_results(theirs.receive)  # type: ignore[method-assign]
         self.tasks.append(asyncio.create_task(self.controller.serve_channel(theirs)))
         return ours
+
+    def _without_results(self, receive: Receive) -> Receive:
+        """Lose results, as where the answer to a completion is lost, and that to the repeated one has none."""
+
+        async def receive_less() -> bytes | None:
+            frame = await receive()
+            message = msgspec.msgpack.decode(frame, type=FromAgent) if frame is not None else None
+            if self.results_lost and isinstance(message, Acknowledgement) and message.results:
+                self.results_lost -= 1
+                return msgspec.msgpack.encode(Acknowledgement(message.number, ()))
+            return frame
+
+        return receive_less
+
+    def is_in_force(self) -> bool:
+        return self.controller.convergence.is_in_force(self.controller.region.ports[PortId("p1")])
 
 
 @pytest_asyncio.fixture
@@ -139,6 +159,20 @@ async def test_a_section_that_was_lost_and_one_too_many_are_mended_without_a_new
     assert scene.connections == 1
     await scene.port(2)  # and deltas go on from there
     await eventually(lambda: sorted(scene.section.ports) == ["p1", "p2"])
+
+
+@pytest.mark.parametrize("audit_s", [0.3, 1000.0])
+async def test_what_is_held_as_it_is_wanted_is_in_force_though_its_answer_was_lost(
+    scene: Scene, audit_s: float
+) -> None:
+    assert scene.is_in_force()
+    scene.results_lost = 1
+    scene.agent._timing = AgentTiming(audit_s=audit_s)
+    scene.agent._connections.close("once more")
+    await eventually(lambda: scene.connections == 2 and not scene.results_lost)
+    assert not scene.is_in_force()
+    await eventually(scene.is_in_force)
+    assert scene.named("held_mended") == 0
 
 
 async def test_content_damaged_at_the_wanted_version_is_found_by_turns_and_sent_whole(scene: Scene) -> None:

@@ -231,7 +231,8 @@ class AgentStreams:
                 case Probed() as probed:
                     self._probes.heard(stream.host, probed)
                 case Holds() as holds:
-                    self._term.agreement.heard(stream, holds)
+                    if in_force := self._term.agreement.heard(stream, holds):
+                        self._acknowledged(stream, Acknowledgement(0, in_force))
                 case Announce() as said:
                     self._announcements.heard(stream.host, said)
                 case Ask() as ask:

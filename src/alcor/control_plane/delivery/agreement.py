@@ -3,13 +3,15 @@
 beat's mark differs from the acknowledged ones', nothing under way, for a while --Compare--> agent
 agent --Holds(all, with digests)--> what differs is sent whole, what it should not hold is removed
 agent --Holds(one section)--------> the same for that section (its own turn, every now and then)
+
+What it holds as it is wanted is in force, whether its acknowledgement was heard or lost on its way.
 """
 
 from collections.abc import Callable, Mapping
 
 import msgspec
 
-from alcor.contracts.agent_channel import Held, Holds
+from alcor.contracts.agent_channel import Held, Holds, Outcome, SectionResult
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.delivery.full_sections import FullSections
 from alcor.control_plane.delivery.ledger import HostLedger, Ledger
@@ -93,14 +95,19 @@ class Agreement:
                 self._log.warning("held_otherwise", host_id=host, asked=difference.asked)
                 self._ask(session)
 
-    def heard(self, session: HostSession, holds: Holds) -> None:
-        """Compare what an agent says it holds, and have sent what differs. O(sections named)."""
+    def heard(self, session: HostSession, holds: Holds) -> tuple[SectionResult, ...]:
+        """Compare what an agent says it holds, and have sent what differs. O(sections named).
+
+        Gives what is in force and was not acknowledged: that answer was lost.
+        """
         host = session.host
         account = self._ledger.account(host)
         if not _is_quiet(session, account):
-            return  # it is asked again, or tells the next time
+            return ()  # it is asked again, or tells the next time
         wanted = self._interest.wanted.get(host, {})
-        differing = [held.key for held in holds.held if not self._is_as_wanted(host, held, account)]
+        as_wanted = [held for held in holds.held if self._is_as_wanted(host, held, account)]
+        equal = {held.key for held in as_wanted}
+        differing = [held.key for held in holds.held if held.key not in equal]
         if holds.is_all:
             named = {held.key for held in holds.held}
             differing += [key for key in wanted if key not in named]
@@ -113,6 +120,11 @@ class Agreement:
             for held in holds.held:
                 account.mark.hold(held.key, held.version)
             self.acknowledged(session)
+        return tuple(
+            SectionResult(held.key, held.version, Outcome.IN_FORCE)
+            for held in as_wanted
+            if held.digest and not _is_known(held, account)
+        )
 
     def _is_as_wanted(self, host: HostId, held: Held, account: HostLedger) -> bool:
         """What the data plane refuses has no digest: of that, the version tells."""
@@ -122,6 +134,12 @@ class Agreement:
         if sent != held.version:
             return False
         return not held.digest or held.digest == self._full.digest(host, held.key)
+
+
+def _is_known(held: Held, account: HostLedger) -> bool:
+    """Does the ledger count it as in force?"""
+    is_acknowledged = account.acknowledged.get(held.key) == held.version.revision
+    return is_acknowledged and held.key not in account.refused
 
 
 def _is_quiet(session: HostSession, account: HostLedger) -> bool:
