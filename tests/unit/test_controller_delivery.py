@@ -8,7 +8,7 @@ import pytest
 from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.compiler.full import compile_full
 from alcor.control_plane.controller import Controller
-from alcor.model.goal_state import group_key, network_key
+from alcor.model.goal_state import HostState, group_key, network_key
 from alcor.model.records import RecordSet
 from alcor.model.version import Version
 from alcor.runtime.event_log import SILENT
@@ -123,6 +123,23 @@ async def test_nothing_is_in_force_while_the_agent_is_away_and_it_is_by_itself_a
     assert await controller.convergence.wait_revision(second, timeout_s=1)
     assert state_of(controller, 1).status == "ACTIVE"
     assert agent.held() == compile_full(controller.region, "a")
+    await agent.disconnect()
+
+
+async def test_a_section_taken_from_a_host_is_gone_when_an_agent_that_does_not_name_it_knows_all(
+    store, controller
+) -> None:
+    agent = await joined(controller)
+    assert await is_in_force(controller, await commit(store, ports=(port(1, "a"),)), 1)
+    await agent.disconnect()
+    revision = await commit(store, deletes=RecordSet(ports=(port(1, "a"),)))
+    agent.state = HostState()  # its journal is lost: it names nothing, and its data plane forwards on
+    agent.mute = True
+    agent.connect(controller)
+    await asyncio.wait_for(agent.complete.wait(), 2)
+    assert controller.convergence.receipt(revision).hosts[0].state == "pending"
+    agent.speak_again()
+    assert await controller.convergence.wait_revision(revision, timeout_s=2)
     await agent.disconnect()
 
 

@@ -179,7 +179,6 @@ class AgentStreams:
         self._paths.came(hello.host)
         if self._queue_path is not None:
             self._queue_path.away.came(hello.host)
-        self._settle_what_neither_holds(hello)
         channel.send(_encoder.encode(Welcome(PROTOCOL, self._term.epoch, token)))
         self._probes.came(hello)
         self._watch.came(stream)
@@ -195,16 +194,6 @@ class AgentStreams:
         self._term.rescues.admit(hello)
         if (former := self._streams.get(hello.host)) is not None:
             self._channels[channel].require_may_replace(self._channels[former.channel])
-
-    def _settle_what_neither_holds(self, hello: Hello) -> None:
-        """Revisions that took a section from the host are in force when it does not name that section."""
-        wanted = self._interest.wanted.get(hello.host, {})
-        named = {held.key for held in hello.held}
-        now_us = self._clock.now_us()
-        for key in list(self._term.ledger.account(hello.host).waiting):
-            if key not in wanted and key not in named:
-                settled = self._term.ledger.settle(hello.host, key, self._region.revision, now_us=now_us)
-                self._term.convergence.revisions_complete(settled)
 
     async def _follow(self, stream: HostSession) -> None:
         while (frame := await stream.channel.receive()) is not None:
@@ -267,11 +256,26 @@ class AgentStreams:
         if progress.send_all:
             stream.send_all(progress.send_all)
         stream.flush()
-        self._admission.answered(stream)
+        if self._admission.answered(stream):
+            self._settle_what_neither_holds(stream.host)
         self._term.agreement.acknowledged(stream)
         self._term.convergence.revisions_complete(progress.completed)
         self._watcher.moved(stream.host)
         self._term.convergence.host_moved(stream.host)
+
+    def _settle_what_neither_holds(self, host_id: HostId) -> None:
+        """Revisions that took a section from a host are in force when its agent knows all, and was not sent it.
+
+        Not before, by its Hello: an agent that does not name a section may have lost its journal, and the data
+        plane still hold it.
+        """
+        wanted = self._interest.wanted.get(host_id, {})
+        account = self._term.ledger.account(host_id)
+        now_us = self._clock.now_us()
+        for key in list(account.waiting):
+            if key not in wanted and key not in account.sent:
+                settled = self._term.ledger.settle(host_id, key, self._region.revision, now_us=now_us)
+                self._term.convergence.revisions_complete(settled)
 
     def _silent(self, stream: Heard, reason: str) -> None:
         session = self._streams[stream.host]

@@ -70,13 +70,15 @@ class Admission:
             self._schedule.leave(host)
             self._admit()
 
-    def answered(self, session: HostSession) -> None:
-        """The host answered something. O(1)."""
-        if self._sessions.get(session.host) is session and session.is_settled:
-            del self._sessions[session.host]
-            self.done.add(session.host)
-            self._schedule.leave(session.host)
-            self._admit()
+    def answered(self, session: HostSession) -> bool:
+        """The host answered something. True: by that it is synchronised. O(1)."""
+        if self._sessions.get(session.host) is not session or not session.is_settled:
+            return False
+        del self._sessions[session.host]
+        self.done.add(session.host)
+        self._schedule.leave(session.host)
+        self._admit()
+        return True
 
     def turn(self) -> None:
         """Let time pass: hosts that take too long let others go first."""
