@@ -9,7 +9,7 @@ from ovs_scene import Scene, needs_ovs
 
 from alcor.data_plane.ovs.encoding import ALCOR_MARK, MARK_MASK, MARK_SHIFT, FlowEncoder
 from alcor.data_plane.ovs.endpoint import Endpoint
-from alcor.data_plane.ovs.flow_table import FlowTable, Repair
+from alcor.data_plane.ovs.flow_table import ROUNDS_MAX, FlowTable, Repair
 from alcor.data_plane.ovs.openflow import OpenFlowConnection, RefusedFlow
 from alcor.data_plane.pipeline.flow import (
     Action,
@@ -184,6 +184,28 @@ async def test_a_full_table_is_told_of_the_flow_that_did_not_fit(
         assert await table.change(FlowChange([], flows[:1], [])) == []
     finally:
         await asyncio.to_thread(vsctl, ["clear", "bridge", "br-int", "flow_tables"])
+
+
+async def test_what_goes_is_removed_though_more_flows_are_refused_than_are_told_apart(
+    scene: Scene, connection: OpenFlowConnection
+) -> None:
+    vsctl = scene.hosts[0].emulated.vsctl
+    table = FlowTable(connection)
+    gone, kept = [flow((IP, Term(Field.IP_DST, number))) for number in (1, 2)], flow((ARP,))
+    assert await table.change(FlowChange([*gone, kept], [], [])) == []
+    limit = "--id=@t create Flow_Table flow_limit=1 -- set bridge br-int flow_tables:200=@t"
+    await asyncio.to_thread(vsctl, ["--", *limit.split()])
+    try:
+        many = [flow((IP, Term(Field.IP_SRC, number))) for number in range(ROUNDS_MAX + 2)]
+        refused = await table.change(FlowChange(many, gone[:1], []))
+        assert [one.flow for one in refused] == many
+        assert len(await dump(scene)) == 2
+        repair = await table.equalise([kept, *many], remove=True)
+        assert (repair.removed, repair.left) == (1, 0)
+        assert len(await dump(scene)) == 1
+    finally:
+        await asyncio.to_thread(vsctl, ["clear", "bridge", "br-int", "flow_tables"])
+    assert await table.change(FlowChange([], [kept], [])) == []
 
 
 async def test_a_flow_of_others_is_not_removed(scene: Scene, connection: OpenFlowConnection) -> None:

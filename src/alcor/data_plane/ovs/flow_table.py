@@ -14,7 +14,7 @@ from alcor.data_plane.ovs.encoding import ALCOR_MARK, MARK_MASK, MARK_SHIFT, Flo
 from alcor.data_plane.ovs.openflow import OpenFlowConnection
 from alcor.data_plane.pipeline import hand_over
 from alcor.data_plane.pipeline.flow import AnyFlow, FlowChange, FlowKey
-from alcor.model.errors import Broken
+from alcor.model.errors import Broken, Unavailable
 from alcor.runtime.event_log import Fields
 
 ROUNDS_MAX = 32  # a commit stops at the first flow it refuses, so each round finds one
@@ -136,12 +136,20 @@ class FlowTable:
             reasons = {at.place - len(before): at.reason for at in answer}
             places = [place for place in reasons if 0 <= place < len(flows)]
             if not places:  # not a flow's fault: the bundle as a whole
+                await self._remove_alone(before + after)
                 return refused + [RefusedByBridge(flow, answer[0].reason) for flow in flows]
             for place in places:
                 refused.append(RefusedByBridge(flows[place], reasons[place]))
                 self._refused[flows[place].key] = flows[place]
             flows = [flow for place, flow in enumerate(flows) if place not in reasons]
+        await self._remove_alone(before + after)
         return refused + [RefusedByBridge(flow, "too many flows were refused") for flow in flows]
+
+    async def _remove_alone(self, removals: list[bytes]) -> None:
+        """Remove flows without putting any in force: what is not refused counts as done. Raises Unavailable."""
+        answer = await self._connection.bundle(removals, count=len(removals)) if removals else []
+        if answer:
+            raise Unavailable(f"the switch does not remove flows: {answer[0].reason}", retry_after_s=1)
 
     def _encode(self, flows: Iterable[AnyFlow]) -> Iterator[bytes]:
         for flow in flows:
