@@ -186,6 +186,18 @@ async def test_a_full_table_is_told_of_the_flow_that_did_not_fit(
         await asyncio.to_thread(vsctl, ["clear", "bridge", "br-int", "flow_tables"])
 
 
+async def test_what_was_refused_is_told_again_when_all_is_compared(
+    scene: Scene, connection: OpenFlowConnection
+) -> None:
+    table = FlowTable(connection)
+    good, bad = flow((IP,)), flow((Term(Field.IP_DST, 1),))
+    assert [one.flow for one in await table.change(FlowChange([good, bad], [], []))] == [bad]
+    for remove in (False, True):
+        assert [one.flow for one in (await table.equalise([good, bad], remove=remove)).refused] == [bad]
+    assert await table.repair([good, bad], remove=True) == Repair(0, 0, []), "but not tried again in between"
+    assert await table.change(FlowChange([], [good], [])) == []
+
+
 async def test_what_goes_is_removed_though_more_flows_are_refused_than_are_told_apart(
     scene: Scene, connection: OpenFlowConnection
 ) -> None:

@@ -72,8 +72,10 @@ class FlowTable:
         """Compare with what the switch holds, install what is missing or different, remove strangers last.
 
         Only what has our mark is a stranger; each flow goes by its exact cookie. O(flows). Raises Unavailable.
+        What was refused is tried again: whoever asks takes for held what is not refused now.
         """
         self._sum = None
+        self._refused.clear()
         return await self.repair(wanted, remove=remove)
 
     async def repair(self, wanted: Iterable[AnyFlow], *, remove: bool) -> Repair:
