@@ -7,6 +7,7 @@ from alcor.contracts.convergence import Omitted
 from alcor.control_plane.delivery import path_choice
 from alcor.control_plane.delivery.ledger import Ledger, Progress, Sent
 from alcor.model.goal_state import network_key, router_key
+from alcor.model.held_mark import HeldMark
 from alcor.model.ids import HostId
 from alcor.model.version import Version
 
@@ -162,6 +163,19 @@ def test_a_removal_leaves_no_trace_once_it_is_acknowledged() -> None:
     answered(ledger, A, 1, (NET, 5))
     account = ledger.account(A)
     assert (account.sent, account.acknowledged, account.outstanding) == ({}, {}, {})
+
+
+def test_a_removal_is_known_as_one_when_a_later_answer_tells_of_it() -> None:
+    ledger = opened(A)
+    ledger.concern(5, 0, {A: [NET]}, {})
+    ledger.sent(A, 1, [Sent(NET, version(5), is_full=True, is_removal=True)])
+    answered(ledger, A, 1)
+    assert not ledger.is_complete(5), "a former writer's flows may be left"
+    ledger.sent(A, 2, [])
+    answered(ledger, A, 2, (NET, 5))
+    account = ledger.account(A)
+    assert (account.sent, account.removals, account.mark.value) == ({}, {}, HeldMark().value)
+    assert ledger.is_complete(5)
 
 
 def test_receipts_beyond_the_bound_are_forgotten_and_nobody_waits_for_them() -> None:

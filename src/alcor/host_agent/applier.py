@@ -16,6 +16,7 @@ from alcor.host_agent.settings import AgentTiming
 from alcor.model import errors
 from alcor.model.goal_state import HostState, SectionKey, SectionUpdate
 from alcor.model.held_mark import HeldMark
+from alcor.model.version import Version
 from alcor.runtime.clock import Clock
 from alcor.runtime.event_log import EventLog
 
@@ -39,7 +40,8 @@ class Applier:
         self._log = log
         self._timing = timing
         self._refused: dict[SectionKey, str] = {}
-        self._unproven: dict[SectionKey, None] = {}  # put in force while the data plane held more, and not told
+        # Put in force, or taken away, while the data plane held more, and not told.
+        self._unproven: dict[SectionKey, Version] = {}
         self._tried_at_s = -math.inf
         self._knows_all = False  # a synchronisation with the controller was completed in this process
         self._digests = Digests()
@@ -171,21 +173,19 @@ class Applier:
         """Hold back what is in force while the data plane may do more than that; tell it when it does not.
 
         What a former writer left there is removed when the state is known to be complete. Until then a section
-        without a rule would be in force on paper only (law 1).
+        without a rule would be in force on paper only (law 1), and so would be that there is none.
         """
         if self._data_plane.holds_more and not self._knows_all:
-            held_back = {
-                each.key
-                for each in results
-                if each.outcome is Outcome.IN_FORCE and each.key in self.state.sections
-            }
-            self._unproven.update(dict.fromkeys(sorted(held_back)))
-            return tuple(each for each in results if each.key not in held_back)
+            held_back = [each for each in results if each.outcome is Outcome.IN_FORCE]
+            known = self.state.versions  # of nothing, when all was forgotten meanwhile
+            self._unproven.update({each.key: each.version for each in held_back if each.key in known})
+            return tuple(each for each in results if each.outcome is not Outcome.IN_FORCE)
         told = {each.key for each in results}
         unproven, self._unproven = self._unproven, {}
-        proven = unproven.keys() & self.state.sections.keys() - self._refused.keys() - told
+        proven = unproven.keys() - self._refused.keys() - told
         return results + tuple(
-            SectionResult(key, self.state.versions[key], Outcome.IN_FORCE) for key in sorted(proven)
+            SectionResult(key, self.state.versions.get(key, unproven[key]), Outcome.IN_FORCE)
+            for key in sorted(proven)
         )
 
     def _proven_news(self, news: Acknowledgement | None) -> Acknowledgement | None:

@@ -47,6 +47,7 @@ class HostLedger:
         "mark",
         "outstanding",
         "refused",
+        "removals",
         "sent",
         "sent_in_full",
         "waiting",
@@ -57,6 +58,7 @@ class HostLedger:
         self.choice = path_choice.UNDECIDED  # of the path that its session is over
         self.sent: dict[SectionKey, Version] = {}
         self.sent_in_full: dict[SectionKey, int] = {}  # number of the update that last carried it in full
+        self.removals: dict[SectionKey, Version] = {}  # of those in `sent`, what takes a section away
         self.acknowledged: dict[SectionKey, int] = {}  # revision in force
         self.refused: dict[SectionKey, tuple[int, str]] = {}  # revision, reason
         self.outstanding: dict[int, tuple[Sent, ...]] = {}
@@ -67,8 +69,9 @@ class HostLedger:
         """Forget what only a stream can know."""
         self.alive = alive
         self.choice = choice
-        for held in (self.sent, self.sent_in_full, self.acknowledged, self.refused, self.outstanding):
+        for held in (self.sent, self.sent_in_full, self.removals, self.acknowledged, self.refused):
             held.clear()
+        self.outstanding.clear()
         self.mark.clear()
 
 
@@ -130,31 +133,39 @@ class Ledger:
             account.sent[section.key] = section.version
             if section.is_full:
                 account.sent_in_full[section.key] = number
+            if section.is_removal:
+                account.removals[section.key] = section.version
+            else:
+                account.removals.pop(section.key, None)
 
     def acknowledge(self, host_id: HostId, answer: Acknowledgement, *, now_us: int) -> Progress:
         """Take an agent's answer. Answers of another epoch, repeated or unknown ones change nothing wrongly."""
         account = self._hosts[host_id]
         progress = Progress()
-        answered = account.outstanding.pop(answer.number, ())
-        removals = {(sent.key, sent.version) for sent in answered if sent.is_removal}
+        account.outstanding.pop(answer.number, None)
         for result in answer.results:
             if result.version.epoch != self._epoch or result.key not in account.sent:
                 continue
             if result.version > account.sent[result.key]:
                 continue  # nobody sent that: a peer that invents versions is not believed
-            if result.outcome is not Outcome.SEND_ALL and result.version == account.sent[result.key]:
-                if (result.key, result.version) in removals:
+            is_last = result.version == account.sent[result.key]
+            is_removal = result.version == account.removals.get(result.key)
+            if result.outcome is not Outcome.SEND_ALL and is_last:
+                if is_removal:
                     account.mark.drop(result.key)
                 else:
                     account.mark.hold(result.key, result.version)
             match result.outcome:
                 case Outcome.IN_FORCE:
                     self._in_force(host_id, account, result, progress, now_us=now_us)
-                    is_last = account.sent[result.key] == result.version
-                    if is_last and (result.key, result.version) in removals:
-                        account.acknowledged.pop(result.key, None)
-                        account.sent.pop(result.key, None)
-                        account.sent_in_full.pop(result.key, None)
+                    if is_last and is_removal:
+                        for known in (
+                            account.acknowledged,
+                            account.sent,
+                            account.sent_in_full,
+                            account.removals,
+                        ):
+                            known.pop(result.key, None)
                 case Outcome.SEND_ALL:
                     if account.sent_in_full.get(result.key, 0) <= answer.number or not answer.number:
                         progress.send_all.append(result.key)
