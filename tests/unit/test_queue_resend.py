@@ -12,9 +12,10 @@ from alcor.control_plane.delivery.host_queue import HostQueue
 from alcor.control_plane.delivery.ledger import Ledger
 from alcor.control_plane.delivery.queue_lines import CHANGES_MAX, Writer
 from alcor.control_plane.region import Region
-from alcor.model.goal_state import SectionKey
+from alcor.model.goal_state import GroupSection, NetworkSection, SectionKey, group_key, network_key
 from alcor.model.ids import HostId, RequestId
 from alcor.model.records import Host, RecordSet
+from alcor.model.version import Version
 from doubles.control_plane import PROJECT, AgentDouble, MemoryChannel, group, network, port, rule, subnet
 
 HOST = HostId("a")
@@ -25,7 +26,8 @@ STEP_S = 0.25
 class SlowQueue:
     """One host that answers after `latency_s`, by a clock of its own. A beat a second."""
 
-    def __init__(self, latency_s: float, *, ports: int = 50) -> None:
+    def __init__(self, latency_s: float, *, ports: int = 50, strays: tuple[SectionKey, ...] = ()) -> None:
+        """`strays`: what the agent's Hello names that the host must not hold."""
         self.latency_s = latency_s
         self.now_s = 0.0
         self.sent: list[tuple[float, SectionKey]] = []
@@ -36,6 +38,9 @@ class SlowQueue:
         self._full = FullSections(self.region, self._compiler.interest)
         self.ledger = Ledger(epoch=1)
         self.agent = AgentDouble(HOST, bytes(4))
+        for key in strays:
+            self.agent.state.sections[key] = GroupSection()
+            self.agent.state.versions[key] = Version(1, 0)
         self._fold(
             RecordSet(
                 networks=(network(),),
@@ -98,6 +103,13 @@ class SlowQueue:
                 self.session.beat(b"")
 
     @property
+    def groups_used(self) -> set[SectionKey]:
+        """Name the groups of the ports that the agent holds."""
+        network = self.agent.state.sections[network_key("net-1")]
+        assert isinstance(network, NetworkSection)
+        return {group_key(name) for held in network.ports.values() for name in held.groups}
+
+    @property
     def is_done(self) -> bool:
         """Was all said to be sent, and answered, and is it held?"""
         return self.session.is_settled and self.agent.held() == compile_full(self.region, HOST)
@@ -110,13 +122,33 @@ def test_answers_later_than_the_first_resend_count(latency_s: float) -> None:
     assert scene.is_done, "completion is told and answered"
 
 
-def test_completion_does_not_wait_for_an_end_of_changes() -> None:
-    scene = SlowQueue(latency_s=2.5)
+@pytest.mark.parametrize("strays", [(), (group_key("stray"),)])
+def test_completion_does_not_wait_for_an_end_of_changes(strays: tuple[SectionKey, ...]) -> None:
+    scene = SlowQueue(latency_s=2.5, strays=strays)
     for number in range(1_000, 1_030):
         scene.change(RecordSet(ports=(port(number, HOST, groups=("web",)),)))
         scene.run(1.0)
     assert scene.session.is_settled, "an agent may remove only now what a former one left"
     assert scene.session.has_waiting, "and changes are under way still"
+    scene.run(10.0)
+    assert scene.is_done
+
+
+def test_a_group_leaves_after_the_networks_that_used_it_but_waits_for_no_later_changes() -> None:
+    scene = SlowQueue(latency_s=2.5)
+    scene.run(20.0)
+    assert scene.is_done
+    scene.change(RecordSet(ports=(port(1_000, HOST, groups=("web",)),)))  # under way, and the next one due
+    without = tuple(port(number, HOST) for number in range(0, 50, 2))
+    scene.change(RecordSet(ports=(*without, port(1_000, HOST))))
+    began = len(scene.sent)
+    for number in range(1_001, 1_030):
+        scene.change(RecordSet(ports=(port(number, HOST),)))
+        scene.run(1.0)
+        assert scene.groups_used <= scene.agent.state.sections.keys()
+    keys = [key for _, key in scene.sent[began:]]
+    assert group_key("web") in keys
+    assert network_key("net-1") in keys[keys.index(group_key("web")) :], "while changes go on"
     scene.run(10.0)
     assert scene.is_done
 

@@ -6,7 +6,8 @@
 At most one value of a section is under way: the next one leads from what was acknowledged, so it waits for
 that (and takes all changes until then along). Sent again it is the same value under the same number, so that an
 answer counts however late it comes, and ever more rarely, so that a slow queue does not get slower by it.
-Groups and routers go before networks, and leave after them: a port must not be in force without its rules.
+Groups and routers go before networks, and leave after them: a port must not be in force without its rules. What
+leaves waits for what was due when it came to leave, and not for later changes, which may never end.
 """
 
 from collections.abc import Iterable
@@ -28,6 +29,7 @@ from alcor.model.version import Version
 WINDOW_MAX = 64  # sections under way, each kept as it was sent; whole ones share what hosts share
 RESEND_TURNS = 2  # beats without an answer, at least, until a section is sent again; then twice as many
 RESEND_TURNS_MAX = 16  # what was lost is not missing for longer
+LEAVING = 2  # phase of groups and routers that the host must not hold any more
 RETRIED_PARTS = 16  # what was too large is tried again when it has shrunk by one of these parts
 
 
@@ -74,7 +76,8 @@ class HostQueue:
         self._number = queue.NUMBERS_FROM
         held = {each.key: each for each in hello.held}
         self.lines = {key: Line(held=held.get(key), is_new=True) for key in self._writer.keys(held)}
-        self._due: dict[SectionKey, None] = dict.fromkeys(self.lines)
+        self._offers = 0  # of changes so far
+        self._due = dict.fromkeys(self.lines, 0)  # and at which of them, the first that is not sent
         self._under_way: dict[SectionKey, Line] = {}
         self._unsynchronised = set(self.lines)  # to be answered before completion is told, whatever changes
         self._completion = 0  # number of the update that says so; 0 before it was sent
@@ -106,6 +109,7 @@ class HostQueue:
     def offer(self, revision: int, sections: Iterable[HostSection]) -> None:
         """Take a change's sections for this host. `flush` sends them."""
         version = Version(self._writer.epoch, revision)
+        self._offers += 1
         for section in sections:
             self._add(version, section)
 
@@ -119,7 +123,7 @@ class HostQueue:
             line = self.lines[section.key] = Line()
         self._writer.add(line, version, section)
         if not self._is_still_too_large(section.key):
-            self._due[section.key] = None
+            self._due.setdefault(section.key, self._offers)
 
     def _is_still_too_large(self, key: SectionKey) -> bool:
         """Would it be made in vain? Otherwise each change to such a section would cost all of it."""
@@ -135,9 +139,9 @@ class HostQueue:
             if line is None:
                 line = self.lines[key] = Line()
             self._forget_number(line)
-            self._under_way.pop(key, None)
+            due = line.due if self._under_way.pop(key, None) is not None else self._offers
             line.send_all()
-            self._due[key] = None
+            self._due[key] = min(due, self._due.get(key, due))
 
     def flush(self) -> None:
         """Send what waits and may go now."""
@@ -152,11 +156,17 @@ class HostQueue:
             self._publish_due()
 
     def _publish_due(self) -> None:
-        last = min(map(self._phase, (*self._due, *self._under_way)))
-        for key in list(self._due):
+        pending = (*self._due.items(), *((key, line.due) for key, line in self._under_way.items()))
+        phases = [(self._phase(key), due) for key, due in pending]
+        last = min(phase for phase, _ in phases)
+        oldest = min((due for phase, due in phases if phase < LEAVING), default=self._offers + 1)
+        for key, due in list(self._due.items()):
             if len(self._under_way) >= WINDOW_MAX:
                 break
-            if key not in self._under_way and self._phase(key) <= last:
+            if key in self._under_way:
+                continue
+            phase = self._phase(key)
+            if phase <= last or (phase == LEAVING and due < oldest):
                 self._publish(key)
 
     def beat(self, frame: bytes) -> None:
@@ -182,20 +192,21 @@ class HostQueue:
             self._unsynchronised.discard(key)
             self._patience = min(max(RESEND_TURNS, 2 * line.turns), RESEND_TURNS_MAX)
             line.acknowledge()
-            self._due.pop(key, None)
             if line.changes:
-                self._due[key] = None
-            elif key not in self._account.sent:
+                self._due.setdefault(key, self._offers)
+                continue
+            self._due.pop(key, None)
+            if key not in self._account.sent:
                 del self.lines[key]  # removed
 
     def _phase(self, key: SectionKey) -> int:
         if goal_state.is_of_network(key):
             return 1
-        return 0 if self._writer.is_wanted(key) else 2
+        return 0 if self._writer.is_wanted(key) else LEAVING
 
     def _publish(self, key: SectionKey) -> None:
         line = self.lines[key]
-        self._due.pop(key, None)
+        line.due = self._due.pop(key)
         line.turns, line.resend_at = 0, self._patience
         self._send(key, line, self._writer.step(key, line), self._number + 1)
 

@@ -26,7 +26,7 @@ COMPARED_ENTRIES = 64  # from here on a change is compared with the whole sectio
 class Line:
     """One section on its way. `base` None: what the host holds is not known, or is nothing."""
 
-    __slots__ = ("base", "changes", "held", "is_new", "number", "resend_at", "sent", "turns", "version")
+    __slots__ = ("base", "changes", "due", "held", "is_new", "number", "resend_at", "sent", "turns", "version")
 
     def __init__(self, *, base: Version | None = None, held: Held | None = None, is_new: bool = False) -> None:
         self.base = base
@@ -36,6 +36,7 @@ class Line:
         self.version: Version | None = None  # published last
         self.number = 0  # of that update; 0 when it is answered
         self.sent: Step | None = None  # what it was, to be sent again as it is; None when it is answered
+        self.due = 0  # what is under way: since which offer of changes
         self.turns = 0  # beats since it was sent first
         self.resend_at = 0  # turns
 
