@@ -11,6 +11,7 @@ from alcor.contracts import packed_ids
 from alcor.contracts.agent_channel import (
     Acknowledgement,
     Beat,
+    BeatsInFrames,
     Farewell,
     FromAgent,
     Held,
@@ -36,7 +37,7 @@ PROJECT = ProjectId("project")
 Start = Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
 
 
-class MemoryChannel:
+class MemoryChannel(BeatsInFrames):
     """One end of a channel in memory. Frames arrive in order, at once."""
 
     def __init__(self) -> None:

@@ -19,6 +19,7 @@ from alcor.lab.children import Child, alcor_command
 from alcor.lab.region_process import RegionProcess, hosts_alive
 from alcor.model.ids import HostId
 from alcor.processes.fleet_streams import GREETING_MAX, FleetStreams
+from alcor.runtime.event_log import SILENT
 
 HOSTS = 6
 ENDS_S = 20.0
@@ -126,7 +127,7 @@ async def test_no_more_hosts_greet_a_controller_at_once_than_are_done_in_time(tm
 
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0, backlog=len(hosts))
     url = f"tcps://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    streams = FleetStreams(tmp_path / "fleet", None)
+    streams = FleetStreams(tmp_path / "fleet", None, SILENT)
     dialling = [asyncio.create_task(streams.connect(host, url)) for host in hosts]
     await asyncio.wait_for(enough.wait(), ENDS_S)
     await asyncio.sleep(0.2)  # any more would come now

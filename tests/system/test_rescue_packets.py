@@ -64,6 +64,7 @@ async def test_a_dead_agent_s_host_takes_new_workloads_and_its_agent_takes_over_
 
 async def test_a_hung_agent_is_rescued_at_once_and_returns_without_a_lost_packet(scene: RescueScene) -> None:
     talks = await scene.hold("far", "old")
+    await asyncio.sleep(2.5)  # it is told to beat quickly, and has: who never did is not expected to
     pid = scene.agent("h1").pid
     pings = PingStream(scene.workloads["far"].namespace, scene.ips["old"], interval_s=0.01)
     os.kill(pid, signal.SIGSTOP)

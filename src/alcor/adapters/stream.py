@@ -9,14 +9,19 @@ import asyncio
 import socket
 import struct
 import threading
+from array import array
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from ssl import SSLContext
 from typing import cast
 from urllib.parse import urlsplit
 
+import msgspec
+
+from alcor.adapters.beat_sockets import BeatListener, BeatSender
 from alcor.adapters.tls_door import TlsDoor
-from alcor.contracts.agent_channel import BEAT_HEAD, BEAT_S, FRAME_MAX, Channel
+from alcor.contracts.agent_channel import BEAT_HEAD, BEAT_S, FRAME_MAX, Beat, Channel
+from alcor.contracts.beat_datagram import BeatKey
 from alcor.model import errors
 from alcor.runtime import tls
 from alcor.runtime.event_log import EventLog
@@ -27,8 +32,12 @@ BACKLOG_MAX = 2 * FRAME_MAX  # one frame under way and the largest one behind it
 UNREAD_MAX = 4 * 1024 * 1024  # above it the peer is made to wait: its own backlog grows, not our memory
 ANSWER_BEATS_S = 0.9 * BEAT_S  # as often as peers expect to hear a word, however often they speak
 BUFFER_BYTES = 256 * 1024  # read at once; a large frame comes in few pieces
+# Beats may pass as datagrams where a stream's segments no longer do. More than a slow reader takes to read.
+UNANSWERED_MS = 60_000
 LISTEN_QUEUE = 4096  # a controller that comes back meets all its agents at once
 _HEADER = struct.Struct(">I")
+_NEVER = array("d", [0.0])
+_encoder = msgspec.msgpack.Encoder()
 
 OnChannel = Callable[[Channel], Awaitable[None]]
 
@@ -53,10 +62,13 @@ class FrameChannel(asyncio.BufferedProtocol):
         "_backlog_max",
         "_beat",
         "_beat_at_s",
+        "_beat_session",
         "_buffer",
         "_close_reason",
+        "_datagrams_at_s",
         "_flush_due",
         "_frames",
+        "_listener",
         "_loop",
         "_on_open",
         "_partial",
@@ -64,6 +76,8 @@ class FrameChannel(asyncio.BufferedProtocol):
         "_paused",
         "_pending",
         "_pending_bytes",
+        "_place",
+        "_sender",
         "_transport",
         "_unread_bytes",
         "_view",
@@ -76,7 +90,10 @@ class FrameChannel(asyncio.BufferedProtocol):
         *,
         backlog_max: int = BACKLOG_MAX,
         answers_beats: bool = False,
+        listener: BeatListener | None = None,
+        sender: BeatSender | None = None,
     ) -> None:
+        """`listener` hears the peer's beats that come as datagrams, or `sender` sends ours."""
         self._loop = asyncio.get_running_loop()
         self._on_open = on_open
         self._buffer, self._view = _buffer.bytes, _buffer.view
@@ -85,6 +102,9 @@ class FrameChannel(asyncio.BufferedProtocol):
         self._beat = b""  # what came last, if it was one beat alone
         self._beat_at_s = 0.0
         self._answer_due_s = 0.0
+        self._listener, self._sender = listener, sender
+        self._beat_session: int | None = None  # of the datagrams
+        self._datagrams_at_s, self._place = _NEVER, 0  # where it is noted when one was heard
         self._transport: asyncio.Transport | None = None
         self._frames: deque[bytes] = deque()
         self._unread_bytes = 0
@@ -137,9 +157,46 @@ class FrameChannel(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.close()
 
+    def new_beat_key(self) -> BeatKey | None:
+        key = self._listener.new_session(self) if self._listener is not None else None
+        if key is not None and self._listener is not None:
+            self._beat_session = key.session
+            self._datagrams_at_s, self._place = self._listener.times(key.session)
+        return key
+
+    def beat(self, key: BeatKey, held: bytes) -> bool:
+        if self._sender is None or self._transport is None or self._close_reason is not None:
+            return False
+        if self._beat_session is None:
+            connection = self._transport.get_extra_info("socket")
+            if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+                return False
+            self._sender.begin(key, self, connection.family, connection.getpeername())
+            self._beat_session = key.session
+        return self._sender.beat(key.session, held)
+
     @property
     def beat_at_s(self) -> float:
-        return self._beat_at_s
+        datagram_at_s = self._datagrams_at_s[self._place]
+        return datagram_at_s if datagram_at_s > self._beat_at_s else self._beat_at_s
+
+    @property
+    def hears_datagrams(self) -> bool:
+        return self._datagrams_at_s[self._place] > self._beat_at_s
+
+    def hear_beat(self, held: bytes) -> None:
+        """Take what the peer's datagram says that is new. It is said again: so much unread, it is dropped."""
+        if self._unread_bytes > UNREAD_MAX and self._listener is not None and self._beat_session is not None:
+            self._listener.pass_on(self._beat_session)
+            return
+        frame = _encoder.encode(Beat(held))
+        self._frames.append(frame)
+        self._unread_bytes += len(frame)
+        self._wake()
+
+    def hear_answer(self, now_s: float) -> None:
+        """Take it that our datagrams are heard."""
+        self._beat_at_s = now_s
 
     @property
     def backlog_bytes(self) -> int:
@@ -180,6 +237,8 @@ class FrameChannel(asyncio.BufferedProtocol):
         if self._close_reason is not None:
             return
         self._beat = b""
+        if self._listener is not None and self._beat_session is not None:
+            self._listener.pass_on(self._beat_session)
         if self._answers_beats and self._is_lone_beat(data):
             self._answer_beat(data)
             self._beat = data  # what it says is passed on once, and again after anything else was said
@@ -191,8 +250,8 @@ class FrameChannel(asyncio.BufferedProtocol):
             data = b"".join(self._partial)
             self._partial.clear()
         self._take_frames(data)
-        if self._waiter is not None and not self._waiter.done() and (self._frames or self._close_reason):
-            self._waiter.set_result(None)
+        if self._frames or self._close_reason:
+            self._wake()
         if self._unread_bytes > UNREAD_MAX and not self._paused and self._transport is not None:
             self._paused = True
             self._transport.pause_reading()
@@ -259,6 +318,15 @@ class FrameChannel(asyncio.BufferedProtocol):
         self._beat = b""  # what comes now counts no longer
         if self._close_reason is None:
             self._close_reason = reason
+        if self._beat_session is not None:
+            self._beat_at_s = self.beat_at_s
+            self._datagrams_at_s, self._place = _NEVER, 0  # the place is another's
+            for datagrams in (self._listener, self._sender):
+                if datagrams is not None:
+                    datagrams.forget(self._beat_session)
+        self._wake()
+
+    def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -269,13 +337,14 @@ class Server:
     `urls`: where it listens, with the ports that were chosen. `doors`: where that is over TLS.
     """
 
-    def __init__(self, on_channel: OnChannel, log: EventLog) -> None:
+    def __init__(self, on_channel: OnChannel, log: EventLog, listener: BeatListener | None) -> None:
         self.urls: list[str] = []
         self._on_channel = on_channel
         self._supervisor = Supervisor(log, failure=None)  # a task for each peer
         self._servers: list[asyncio.Server] = []
         self.doors: list[TlsDoor] = []
         self._log = log
+        self._listener = listener
         self._channels: set[FrameChannel] = set()
 
     @property
@@ -289,6 +358,8 @@ class Server:
             server.close()
         for door in self.doors:
             await door.close()
+        if self._listener is not None:
+            self._listener.close()
         for channel in list(self._channels):
             channel.close("the server ends")
         await self._supervisor.close()
@@ -298,7 +369,8 @@ class Server:
         parts = urlsplit(url)
 
         def make() -> FrameChannel:
-            return FrameChannel(self._opened, backlog_max=backlog_max, answers_beats=True)
+            listener = None if parts.scheme == "unix" else self._listener
+            return FrameChannel(self._opened, backlog_max=backlog_max, answers_beats=True, listener=listener)
 
         if parts.scheme == "unix":
             server = await loop.create_unix_server(make, parts.path, ssl=ssl, backlog=LISTEN_QUEUE)
@@ -314,10 +386,19 @@ class Server:
                 door = TlsDoor(make, ssl, self._log)
                 self.doors.append(door)
                 port = await door.open(parts.hostname, parts.port or 0)
+            await self._listen_to_datagrams(parts.hostname, port)
             host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
             self.urls.append(f"{parts.scheme}://{host}:{port}")
         else:
             raise errors.Invalid(f"'{url}' is neither tcp[s]://HOST:PORT nor unix:///PATH")
+
+    async def _listen_to_datagrams(self, host: str | None, port: int) -> None:
+        if self._listener is None:
+            return
+        try:
+            await self._listener.open(host, port)
+        except OSError as error:  # then beats come on the streams, and cost more
+            self._log.warning("beat_datagrams_not_heard", url=f"udp://{host}:{port}", reason=str(error))
 
     def _opened(self, channel: FrameChannel) -> None:
         self._channels.add(channel)
@@ -338,16 +419,18 @@ async def serve(
     *,
     ssl: SSLContext | None = None,
     backlog_max: int = BACKLOG_MAX,
+    hears_datagrams: bool = False,
 ) -> Server:
     """Listen on all urls; `on_channel` runs as a task per channel, which ends when it returns.
 
-    If it fails, the log is told, and that channel is closed; the others go on.
+    If it fails, the log is told, and that channel is closed; the others go on. `hears_datagrams`: beats may
+    also come as these, to the same addresses and port numbers.
 
     Urls: `tcp://HOST:PORT` (port 0: a free one, see `Server.urls`), `tcps://HOST:PORT` (with `ssl` only),
     `unix:///PATH` (an old socket file is replaced). Raises Unavailable when an address cannot be had, Invalid
     when it is none.
     """
-    server = Server(on_channel, log)
+    server = Server(on_channel, log, BeatListener(log) if hears_datagrams else None)
     try:
         for url in listen:
             await server._listen(url, ssl, backlog_max)
@@ -366,13 +449,17 @@ async def connect(
     ssl: SSLContext | None = None,
     backlog_max: int = BACKLOG_MAX,
     timeout_s: float = CONNECT_TIMEOUT_S,
+    sender: BeatSender | None = None,
 ) -> Channel:
-    """Open a channel. Raises Unavailable when nobody answers in time, Invalid when the url is none."""
+    """Open a channel. Raises Unavailable when nobody answers in time, Invalid when the url is none.
+
+    `sender` sends its beats as datagrams, where the peer hears them.
+    """
     loop = asyncio.get_running_loop()
     parts = urlsplit(url)
 
     def make() -> FrameChannel:
-        return FrameChannel(backlog_max=backlog_max)
+        return FrameChannel(backlog_max=backlog_max, sender=sender)
 
     try:
         async with asyncio.timeout(timeout_s):
@@ -409,7 +496,7 @@ def _require_certificates(url: str, ssl: SSLContext | None) -> None:
 
 
 def _tune(connection: socket.socket | None) -> None:
-    """Send at once, and let the kernel notice peers whose machine is gone."""
+    """Send at once, and let the kernel notice peers whose machine is gone, or streams that nothing passes."""
     if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
         return
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -417,3 +504,4 @@ def _tune(connection: socket.socket | None) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_MS)

@@ -6,7 +6,8 @@
       <------- Update(number, sections)       deltas; full only where asked or differing
       Acknowledgement(number, results) ---->  ledger: in force
       Plugs(plugged, unplugged) ----------->  ACTIVE
-      Beat(what is held) <----------------->  silence is noticed, and what is held otherwise than thought
+      Beat(what is held) <----------------->  silence is noticed, and what is held otherwise than thought;
+                                              as datagrams where these arrive (`beat_datagram`)
       <------- Pace                           how often to beat
       <------- Compare                        it differs
       Holds(held digests) ---------------->   what differs?
@@ -27,6 +28,7 @@ from typing import Protocol, TypeAlias
 
 import msgspec
 
+from alcor.contracts.beat_datagram import BeatKey
 from alcor.model.goal_state import SectionKey, SectionUpdate
 from alcor.model.ids import HostId, NetworkId, PortId, Vni
 from alcor.model.version import Version
@@ -196,7 +198,10 @@ class Holds(msgspec.Struct, frozen=True, array_like=True, tag="holds"):
 
 
 class Pace(msgspec.Struct, frozen=True, array_like=True, tag="pace"):
-    """Beat so often from now on, and once at once."""
+    """Beat so often from now on, and once at once.
+
+    To an agent that does so already it is the question whether it is there: it answers by a Beat on the stream.
+    """
 
     beat_s: float
 
@@ -226,6 +231,7 @@ class Welcome(msgspec.Struct, frozen=True, array_like=True, tag="welcome"):
     # Under it the agent writes to its data plane, so that whoever wrote before is refused there. It grows with
     # every change of writer; 0: none.
     token: int = 0
+    beat_key: BeatKey | None = None  # beats may be sent as datagrams, too
 
 
 class Farewell(msgspec.Struct, frozen=True, array_like=True, tag="farewell"):
@@ -328,8 +334,22 @@ class Channel(Protocol):
     def beat_at_s(self) -> float:
         """When the channel itself last took a beat, by the loop's clock; 0: it passes all of them on.
 
-        It passes on a beat that says something else than the one before.
+        It passes on a beat that says something else than the one before. At an agent's end: when the controller
+        last answered a datagram.
         """
+        ...
+
+    @property
+    def hears_datagrams(self) -> bool:
+        """Did the peer's last beat come as a datagram?"""
+        ...
+
+    def new_beat_key(self) -> BeatKey | None:
+        """Make a key that the peer may send beats as datagrams with; None: there is no socket for them."""
+        ...
+
+    def beat(self, key: BeatKey, held: bytes) -> bool:
+        """Send a beat as a datagram. False: it is not sure that it arrives, as none was answered lately."""
         ...
 
     @property
@@ -341,3 +361,16 @@ class Channel(Protocol):
     def close_reason(self) -> str | None:
         """Say why the channel ended; None while it is open."""
         ...
+
+
+class BeatsInFrames:
+    """What channels have in common that treat beats as any other frame."""
+
+    beat_at_s = 0.0
+    hears_datagrams = False
+
+    def new_beat_key(self) -> BeatKey | None:
+        return None
+
+    def beat(self, key: BeatKey, held: bytes) -> bool:
+        return False

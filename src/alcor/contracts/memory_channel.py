@@ -2,13 +2,13 @@
 
 import asyncio
 
-from alcor.contracts.agent_channel import FRAME_MAX
+from alcor.contracts.agent_channel import FRAME_MAX, BeatsInFrames
 from alcor.contracts.frame_buffer import FrameBuffer
 
 UNREAD_MAX = 1 << 20  # frames: a double of a stream, whose reader is held back by other means
 
 
-class MemoryChannel:
+class MemoryChannel(BeatsInFrames):
     """One end of a pair; see `pair`. Frames arrive in the next turn of the loop, in order."""
 
     def __init__(self) -> None:
@@ -32,10 +32,6 @@ class MemoryChannel:
             return
         if self._peer is not None:
             self._loop.call_soon(self._peer._buffer.end, "closed by the peer")
-
-    @property
-    def beat_at_s(self) -> float:
-        return 0.0
 
     @property
     def backlog_bytes(self) -> int:

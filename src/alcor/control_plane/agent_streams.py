@@ -44,6 +44,7 @@ from alcor.control_plane.delivery.admission import Admission
 from alcor.control_plane.delivery.look_ups import LookUps
 from alcor.control_plane.delivery.paths import HostSession, Paths
 from alcor.control_plane.delivery.queue_path import QueueChannel, QueuePath
+from alcor.control_plane.health import watch
 from alcor.control_plane.health.probes import Probes
 from alcor.control_plane.health.watch import Heard, Watch
 from alcor.control_plane.introductions import Introductions
@@ -100,7 +101,7 @@ class AgentStreams:
         self._believes_all = believes_all
         self._channels: dict[Channel, Speaker] = {}  # in the order of coming: all served, welcomed or not
         self._watch = Watch(
-            sessions, clock, ask=lambda host: self._probes.ask(host), lost=self._silent, tell=self._tell_pace
+            clock, ask=lambda host: self._probes.ask(host), lost=self._silent, tell=self._tell_pace
         )
         self._probes = Probes(
             region, clock, send=self.tell, answered=self._watch.answered, is_late=self._watch.is_late
@@ -179,7 +180,7 @@ class AgentStreams:
         self._paths.came(hello.host)
         if self._queue_path is not None:
             self._queue_path.away.came(hello.host)
-        channel.send(_encoder.encode(Welcome(PROTOCOL, self._term.epoch, token)))
+        channel.send(_encoder.encode(Welcome(PROTOCOL, self._term.epoch, token, channel.new_beat_key())))
         self._probes.came(hello)
         self._watch.came(stream)
         self._admission.came(stream, hello)
@@ -301,7 +302,7 @@ class AgentStreams:
             self._log.info("agent_left", host_id=stream.host, reason=reason)
             if not is_replaced:
                 self._term.rescues.left(
-                    stream.host, reason, heard_at_s=stream.last_heard_s, is_silent=is_silent
+                    stream.host, reason, heard_at_s=watch.heard_s(stream), is_silent=is_silent
                 )
 
     async def _beat_for_ever(self) -> None:
@@ -317,11 +318,14 @@ class AgentStreams:
             for part in range(BEAT_PARTS):  # ten thousand beats at once would hold up everything else
                 await asyncio.sleep(BEAT_S / BEAT_PARTS)
                 for stream in streams[part::BEAT_PARTS]:
+                    is_unanswered = not stream.channel.beat_at_s
+                    if not is_unanswered and not stream.has_waiting:
+                        continue
                     if self._streams.get(stream.host) is not stream:
                         continue  # it ended between two parts
-                    if not stream.channel.beat_at_s:
+                    if is_unanswered:
                         stream.beat(beat)
-                    elif stream.has_waiting:
+                    else:
                         stream.flush()
 
     def _tell_pace(self, stream: Heard, beat_s: float) -> None:

@@ -9,6 +9,7 @@ from alcor.contracts.convergence import HostStatus, PortState, PortStatus, Recei
 from alcor.control_plane.compiler.interest import Interest
 from alcor.control_plane.delivery.ledger import HostLedger, Ledger
 from alcor.control_plane.delivery.paths import HostSession, Paths
+from alcor.control_plane.health import watch
 from alcor.control_plane.nodes import NO_ROUTER, HostNode, PortRow
 from alcor.control_plane.region import Region
 from alcor.model import errors
@@ -182,7 +183,7 @@ class RegionConvergence:
             record=node.record,
             alive=stream is not None,
             started_at=stream.started_at if stream is not None else None,
-            last_heard_at=stream.last_heard_at if stream is not None else None,
+            last_heard_at=watch.heard_at(stream) if stream is not None else None,
             ports=len(rows),
             ports_in_force=sum(self.is_in_force(row) for row in rows) if stream is not None else 0,
             ports_plugged=sum(row.id in stream.plugged for row in rows) if stream is not None else 0,

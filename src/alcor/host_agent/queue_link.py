@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from alcor.contracts import packed_ids, queue
-from alcor.contracts.agent_channel import Farewell, Update
+from alcor.contracts.agent_channel import BeatsInFrames, Farewell, Update
 from alcor.contracts.frame_buffer import FrameBuffer
 from alcor.contracts.queue import AgentQueue
 from alcor.model import errors
@@ -30,7 +30,7 @@ _encoder = msgspec.msgpack.Encoder()
 TakeUpdate = Callable[[Update, bytes], Awaitable[None]]
 
 
-class QueueChannel:
+class QueueChannel(BeatsInFrames):
     """One session over the queue. Implements `Channel`."""
 
     def __init__(self, link: "QueueLink") -> None:
@@ -53,10 +53,6 @@ class QueueChannel:
         """End it without a word to the controller."""
         if self._buffer.end(reason):
             self._link.closed(self)
-
-    @property
-    def beat_at_s(self) -> float:
-        return 0.0
 
     @property
     def backlog_bytes(self) -> int:

@@ -25,6 +25,7 @@ from alcor.contracts.agent_channel import (
     Update,
     Welcome,
 )
+from alcor.contracts.beat_datagram import BeatKey
 from alcor.host_agent.settings import AgentTiming
 from alcor.model.ids import HostId
 
@@ -75,6 +76,8 @@ class Session:
         self._quiet_s = 0.0  # by turns, not the clock: when this process was held up, none but it is to blame
         self._busy = False  # what was heard is being passed on, and nothing more is read
         self._timer: asyncio.TimerHandle | None = None
+        self._beat_key: BeatKey | None = None  # with it beats go as datagrams
+        self._answered_at_s = 0.0  # one of these
 
     def send(self, message: FromAgent) -> None:
         """Queue a message. After the end it does nothing."""
@@ -149,6 +152,7 @@ class Session:
             case Welcome():
                 self.newest_epoch = message.epoch
                 self.welcomed = True
+                self._beat_key = message.beat_key
                 on_other(message)
             case Farewell():
                 self.close(f"the controller says farewell: {message.reason}")
@@ -162,13 +166,24 @@ class Session:
     def _tick(self) -> None:
         if self.introduced:
             self._quiet_s += 0.0 if self._busy else self._beat_s
+            self._hear_answers()
             # A controller that all come back to at once is slow to welcome: coming again makes it slower.
             patience = 1 if self.welcomed else UNWELCOMED_PATIENCE
             if self._quiet_s > patience * self._timing.silence_s:
                 self.close("the controller is silent")
                 return
-            self.send(Beat(self._held()))
+            held = self._held()
+            if self._beat_key is None or not self._channel.beat(self._beat_key, held):
+                self.send(Beat(held))
         self._timer = self._next_tick()
+
+    def _hear_answers(self) -> None:
+        """Take note of an answer to our datagrams since the last turn."""
+        answered_at_s = self._channel.beat_at_s
+        if answered_at_s > self._answered_at_s:
+            self._answered_at_s = answered_at_s
+            self.heard_at_s = max(self.heard_at_s, answered_at_s)
+            self._quiet_s = 0.0
 
     def _begin_rhythm(self) -> None:
         """Begin somewhere in a beat's time: agents that come back all at once do not beat all at once."""
@@ -180,8 +195,12 @@ class Session:
 
     def _keep(self, beat_s: float) -> None:
         beat_s = max(BEAT_MIN_S, min(beat_s, self._timing.silence_s / BEATS_PER_SILENCE))
-        if beat_s == self._beat_s or self._timer is None:
-            return  # over the queue it is told again and again
+        if self._timer is None:
+            return
+        if beat_s == self._beat_s:
+            if not self._is_shared:  # over the queue it is told again and again
+                self.send(Beat(self._held()))
+            return
         self._beat_s = beat_s
         self._begin_rhythm()
         self._timer.cancel()

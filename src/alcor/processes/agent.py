@@ -12,6 +12,7 @@ import msgspec
 import uvloop
 
 from alcor.adapters import stream
+from alcor.adapters.beat_sockets import BeatSender
 from alcor.adapters.certificates import agent_key
 from alcor.adapters.nats import access
 from alcor.adapters.nats.access import Access
@@ -75,7 +76,8 @@ async def run(settings: AgentSettings, log: EventLog) -> int:
     facts = facts_of(settings.host, settings.vtep)
     try:
         context = tls.agent_context(settings.certificates) if settings.certificates else None
-        help_of = _neighborhood(settings, context, log) if context is not None else None
+        connect = _connect(context, sender := BeatSender(log))
+        help_of = _neighborhood(settings, context, connect, log) if context is not None else None
         place = queue_access(settings.queue_url, settings.certificates, settings.queue_credentials)
     except errors.Invalid as error:
         log.error("settings_refused", reason=error.message)
@@ -87,7 +89,7 @@ async def run(settings: AgentSettings, log: EventLog) -> int:
         settings.zone,
         _data_plane(settings, facts, log, failure),
         FileJournal(settings.state_dir) if settings.state_dir else NoJournal(),
-        _connect(context),
+        connect,
         SystemClock(),
         log,
         urls=settings.controller_urls,
@@ -99,6 +101,7 @@ async def run(settings: AgentSettings, log: EventLog) -> int:
     try:
         return await until_told(agent.run(), settings.host, log.about(host_id=settings.host), failure)
     finally:
+        sender.close()
         if queue is not None:
             await queue.close()
 
@@ -140,14 +143,16 @@ def _data_plane(settings: AgentSettings, facts: HostFacts, log: EventLog, failur
     return OvsDataPlane(facts, settings.ovs_run_dir, log, exposure=exposure, failure=failure)
 
 
-def _connect(context: SSLContext | None) -> Connect:
+def _connect(context: SSLContext | None, sender: BeatSender) -> Connect:
     async def connect(url: str) -> Channel:
-        return await stream.connect(url, ssl=context if url.startswith("tcps:") else None)
+        return await stream.connect(url, ssl=context if url.startswith("tcps:") else None, sender=sender)
 
     return connect
 
 
-def _neighborhood(settings: AgentSettings, context: SSLContext, log: EventLog) -> NeighborHelp | None:
+def _neighborhood(
+    settings: AgentSettings, context: SSLContext, connect: Connect, log: EventLog
+) -> NeighborHelp | None:
     """Make what rescues neighbours: only hosts with Open vSwitch can be reached by others. Raises Invalid."""
     if settings.data_plane != "ovs":
         return None
@@ -174,7 +179,7 @@ def _neighborhood(settings: AgentSettings, context: SSLContext, log: EventLog) -
             order.zone,
             OvsDataPlane(facts, place, log, bid=bid, failure=failure),
             NoJournal(),
-            _connect(context),
+            connect,
             SystemClock(),
             log,
             urls=settings.controller_urls,

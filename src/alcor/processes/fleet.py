@@ -55,7 +55,7 @@ class EmulatedHosts:
         self._timing = timing
         self._faults = faults
         self._fault_maker = FaultMaker(faults)
-        self._streams = FleetStreams(certificates, None if faults == NO_FAULTS else self._fault_maker)
+        self._streams = FleetStreams(certificates, None if faults == NO_FAULTS else self._fault_maker, log)
         self._facts: dict[HostId, HostFacts] = {}
         self._agents: dict[HostId, Agent] = {}
         self._running: dict[HostId, asyncio.Task[None]] = {}
@@ -120,6 +120,7 @@ class EmulatedHosts:
     async def stop(self) -> None:
         """Stop all."""
         await self._supervisor.close()
+        self._streams.close()
         if self.queue is not None:
             await self.queue.close()
 

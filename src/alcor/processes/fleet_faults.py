@@ -6,6 +6,7 @@ import random
 import msgspec
 
 from alcor.contracts.agent_channel import Channel
+from alcor.contracts.beat_datagram import BeatKey
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +75,17 @@ class _FaultyChannel:
     @property
     def beat_at_s(self) -> float:
         return self._channel.beat_at_s
+
+    @property
+    def hears_datagrams(self) -> bool:
+        return self._channel.hears_datagrams
+
+    def new_beat_key(self) -> BeatKey | None:
+        return self._channel.new_beat_key()
+
+    def beat(self, key: BeatKey, held: bytes) -> bool:
+        lost = self._chance.random() < self._faults.loss  # for good, which ends no stream
+        return False if lost else self._channel.beat(key, held)
 
     def _is_lost(self) -> bool:
         if self._chance.random() >= self._faults.loss:

@@ -146,6 +146,7 @@ class Region:
             local=partial(controller.serve_channel, is_local=True),
             plain=controller.serve_channel,
             certified=serve_certified,
+            hears_datagrams=True,
         )
 
     async def _serve_api_processes(self, streams: ApiStreams, authority: Authority) -> tuple[str, ...]:
@@ -166,6 +167,7 @@ class Region:
         local: stream.OnChannel,
         plain: stream.OnChannel,
         certified: stream.OnChannel,
+        hears_datagrams: bool = False,
     ) -> tuple[str, ...]:
         """Listen on urls; give them with their ports.
 
@@ -181,7 +183,9 @@ class Region:
             if wanted:
                 if serve is certified:
                     context = tls.controller_context(authority.issue_controller())
-                server = await stream.serve(wanted, serve, self._log, ssl=context)
+                server = await stream.serve(
+                    wanted, serve, self._log, ssl=context, hears_datagrams=hears_datagrams
+                )
                 self._stack.push_async_callback(server.close)
                 found += tuple(server.urls)
         for url in found:

@@ -3,23 +3,30 @@
     send -> (twice? swapped? an old one too?) -> lane: under way, each frame with its moment -> receive
 
 Without faults a wire is what the contract says: frames in order, once. What a broken network must not do to a
-stream is not done: Hello and Welcome come first and once, and no frame is lost while the stream lives.
+stream is not done: Hello and Welcome come first and once, and no frame is lost while the stream lives. Beats of
+agents go beside it, as datagrams: some are lost, and they overtake each other.
 """
 
 import asyncio
 import random
 from collections import defaultdict, deque
 
+import msgspec
+
 from alcor.contracts import packed_ids
+from alcor.contracts.agent_channel import Beat
+from alcor.contracts.beat_datagram import BeatKey
 from alcor.model.ids import HostId
 from alcor.simulation import virtual_time
 
 DELAY_MAX_S = 0.2
 _DUPLICATED, _SWAPPED, _REPLAYED = 0.05, 0.05, 0.02
+_LOST = 0.1  # of datagrams
 _REMEMBERED = 32  # updates of earlier moments, for each host
 _REPEATABLE = frozenset({b"update", b"ack", b"plugs", b"beat", b"ask", b"unknown"})
 _SWAPPABLE = frozenset({b"update", b"ack"})
 _TRUE = 0xC3  # msgpack
+_encoder = msgspec.msgpack.Encoder()
 _PACKED = packed_ids.TAG.encode()
 
 
@@ -84,6 +91,13 @@ class Network:
             if not _is_complete(kind, frame):
                 old.append(frame)
 
+    def carry_datagram(self, lane: "_Lane", number: int, frame: bytes) -> None:
+        """Put a beat on its way beside the stream, or lose it."""
+        if self.faulty and self._chance.random() < _LOST:
+            self.counts["datagrams_lost"] += 1
+        else:
+            lane.put_beside(number, frame, self.delay_s())
+
 
 class Wire:
     """One stream: its two ends, and a lane to each."""
@@ -111,7 +125,13 @@ class Wire:
 
 
 class WireEnd:
-    """One end of a wire. Implements `Channel`. Hashes by its number: sets have the same order always."""
+    """One end of a wire. Implements `Channel`. Hashes by its number: sets have the same order always.
+
+    It treats datagrams as the frames they stand for, and those need no seal.
+    """
+
+    beat_at_s = 0.0
+    hears_datagrams = True
 
     def __init__(self, network: Network) -> None:
         network.ends_made += 1
@@ -119,6 +139,7 @@ class WireEnd:
         self.lane: _Lane | None = None
         self._network = network
         self._arrived: deque[bytes] = deque()
+        self._beats_sent = self._newest_beat = 0
         self._wake = asyncio.Event()
         self._close_reason: str | None = None
 
@@ -144,9 +165,15 @@ class WireEnd:
             self.lane.put(None, 0.0)
             self.arrive(None, reason=reason or "closed here")
 
-    @property
-    def beat_at_s(self) -> float:
-        return 0.0
+    def new_beat_key(self) -> BeatKey | None:
+        return BeatKey(self._number, b"")
+
+    def beat(self, key: BeatKey, held: bytes) -> bool:
+        assert self.lane is not None, "the wire joins its ends"
+        self._beats_sent += 1
+        if self._close_reason is None:
+            self._network.carry_datagram(self.lane, self._beats_sent, _encoder.encode(Beat(held)))
+        return True
 
     @property
     def backlog_bytes(self) -> int:
@@ -155,6 +182,12 @@ class WireEnd:
     @property
     def close_reason(self) -> str | None:
         return self._close_reason
+
+    def hear_beat(self, number: int, frame: bytes) -> None:
+        """Take a beat that came beside the stream, but none that a newer one overtook."""
+        if number > self._newest_beat:
+            self._newest_beat = number
+            self.arrive(frame)
 
     def arrive(self, frame: bytes | None, *, reason: str = "closed by the peer") -> None:
         """Take a frame; None is the end."""
@@ -189,6 +222,10 @@ class _Lane:
         if self._timer is None:
             self._timer = self._loop.deliver_at(due, self._arrive)
 
+    def put_beside(self, number: int, frame: bytes, delay_s: float) -> None:
+        """Let a beat arrive by itself."""
+        self._loop.deliver_at(self._loop.now_s + delay_s, self._arrive_beside, number, frame)
+
     def put_before_last(self, frame: bytes, delay_s: float) -> bool:
         """Let the frame overtake the one before it, if that one may be overtaken. True when it did."""
         last = self._under_way[-1] if self._under_way else None
@@ -207,6 +244,11 @@ class _Lane:
         self._is_silent = True
         self._under_way.clear()
         self.bytes_under_way = 0
+
+    def _arrive_beside(self, number: int, frame: bytes) -> None:
+        if not self._is_silent:
+            self._loop.deliveries += 1
+            self._end.hear_beat(number, frame)
 
     def _arrive(self) -> None:
         self._timer = None

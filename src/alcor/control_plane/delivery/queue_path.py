@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from alcor.contracts.agent_channel import Channel, Farewell
+from alcor.contracts.agent_channel import BeatsInFrames, Channel, Farewell
 from alcor.contracts.frame_buffer import FrameBuffer
 from alcor.contracts.queue import GoalQueue, QueueState
 from alcor.control_plane.delivery.away_hosts import AwayHosts, AwayPace
@@ -24,7 +24,7 @@ _HELLO = b"\xa5hello"  # a message's tag is its first field
 _FAREWELL = b"\xa8farewell"
 
 
-class QueueChannel:
+class QueueChannel(BeatsInFrames):
     """One session with one agent over the queue. Implements `Channel` and `host_queue.Sections`."""
 
     def __init__(self, queue: GoalQueue, host: HostId, session: int) -> None:
@@ -49,10 +49,6 @@ class QueueChannel:
 
     def close(self, reason: str = "") -> None:
         self._buffer.end(reason or "closed here")
-
-    @property
-    def beat_at_s(self) -> float:
-        return 0.0
 
     @property
     def backlog_bytes(self) -> int:

@@ -6,7 +6,7 @@ Quick beats serve the rescue alone. Where no neighbour could help, one a second 
 from alcor.contracts.agent_channel import BEAT_S
 
 QUICK_S = 0.25
-BEATS_PER_S = 12_500  # of all agents of a controller; what they cost, over TLS too: decision 13
+BEATS_PER_S = 11_000  # of all agents of a controller, as datagrams: decision 30 says what they cost
 QUEUE_BEATS_PER_S = 2_000  # each is a message through the queue's server, and costs ten times as much
 STEP_S = 0.05  # hosts come and go: agents are told a new pace at steps only
 EASE = 0.8  # and of a quicker one only when it is quicker by so much
