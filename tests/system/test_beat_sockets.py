@@ -14,10 +14,14 @@ import pytest
 from alcor.adapters import stream
 from alcor.adapters.beat_sockets import ANSWER_S, BeatListener, BeatSender
 from alcor.adapters.stream import FrameChannel
-from alcor.contracts.agent_channel import Beat
+from alcor.contracts.agent_channel import BEAT_HEAD, PROTOCOL, Beat, Hello, Pace, Welcome
 from alcor.contracts.beat_datagram import AGENT, CONTROLLER, DATAGRAM_MAX, BeatKey, sealed
 from alcor.contracts.memory_store import MemoryStore
 from alcor.control_plane.controller import Controller
+from alcor.control_plane.health.watch import Heard, Watch
+from alcor.host_agent.session import Session
+from alcor.host_agent.settings import AgentTiming
+from alcor.model.ids import HostId
 from alcor.processes.fleet import EmulatedHosts
 from alcor.runtime.clock import SystemClock
 from alcor.runtime.event_log import SILENT, EventLog
@@ -53,6 +57,36 @@ class Pair:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as anybody:
             anybody.sendto(datagram, ("127.0.0.1", int(self.server.urls[0].rpartition(":")[2])))
         await eventually(lambda: (self.listener.refused, self.controller.beat_at_s) != (refused, heard_s))
+
+
+class Watched:
+    """The controller's side of a pair, as it is watched: its data plane answers whoever asks."""
+
+    host, rescuer, path, is_busy = HostId("a"), HostId(""), "fast", False
+    last_heard_s, last_heard_at = 0.0, 0
+
+    def __init__(self, channel: FrameChannel) -> None:
+        self.channel = channel
+        self.asked = 0
+        self.lost: list[str] = []
+        self.watch = Watch(SystemClock(), ask=self._ask, lost=self._lose, tell=self._tell)
+
+    async def listen(self) -> None:
+        self.watch.set_pace(helpers=2)
+        self.watch.came(self)
+        while (frame := await self.channel.receive()) is not None:
+            self.watch.heard(self, is_beat=frame.startswith(BEAT_HEAD))
+
+    def _ask(self, host: HostId) -> None:
+        self.asked += 1
+        asyncio.get_running_loop().call_later(0.01, self.watch.answered, host, 0.01)
+
+    def _lose(self, session: Heard, reason: str) -> None:
+        self.lost.append(reason)
+        self.watch.left(session.host)
+
+    def _tell(self, session: Heard, beat_s: float) -> None:
+        session.channel.send(msgspec.msgpack.encode(Pace(beat_s)))
 
 
 @asynccontextmanager
@@ -162,6 +196,37 @@ async def test_where_the_port_is_another_s_the_streams_carry_the_beats() -> None
                 pass
 
 
+async def test_who_was_asked_on_its_stream_is_asked_again_when_its_datagrams_do_not_come() -> None:
+    """An agent that was answered lately relies on datagrams for seconds: its silence is not its own."""
+
+    async def ignore(*_: object) -> None:
+        pass
+
+    async with pair() as ends:
+        session = Session(HostId("a"), ends.agent, AgentTiming(), lambda: HELD)
+        watched = Watched(ends.controller)
+        session.introduce(Hello(PROTOCOL, HostId("a"), bytes(4), "", "", "", 0))
+        ends.controller.send(msgspec.msgpack.encode(Welcome(PROTOCOL, 1, 0, ends.key)))
+        tasks = [
+            asyncio.create_task(work)
+            for work in (
+                session.read(on_update=ignore, on_other=lambda _: None),
+                watched.listen(),
+                watched.watch.run(),
+            )
+        ]
+        await eventually(lambda: ends.agent.beat_at_s > 0)
+        answered_s = ends.agent.beat_at_s
+        await eventually(lambda: ends.agent.beat_at_s > answered_s)
+        ends.listener.close()  # as a firewall would, just after an answer
+        await asyncio.sleep(4.0)
+        assert watched.asked >= 2
+        assert (watched.lost, ends.agent.close_reason) == ([], None)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def test_agents_go_over_to_datagrams_and_back_when_these_are_lost_and_nobody_is_blamed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -194,7 +259,8 @@ async def test_agents_go_over_to_datagrams_and_back_when_these_are_lost_and_nobo
         assert server._listener is not None
         server._listener.close()  # as a firewall would
         await asyncio.sleep(6.0)
-        assert not any(channel.hears_datagrams or channel.close_reason for channel in served)
+        assert words
+        assert not any(channel.close_reason for channel in served)
         assert "controller_left" not in log.getvalue()
         assert log.getvalue().count("beat_datagrams_unanswered") == 1  # of all four
     finally:

@@ -182,7 +182,7 @@ class FrameChannel(asyncio.BufferedProtocol):
 
     @property
     def hears_datagrams(self) -> bool:
-        return self._datagrams_at_s[self._place] > self._beat_at_s
+        return self._datagrams_at_s[self._place] > 0.0
 
     def hear_beat(self, held: bytes) -> None:
         """Take what the peer's datagram says that is new. It is said again: so much unread, it is dropped."""

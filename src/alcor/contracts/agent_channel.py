@@ -341,7 +341,10 @@ class Channel(Protocol):
 
     @property
     def hears_datagrams(self) -> bool:
-        """Did the peer's last beat come as a datagram?"""
+        """Did any of the peer's beats come as a datagram? It relies on these as long as they were answered lately.
+
+        So a word on the stream does not tell that the next beat comes there, too.
+        """
         ...
 
     def new_beat_key(self) -> BeatKey | None:
