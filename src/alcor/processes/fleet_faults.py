@@ -84,8 +84,8 @@ class _FaultyChannel:
         return self._channel.new_beat_key()
 
     def beat(self, key: BeatKey, held: bytes) -> bool:
-        lost = self._chance.random() < self._faults.loss  # for good, which ends no stream
-        return False if lost else self._channel.beat(key, held)
+        lost = self._chance.random() < self._faults.loss  # for good, which ends no stream, and nobody notices
+        return lost or self._channel.beat(key, held)
 
     def _is_lost(self) -> bool:
         if self._chance.random() >= self._faults.loss:
