@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
@@ -185,6 +186,45 @@ async def test_a_stream_whose_other_end_is_gone_is_no_reason_to_fail() -> None:
             ends.agent.beat(ends.key, HELD)
             await asyncio.sleep(0)
         await eventually(lambda: ends.agent.close_reason is not None)
+
+
+async def test_a_stream_that_was_reset_or_a_process_without_files_is_no_reason_to_fail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_more(*_: object) -> None:
+        raise OSError("too many open files")
+
+    key = BeatKey(7, bytes(32))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        sender = BeatSender(SILENT)
+        agent = await stream.connect(f"tcp://127.0.0.1:{listening.getsockname()[1]}", sender=sender)
+        accepted, _ = listening.accept()
+        with monkeypatch.context() as patched:
+            patched.setattr(socket, "socket", no_more)
+            assert not agent.beat(key, HELD)
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted.close()  # resets it, which the agent's loop has not read yet
+        assert not agent.beat(key, HELD)
+        await eventually(lambda: agent.close_reason is not None)
+        sender.close()
+
+
+async def test_what_was_said_before_by_another_way_is_news_again() -> None:
+    async with pair() as ends:
+        frames = [msgspec.msgpack.encode(Beat(held)) for held in (HELD, NEWS, HELD)]
+        ends.agent.send(frames[0])
+        assert await ends.controller.receive() == frames[0]
+        await ends.say(sealed(ends.key, 1, NEWS, by=AGENT))
+        assert await ends.controller.receive() == frames[1]
+        ends.agent.send(frames[2])
+        async with asyncio.timeout(2.0):
+            assert await ends.controller.receive() == frames[2]
+
+
+async def test_a_stream_that_has_ended_gets_no_key_that_nobody_would_forget() -> None:
+    async with pair() as ends:
+        ends.controller.close()
+        assert ends.controller.new_beat_key() is None
 
 
 async def test_where_the_port_is_another_s_the_streams_carry_the_beats() -> None:

@@ -1,5 +1,6 @@
 """What an agent says was plugged anew: since its controller was heard, or shortly before."""
 
+from alcor.contracts.agent_channel import UNANSWERED_S
 from alcor.host_agent.reporter import PASSED_ON_S, PlugReport
 from alcor.model.ids import PortId
 
@@ -19,6 +20,13 @@ def test_what_was_told_long_before_the_controller_went_is_not_anew() -> None:
     report.take()
     assert report.anew(200.0 + PASSED_ON_S / 2) == (B,)
     assert report.anew(200.0 + 2 * PASSED_ON_S) == ()
+
+
+def test_what_was_told_a_stream_that_passes_nothing_is_anew_though_datagrams_were_answered_meanwhile() -> None:
+    report = PlugReport()
+    note(report, A, 100.0, heard_at_s=100.0)
+    report.take()
+    assert report.anew(100.0 + UNANSWERED_S) == (A,)
 
 
 def test_what_is_plugged_while_nobody_is_heard_stays_anew_until_it_is_unplugged() -> None:

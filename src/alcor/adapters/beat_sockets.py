@@ -151,6 +151,19 @@ class BeatSender:
         self._sockets: dict[int, socket.socket] = {}
         self._sessions: dict[int, _Spoken] = {}
 
+    def begin_beside(self, key: BeatKey, speaker: Speaker, stream: socket.socket | None) -> bool:
+        """Send a session's beats to where its stream goes. False: it goes to no address, or there is no socket.
+
+        It may have been reset and its owner not been told yet: who beats goes on.
+        """
+        if stream is None or stream.family not in (socket.AF_INET, socket.AF_INET6):
+            return False
+        try:
+            self.begin(key, speaker, stream.family, stream.getpeername())
+        except OSError:
+            return False
+        return True
+
     def begin(self, key: BeatKey, speaker: Speaker, family: int, address: Address) -> None:
         """Send a session's beats to this address from now on. Raises OSError when there can be no socket."""
         if family not in self._sockets:

@@ -6,13 +6,14 @@ With an object for each session, what belongs to it is in many places of a large
 cache when the next beat of one of 10,000 sessions comes.
 """
 
-import secrets
 from array import array
 
 from alcor.contracts import beat_datagram
 from alcor.contracts.beat_datagram import AGENT, CONTROLLER, HEAD, HELD_MAX, KEY_BYTES, SEAL_BYTES, BeatKey
+from alcor.runtime.clock import random_bytes
 
 _PLACE_BITS = 24
+_DRAWN_BYTES = 4
 _PLACE = (1 << _PLACE_BITS) - 1
 _ROW = HELD_MAX + 1  # of what is held: the text, padded, and its length plus one; 0: it is to be passed on
 _HEAD_BYTES = HEAD.size
@@ -34,7 +35,8 @@ class BeatTable:
     def begin(self) -> BeatKey:
         """Begin a session, and give what its beats are sealed with."""
         place = self._free.pop() if self._free else self._add_place()
-        key = BeatKey((secrets.randbits(38) + 1) << _PLACE_BITS | place, secrets.token_bytes(KEY_BYTES))
+        drawn = int.from_bytes(random_bytes(_DRAWN_BYTES)) + 1  # so that no session is 0
+        key = BeatKey(drawn << _PLACE_BITS | place, random_bytes(KEY_BYTES))
         self._sessions[place] = key.session
         self._numbers[place] = 0
         self._heard_s[place] = self._answered_s[place] = 0.0

@@ -20,7 +20,7 @@ import msgspec
 
 from alcor.adapters.beat_sockets import BeatListener, BeatSender
 from alcor.adapters.tls_door import TlsDoor
-from alcor.contracts.agent_channel import BEAT_HEAD, BEAT_S, FRAME_MAX, Beat, Channel
+from alcor.contracts.agent_channel import BEAT_HEAD, BEAT_S, FRAME_MAX, UNANSWERED_S, Beat, Channel
 from alcor.contracts.beat_datagram import BeatKey
 from alcor.model import errors
 from alcor.runtime import tls
@@ -32,8 +32,6 @@ BACKLOG_MAX = 2 * FRAME_MAX  # one frame under way and the largest one behind it
 UNREAD_MAX = 4 * 1024 * 1024  # above it the peer is made to wait: its own backlog grows, not our memory
 ANSWER_BEATS_S = 0.9 * BEAT_S  # as often as peers expect to hear a word, however often they speak
 BUFFER_BYTES = 256 * 1024  # read at once; a large frame comes in few pieces
-# Beats may pass as datagrams where a stream's segments no longer do. More than a slow reader takes to read.
-UNANSWERED_MS = 60_000
 LISTEN_QUEUE = 4096  # a controller that comes back meets all its agents at once
 _HEADER = struct.Struct(">I")
 _NEVER = array("d", [0.0])
@@ -158,8 +156,10 @@ class FrameChannel(asyncio.BufferedProtocol):
             self._transport.close()
 
     def new_beat_key(self) -> BeatKey | None:
-        key = self._listener.new_session(self) if self._listener is not None else None
-        if key is not None and self._listener is not None:
+        if self._listener is None or self._close_reason is not None:
+            return None
+        key = self._listener.new_session(self)
+        if key is not None:
             self._beat_session = key.session
             self._datagrams_at_s, self._place = self._listener.times(key.session)
         return key
@@ -168,10 +168,8 @@ class FrameChannel(asyncio.BufferedProtocol):
         if self._sender is None or self._transport is None or self._close_reason is not None:
             return False
         if self._beat_session is None:
-            connection = self._transport.get_extra_info("socket")
-            if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+            if not self._sender.begin_beside(key, self, self._transport.get_extra_info("socket")):
                 return False
-            self._sender.begin(key, self, connection.family, connection.getpeername())
             self._beat_session = key.session
         return self._sender.beat(key.session, held)
 
@@ -189,6 +187,7 @@ class FrameChannel(asyncio.BufferedProtocol):
         if self._unread_bytes > UNREAD_MAX and self._listener is not None and self._beat_session is not None:
             self._listener.pass_on(self._beat_session)
             return
+        self._beat = b""
         frame = _encoder.encode(Beat(held))
         self._frames.append(frame)
         self._unread_bytes += len(frame)
@@ -504,4 +503,4 @@ def _tune(connection: socket.socket | None) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_MS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNANSWERED_S * 1000))

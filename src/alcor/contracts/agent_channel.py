@@ -38,6 +38,9 @@ FRAME_MAX = 64 * 1024 * 1024  # a full section of 500,000 placements fits; more 
 BEAT_S = 1.0  # of the controller always, of agents until a Pace tells them otherwise
 WANTS_MAX = 256  # addresses in one Ask
 SILENCE_S = 3.5  # three beats may be lost before a peer is taken for gone
+# So long what is said on a stream may wait in vain: beats may pass as datagrams where its segments no longer do.
+# More than a slow reader takes to read.
+UNANSWERED_S = 60.0
 
 TOKEN_COUNTER_BITS = 32
 
@@ -341,9 +344,10 @@ class Channel(Protocol):
 
     @property
     def hears_datagrams(self) -> bool:
-        """Did any of the peer's beats come as a datagram? It relies on these as long as they were answered lately.
+        """Did any of the peer's beats come as a datagram?
 
-        So a word on the stream does not tell that the next beat comes there, too.
+        It relies on these for as long as they were answered lately: a word on the stream does not tell that the
+        next beat comes there, too.
         """
         ...
 

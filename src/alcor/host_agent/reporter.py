@@ -6,6 +6,7 @@ from typing import NamedTuple
 import alcor
 from alcor.contracts.agent_channel import (
     PROTOCOL,
+    UNANSWERED_S,
     Acknowledgement,
     Held,
     Hello,
@@ -21,7 +22,9 @@ from alcor.host_agent.rescue_duty import NeighborHelp, RescueDuty
 from alcor.model.goal_state import HostState, NetworkSection, SectionKey, SectionUpdate
 from alcor.model.ids import HostId, PortId
 
-PASSED_ON_S = 10.0  # within which a controller that lives has passed on what it was told, or kept that it must
+# Within which a controller that lives has passed on what it was told, or kept that it must. It may be heard by
+# datagrams while a stream passes nothing, until that ends.
+PASSED_ON_S = UNANSWERED_S + 10.0
 
 
 def results(
