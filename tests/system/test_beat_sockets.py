@@ -110,7 +110,7 @@ async def pair(url: str = "tcp://127.0.0.1:0") -> AsyncIterator[Pair]:
         await server.close()
 
 
-@pytest.mark.parametrize("url", ["tcp://127.0.0.1:0", "tcp://[::1]:0"])
+@pytest.mark.parametrize("url", ["tcp://127.0.0.1:0", "tcp://[::1]:0", "tcp://0.0.0.0:0", "tcp://[::]:0"])
 async def test_a_beat_is_heard_answered_and_passed_on_when_it_says_something_new(url: str) -> None:
     async with pair(url) as ends:
         passed_on: list[bytes | None] = []
@@ -214,7 +214,7 @@ async def test_what_was_said_before_by_another_way_is_news_again() -> None:
         frames = [msgspec.msgpack.encode(Beat(held)) for held in (HELD, NEWS, HELD)]
         ends.agent.send(frames[0])
         assert await ends.controller.receive() == frames[0]
-        await ends.say(sealed(ends.key, 1, NEWS, by=AGENT))
+        ends.agent.beat(ends.key, NEWS)
         assert await ends.controller.receive() == frames[1]
         ends.agent.send(frames[2])
         async with asyncio.timeout(2.0):

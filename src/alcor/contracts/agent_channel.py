@@ -38,7 +38,7 @@ FRAME_MAX = 64 * 1024 * 1024  # a full section of 500,000 placements fits; more 
 BEAT_S = 1.0  # of the controller always, of agents until a Pace tells them otherwise
 WANTS_MAX = 256  # addresses in one Ask
 SILENCE_S = 3.5  # three beats may be lost before a peer is taken for gone
-# So long what is said on a stream may wait in vain: beats may pass as datagrams where its segments no longer do.
+# So long what is said on a stream may wait in vain: beats may pass as datagrams where its segments do not.
 # More than a slow reader takes to read.
 UNANSWERED_S = 60.0
 
