@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from alcor.contracts.agent_channel import BEAT_S, Channel
-from alcor.contracts.memory_channel import pair
+from alcor.contracts.memory_channel import MemoryChannel, pair
 from alcor.control_plane.health import pace
 from alcor.control_plane.health.watch import QUESTIONS_PER_TURN, TURN_S, Heard, Watch
 from alcor.model.ids import HostId
@@ -156,6 +156,21 @@ async def test_an_agent_whose_datagrams_may_be_lost_is_asked_on_its_stream_befor
     scene.watch.heard(scene.stream("h1"), is_beat=True)  # it lives: only its datagrams did not come
     scene.pass_s(0.4)
     assert [host for host, _, _ in scene.lost] == ["h0"]
+
+
+async def test_a_word_after_the_question_ends_the_suspicion_though_the_loop_s_clock_is_behind() -> None:
+    """Some loops tell the time when their turn began, in whole milliseconds: a beat seems to be of before."""
+    scene = Scene(datagrams=True)
+    scene.beat_for(2.0, pace.QUICK_S)
+    while not scene.questioned:
+        scene.pass_s(TURN_S)
+    channel = scene.stream().channel
+    assert isinstance(channel, MemoryChannel)
+    channel.beat_at_s = scene.clock.now_s - TURN_S / 2
+    scene.watch.answered(HostId("h0"), 0.02)
+    scene.pass_s(0.9)
+    assert scene.questioned == ["h0", "h0"]
+    assert scene.lost == []
 
 
 async def test_however_many_are_late_few_are_asked_at_once_and_none_is_blamed_unasked() -> None:

@@ -57,12 +57,12 @@ class _Watched:
     __slots__ = (
         "answer_s",
         "answered_at_s",
-        "asked_at_s",
         "beat_at_s",
         "beat_s",
         "channel",
         "is_questioned",
         "late_s",
+        "quiet_since_s",
         "read_s",
         "session",
         "since_s",
@@ -77,7 +77,9 @@ class _Watched:
         self.since_s = now_s  # it knows so since
         self.late_s = 0.0  # so long it may be quiet
         self.slot = -1
-        self.asked_at_s: float | None = None  # a neighbour, about its data plane, since it is late
+        # When it was heard last, as a neighbour was asked about its data plane. Not when that was asked: the
+        # time of a beat is the loop's, which may be behind.
+        self.quiet_since_s: float | None = None
         self.is_questioned = False  # itself, on its stream, as its datagrams may be lost
         self.answer_s: float | None = None
         self.answered_at_s = 0.0
@@ -85,7 +87,7 @@ class _Watched:
 
     def is_late(self) -> bool:
         """Is it suspected, and has not spoken since?"""
-        return self.asked_at_s is not None and self.heard_s() < self.asked_at_s
+        return self.quiet_since_s is not None and self.heard_s() <= self.quiet_since_s
 
     def heard_s(self) -> float:
         """When was it heard last, by its reader or by the channel itself?"""
@@ -207,7 +209,7 @@ class Watch:
         """Was it heard soon enough? Most are, tens of thousands a second: little is called or touched here."""
         heard_s = watched.channel.beat_at_s
         due_s = (heard_s if heard_s > watched.read_s else watched.read_s) + watched.late_s
-        if due_s <= now_s or watched.beat_s != self.beat_s or watched.asked_at_s is not None:
+        if due_s <= now_s or watched.beat_s != self.beat_s or watched.quiet_since_s is not None:
             return False
         slot = watched.slot = int(due_s / TURN_S) + 1
         line = self._wheel.get(slot)
@@ -222,11 +224,11 @@ class Watch:
         self._pace(watched, now_s)
         heard_s = watched.heard_s()
         if now_s - heard_s <= watched.late_s:
-            watched.asked_at_s = watched.answer_s = None
+            watched.quiet_since_s = watched.answer_s = None
             self._schedule(watched, heard_s + watched.late_s, now_s)
             return
         if not may_blame:  # what was said meanwhile has not been read, and who was asked answered long ago
-            watched.asked_at_s = watched.answer_s = None
+            watched.quiet_since_s = watched.answer_s = None
             self._schedule(watched, now_s + SETTLE_S, now_s)
             return
         if not watched.is_late():
@@ -236,7 +238,7 @@ class Watch:
             self._lose(session, judgement.reason, now_s)
             return
         if not watched.is_late() and not session.rescuer:
-            watched.asked_at_s = now_s
+            watched.quiet_since_s = heard_s
             self._ask(session.host)
         quiet_at_s = heard_s + detector.quiet_after_s(watched.beat_s, self._settings)
         silent_at_s = heard_s + detector.silent_after_s(watched.beat_s, self._settings)
