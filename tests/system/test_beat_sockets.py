@@ -12,9 +12,9 @@ from typing import cast
 import msgspec
 import pytest
 
-from alcor.adapters import stream
+from alcor.adapters import beat_sockets, stream
 from alcor.adapters.beat_sockets import ANSWER_S, BeatListener, BeatSender
-from alcor.adapters.stream import FrameChannel
+from alcor.adapters.frame_channel import FrameChannel
 from alcor.contracts.agent_channel import BEAT_HEAD, PROTOCOL, Beat, Hello, Pace, Welcome
 from alcor.contracts.beat_datagram import AGENT, CONTROLLER, DATAGRAM_MAX, BeatKey, sealed
 from alcor.contracts.memory_store import MemoryStore
@@ -143,7 +143,8 @@ async def test_they_are_answered_once_in_a_while_however_many_come() -> None:
         assert 2 <= answers <= 1 + (loop.time() - began_s) / ANSWER_S
 
 
-async def test_what_nobody_sealed_or_what_came_before_is_no_beat() -> None:
+async def test_what_nobody_sealed_or_what_came_before_is_no_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beat_sockets, "REFUSED_TOLD", 5)
     async with pair() as ends:
         first, second = (sealed(ends.key, number, HELD, by=AGENT) for number in (1, 2))
         await ends.say(second)

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from alcor.adapters import stream
-from alcor.adapters.stream import ANSWER_BEATS_S
+from alcor.adapters.frame_channel import ANSWER_BEATS_S
 from alcor.contracts.agent_channel import BEAT_HEAD, Beat, Channel, Farewell
 from alcor.runtime.event_log import SILENT
 

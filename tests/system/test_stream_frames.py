@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from alcor.adapters import stream
+from alcor.adapters.frame_channel import BACKLOG_MAX
 from alcor.contracts.agent_channel import FRAME_MAX, Channel
 from alcor.model import errors
 from alcor.runtime.event_log import SILENT
@@ -23,7 +24,7 @@ async def echo(channel: Channel) -> None:
 
 @asynccontextmanager
 async def server_of(
-    on_channel: stream.OnChannel = echo, url: str = "tcp://127.0.0.1:0", backlog_max: int = stream.BACKLOG_MAX
+    on_channel: stream.OnChannel = echo, url: str = "tcp://127.0.0.1:0", backlog_max: int = BACKLOG_MAX
 ) -> AsyncIterator[stream.Server]:
     server = await stream.serve([url], on_channel, SILENT, backlog_max=backlog_max)
     try:

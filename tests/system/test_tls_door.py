@@ -11,6 +11,7 @@ from ssl import SSLContext
 
 from alcor.adapters import stream
 from alcor.adapters.certificates import Authority
+from alcor.adapters.frame_channel import FrameChannel
 from alcor.adapters.tls_door import GREETED_PER_TURN, TlsDoor
 from alcor.contracts.agent_channel import Channel
 from alcor.runtime import tls
@@ -38,9 +39,9 @@ class Scene:
         own, self.context = contexts(directory)
         self.door = TlsDoor(self._make, own, EventLog(stream=self.log), handshake_s=2.0, no_files_s=0.1)
 
-    def _make(self) -> stream.FrameChannel:
+    def _make(self) -> FrameChannel:
         self.begun += 1
-        return stream.FrameChannel(self.served.append)
+        return FrameChannel(self.served.append)
 
     def knock(self) -> socket.socket:
         """Connect and say nothing: the system lets in who the loop has not."""

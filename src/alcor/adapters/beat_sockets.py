@@ -20,6 +20,7 @@ READ_PER_TURN = 256  # then others have their turn
 PAUSE_S = 0.01  # what comes meanwhile is read together: to wake for each costs as much again
 RECEIVED_BYTES = 16 * 1024 * 1024  # 20,000 beats wait here while the controller does something else
 TOLD_AGAIN_S = 60.0
+REFUSED_TOLD = 100  # sessions that end with a beat under way are no news
 UNANSWERED_TOLD = 5  # beats without any answer: the first may be on its way
 Address: TypeAlias = tuple[Any, ...]  # as the socket module has it: of two kinds
 _SO_RCVBUFFORCE = 33  # <asm-generic/socket.h>; the socket module has no name for it
@@ -48,7 +49,7 @@ class BeatListener:
         self._pauses: dict[socket.socket, asyncio.TimerHandle] = {}
         self._table = BeatTable()
         self._hearers: dict[int, Hearer] = {}
-        self._refusals_told_s = -math.inf
+        self._refusals_told_s, self._tell_refused = -math.inf, REFUSED_TOLD
 
     async def open(self, host: str | None, port: int) -> None:
         """Listen there. Raises OSError when the address cannot be had."""
@@ -121,8 +122,8 @@ class BeatListener:
 
     def _refuse(self, sender: Address, now_s: float) -> None:
         self.refused += 1
-        if now_s - self._refusals_told_s > TOLD_AGAIN_S:
-            self._refusals_told_s = now_s
+        if self.refused >= self._tell_refused and now_s - self._refusals_told_s > TOLD_AGAIN_S:
+            self._refusals_told_s, self._tell_refused = now_s, self.refused + REFUSED_TOLD
             self._log.warning("beat_datagrams_refused", name=f"{sender[0]}:{sender[1]}", refused=self.refused)
 
 

@@ -40,7 +40,7 @@ WANTS_MAX = 256  # addresses in one Ask
 SILENCE_S = 3.5  # three beats may be lost before a peer is taken for gone
 # So long what is said on a stream may wait in vain: beats may pass as datagrams where its segments do not.
 # More than a slow reader takes to read.
-UNANSWERED_S = 60.0
+UNANSWERED_S = 30.0
 
 TOKEN_COUNTER_BITS = 32
 
