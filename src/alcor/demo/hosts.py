@@ -35,6 +35,10 @@ class DemoHosts(Protocol):
         """Try everything by packets; give for each whether it was answered, in order."""
         ...
 
+    def logs(self) -> Sequence[Path]:
+        """Name the files that its agents log to."""
+        ...
+
     async def stop(self) -> None:
         """Remove everything; may be called at any time, and again."""
         ...

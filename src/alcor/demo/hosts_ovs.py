@@ -114,6 +114,9 @@ class OvsHosts:
             raise errors.Broken(f"{source.ip} does not reach {target.ip} by TCP")
         return lambda: self._in_lab(self._lab.inside.talk, held, timeout_s=3.0)
 
+    def logs(self) -> Sequence[Path]:
+        return sorted(self._lab.directory.glob("agent-*.log"))
+
     async def stop(self) -> None:
         self._plugger.close()
         if self._agents is not None:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from alcor.client.api import ApiClient
 from alcor.demo import packet_check, provisioning, report, scenario, shows, tenants
 from alcor.demo.hosts import DemoHosts
+from alcor.demo.last_words import last_words
 from alcor.demo.results import Results
 from alcor.demo.scenario import Endpoint
 from alcor.demo.stage import Stage
@@ -47,6 +48,14 @@ class Demo:
 
     async def run(self) -> Results:
         """Do everything once. Raises the six kinds of error when a part does not come up."""
+        try:
+            return await self._run()
+        except errors.Broken:
+            for line in last_words([self._directory / "region.log", *self._hosts.logs()]):
+                self._console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+            raise
+
+    async def _run(self) -> Results:
         began = time.perf_counter()
         settings, names = self._settings, self._hosts.names
         with self._console.status("starting the region and its hosts"):
