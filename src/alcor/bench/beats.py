@@ -99,7 +99,7 @@ def run(hosts: int, seconds: int, say: Say) -> Beats:
 
 
 async def _serve_controller(directory: Path) -> None:
-    controller = Controller(MemoryStore(), SystemClock(), EventLog(level=Level.INFO))
+    controller = Controller(MemoryStore(), SystemClock(), EventLog(level=Level.ERROR))
     await controller.start()
     context = tls.controller_context(directory)
     server = await stream.serve(

@@ -65,7 +65,7 @@ class Session:
         self._introduced_at_s = 0.0
         self.introduced = False
         self.welcomed = False
-        self.heard_at_s = 0.0  # when the controller served us last, by the loop's clock
+        self._read_at_s = 0.0  # when the controller served us last on the channel, by the loop's clock
         self._host = host
         self._channel = channel
         self._timing = timing
@@ -88,6 +88,11 @@ class Session:
         self.send(hello)
         self.introduced = True
         self._introduced_at_s = self._loop.time()
+
+    @property
+    def heard_at_s(self) -> float:
+        """When the controller served us last, or answered a datagram, by the loop's clock."""
+        return max(self._read_at_s, self._channel.beat_at_s)
 
     @property
     def is_open(self) -> bool:
@@ -113,7 +118,7 @@ class Session:
                 if self._is_shared and not self._is_from_newest(message):
                     continue
                 if not isinstance(message, Farewell):  # who is sent away is not served
-                    self.heard_at_s = self._loop.time()
+                    self._read_at_s = self._loop.time()
                 if isinstance(message, Update):
                     self._busy = True
                     await on_update(message, frame)
@@ -182,7 +187,6 @@ class Session:
         answered_at_s = self._channel.beat_at_s
         if answered_at_s > self._answered_at_s:
             self._answered_at_s = answered_at_s
-            self.heard_at_s = max(self.heard_at_s, answered_at_s)
             self._quiet_s = 0.0
 
     def _begin_rhythm(self) -> None:

@@ -44,7 +44,7 @@ from alcor.runtime.clock import Clock
 TICK_S = 0.05
 LOOKS_MAX = 512  # cases in one tick, each in its turn: a lost region must not take the controller's time
 ORDERS_MAX = 8  # in one tick
-LEASE_S = 5.0  # a neighbour cut off from us stops on its own after it; controllers beat every second
+LEASE_S = 5.0  # a neighbour cut off from us stops on its own after it; it hears us every second or two
 HELPED_GRACE_S = 1.0  # an agent that is back connects within it
 ORDER_S = 6.0  # from an order until the neighbour's Hello in the host's name
 AGAIN_MIN_S, AGAIN_MAX_S = 1.0, 30.0  # between orders for a host whose data plane does not answer
