@@ -50,7 +50,7 @@ START_S = 20.0
 CONNECT_PAUSE_S = 0.03
 STEPS = 50  # in which the beats of one beat's time are sent
 CONNECTS_AT_ONCE = 50
-FLOOR_ANSWERS_ONE_OF = 2  # answers are one a second at most, beats of 10,000 hosts two
+FLOOR_ANSWERS_ONE_OF = 2  # as a controller does at the pace of 10,000 hosts
 ADDRESS = "127.0.0.1"
 Serve = Callable[[Path], Coroutine[Any, Any, None]]
 Connect = Callable[[Path, int, BeatSender, list["_Agent"]], Coroutine[Any, Any, None]]
@@ -151,6 +151,8 @@ async def _beat(connect: Connect, directory: Path, pid: int, hosts: int, seconds
             shares = [await _share(pid) for _ in range(seconds)]
             rate = (sent[0] - before) / (time.monotonic() - began)
             sending.cancel()
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from several
     finally:
         sender.close()
     if lost := sum(agent.is_lost() for agent in agents):
